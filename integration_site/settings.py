@@ -1,0 +1,209 @@
+"""Every setting of the service, read once from the environment or `.env`. CONTRACT section 1 lists them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# FileAwareEnv reads NAME from the file named by NAME_FILE, as container platforms mount secrets.
+env = environ.FileAwareEnv()
+if os.environ.get("ORDERBRIDGE_ENV_FILE", ".env"):
+    env.read_env(BASE_DIR / os.environ.get("ORDERBRIDGE_ENV_FILE", ".env"))
+
+
+def _secrets(name: str) -> list[str]:
+    """A comma-separated list of secrets; empty entries never count as a secret."""
+    return [one.strip() for one in env.str(name, default="").split(",") if one.strip()]
+
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Put SECRET_KEY=<50 random characters> into .env (or SECRET_KEY_FILE=<path>), or "
+            "DEBUG=true for a first look on your own machine. `make run` makes one for you."
+        )
+    SECRET_KEY = "django-insecure-only-for-debug"  # noqa: S105  used with DEBUG=true only
+
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+_https = _public.scheme == "https"
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[f"{_public.scheme}://{_public.netloc}"])
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_q",
+    "simple_history",
+    "webhooks",
+    "orders",
+    "sync",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+ROOT_URLCONF = "integration_site.urls"
+WSGI_APPLICATION = "integration_site.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+# A redirect loses a WooCommerce delivery for ever and looks like a success to it (FACTS A6).
+APPEND_SLASH = False
+
+# --- database ------------------------------------------------------------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+}
+_db = DATABASES["default"]
+# Opening a connection for each request costs most of the throughput on PostgreSQL (docs/decisions/0004).
+_db["CONN_MAX_AGE"] = 600
+_db["CONN_HEALTH_CHECKS"] = True
+if "sqlite" in _db["ENGINE"]:
+    if not Path(str(_db["NAME"])).is_absolute() and _db["NAME"] != ":memory:":
+        _db["NAME"] = str(BASE_DIR / _db["NAME"])
+    _db["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # FULL: a delivery that was answered 200 survives a power cut, too.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- queue ---------------------------------------------------------------------------------------------------------
+
+QUEUE_BROKER = env.str("QUEUE_BROKER", default="orm")
+QUEUE_WORKERS = env.int("QUEUE_WORKERS", default=2)
+# Why each of these: docs/decisions/0002. Our table is the queue; a task is only a wake-up.
+Q_CLUSTER: dict[str, Any] = {
+    "name": "orderbridge",
+    "workers": QUEUE_WORKERS,
+    "timeout": 120,
+    "retry": 180,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "poll": 0.05,
+    "bulk": 1,
+    "queue_limit": 20,
+    "catch_up": False,
+    "recycle": 1000,
+    "max_rss": 400_000,
+    "log_level": "WARNING",
+}
+if QUEUE_BROKER == "orm":
+    Q_CLUSTER["orm"] = "default"
+elif QUEUE_BROKER.startswith(("redis://", "rediss://", "unix://")):
+    Q_CLUSTER["redis"] = QUEUE_BROKER
+else:
+    raise ImproperlyConfigured(f"QUEUE_BROKER is {QUEUE_BROKER!r}: use 'orm' or a redis:// address.")
+
+# --- the two sides -------------------------------------------------------------------------------------------------
+
+WOO_URL = env.str("WOO_URL", default="").rstrip("/")
+WOO_CONSUMER_KEY = env.str("WOO_CONSUMER_KEY", default="")
+WOO_CONSUMER_SECRET = env.str("WOO_CONSUMER_SECRET", default="")
+WOO_WEBHOOK_SECRETS = _secrets("WOO_WEBHOOK_SECRETS")
+
+CRM_BACKEND = env.str("CRM_BACKEND", default="rest")
+CRM_URL = env.str("CRM_URL", default="").rstrip("/")
+CRM_TOKEN = env.str("CRM_TOKEN", default="")
+CRM_WEBHOOK_SECRETS = _secrets("CRM_WEBHOOK_SECRETS")
+CRM_SIGNATURE = env.str("CRM_SIGNATURE", default="standard-webhooks")
+CRM_SIGNATURE_HEADER = env.str("CRM_SIGNATURE_HEADER", default="X-CRM-Signature")
+CRM_LIST_LAG = env.float("CRM_LIST_LAG", default=10.0)
+
+VERIFY = env.str("VERIFY", default="always")
+HTTP_TIMEOUT = env.float("HTTP_TIMEOUT", default=10.0)
+RETRY_MAX_ATTEMPTS = env.int("RETRY_MAX_ATTEMPTS", default=12)
+RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", default=5.0)
+RETRY_MAX_SECONDS = env.float("RETRY_MAX_SECONDS", default=21600.0)
+BREAKER_THRESHOLD = env.int("BREAKER_THRESHOLD", default=3)
+LOOP_MAX_CHANGES = env.int("LOOP_MAX_CHANGES", default=20)
+LOOP_WINDOW_SECONDS = env.int("LOOP_WINDOW_SECONDS", default=300)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1_048_576)
+REFUSED_KEEP = env.int("REFUSED_KEEP", default=1000)
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=90)
+RECONCILE_MINUTES = env.int("RECONCILE_MINUTES", default=5)
+RECONCILE_DAYS = env.int("RECONCILE_DAYS", default=7)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
+# --- web -----------------------------------------------------------------------------------------------------------
+
+# The receiver reads and bounds its bodies itself (MAX_BODY_BYTES, also for chunked ones).
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_BODY_BYTES, 2_621_440)
+SECURE_SSL_REDIRECT = _https
+SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_NAME = "orderbridge_session"
+LOGIN_URL = "admin:login"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+
+UNFOLD: dict[str, Any] = {"SITE_TITLE": "Orderbridge", "SITE_HEADER": "Orderbridge", "SITE_SYMBOL": "sync_alt"}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "integration_site.logs.formatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": sys.stdout, "formatter": "json"}},
+    "root": {"handlers": ["stdout"], "level": "WARNING"},
+    "loggers": {
+        "orderbridge": {"level": env.str("LOG_LEVEL", default="INFO")},
+        "django.server": {"handlers": [], "propagate": False},
+    },
+}

@@ -1,0 +1,23 @@
+"""The status map and the allowed moves that a fresh database starts with. Source: CONTRACT section 4."""
+
+RULES: tuple[tuple[str, str, bool], ...] = (
+    ("new", "pending", False),
+    ("on_hold", "on-hold", False),
+    ("paid", "processing", True),
+    ("processing", "processing", False),
+    ("shipped", "completed", True),
+    ("completed", "completed", False),
+    ("delivered", "completed", False),
+    ("cancelled", "cancelled", True),
+    ("refunded", "refunded", True),
+    ("failed", "failed", False),
+)
+
+MOVES: dict[str, tuple[str, ...]] = {
+    "pending": ("on-hold", "processing", "shipped", "completed", "cancelled", "failed"),
+    "on-hold": ("processing", "shipped", "completed", "cancelled", "failed"),
+    "failed": ("pending", "on-hold", "processing", "cancelled"),
+    "processing": ("shipped", "completed", "cancelled", "refunded"),
+    "shipped": ("completed", "refunded"),
+    "completed": ("refunded",),
+}

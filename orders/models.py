@@ -1,0 +1,133 @@
+"""Which order here is which order there, what may happen to it, and everything that did."""
+
+import hashlib
+import json
+from typing import Any, NoReturn
+
+from django.db import models
+from django.utils import timezone
+from simple_history.models import HistoricalRecords
+
+from webhooks.models import WebhookEvent
+
+
+class OrderLink(models.Model):
+    """One order, known on both sides."""
+
+    woo_id = models.BigIntegerField(unique=True)
+    crm_order_id = models.CharField(max_length=64, unique=True)
+    crm_status = models.CharField(
+        max_length=64, blank=True, help_text="The CRM's status when we last saw it; empty: never compared"
+    )
+    crm_version = models.BigIntegerField(null=True, blank=True)
+    crm_updated_at = models.DateTimeField(null=True, blank=True)
+    woo_status = models.CharField(max_length=64, blank=True, help_text="The shop's status when we last saw it")
+    woo_fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="Hash of the fields we carry, as last read or written"
+    )
+    written_by_us = models.BooleanField(default=False, help_text="The fingerprint is that of our own write")
+    verified_at = models.DateTimeField(null=True, blank=True, help_text="When either side was last read")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "order"
+
+    def __str__(self) -> str:
+        return f"{self.woo_id} ↔ {self.crm_order_id}"
+
+
+class StatusRule(models.Model):
+    """A status of the CRM, and the WooCommerce status that shows it. A status without a rule parks its event."""
+
+    crm_status = models.CharField(max_length=64, unique=True)
+    woo_status = models.CharField(max_length=64, help_text="Without the prefix wc-")
+    critical = models.BooleanField(default=False, help_text="Always read back from the CRM, whatever VERIFY says")
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["crm_status"]
+        verbose_name = "status rule"
+
+    def __str__(self) -> str:
+        return f"{self.crm_status} → {self.woo_status}"
+
+
+class AllowedMove(models.Model):
+    """One step of the lifecycle. A move is allowed if a chain of steps leads there."""
+
+    from_status = models.CharField(max_length=64)
+    to_status = models.CharField(max_length=64)
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["from_status", "to_status"]
+        constraints = [models.UniqueConstraint(fields=["from_status", "to_status"], name="move_once")]
+        verbose_name = "allowed move"
+
+    def __str__(self) -> str:
+        return f"{self.from_status} → {self.to_status}"
+
+
+class Decision(models.TextChoices):
+    APPLIED = "applied", "Applied"
+    REFUSED = "refused", "Refused"
+    FORCED = "forced", "Forced"
+
+
+class StatusTransition(models.Model):
+    """One decision about a status: applied, refused or forced. Rows are only ever added."""
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(OrderLink, on_delete=models.PROTECT, related_name="transitions")
+    sequence = models.PositiveIntegerField(help_text="1, 2, 3 … within the order")
+    from_status = models.CharField(max_length=64)
+    to_status = models.CharField(max_length=64)
+    decision = models.CharField(max_length=8, choices=Decision.choices)
+    reason = models.TextField()
+    crm_status = models.CharField(max_length=64, blank=True)
+    crm_version = models.BigIntegerField(null=True, blank=True)
+    crm_answer = models.JSONField(default=dict, blank=True, help_text="What the CRM said when we read the order")
+    event = models.ForeignKey(WebhookEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions")
+    actor = models.CharField(max_length=150, blank=True, help_text="Empty: the worker")
+    created_at = models.DateTimeField(default=timezone.now)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "status transition"
+        constraints = [models.UniqueConstraint(fields=["link", "sequence"], name="transition_sequence")]
+
+    def __str__(self) -> str:
+        return f"{self.from_status} → {self.to_status} ({self.decision})"
+
+    def content_hash(self) -> str:
+        """SHA-256 over everything this row says and the hash of the row before it."""
+        said: dict[str, Any] = {
+            "link": self.link_id,
+            "sequence": self.sequence,
+            "from": self.from_status,
+            "to": self.to_status,
+            "decision": str(self.decision),
+            "reason": self.reason,
+            "crm_status": self.crm_status,
+            "crm_version": self.crm_version,
+            "crm_answer": self.crm_answer,
+            "event": self.event_id,
+            "actor": self.actor,
+            "at": self.created_at.isoformat(),
+            "previous": self.previous_hash,
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A transition is never changed; log another one.")
+        last = StatusTransition.objects.filter(link_id=self.link_id).order_by("-sequence").first()
+        self.sequence = last.sequence + 1 if last else 1
+        self.previous_hash = last.hash if last else ""
+        self.hash = self.content_hash()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("A transition is never deleted.")

@@ -1,0 +1,81 @@
+"""What can go wrong with a side. Each class answers one question: try again, or not?"""
+
+
+class SideError(Exception):
+    """Something went wrong while talking to the shop or the CRM."""
+
+    again = True
+    "Whether the same attempt may succeed later."
+    outage = False
+    "Whether it says something about the whole side, so that it counts for the circuit breaker."
+    may_have_got_through = False
+    "Whether a write may have taken effect although no good answer came."
+
+    def __init__(self, message: str, *, side: str = "", after: float | None = None) -> None:
+        super().__init__(message)
+        self.side = side
+        self.after = after
+        "Seconds that the side asked us to wait, if it did."
+
+
+class Unreachable(SideError):
+    """No connection: refused, no such host, TLS. Nothing was sent."""
+
+    outage = True
+
+
+class Ambiguous(SideError):
+    """A write was sent and no answer, or a broken one, came back. Read before repeating."""
+
+    outage = True
+    may_have_got_through = True
+
+
+class ServerTrouble(SideError):
+    """5xx: the side is there but does not work at the moment."""
+
+    outage = True
+    may_have_got_through = True
+
+
+class RateLimited(SideError):
+    """429, or 503 with Retry-After: we were asked to slow down."""
+
+    may_have_got_through = True
+
+
+class Blocked(SideError):
+    """HTML, a captcha or anything else that is not JSON where JSON was due: something stands in between."""
+
+    outage = True
+    may_have_got_through = True
+
+
+class Unconfirmed(SideError):
+    """The side answered well, but its answer does not show what we wrote."""
+
+    may_have_got_through = True
+
+
+class NotFound(SideError):
+    """404, or WooCommerce's 400 for an order that is not there."""
+
+    again = False
+
+
+class AuthFailed(SideError):
+    """401 or 403: the keys are wrong or may not do this. Waiting may help: a person can mend the keys meanwhile."""
+
+    outage = True
+
+
+class Rejected(SideError):
+    """Any other 4xx: the side understood and said no. Repeating the same would get the same."""
+
+    again = False
+
+
+class NotConfigured(SideError):
+    """A setting is missing, so this side cannot be called at all."""
+
+    outage = True

@@ -1,0 +1,15 @@
+"""The settings of the tests: those of production, with known secrets and no `.env`."""
+
+import os
+
+os.environ["ORDERBRIDGE_ENV_FILE"] = ""
+os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 40)
+os.environ.setdefault("WOO_WEBHOOK_SECRETS", "lab-webhook-secret")
+os.environ.setdefault("CRM_WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+os.environ.setdefault("WOO_URL", "http://127.0.0.1:1")
+os.environ.setdefault("WOO_CONSUMER_KEY", "ck_test")
+os.environ.setdefault("WOO_CONSUMER_SECRET", "cs_test")
+os.environ.setdefault("CRM_URL", "http://127.0.0.1:1")
+os.environ.setdefault("CRM_TOKEN", "crm-token")
+
+from integration_site.settings import *  # noqa: E402, F403

@@ -1,0 +1,168 @@
+"""The inbox: every delivery that was accepted, and a bounded memory of those that were refused."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+
+
+class Side(models.TextChoices):
+    """Which of the two systems a signal is about."""
+
+    SHOP = "shop", "Shop"
+    CRM = "crm", "CRM"
+
+
+class State(models.TextChoices):
+    """Where an event stands. `next_attempt_at` says when it is due; it is empty once nothing more is to be done."""
+
+    PENDING = "pending", "Pending"
+    PROCESSING = "processing", "Processing"
+    RETRYING = "retrying", "Retrying"
+    DONE = "done", "Done"
+    PARKED = "parked", "Parked"
+    DEAD = "dead", "Dead"
+
+
+class Outcome(models.TextChoices):
+    """What became of an event that is done. The words are those of the public contract, section 5."""
+
+    CREATED = "created", "Created in the CRM"
+    UPDATED = "updated", "Update sent to the CRM"
+    APPLIED = "applied", "Status applied to the shop"
+    NO_CHANGE = "no_change", "No change"
+    STALE = "stale", "Stale: older than known"
+    REFUSED = "refused", "Refused: move not allowed"
+    ECHO = "echo", "Echo of our own write"
+    SUPERSEDED = "superseded", "Superseded by a later event"
+    NOT_OURS = "not_ours", "Not an order of this shop"
+
+
+UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
+
+
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    def due(self, now: datetime) -> Self:
+        """Rows a worker may take now: waiting ones, and those whose worker's lease has run out."""
+        return self.filter(next_attempt_at__lte=now).order_by("next_attempt_at", "id")
+
+    def unfinished(self) -> Self:
+        return self.filter(next_attempt_at__isnull=False)
+
+
+class WebhookEvent(models.Model):
+    """One signal, as it came. The body is evidence of who said what, never the truth about the order."""
+
+    id = models.BigAutoField(primary_key=True)
+    side = models.CharField(max_length=8, choices=Side.choices)
+    source = models.CharField(max_length=32, help_text="woocommerce, crm, or who else made this event (sweep, staff)")
+    topic = models.CharField(max_length=100, blank=True)
+    order_ref = models.CharField(
+        max_length=64, blank=True, help_text="The order's id at the side that sent it; empty if it names none"
+    )
+    version = models.BigIntegerField(null=True, blank=True, help_text="The CRM's version, as the event claims it")
+    status = models.CharField(max_length=64, blank=True, help_text="The CRM's status, as the event claims it")
+    occurred_at = models.DateTimeField(null=True, blank=True, help_text="The sender's own time of the change")
+
+    body = models.BinaryField(blank=True, help_text="The exact bytes; emptied after RETENTION_DAYS")
+    body_sha256 = models.CharField(max_length=64, blank=True)
+    body_index = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The place in the array, where one delivery carried several events"
+    )
+    headers = models.JSONField(default=dict, blank=True, help_text="Secrets masked")
+    delivery_id = models.CharField(max_length=128, blank=True, help_text="The sender's label; not unique")
+    signed_by = models.CharField(max_length=64, blank=True, help_text="Which of the secrets signed it, never the secret")
+    dedupe_key = models.CharField(max_length=160)
+    duplicates = models.PositiveIntegerField(default=0)
+    received_at = models.DateTimeField(default=timezone.now)
+
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
+    outcome = models.CharField(max_length=12, choices=Outcome.choices, blank=True)
+    reason = models.TextField(blank=True, help_text="In words: what was done, or why a person is needed")
+    attempts = models.PositiveIntegerField(default=0, help_text="Failed tries that count against RETRY_MAX_ATTEMPTS")
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, default=timezone.now, help_text="Due then; while processing, the end of the lease"
+    )
+    trigger = models.CharField(max_length=16, default="delivery", help_text="What caused the next attempt")
+    requested_by = models.CharField(max_length=150, blank=True, help_text="Who asked for the next attempt, if a person did")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WebhookEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "event"
+        permissions = [("replay_webhookevent", "Can replay an event")]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "dedupe_key"], name="event_once_per_source"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at", "id"],
+                name="event_due",
+                condition=models.Q(next_attempt_at__isnull=False),
+            ),
+            models.Index(fields=["side", "order_ref", "id"], name="event_of_order"),
+            models.Index(fields=["state", "id"], name="event_state"),
+            models.Index(fields=["received_at"], name="event_received"),
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.pk} ({self.topic or self.source})"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.next_attempt_at is None
+
+    def ask_again(self, *, trigger: str, by: str = "", now: datetime | None = None) -> None:
+        """Make it due now. Earlier attempts stay as they are: the history is append-only."""
+        self.state, self.outcome, self.reason = State.PENDING, "", ""
+        self.attempts, self.finished_at = 0, None
+        self.next_attempt_at = now or timezone.now()
+        self.trigger, self.requested_by = trigger, by
+        self.save(
+            update_fields=[
+                "state",
+                "outcome",
+                "reason",
+                "attempts",
+                "finished_at",
+                "next_attempt_at",
+                "trigger",
+                "requested_by",
+            ]
+        )
+
+
+class RefusedDelivery(models.Model):
+    """A delivery that was not let in. Kept without its body, and only the latest ones: strangers must not fill a disk."""
+
+    source = models.CharField(max_length=32)
+    reason = models.CharField(max_length=32, help_text="The word that was answered, e.g. bad_signature")
+    detail = models.CharField(max_length=200, blank=True)
+    headers = models.JSONField(default=dict, blank=True, help_text="Secrets masked, bounded")
+    body_sha256 = models.CharField(max_length=64, blank=True)
+    body_bytes = models.PositiveIntegerField(default=0)
+    remote_addr = models.CharField(max_length=64, blank=True)
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = "refused delivery"
+        verbose_name_plural = "refused deliveries"
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+class RefusalCount(models.Model):
+    """How many deliveries were refused, ever, by source and reason: the count outlives the kept rows."""
+
+    source = models.CharField(max_length=32)
+    reason = models.CharField(max_length=32)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "reason"], name="refusal_count_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.reason}: {self.count}"
