@@ -1,1 +1,113 @@
-"""The back office of the inbox."""
+"""The back office of orders: links, the history of their statuses, and the lifecycle that staff edit."""
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from simple_history.admin import SimpleHistoryAdmin
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.decorators import display
+
+from orders.models import AllowedMove, Decision, OrderLink, StatusRule, StatusTransition
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, pretty
+
+DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
+
+
+class OrderLinkAdmin(ReadOnlyAdmin):
+    """Both sides of an order. Registered by sync.admin, which adds the timeline."""
+
+    paginator = EstimatingPaginator
+    list_display = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
+    list_display_links = ("woo_id", "crm_order_id")
+    list_filter = ("woo_status", "crm_status", ("verified_at", RangeDateTimeFilter))
+    search_fields = ("woo_id", "crm_order_id")
+    search_help_text = "The order's id at either side, exact"
+    fieldsets = (
+        ("Shop", {"fields": ("woo_id", "woo_status", "written_by_us", "woo_fingerprint")}),
+        ("CRM", {"fields": ("crm_order_id", "crm_status", "crm_version", "crm_updated_at")}),
+        ("Link", {"fields": ("created_at", "verified_at")}),
+    )
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Exact matches only, so that the indexes serve."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(crm_order_id=term)
+        if term.isascii() and term.isdigit() and len(term) <= 18:
+            wanted |= Q(woo_id=int(term))
+        return queryset.filter(wanted), False
+
+    @admin.display(description="Last read", ordering="verified_at")
+    def verified(self, link: OrderLink) -> str:
+        return ago(link.verified_at)
+
+
+@admin.register(StatusTransition)
+class StatusTransitionAdmin(ReadOnlyAdmin):
+    paginator = EstimatingPaginator
+    list_display = ("id", "created", "order", "sequence", "from_status", "to_status", "decision_badge", "reason", "who")
+    list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
+    list_select_related = ("link",)
+    search_fields = ("=link__woo_id", "=link__crm_order_id")
+    search_help_text = "The order's id at either side, exact"
+    fields = (
+        "created_at",
+        "order",
+        "sequence",
+        "from_status",
+        "to_status",
+        "decision_badge",
+        "reason",
+        "who",
+        "cause",
+        "crm_status",
+        "crm_version",
+        "answer",
+        "previous_hash",
+        "hash",
+    )
+
+    @display(description="Decision", label=DECISION_COLOURS)
+    def decision_badge(self, transition: StatusTransition) -> tuple[str, str]:
+        return transition.decision, transition.get_decision_display()
+
+    @admin.display(description="When", ordering="id")
+    def created(self, transition: StatusTransition) -> str:
+        return ago(transition.created_at)
+
+    @admin.display(description="Order")
+    def order(self, transition: StatusTransition) -> str:
+        url = reverse("admin:orders_orderlink_change", args=[transition.link_id])
+        return format_html('<a class="text-primary-600" href="{}">{}</a>', url, transition.link)
+
+    @admin.display(description="By")
+    def who(self, transition: StatusTransition) -> str:
+        return transition.actor or "the worker"
+
+    @admin.display(description="Because of")
+    def cause(self, transition: StatusTransition) -> str:
+        if transition.event_id is None:
+            return "–"
+        url = reverse("admin:webhooks_webhookevent_change", args=[transition.event_id])
+        return format_html('<a class="text-primary-600" href="{}">event {}</a>', url, transition.event_id)
+
+    @admin.display(description="What the CRM said")
+    def answer(self, transition: StatusTransition) -> str:
+        return preformatted(pretty(transition.crm_answer))
+
+
+@admin.register(StatusRule)
+class StatusRuleAdmin(SimpleHistoryAdmin, ModelAdmin):
+    list_display = ("crm_status", "woo_status", "critical")
+    search_fields = ("crm_status", "woo_status")
+
+
+@admin.register(AllowedMove)
+class AllowedMoveAdmin(SimpleHistoryAdmin, ModelAdmin):
+    list_display = ("from_status", "to_status")
+    list_display_links = ("from_status", "to_status")
+    search_fields = ("from_status", "to_status")

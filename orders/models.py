@@ -101,6 +101,18 @@ class StatusTransition(models.Model):
     def __str__(self) -> str:
         return f"{self.from_status} → {self.to_status} ({self.decision})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A transition is never changed; log another one.")
+        last = StatusTransition.objects.filter(link_id=self.link_id).order_by("-sequence").first()
+        self.sequence = last.sequence + 1 if last else 1
+        self.previous_hash = last.hash if last else ""
+        self.hash = self.content_hash()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("A transition is never deleted.")
+
     def content_hash(self) -> str:
         """SHA-256 over everything this row says and the hash of the row before it."""
         said: dict[str, Any] = {
@@ -119,15 +131,3 @@ class StatusTransition(models.Model):
             "previous": self.previous_hash,
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("A transition is never changed; log another one.")
-        last = StatusTransition.objects.filter(link_id=self.link_id).order_by("-sequence").first()
-        self.sequence = last.sequence + 1 if last else 1
-        self.previous_hash = last.hash if last else ""
-        self.hash = self.content_hash()
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("A transition is never deleted.")

@@ -12,4 +12,4 @@ os.environ.setdefault("WOO_CONSUMER_SECRET", "cs_test")
 os.environ.setdefault("CRM_URL", "http://127.0.0.1:1")
 os.environ.setdefault("CRM_TOKEN", "crm-token")
 
-from integration_site.settings import *  # noqa: E402, F403
+from integration_site.settings import *  # noqa: F403

@@ -1,1 +1,287 @@
-"""The back office of the inbox."""
+"""The back office of the inbox: what came, what became of it, and what was not let in."""
+
+import json
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Max, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.decorators import display
+
+from webhooks.models import RefusedDelivery, State, WebhookEvent
+
+BODY_SHOWN = 200_000
+NEIGHBOURS = 5
+STATE_COLOURS = {
+    State.PENDING: "info",
+    State.PROCESSING: "info",
+    State.RETRYING: "warning",
+    State.DONE: "success",
+    State.PARKED: "warning",
+    State.DEAD: "danger",
+}
+
+
+class EstimatingPaginator(Paginator):
+    """Counts the first rows exactly and estimates the rest: a COUNT(*) over 300 000 rows would make each page slow."""
+
+    EXACT_UP_TO = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list.order_by()[: self.EXACT_UP_TO].count()
+        if rows < self.EXACT_UP_TO or self.object_list.query.where:
+            return rows
+        return self.object_list.order_by().aggregate(newest=Max("pk"))["newest"]
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Looking only, for superusers too: what happened is not edited."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    ordering = ("-pk",)
+    list_filter_submit = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def ago(moment: datetime | None) -> str:
+    """Relative for the eye, exact on hover."""
+    if moment is None:
+        return "–"
+    return format_html('<span title="{}">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}", naturaltime(moment))
+
+
+def pretty(value: Any) -> str:
+    """JSON for people. Lone surrogates are legal JSON and not legal UTF-8, so they are replaced."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def readable(body: bytes) -> str:
+    """The body as text: JSON laid out, other text as it is, anything else as the first bytes in hexadecimal."""
+    try:
+        return pretty(json.loads(body))[:BODY_SHOWN]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return body.decode()[:BODY_SHOWN]
+    except UnicodeDecodeError:
+        return f"{len(body)} bytes that are not text, beginning with\n{body[:256].hex(' ')}"
+
+
+def preformatted(text: str) -> SafeString:
+    return format_html('<pre class="whitespace-pre-wrap break-all font-mono text-xs">{}</pre>', text)
+
+
+class RecentValuesFilter(DropdownFilter):
+    """Offers the values of the latest events: DISTINCT over the whole table would read all of it."""
+
+    LATEST = 2_000
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        latest = WebhookEvent.objects.order_by("-id").values_list(self.parameter_name, flat=True)[: self.LATEST]
+        return [(value, value) for value in sorted(set(latest)) if value]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+
+
+class SourceFilter(RecentValuesFilter):
+    title = "source"
+    parameter_name = "source"
+
+
+class TopicFilter(RecentValuesFilter):
+    title = "topic"
+    parameter_name = "topic"
+
+
+class WebhookEventAdmin(ReadOnlyAdmin):
+    """Everything about an event that the inbox knows by itself. Registered by sync.admin, which adds the attempts."""
+
+    paginator = EstimatingPaginator
+    list_display = (
+        "id",
+        "state_badge",
+        "received",
+        "source",
+        "topic",
+        "order",
+        "what",
+        "attempts",
+        "next_attempt",
+        "duplicates",
+        "latency",
+    )
+    list_display_links = ("id", "state_badge")
+    sortable_by = ("id",)
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("outcome", ChoicesDropdownFilter),
+        SourceFilter,
+        TopicFilter,
+        ("received_at", RangeDateTimeFilter),
+    )
+    search_fields = ("id", "order_ref", "delivery_id")
+    search_help_text = "Event id, order id of either side, or delivery id; all of them exact"
+    fieldsets = (
+        (
+            "What became of it",
+            {"fields": ("state_badge", "why", "attempts", "next_attempt", "trigger", "requested_by", "finished_at")},
+        ),
+        (
+            "What came",
+            {
+                "fields": (
+                    "received",
+                    "side",
+                    "source",
+                    "topic",
+                    "order",
+                    "status",
+                    "version",
+                    "occurred_at",
+                    "delivery_id",
+                    "duplicates",
+                    "signature",
+                )
+            },
+        ),
+        ("Body", {"fields": ("body_text", "body_index", "body_sha256", "headers_text")}),
+        ("Same order", {"fields": ("neighbours",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).defer("body", "headers")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Exact matches only, so that the indexes serve."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(order_ref=term) | Q(delivery_id=term)
+        if term.isascii() and term.isdigit() and len(term) <= 18:
+            wanted |= Q(pk=int(term))
+        return queryset.filter(wanted), False
+
+    def get_urls(self) -> list[URLPattern]:
+        body = path(
+            "<int:pk>/body/", self.admin_site.admin_view(self.body_view), name="webhooks_webhookevent_body"
+        )
+        return [body, *super().get_urls()]
+
+    def body_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The exact bytes, never rendered by the browser."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        event = WebhookEvent.objects.filter(pk=pk).first()
+        if event is None:
+            raise Http404
+        return HttpResponse(
+            bytes(event.body),
+            content_type="application/octet-stream",
+            headers={
+                "Content-Disposition": f'attachment; filename="event-{pk}.body"',
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+    @display(description="State", label=STATE_COLOURS)
+    def state_badge(self, event: WebhookEvent) -> tuple[str, str]:
+        return event.state, event.get_state_display()
+
+    @admin.display(description="Received", ordering="id")
+    def received(self, event: WebhookEvent) -> str:
+        return ago(event.received_at)
+
+    @admin.display(description="Next attempt")
+    def next_attempt(self, event: WebhookEvent) -> str:
+        return ago(event.next_attempt_at)
+
+    @admin.display(description="Order")
+    def order(self, event: WebhookEvent) -> str:
+        if not event.order_ref:
+            return "–"
+        query = urlencode({"side": event.side, "order_ref": event.order_ref})
+        url = reverse("admin:webhooks_webhookevent_changelist")
+        return format_html('<a class="text-primary-600" href="{}?{}">{}</a>', url, query, event.order_ref)
+
+    @admin.display(description="What it did")
+    def what(self, event: WebhookEvent) -> str:
+        words = ": ".join(filter(None, [event.get_outcome_display(), event.reason]))
+        return words if len(words) <= 80 else f"{words[:79]}…"
+
+    @admin.display(description="Latency")
+    def latency(self, event: WebhookEvent) -> str:
+        if event.finished_at is None:
+            return "–"
+        return f"{(event.finished_at - event.received_at).total_seconds():.1f} s"
+
+    @admin.display(description="Why")
+    def why(self, event: WebhookEvent) -> str:
+        return ": ".join(filter(None, [event.get_outcome_display(), event.reason])) or "Nothing has been decided yet"
+
+    @admin.display(description="Signature")
+    def signature(self, event: WebhookEvent) -> str:
+        return f"Good, made with {event.signed_by}" if event.signed_by else f"None: made here by {event.source}"
+
+    @admin.display(description="Headers")
+    def headers_text(self, event: WebhookEvent) -> str:
+        return preformatted(pretty(event.headers))
+
+    @admin.display(description="Body")
+    def body_text(self, event: WebhookEvent) -> str:
+        body = bytes(event.body)
+        if not body:
+            return "Empty, or past its retention"
+        url = reverse("admin:webhooks_webhookevent_body", args=[event.pk])
+        link = format_html('<a class="text-primary-600" href="{}">Download the exact {} bytes</a>', url, len(body))
+        return format_html("{}{}", link, preformatted(readable(body)))
+
+    @admin.display(description="Events before and after")
+    def neighbours(self, event: WebhookEvent) -> str:
+        if not event.order_ref:
+            return "The event names no order"
+        same = WebhookEvent.objects.filter(side=event.side, order_ref=event.order_ref).defer("body", "headers")
+        after = list(same.filter(pk__gt=event.pk).order_by("id")[:NEIGHBOURS])[::-1]
+        before = list(same.filter(pk__lt=event.pk).order_by("-id")[:NEIGHBOURS])
+        lines = (
+            (reverse("admin:webhooks_webhookevent_change", args=[one.pk]), one, one.state, self.what(one))
+            for one in [*after, *before]
+        )
+        return format_html_join("", '<div><a class="text-primary-600" href="{}">{}</a> {} {}</div>', lines) or "None"
+
+
+@admin.register(RefusedDelivery)
+class RefusedDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "received", "source", "reason", "detail", "body_bytes", "remote_addr")
+    list_filter = ("source", "reason", ("received_at", RangeDateTimeFilter))
+    fields = ("received_at", "source", "reason", "detail", "remote_addr", "body_bytes", "body_sha256", "headers_text")
+
+    @admin.display(description="Received", ordering="received_at")
+    def received(self, refused: RefusedDelivery) -> str:
+        return ago(refused.received_at)
+
+    @admin.display(description="Headers")
+    def headers_text(self, refused: RefusedDelivery) -> str:
+        return preformatted(pretty(refused.headers))

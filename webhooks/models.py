@@ -72,7 +72,7 @@ class WebhookEvent(models.Model):
     )
     headers = models.JSONField(default=dict, blank=True, help_text="Secrets masked")
     delivery_id = models.CharField(max_length=128, blank=True, help_text="The sender's label; not unique")
-    signed_by = models.CharField(max_length=64, blank=True, help_text="Which of the secrets signed it, never the secret")
+    signed_by = models.CharField(max_length=64, blank=True, help_text="Which secret signed it; never the secret")
     dedupe_key = models.CharField(max_length=160)
     duplicates = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField(default=timezone.now)
@@ -85,7 +85,7 @@ class WebhookEvent(models.Model):
         null=True, blank=True, default=timezone.now, help_text="Due then; while processing, the end of the lease"
     )
     trigger = models.CharField(max_length=16, default="delivery", help_text="What caused the next attempt")
-    requested_by = models.CharField(max_length=150, blank=True, help_text="Who asked for the next attempt, if a person did")
+    requested_by = models.CharField(max_length=150, blank=True, help_text="The person who asked for the next attempt")
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = WebhookEventQuerySet.as_manager()
@@ -135,7 +135,7 @@ class WebhookEvent(models.Model):
 
 
 class RefusedDelivery(models.Model):
-    """A delivery that was not let in. Kept without its body, and only the latest ones: strangers must not fill a disk."""
+    """A delivery that was not let in. Only the latest are kept, without bodies: strangers must not fill a disk."""
 
     source = models.CharField(max_length=32)
     reason = models.CharField(max_length=32, help_text="The word that was answered, e.g. bad_signature")

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('body_index', models.PositiveIntegerField(blank=True, help_text='The place in the array, where one delivery carried several events', null=True)),
                 ('headers', models.JSONField(blank=True, default=dict, help_text='Secrets masked')),
                 ('delivery_id', models.CharField(blank=True, help_text="The sender's label; not unique", max_length=128)),
-                ('signed_by', models.CharField(blank=True, help_text='Which of the secrets signed it, never the secret', max_length=64)),
+                ('signed_by', models.CharField(blank=True, help_text='Which secret signed it; never the secret', max_length=64)),
                 ('dedupe_key', models.CharField(max_length=160)),
                 ('duplicates', models.PositiveIntegerField(default=0)),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveIntegerField(default=0, help_text='Failed tries that count against RETRY_MAX_ATTEMPTS')),
                 ('next_attempt_at', models.DateTimeField(blank=True, default=django.utils.timezone.now, help_text='Due then; while processing, the end of the lease', null=True)),
                 ('trigger', models.CharField(default='delivery', help_text='What caused the next attempt', max_length=16)),
-                ('requested_by', models.CharField(blank=True, help_text='Who asked for the next attempt, if a person did', max_length=150)),
+                ('requested_by', models.CharField(blank=True, help_text='The person who asked for the next attempt', max_length=150)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={

@@ -1,0 +1,367 @@
+"""What should happen: a pure function from what is known to a plan. No database, no network, no clock.
+
+The worker carries the plan out; a dry run only shows it. Both see the same reasons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from orders.lifecycle import Lifecycle, Unmapped
+from sync.retries import READ_AGAIN_FOR, delay_before_reading_again
+from sync.snapshots import CARRIED, CrmSnapshot, ShopSnapshot
+
+DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+"""Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFacts:
+    """What the newest of the waiting events claims, and how long the first of them has waited."""
+
+    version: int | None = None
+    occurred_at: datetime | None = None
+    waited: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkFacts:
+    """What we know of the pair from before."""
+
+    woo_id: int
+    crm_order_id: str
+    crm_status: str = ""
+    crm_version: int | None = None
+    crm_updated_at: datetime | None = None
+    woo_status: str = ""
+    woo_fingerprint: str = ""
+    written_by_us: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingWrite:
+    """A status that an earlier attempt was about to write to the shop, and did not live to record."""
+
+    from_status: str
+    to_status: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One step of the trace: a word for machines, a sentence for people."""
+
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateInCrm:
+    external_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateInCrm:
+    crm_order_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetShopStatus:
+    woo_id: int
+    from_status: str
+    to_status: str
+
+
+Write = CreateInCrm | UpdateInCrm | SetShopStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionDraft:
+    """A transition to log: the same fields as the row."""
+
+    from_status: str
+    to_status: str
+    decision: Literal["applied", "refused", "forced"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An outcome, at most one write, and what to remember."""
+
+    outcome: str
+    reasons: tuple[Reason, ...]
+    write: Write | None = None
+    transitions: tuple[TransitionDraft, ...] = ()
+    crm_seen: CrmSnapshot | None = None
+    "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
+    woo_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Park:
+    """A person is needed."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadAgain:
+    """A side has not caught up with itself: look again after a moment. No attempt is used up."""
+
+    after: timedelta
+    reasons: tuple[Reason, ...]
+
+
+Decision = Plan | Park | ReadAgain
+
+
+# --- shop → CRM ----------------------------------------------------------------------------------------------------
+
+
+def shop_to_crm(
+    *,
+    link: LinkFacts | None,
+    shop: ShopSnapshot,
+    found: CrmSnapshot | None = None,
+    create_tried: timedelta | None = None,
+    list_lag: timedelta = timedelta(seconds=10),
+) -> Decision:
+    """The shop's order goes to the CRM: created once, then updated when its content changed.
+
+    `found` is the CRM's order that names this one, if the link is missing; `create_tried` is how long ago an attempt
+    to create it was sent without a recorded answer.
+    """
+    if link is None:
+        return _create(shop, found, create_tried, list_lag)
+    if shop.fingerprint == link.woo_fingerprint:
+        if link.written_by_us:
+            return Plan(outcome="echo", reasons=(Reason("echo", "The order is as we last wrote it ourselves."),))
+        return Plan(outcome="no_change", reasons=(Reason("same_content", "The CRM has this content already."),))
+    return Plan(
+        outcome="updated",
+        reasons=(Reason("content_changed", f"The order's content differs from what the CRM has ({shop.status})."),),
+        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=what_the_shop_owns(shop)),
+        woo_id=shop.woo_id,
+    )
+
+
+def _create(
+    shop: ShopSnapshot, found: CrmSnapshot | None, create_tried: timedelta | None, list_lag: timedelta
+) -> Decision:
+    if found is not None:
+        return Plan(
+            outcome="created",
+            reasons=(Reason("found", f"The CRM has it already as {found.crm_order_id}; linked and updated."),),
+            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=what_the_shop_owns(shop)),
+            woo_id=shop.woo_id,
+        )
+    if create_tried is not None and create_tried < list_lag:
+        return ReadAgain(
+            after=list_lag - create_tried,
+            reasons=(
+                Reason(
+                    "create_in_doubt", "An attempt to create it may have got through; the CRM gets time to show it."
+                ),
+            ),
+        )
+    if shop.status in DRAFTS or shop.status == "trash":
+        return Plan(
+            outcome="no_change",
+            reasons=(Reason("not_an_order", f"Its status is {shop.status!r} and the CRM does not know it."),),
+        )
+    return Plan(
+        outcome="created",
+        reasons=(Reason("create", "The CRM does not know this order yet."),),
+        write=CreateInCrm(external_id=str(shop.woo_id), order=shop.order),
+        woo_id=shop.woo_id,
+    )
+
+
+def what_the_shop_owns(shop: ShopSnapshot) -> dict[str, Any]:
+    """What a PATCH tells the CRM: for an order in the trash just that (CONTRACT section 3)."""
+    if shop.status == "trash":
+        return {"id": shop.woo_id, "status": "trash"}
+    names = ("id", "number", *CARRIED, "date_created_gmt", "date_modified_gmt", "date_paid_gmt", "date_completed_gmt")
+    return {name: shop.order[name] for name in names if name in shop.order}
+
+
+# --- CRM → shop ----------------------------------------------------------------------------------------------------
+
+
+def crm_to_shop(
+    *,
+    event: EventFacts,
+    link: LinkFacts | None,
+    crm: CrmSnapshot | None,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None = None,
+    linked_elsewhere: str = "",
+) -> Decision:
+    """The CRM's status goes to the shop, if it is new, mapped, and a legal move.
+
+    `crm` is None when the CRM answered 404, `shop` when the shop did. `linked_elsewhere` is the CRM id that the shop's
+    order is linked to, if that is another one.
+    """
+    if crm is None:
+        return _unknown_to_crm(event)
+    if link is None and (shop is None or linked_elsewhere):
+        return _not_ours(crm, linked_elsewhere)
+    if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
+        return ReadAgain(
+            after=delay_before_reading_again(event.waited),
+            reasons=(Reason("crm_lags", f"The event speaks of version {event.version}, the CRM of {crm.version}."),),
+        )
+    if link is not None and not _is_news(link, crm):
+        return _nothing_new(event, link, crm)
+    if link is not None and crm.status == link.crm_status:
+        return Plan(
+            outcome="no_change",
+            reasons=(Reason("same_status", f"Version {_say(crm)} has the status we know: {crm.status!r}."),),
+            crm_seen=crm,
+        )
+    return _move(link, crm, shop, lifecycle, pending)
+
+
+def _unknown_to_crm(event: EventFacts) -> Decision:
+    if event.waited < READ_AGAIN_FOR:
+        return ReadAgain(
+            after=delay_before_reading_again(event.waited),
+            reasons=(Reason("crm_404", "The CRM does not know this order (404); it may be late."),),
+        )
+    return Park(
+        reasons=(Reason("unknown_order", "The CRM does not know this order (404). Check its id there, then replay."),)
+    )
+
+
+def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
+    if linked_elsewhere:
+        return Park(
+            reasons=(
+                Reason(
+                    "linked_elsewhere",
+                    f"The shop's order {crm.external_id} is linked to {linked_elsewhere}, and {crm.crm_order_id} "
+                    "names it too. Merge the two in the CRM, then replay.",
+                ),
+            )
+        )
+    return Plan(
+        outcome="not_ours",
+        reasons=(Reason("no_such_order", f"It names no order of this shop (external_id {crm.external_id!r})."),),
+    )
+
+
+def _lags(event: EventFacts, crm: CrmSnapshot) -> bool:
+    return event.version is not None and crm.version is not None and event.version > crm.version
+
+
+def _is_news(link: LinkFacts, crm: CrmSnapshot) -> bool:
+    """Newer by version, else by time. The same age with another status is news, too: times have whole seconds."""
+    if not link.crm_status:
+        return True
+    if link.crm_version is not None and crm.version is not None:
+        known, read = link.crm_version, crm.version
+    elif link.crm_updated_at is not None and crm.updated_at is not None:
+        known, read = link.crm_updated_at, crm.updated_at  # type: ignore[assignment]
+    else:
+        return crm.status != link.crm_status
+    return read > known or (read == known and crm.status != link.crm_status)
+
+
+def _nothing_new(event: EventFacts, link: LinkFacts, crm: CrmSnapshot) -> Plan:
+    read_is_older = _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at)
+    event_is_older = _older(event.version, link.crm_version, event.occurred_at, link.crm_updated_at)
+    if read_is_older or event_is_older:
+        return Plan(
+            outcome="stale",
+            reasons=(Reason("older_than_known", f"It is older than version {_known(link)}, which we have seen."),),
+        )
+    return Plan(
+        outcome="no_change",
+        reasons=(Reason("same_version", f"Version {_say(crm)} is the one we have seen."),),
+    )
+
+
+def _older(version: int | None, known: int | None, at: datetime | None, known_at: datetime | None) -> bool:
+    if version is not None and known is not None:
+        return version < known
+    return at is not None and known_at is not None and at < known_at
+
+
+def _move(
+    link: LinkFacts | None,
+    crm: CrmSnapshot,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None,
+) -> Decision:
+    try:
+        target = lifecycle.shop_status(crm.status)
+    except Unmapped as error:
+        return Park(reasons=(Reason("unmapped", str(error)),))
+    if shop is None:
+        woo_id = link.woo_id if link else crm.external_id
+        return Park(
+            reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there, or resolve."),)
+        )
+    was = link.crm_status if link and link.crm_status else "not seen before"
+    told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
+    confirmed: tuple[TransitionDraft, ...] = ()
+    if pending is not None and shop.status == pending.to_status != pending.from_status:
+        confirmed = (
+            TransitionDraft(
+                from_status=pending.from_status,
+                to_status=pending.to_status,
+                decision="applied",
+                reason="Written by an attempt that did not live to record it; found in the shop.",
+            ),
+        )
+    if shop.status == target:
+        words = f"The shop shows {target!r} already."
+        return Plan(
+            outcome="applied" if confirmed else "no_change",
+            reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
+            transitions=confirmed,
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
+    chain = lifecycle.chain(shop.status, target)
+    if chain is None:
+        refusal = f"{shop.status} → {target} is not an allowed move."
+        return Plan(
+            outcome="refused",
+            reasons=(told, Reason("move_refused", refusal)),
+            transitions=(
+                *confirmed,
+                TransitionDraft(
+                    from_status=shop.status, to_status=target, decision="refused", reason=f"{told.words} {refusal}"
+                ),
+            ),
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
+    allowed = f"Allowed: {' → '.join(chain)}."
+    return Plan(
+        outcome="applied",
+        reasons=(told, Reason("move_allowed", allowed)),
+        write=SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=target),
+        transitions=(
+            *confirmed,
+            TransitionDraft(
+                from_status=shop.status, to_status=target, decision="applied", reason=f"{told.words} {allowed}"
+            ),
+        ),
+        crm_seen=crm,
+        woo_id=shop.woo_id,
+    )
+
+
+def _say(crm: CrmSnapshot) -> str:
+    return str(crm.version if crm.version is not None else crm.updated_at)
+
+
+def _known(link: LinkFacts) -> str:
+    return str(link.crm_version if link.crm_version is not None else link.crm_updated_at)

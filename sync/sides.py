@@ -1,0 +1,83 @@
+"""How the shop and the CRM are doing: circuit breaker and rate limit, shared by all workers through the database."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import F
+from django.utils import timezone
+
+from sync.errors import RateLimited, SideError
+from sync.models import SideState
+
+log = logging.getLogger("orderbridge.sides")
+
+HEARD_EVERY = timedelta(seconds=5)
+DEFAULT_SLOW_DOWN = 5.0
+"""Seconds to wait after a 429 that does not say how long."""
+
+
+def probe_interval() -> timedelta:
+    return timedelta(seconds=min(30.0, settings.RETRY_MAX_SECONDS))
+
+
+def heard(names: Iterable[str], now: datetime) -> None:
+    """Good answers came. Written at most every few seconds while all is well: no row is hot."""
+    for side in SideState.objects.filter(name__in=list(names)):
+        if side.failures or side.opened_at or not side.last_heard_at or now - side.last_heard_at > HEARD_EVERY:
+            if side.opened_at:
+                log.warning("breaker closed", extra={"side": side.name})
+            SideState.objects.filter(pk=side.pk).update(
+                failures=0, opened_at=None, probe_at=None, last_heard_at=now, last_error=""
+            )
+
+
+def failed(error: SideError, now: datetime) -> bool:
+    """Count a failure of a whole side. True: its breaker is open, so the event is not to blame."""
+    if isinstance(error, RateLimited):
+        until = now + timedelta(seconds=error.after if error.after is not None else DEFAULT_SLOW_DOWN)
+        SideState.objects.filter(pk=error.side).exclude(wait_until__gt=until).update(
+            wait_until=until, last_error=str(error)[:2000]
+        )
+        return True
+    if not error.outage:
+        return False
+    SideState.objects.filter(pk=error.side).update(failures=F("failures") + 1, last_error=str(error)[:2000])
+    newly_open = SideState.objects.filter(
+        pk=error.side, failures__gte=settings.BREAKER_THRESHOLD, opened_at__isnull=True
+    ).update(opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS)))
+    if newly_open:
+        log.error("breaker opened", extra={"side": error.side, "error": str(error)})
+    return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()
+
+
+def gate(now: datetime, pings: Mapping[str, Callable[[], None]]) -> bool:
+    """True: work may be taken. Both journeys need both sides, so one closed gate stops both.
+
+    An open breaker lets one worker of all probe the way, with a cheap read: a single poisoned order can then neither
+    keep the breaker open nor be the one that every probe falls on (docs/decisions/0006).
+    """
+    is_open = True
+    for side in SideState.objects.all():
+        if side.paused or (side.wait_until and side.wait_until > now):
+            is_open = False
+        elif side.opened_at:
+            is_open = _probe(side, now, pings[side.name]) and is_open
+    return is_open
+
+
+def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
+    mine = SideState.objects.filter(pk=side.pk, opened_at__isnull=False, probe_at__lte=now)
+    if not mine.update(probe_at=now + probe_interval()):
+        return False
+    try:
+        ping()
+    except RateLimited as error:
+        failed(error, timezone.now())
+        return False
+    except SideError as error:
+        SideState.objects.filter(pk=side.pk).update(last_error=str(error)[:2000])
+        return False
+    heard([side.name], timezone.now())
+    return True

@@ -1,0 +1,89 @@
+"""What the queue calls, by name. A task is a wake-up: the due rows say what is to be done."""
+
+import time
+import uuid
+from datetime import timedelta
+
+from django.utils import timezone
+from webhooks.wake import wake
+
+from sync import worker
+from sync.leases import worker_name
+from sync.models import Heartbeat, Lease
+from webhooks.models import WebhookEvent
+
+BUDGET = 20.0
+"""Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""
+LINGER = 1.0
+"""Seconds a drain looks on after its last find: longer than the web processes' pause between two wake-ups."""
+POLL = 0.05
+WATCH_POLL = 0.2
+WATCH_AHEAD = timedelta(seconds=60)
+"""One worker of all keeps watch while something is due within this time; the sweep takes over beyond it."""
+WATCH_LEASE = timedelta(seconds=10)
+
+
+def drain() -> None:
+    """Settle what is due, look on for a moment, and stay on watch while retries are near."""
+    beat()
+    watch = Watch()
+    until = time.monotonic() + BUDGET
+    linger_until = time.monotonic() + LINGER
+    try:
+        while time.monotonic() < until:
+            if worker.work_once():
+                linger_until = time.monotonic() + LINGER
+            elif time.monotonic() < linger_until:
+                time.sleep(POLL)
+            elif watch.is_mine():
+                time.sleep(WATCH_POLL)
+            else:
+                return
+    finally:
+        watch.release()
+    wake(force=True)
+
+
+def sweep() -> None:
+    """Every minute: find what no wake-up told of, and forget workers that are long gone."""
+    now = timezone.now()
+    Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
+    Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
+    drain()
+
+
+def beat() -> None:
+    """The proof that this worker works, not only lives."""
+    Heartbeat.objects.update_or_create(worker=worker_name(), defaults={"at": timezone.now()})
+
+
+class Watch:
+    """The right of one worker to wait for retries that are due soon, so that the others are free."""
+
+    def __init__(self) -> None:
+        self.token = uuid.uuid4()
+        self.asked_at = float("-inf")
+        self.mine = False
+
+    def is_mine(self) -> bool:
+        """Asked once a second at most."""
+        if time.monotonic() - self.asked_at >= 1.0:
+            self.asked_at = time.monotonic()
+            self.mine = self._soon() and self._hold()
+        return self.mine
+
+    def release(self) -> None:
+        Lease.objects.filter(key="watch", token=self.token).delete()
+
+    def _soon(self) -> bool:
+        return WebhookEvent.objects.filter(next_attempt_at__lte=timezone.now() + WATCH_AHEAD).exists()
+
+    def _hold(self) -> bool:
+        now = timezone.now()
+        mine = {"token": self.token, "holder": worker_name(), "expires_at": now + WATCH_LEASE}
+        if Lease.objects.filter(key="watch", token=self.token).update(**mine):
+            return True
+        if Lease.objects.filter(key="watch", expires_at__lte=now).update(**mine):
+            return True
+        _, made = Lease.objects.get_or_create(key="watch", defaults=mine)
+        return made

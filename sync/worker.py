@@ -1,0 +1,583 @@
+"""Take an order, read both sides, decide, apply, record. Network first, transaction after, and short."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from orders.models import OrderLink, StatusTransition
+from orders.rules import current_lifecycle
+from sync import crm as crm_backends
+from sync import shop as shop_client
+from sync import sides
+from sync.crm.base import Crm
+from sync.decide import (
+    CreateInCrm,
+    Decision,
+    EventFacts,
+    LinkFacts,
+    Park,
+    PendingWrite,
+    Plan,
+    Reason,
+    SetShopStatus,
+    UpdateInCrm,
+    crm_to_shop,
+    shop_to_crm,
+)
+from sync.errors import NotFound, SideError, Unreachable
+from sync.http import CallRecord, current_event
+from sync.leases import DURATION, Busy, Held, LeaseLost, worker_name
+from sync.models import Attempt, Call, Intent
+from sync.retries import delay_before
+from sync.shop import Shop
+from sync.snapshots import CrmSnapshot, ShopSnapshot
+from webhooks.models import Outcome, Side, State, WebhookEvent
+
+log = logging.getLogger("orderbridge.attempts")
+
+LOOK_AHEAD = 50
+BUSY_AGAIN = timedelta(seconds=0.3)
+
+
+@dataclass
+class Work:
+    """All waiting events of one order from one side, held under a lease, and the calls made for them."""
+
+    held: Held
+    events: list[WebhookEvent]
+    calls: list[CallRecord] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=timezone.now)
+    reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def newest(self) -> WebhookEvent:
+        return self.events[-1]
+
+    @property
+    def side(self) -> str:
+        return self.newest.side
+
+    @property
+    def order_ref(self) -> str:
+        return self.newest.order_ref
+
+    def facts(self) -> EventFacts:
+        versions = [event.version for event in self.events if event.version is not None]
+        times = [event.occurred_at for event in self.events if event.occurred_at is not None]
+        return EventFacts(
+            version=max(versions, default=None),
+            occurred_at=max(times, default=None),
+            waited=timezone.now() - self.newest.received_at,
+        )
+
+    def shop(self) -> Shop:
+        return shop_client.connect(on_call=self.calls.append, before_call=self.held.renew)
+
+    def crm(self) -> Crm:
+        return crm_backends.connect(on_call=self.calls.append, before_call=self.held.renew)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What the two sides answered to the plan's write."""
+
+    crm: CrmSnapshot | None = None
+    created: bool = False
+    shop: ShopSnapshot | None = None
+
+
+# --- taking work ---------------------------------------------------------------------------------------------------
+
+
+def work_once() -> int:
+    """Settle a look-ahead of due orders. Returns how many orders were worked on; 0: nothing can be done now."""
+    now = timezone.now()
+    due = list(WebhookEvent.objects.due(now).values_list("side", "order_ref", "id")[:LOOK_AHEAD])
+    seen: set[tuple[str, str]] = set()
+    done = 0
+    for side, order_ref, _ in due:
+        if (side, order_ref) in seen:
+            continue
+        seen.add((side, order_ref))
+        if not sides.gate(timezone.now(), PINGS):
+            return done
+        work = take(side, order_ref)
+        if work is not None:
+            settle(work)
+            done += 1
+    return done
+
+
+def take(side: str, order_ref: str) -> Work | None:
+    """Lease the order and claim its due events in one transaction; None if another worker has them."""
+    with transaction.atomic():
+        try:
+            held = Held(lease_key(side, order_ref))
+        except Busy:
+            return None
+        now = timezone.now()
+        due = WebhookEvent.objects.filter(side=side, order_ref=order_ref).unfinished()
+        events = list(due.filter(next_attempt_at__lte=now).order_by("id"))
+        if not events:
+            held.release()
+            return None
+        # Events of this order that wait for a later try are answered by the same read.
+        events = list(due.order_by("id"))
+        due.filter(id__in=[event.id for event in events]).update(state=State.PROCESSING, next_attempt_at=now + DURATION)
+    return Work(held=held, events=events)
+
+
+def lease_key(side: str, order_ref: str) -> str:
+    """One key for an order whichever side speaks of it, once the pair is known."""
+    if side == Side.SHOP:
+        return f"woo:{order_ref}"
+    woo_id = OrderLink.objects.filter(crm_order_id=order_ref).values_list("woo_id", flat=True).first()
+    return f"woo:{woo_id}" if woo_id is not None else f"crm:{order_ref}"
+
+
+def _ping_shop() -> None:
+    shop_client.connect().ping()
+
+
+def _ping_crm() -> None:
+    crm_backends.connect().ping()
+
+
+PINGS: dict[str, Callable[[], None]] = {Side.SHOP: _ping_shop, Side.CRM: _ping_crm}
+
+
+# --- one order -----------------------------------------------------------------------------------------------------
+
+
+def settle(work: Work) -> None:
+    """Read, decide, apply, record; and when something fails, record that."""
+    context = current_event.set(work.newest.id)
+    try:
+        decision = _too_many_changes(work) or decide(work)
+        work.reasons.extend(decision.reasons)
+        if isinstance(decision, Plan):
+            applied = apply(work, decision)
+            record(work, decision, applied)
+        elif isinstance(decision, Park):
+            park(work, decision)
+        else:
+            postpone(work, decision.after, result="waiting")
+        _heard(work)
+    except LeaseLost:
+        log.warning("lease lost", extra={"event": work.newest.id, "order": work.order_ref})
+    except Busy:
+        postpone(work, BUSY_AGAIN, result="waiting")
+    except SideError as error:
+        _heard(work, but=error.side)
+        fail(work, error)
+    except Exception as error:  # a bug must cost one event its attempts, not all events their worker
+        log.exception("unexpected error", extra={"event": work.newest.id, "order": work.order_ref})
+        fail(work, error)
+    finally:
+        current_event.reset(context)
+
+
+def _heard(work: Work, but: str = "") -> None:
+    sides.heard({call.side for call in work.calls if call.status and call.status < 400} - {but}, timezone.now())
+
+
+def _too_many_changes(work: Work) -> Park | None:
+    """The loop breaker: two systems that answer each other for ever need a person (FACTS A9)."""
+    since = timezone.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
+    changes = WebhookEvent.objects.filter(
+        side=work.side,
+        order_ref=work.order_ref,
+        finished_at__gte=since,
+        outcome__in=(Outcome.APPLIED, Outcome.UPDATED),
+    ).count()
+    if changes < settings.LOOP_MAX_CHANGES or work.newest.requested_by:
+        return None
+    words = f"{changes} changes within {settings.LOOP_WINDOW_SECONDS} s: a loop? Look at the order, then replay."
+    return Park(reasons=(Reason("loop", words),))
+
+
+def decide(work: Work) -> Decision:
+    """Read what the decision needs, then decide. Nothing is written to either side here."""
+    return _decide_for_crm(work) if work.side == Side.SHOP else _decide_for_shop(work)
+
+
+def _decide_for_crm(work: Work) -> Decision:
+    woo_id = int(work.order_ref)
+    link = OrderLink.objects.filter(woo_id=woo_id).first()
+    shop = read_shop_order(work, woo_id)
+    found = None if link else work.crm().find(str(woo_id))
+    tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
+    return shop_to_crm(
+        link=facts_of(link),
+        shop=shop,
+        found=found,
+        create_tried=timezone.now() - tried.at if tried else None,
+        list_lag=timedelta(seconds=settings.CRM_LIST_LAG),
+    )
+
+
+def read_shop_order(work: Work, woo_id: int) -> ShopSnapshot:
+    """The order as it is now; where the shop no longer has it, as it said itself in the signed body."""
+    try:
+        return work.shop().get(woo_id)
+    except NotFound:
+        order = _order_in_body(work.newest)
+        work.reasons.append(Reason("shop_404", "The shop no longer has this order; its signed delivery is used."))
+        return ShopSnapshot(woo_id=woo_id, status=str(order["status"]), order=order)
+
+
+def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
+    try:
+        order = json.loads(bytes(event.body))
+    except ValueError:
+        order = {}
+    if isinstance(order, dict) and isinstance(order.get("status"), str):
+        return order
+    return {"id": int(event.order_ref), "status": "trash"}
+
+
+def _decide_for_shop(work: Work) -> Decision:
+    lifecycle = current_lifecycle()
+    link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
+    crm = _read_crm_order(work, link, lifecycle.critical)
+    linked_elsewhere = ""
+    woo_id = link.woo_id if link else _shop_id(crm)
+    if link is None and woo_id is not None:
+        # From here on the order is known by its shop id; another worker may be linking it at this moment.
+        work.held.take(f"woo:{woo_id}")
+        other = OrderLink.objects.filter(woo_id=woo_id).first()
+        link = other if other and other.crm_order_id == work.order_ref else None
+        linked_elsewhere = other.crm_order_id if other and link is None else ""
+    shop: ShopSnapshot | None = None
+    pending = None
+    if crm is not None and woo_id is not None and (link is None or link.crm_status != crm.status):
+        shop = _shop_or_none(work, woo_id)
+        pending = Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.STATUS).first()
+    return crm_to_shop(
+        event=work.facts(),
+        link=facts_of(link),
+        crm=crm,
+        shop=shop,
+        lifecycle=lifecycle,
+        pending=PendingWrite(from_status=pending.from_status, to_status=pending.to_status) if pending else None,
+        linked_elsewhere=linked_elsewhere,
+    )
+
+
+def _read_crm_order(work: Work, link: OrderLink | None, critical: frozenset[str]) -> CrmSnapshot | None:
+    event = work.newest
+    if link and _may_be_taken(work, critical):
+        work.reasons.append(Reason("taken_from_event", "Not critical: taken from the signed event (VERIFY)."))
+        return CrmSnapshot(
+            crm_order_id=event.order_ref,
+            external_id=str(link.woo_id),
+            status=event.status,
+            version=event.version,
+            updated_at=event.occurred_at,
+            answer={"taken_from_event": event.id},
+        )
+    try:
+        return work.crm().get(work.order_ref)
+    except NotFound:
+        return None
+
+
+def _may_be_taken(work: Work, critical: frozenset[str]) -> bool:
+    """VERIFY=critical: one signed event that carries status and version, and the status is not a critical one."""
+    event = work.newest
+    complete = bool(event.status) and event.version is not None
+    return settings.VERIFY == "critical" and len(work.events) == 1 and complete and event.status not in critical
+
+
+def _shop_id(crm: CrmSnapshot | None) -> int | None:
+    text = (crm.external_id or "") if crm else ""
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63 else None
+
+
+def _shop_or_none(work: Work, woo_id: int) -> ShopSnapshot | None:
+    try:
+        return work.shop().get(woo_id)
+    except NotFound:
+        return None
+
+
+def facts_of(link: OrderLink | None) -> LinkFacts | None:
+    return link and LinkFacts(
+        woo_id=link.woo_id,
+        crm_order_id=link.crm_order_id,
+        crm_status=link.crm_status,
+        crm_version=link.crm_version,
+        crm_updated_at=link.crm_updated_at,
+        woo_status=link.woo_status,
+        woo_fingerprint=link.woo_fingerprint,
+        written_by_us=link.written_by_us,
+    )
+
+
+# --- apply: the only code that writes to the two sides -------------------------------------------------------------
+
+
+def apply(work: Work, plan: Plan) -> Applied:
+    """Make the plan's write. What is about to be written is remembered first, outside any transaction."""
+    match plan.write:
+        case CreateInCrm(external_id=external_id, order=order):
+            remember(int(external_id), Intent.Kind.CREATE)
+            try:
+                answer, created = work.crm().create(external_id, order)
+            except Unreachable:
+                forget(int(external_id), Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
+                raise
+            return Applied(crm=answer, created=created)
+        case UpdateInCrm(crm_order_id=crm_order_id, order=order):
+            return Applied(crm=work.crm().update(crm_order_id, order))
+        case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
+            remember(woo_id, Intent.Kind.STATUS, old, new)
+            return Applied(shop=work.shop().set_status(woo_id, new))
+        case None:
+            return Applied()
+
+
+def remember(woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:
+    Intent.objects.update_or_create(
+        woo_id=woo_id,
+        kind=kind,
+        defaults={"from_status": from_status, "to_status": to_status, "at": timezone.now()},
+    )
+
+
+def forget(woo_id: int, kind: str) -> None:
+    Intent.objects.filter(woo_id=woo_id, kind=kind).delete()
+
+
+# --- record --------------------------------------------------------------------------------------------------------
+
+
+def record(work: Work, plan: Plan, applied: Applied) -> None:
+    """Link, transitions, outcome, attempt and the end of the lease: all of it or none of it."""
+    try:
+        with transaction.atomic():
+            work.held.release()
+            link = save_link(work, plan, applied)
+            for draft in plan.transitions:
+                if link is None:
+                    break
+                StatusTransition(
+                    link=link,
+                    from_status=draft.from_status,
+                    to_status=draft.to_status,
+                    decision=draft.decision,
+                    reason=draft.reason,
+                    crm_status=plan.crm_seen.status if plan.crm_seen else "",
+                    crm_version=plan.crm_seen.version if plan.crm_seen else None,
+                    crm_answer=dict(plan.crm_seen.answer) if plan.crm_seen else {},
+                    event=work.newest,
+                    actor=work.newest.requested_by,
+                ).save()
+            if plan.woo_id is not None:
+                forget(plan.woo_id, Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
+            finish(work, State.DONE, plan.outcome)
+            save_attempt(work, plan.outcome)
+    except IntegrityError as error:
+        # The pair is taken: one of the two ids stands in another link. Staff must merge; nothing is overwritten.
+        words = f"The order could not be linked: {error}. One of the two is linked to another order already."
+        work.reasons.append(Reason("link_conflict", words))
+        park(work, Park(reasons=()))
+        return
+    for draft in plan.transitions:
+        log.info(
+            "transition",
+            extra={
+                "event": work.newest.id,
+                "order": plan.woo_id,
+                "from": draft.from_status,
+                "to": draft.to_status,
+                "decision": draft.decision,
+            },
+        )
+
+
+def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
+    """What we know of the pair after this plan."""
+    by_shop = work.side == Side.SHOP
+    known = {"woo_id": int(work.order_ref)} if by_shop else {"crm_order_id": work.order_ref}
+    row = OrderLink.objects.filter(**known).first()
+    if row is None:
+        if plan.woo_id is None:
+            return None
+        crm_id = applied.crm.crm_order_id if applied.crm else work.order_ref
+        row = OrderLink(woo_id=plan.woo_id, crm_order_id=crm_id)
+    if by_shop:
+        _remember_shop_content(row, plan, applied)
+    elif plan.crm_seen is not None:
+        _remember_crm_state(row, plan, applied)
+    row.verified_at = timezone.now()
+    row.save()
+    return row
+
+
+def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None:
+    """After shop → CRM. The answer to our own creation is where the link begins; of an order that was found there
+    we have never seen the status, so its next event counts as a move (docs/decisions/0008)."""
+    write = plan.write
+    if isinstance(write, CreateInCrm | UpdateInCrm):
+        sent = ShopSnapshot(woo_id=row.woo_id, status=str(write.order.get("status", "")), order=write.order)
+        row.woo_status, row.woo_fingerprint, row.written_by_us = sent.status, sent.fingerprint, False
+    answer = applied.crm
+    if answer is not None and (applied.created or answer.status == row.crm_status):
+        row.crm_status, row.crm_version, row.crm_updated_at = answer.status, answer.version, answer.updated_at
+
+
+def _remember_crm_state(row: OrderLink, plan: Plan, applied: Applied) -> None:
+    """After CRM → shop."""
+    seen = plan.crm_seen
+    assert seen is not None  # noqa: S101  the caller's guard, for the type checker
+    row.crm_status, row.crm_version, row.crm_updated_at = seen.status, seen.version, seen.updated_at
+    write, answer = plan.write, applied.shop
+    if isinstance(write, SetShopStatus) and answer is not None:
+        # Only if the CRM had the order's content before our write is the order "as we wrote it" afterwards;
+        # else the shop's own news, still on its way, would be taken for an echo.
+        if _same_but_status(row, write, answer):
+            row.woo_fingerprint, row.written_by_us = answer.fingerprint, True
+        row.woo_status = answer.status
+
+
+def _same_but_status(row: OrderLink, write: SetShopStatus, answer: ShopSnapshot) -> bool:
+    before = ShopSnapshot(
+        woo_id=row.woo_id, status=write.from_status, order={**answer.order, "status": write.from_status}
+    )
+    return before.fingerprint == row.woo_fingerprint
+
+
+def finish(work: Work, state: str, outcome: str = "") -> None:
+    """The newest event says what was done; the others were answered by the same read."""
+    now = timezone.now()
+    newest, others = work.newest, [event.id for event in work.events[:-1]]
+    reason = " ".join(reason.words for reason in work.reasons)
+    WebhookEvent.objects.filter(id=newest.id).update(
+        state=state, outcome=outcome, reason=reason, next_attempt_at=None, finished_at=now
+    )
+    if others:
+        WebhookEvent.objects.filter(id__in=others).update(
+            state=State.DONE,
+            outcome=Outcome.SUPERSEDED,
+            reason=f"Answered by the same read as event {newest.id}.",
+            next_attempt_at=None,
+            finished_at=now,
+        )
+
+
+def park(work: Work, decision: Park) -> None:
+    with transaction.atomic():
+        work.held.release()
+        finish(work, State.PARKED)
+        save_attempt(work, "parked")
+
+
+def postpone(work: Work, after: timedelta, *, result: str, error: str = "") -> None:
+    """Not the event's fault: due again later, no attempt used up."""
+    _put_back(work, after, result=result, error=error, counted=0)
+
+
+def fail(work: Work, error: Exception) -> None:
+    """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
+    now = timezone.now()
+    result = type(error).__name__
+    if isinstance(error, SideError) and sides.failed(error, now):
+        _put_back(work, timedelta(0), result=result, error=str(error), counted=0)
+        return
+    attempt = max(event.attempts for event in work.events) + 1
+    if (isinstance(error, SideError) and not error.again) or attempt >= settings.RETRY_MAX_ATTEMPTS:
+        _give_up(work, error, attempt)
+        return
+    delay = delay_before(
+        attempt=attempt,
+        error=error if isinstance(error, SideError) else None,
+        base=settings.RETRY_BASE_SECONDS,
+        longest=settings.RETRY_MAX_SECONDS,
+    )
+    _put_back(work, delay, result=result, error=str(error), counted=1)
+
+
+def _give_up(work: Work, error: Exception, attempt: int) -> None:
+    permanent = isinstance(error, SideError) and not error.again
+    hint = "Mend the cause, then replay."
+    words = f"{error} {hint}" if permanent else f"Given up after {attempt} attempts: {error} {hint}"
+    work.reasons.append(Reason("gave_up", words))
+    with transaction.atomic():
+        work.held.release()
+        finish(work, State.PARKED if permanent else State.DEAD)
+        WebhookEvent.objects.filter(id=work.newest.id).update(attempts=attempt)
+        save_attempt(work, type(error).__name__, error=str(error))
+
+
+def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted: int) -> None:
+    now = timezone.now()
+    words = error or " ".join(reason.words for reason in work.reasons)
+    with transaction.atomic():
+        work.held.release()
+        for event in work.events:
+            WebhookEvent.objects.filter(id=event.id).update(
+                state=State.RETRYING,
+                next_attempt_at=now + after,
+                attempts=event.attempts + counted,
+                reason=words,
+                trigger="retry",
+            )
+        if result != "waiting" or work.calls:
+            save_attempt(work, result, error=error)
+
+
+def save_attempt(work: Work, result: str, error: str = "") -> None:
+    """Append the attempt and its calls. Inside the caller's transaction."""
+    event = work.newest
+    attempt = Attempt.objects.create(
+        event=event,
+        trigger=event.trigger,
+        actor=event.requested_by,
+        worker=worker_name(),
+        started_at=work.started_at,
+        milliseconds=round((time.monotonic() - work.started) * 1000),
+        result=result,
+        reasons=[[reason.code, reason.words] for reason in work.reasons],
+        error=error,
+    )
+    Call.objects.bulk_create(_rows(attempt, work.calls))
+    log.info(
+        "attempt",
+        extra={
+            "event": event.id,
+            "order": work.order_ref,
+            "side": work.side,
+            "result": result,
+            "milliseconds": attempt.milliseconds,
+            "superseded": len(work.events) - 1,
+            "error": error,
+        },
+    )
+
+
+def _rows(attempt: Attempt, calls: Sequence[CallRecord]) -> list[Call]:
+    return [
+        Call(
+            attempt=attempt,
+            side=call.side,
+            method=call.method,
+            url=call.url[:500],
+            status=call.status,
+            milliseconds=call.milliseconds,
+            request_body=call.request_body,
+            response_body=call.response_body,
+            error=call.error,
+            at=call.at,
+        )
+        for call in calls
+    ]
