@@ -194,7 +194,109 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True
 
-UNFOLD: dict[str, Any] = {"SITE_TITLE": "Orderbridge", "SITE_HEADER": "Orderbridge", "SITE_SYMBOL": "sync_alt"}
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Orderbridge",
+    "SITE_HEADER": "Orderbridge",
+    "SITE_SYMBOL": "sync_alt",
+    "SHOW_HISTORY": True,
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Traffic",
+                "items": [
+                    {
+                        "title": "Events",
+                        "icon": "inbox",
+                        "link": "/admin/webhooks/webhookevent/",
+                        "permission": lambda request: request.user.has_perm("webhooks.view_webhookevent"),
+                    },
+                    {
+                        "title": "Refused deliveries",
+                        "icon": "block",
+                        "link": "/admin/webhooks/refuseddelivery/",
+                        "permission": lambda request: request.user.has_perm("webhooks.view_refuseddelivery"),
+                    },
+                    {
+                        "title": "Attempts",
+                        "icon": "history",
+                        "link": "/admin/sync/attempt/",
+                        "permission": lambda request: request.user.has_perm("sync.view_attempt"),
+                    },
+                ],
+            },
+            {
+                "title": "Orders",
+                "items": [
+                    {
+                        "title": "Orders",
+                        "icon": "shopping_cart",
+                        "link": "/admin/orders/orderlink/",
+                        "permission": lambda request: request.user.has_perm("orders.view_orderlink"),
+                    },
+                    {
+                        "title": "Status transitions",
+                        "icon": "swap_horiz",
+                        "link": "/admin/orders/statustransition/",
+                        "permission": lambda request: request.user.has_perm("orders.view_statustransition"),
+                    },
+                ],
+            },
+            {
+                "title": "Lifecycle",
+                "items": [
+                    {
+                        "title": "Status rules",
+                        "icon": "rule",
+                        "link": "/admin/orders/statusrule/",
+                        "permission": lambda request: request.user.has_perm("orders.view_statusrule"),
+                    },
+                    {
+                        "title": "Allowed moves",
+                        "icon": "route",
+                        "link": "/admin/orders/allowedmove/",
+                        "permission": lambda request: request.user.has_perm("orders.view_allowedmove"),
+                    },
+                ],
+            },
+            {
+                "title": "Health",
+                "items": [
+                    {
+                        "title": "Sides",
+                        "icon": "cable",
+                        "link": "/admin/sync/sidestate/",
+                        "permission": lambda request: request.user.has_perm("sync.view_sidestate"),
+                    },
+                    {
+                        "title": "Workers",
+                        "icon": "monitor_heart",
+                        "link": "/admin/sync/heartbeat/",
+                        "permission": lambda request: request.user.has_perm("sync.view_heartbeat"),
+                    },
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    {
+                        "title": "Users",
+                        "icon": "person",
+                        "link": "/admin/auth/user/",
+                        "permission": lambda request: request.user.has_perm("auth.view_user"),
+                    },
+                    {
+                        "title": "Groups",
+                        "icon": "group",
+                        "link": "/admin/auth/group/",
+                        "permission": lambda request: request.user.has_perm("auth.view_group"),
+                    },
+                ],
+            },
+        ],
+    },
+}
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -52,7 +52,7 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
     list_display = ("id", "created", "order", "sequence", "from_status", "to_status", "decision_badge", "reason", "who")
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
-    search_fields = ("=link__woo_id", "=link__crm_order_id")
+    search_fields = ("link__woo_id__exact", "link__crm_order_id__exact")
     search_help_text = "The order's id at either side, exact"
     fields = (
         "created_at",

@@ -8,12 +8,14 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -23,9 +25,9 @@ from orders.admin import OrderLinkAdmin
 from orders.models import OrderLink
 from sync.models import Attempt, Call, Heartbeat, SideState
 from sync.replays import ask_again
-from sync.timeline import find_link, story_of, summary
+from sync.timeline import link_of, story_of, summary
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, WebhookEventAdmin, ago, preformatted
-from webhooks.models import Side, State, WebhookEvent
+from webhooks.models import State, WebhookEvent
 
 NAMED = 20
 
@@ -78,7 +80,7 @@ class EventAdmin(WebhookEventAdmin):
 
     @admin.display(description="Order")
     def order(self, event: WebhookEvent) -> str:
-        """In the list, the link goes by name: looking up each row's order would cost a query a row."""
+        """The link is looked up when it is pressed: in the list that would cost a query a row."""
         if not event.order_ref:
             return "–"
         url = reverse("admin:webhooks_webhookevent_order", args=[event.pk])
@@ -88,13 +90,15 @@ class EventAdmin(WebhookEventAdmin):
         return (("<int:pk>/order/", "webhooks_webhookevent_order", self.order_view),)
 
     def order_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
-        """To the order's timeline if it is linked, otherwise to its events."""
-        event = get_object_or_404(WebhookEvent.objects.defer("body", "headers"), pk=pk)
-        wanted = {"woo_id": event.order_ref} if event.side == Side.SHOP else {"crm_order_id": event.order_ref}
-        link = find_link(event.order_ref) if wanted else None
+        """To the order's timeline if it is linked, otherwise to the list of its events."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        event = get_object_or_404(self.get_queryset(request), pk=pk)
+        link = link_of(event)
         if link:
             return HttpResponseRedirect(reverse("admin:orders_orderlink_change", args=[link.pk]))
-        return HttpResponseRedirect(reverse("admin:webhooks_webhookevent_changelist"))
+        query = urlencode({"side": event.side, "order_ref": event.order_ref})
+        return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_changelist')}?{query}")
 
     @action(description="Replay", permissions=["replay"], url_path="replay", icon="replay")
     def replay_event(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -183,7 +187,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     inlines = (CallInline,)
     list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "error")
     list_filter = ("trigger",)
-    search_fields = ("=event__id",)
+    search_fields = ("event__id__exact",)
     search_help_text = "Event id"
     fields = (
         "event_link",

@@ -68,6 +68,13 @@ def find_link(order: str) -> OrderLink | None:
     return by_woo or OrderLink.objects.filter(crm_order_id=order).first()
 
 
+def link_of(event: WebhookEvent) -> OrderLink | None:
+    """The order that the event names, each side by its own id."""
+    if event.side == Side.CRM:
+        return OrderLink.objects.filter(crm_order_id=event.order_ref).first()
+    return OrderLink.objects.filter(woo_id=int(event.order_ref)).first() if _is_number(event.order_ref) else None
+
+
 def summary(call: Call) -> str:
     """`GET /orders/C-1 → 200 (12 ms)`."""
     return f"{call.method} {call.url} → {call.status or call.error or 'no answer'} ({call.milliseconds} ms)"

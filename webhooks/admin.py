@@ -185,9 +185,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         return queryset.filter(wanted), False
 
     def get_urls(self) -> list[URLPattern]:
-        body = path(
-            "<int:pk>/body/", self.admin_site.admin_view(self.body_view), name="webhooks_webhookevent_body"
-        )
+        body = path("<int:pk>/body/", self.admin_site.admin_view(self.body_view), name="webhooks_webhookevent_body")
         return [body, *super().get_urls()]
 
     def body_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,0 +1,40 @@
+"""The whole story of one order, by the id of either side."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sync.timeline import Story, story
+
+
+class Command(BaseCommand):
+    help = "Tell the whole story of one order, by either id, from what is known here. Asks neither side."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = "Example: python manage.py explain 1042 --json"
+        parser.add_argument("order", metavar="ORDER", help="the order's id in the shop or in the CRM")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, order: str, **options: Any) -> None:
+        told = story(order)
+        if told is None:
+            raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=1)
+        if options["json"]:
+            self.stdout.write(json.dumps(as_json(told), ensure_ascii=False))
+        else:
+            self.stdout.write("\n".join(as_lines(told)))
+
+
+def as_json(told: Story) -> dict[str, Any]:
+    timeline = [{"at": entry.at.isoformat(), "kind": entry.kind, "words": entry.words} for entry in told.timeline]
+    return {**asdict(told), "timeline": timeline}
+
+
+def as_lines(told: Story) -> list[str]:
+    return [
+        f"shop order {told.woo_id or 'unknown'}: {told.shop_status or 'status unknown'}",
+        f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
+        *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<10}  {entry.words}" for entry in told.timeline),
+    ]

@@ -1,0 +1,103 @@
+"""Process events again: the named ones, or all that match."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_date, parse_datetime
+
+from sync.replays import Asked, ask_again
+from webhooks.models import State, WebhookEvent
+
+WRONG_USE = 2
+
+
+class Command(BaseCommand):
+    help = "Process events again. Earlier attempts stay in the history; events being processed are left alone."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = "Example: python manage.py replay --state dead --since 2026-03-01 --dry-run"
+        parser.add_argument("events", metavar="EVENT", nargs="*", type=int, help="ids of events")
+        parser.add_argument("--state", choices=State.values, help="events in this state")
+        parser.add_argument("--source", help="events of this source, for example woocommerce or crm")
+        parser.add_argument("--since", metavar="D", help="received from this ISO date or time on (UTC)")
+        parser.add_argument(
+            "--until", metavar="D", help="received up to this ISO time, or to the end of this date (UTC)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only list what would be processed again")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        events = _selected(options)
+        asked = _foreseen(events) if options["dry_run"] else ask_again(_ids(events), by="command")
+        if options["json"]:
+            result = {"dry_run": options["dry_run"], "replayed": asked.again, "skipped": asked.busy}
+            self.stdout.write(json.dumps(result))
+        else:
+            self._tell(asked, dry_run=options["dry_run"])
+        if asked.busy:
+            raise CommandError(f"Being processed, and so skipped: {_names(asked.busy)}.", returncode=1)
+
+    def _tell(self, asked: Asked, *, dry_run: bool) -> None:
+        deed = "would be asked again" if dry_run else "asked again"
+        for pk in asked.again:
+            self.stdout.write(f"event {pk} {deed}")
+        self.stdout.write(f"{len(asked.again)} {deed}, {len(asked.busy)} skipped")
+
+
+def _selected(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
+    chosen = {name: options[name] for name in ("events", "state", "source", "since", "until") if options[name]}
+    if not chosen:
+        raise CommandError("Say which: EVENT …, --state, --source, --since or --until.", returncode=WRONG_USE)
+    events = WebhookEvent.objects.order_by("id")
+    if "events" in chosen:
+        events = events.filter(pk__in=_known(chosen["events"]))
+    if "state" in chosen:
+        events = events.filter(state=chosen["state"])
+    if "source" in chosen:
+        events = events.filter(source=chosen["source"])
+    if "since" in chosen:
+        events = events.filter(received_at__gte=_moment(chosen["since"], "--since"))
+    if "until" in chosen:
+        events = events.filter(received_at__lt=_moment(chosen["until"], "--until", whole_day=True))
+    return events
+
+
+def _known(wanted: list[int]) -> list[int]:
+    # An id beyond 64 bits would be an error of the database, not an unknown event.
+    possible = [pk for pk in wanted if 0 < pk < 2**63]
+    known = set(WebhookEvent.objects.filter(pk__in=possible).values_list("pk", flat=True))
+    unknown = [pk for pk in wanted if pk not in known]
+    if unknown:
+        raise CommandError(f"No such event: {_names(unknown)}.", returncode=WRONG_USE)
+    return sorted(known)
+
+
+def _moment(text: str, option: str, *, whole_day: bool = False) -> datetime:
+    try:
+        day = parse_date(text)
+        moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)
+        if moment is None:
+            raise ValueError
+        if day and whole_day:
+            moment += timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        raise CommandError(
+            f"{option} {text!r} is no date. Write 2026-03-01 or 2026-03-01T12:00:00.", returncode=WRONG_USE
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _foreseen(events: QuerySet[WebhookEvent]) -> Asked:
+    busy = events.filter(state=State.PROCESSING)
+    return Asked(again=_ids(events.exclude(state=State.PROCESSING)), busy=_ids(busy))
+
+
+def _ids(events: QuerySet[WebhookEvent]) -> list[int]:
+    return list(events.values_list("pk", flat=True))
+
+
+def _names(ids: list[int]) -> str:
+    return ", ".join(map(str, ids))

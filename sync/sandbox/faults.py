@@ -1,0 +1,79 @@
+"""Named ways to fail, which both sandbox servers can be told, limited by count, method and path."""
+
+import threading
+from dataclasses import dataclass
+
+NAMES = frozenset(
+    {
+        "down",
+        "slow",
+        "500",
+        "503-retry-after",
+        "429",
+        "html",
+        "captcha-202",
+        "bom",
+        "truncated",
+        "timeout-after-effect",
+        "wrong-status-answer",
+        "stale-reads",
+    }
+)
+ONLY_METHOD = {"wrong-status-answer": "PUT", "stale-reads": "GET"}
+
+
+@dataclass
+class Fault:
+    """One fault. `times` None: until cleared. `seconds`: how slow; `after`: what Retry-After says."""
+
+    name: str
+    times: int | None = None
+    method: str | None = None
+    path: str = ""
+    seconds: float = 0.0
+    after: float = 1.0
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.times != 0 and self.method in (None, method) and path.startswith(self.path)
+
+
+class Faults:
+    """The faults in force; the first that matches a call is used up by one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(
+        self,
+        name: str,
+        times: int | None = None,
+        *,
+        method: str | None = None,
+        path: str = "",
+        seconds: float = 0.0,
+        after: float = 1.0,
+    ) -> Fault:
+        if name not in NAMES:
+            raise ValueError(f"Unknown fault {name!r}. Known: {', '.join(sorted(NAMES))}.")
+        fault = Fault(name, times, method or ONLY_METHOD.get(name), path, seconds, after)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.matches(method, path):
+                    if fault.times is not None:
+                        fault.times -= 1
+                    return fault
+        return None
+
+    def active(self) -> list[Fault]:
+        with self._lock:
+            return [fault for fault in self._faults if fault.times != 0]

@@ -1,0 +1,63 @@
+"""Deliveries that wait for their time and go out one after another from a thread of their own."""
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+Job = Callable[[], float | None]
+"""Sends something; the answer is the seconds after which to try again, or None when it is settled."""
+
+
+class Outbox:
+    """A queue with due times, in order of arrival, and one sender."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._condition = threading.Condition()
+        self._heap: list[tuple[float, int, Job]] = []
+        self._numbers = itertools.count()
+        self._sending = False
+        self._stopped = True
+
+    def start(self) -> None:
+        self._stopped = False
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+
+    def put(self, job: Job, delay: float = 0.0) -> None:
+        with self._condition:
+            heapq.heappush(self._heap, (time.monotonic() + delay, next(self._numbers), job))
+            self._condition.notify_all()
+
+    def settle(self, timeout: float) -> None:
+        """Wait until everything is delivered or given up; raises TimeoutError."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: not self._heap and not self._sending, timeout):
+                raise TimeoutError(f"{self._name}: {len(self._heap)} deliveries still wait after {timeout:g} s")
+
+    def _next(self) -> Job | None:
+        with self._condition:
+            while not self._stopped:
+                if self._heap and self._heap[0][0] <= time.monotonic():
+                    self._sending = True
+                    return heapq.heappop(self._heap)[2]
+                self._condition.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+        return None
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            again: float | None = None
+            try:
+                again = job()
+            finally:
+                if again is not None:
+                    self.put(job, again)
+                with self._condition:
+                    self._sending = False
+                    self._condition.notify_all()

@@ -1,0 +1,87 @@
+"""How WooCommerce checks the keys of a REST call: OAuth 1.0a, Basic or keys in the query."""
+
+import base64
+import binascii
+import hmac
+import time
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from oauthlib.oauth1.rfc5849 import signature as oauth
+
+from sync.sandbox.server import Answer, HttpError, Request
+
+WINDOW_SECONDS = 900
+
+
+def refused(message: str, code: str = "woocommerce_rest_authentication_error") -> HttpError:
+    return HttpError(Answer(401, {"code": code, "message": message, "data": {"status": 401}}))
+
+
+@dataclass
+class KeyCheck:
+    """The one key of the sandbox shop. Basic is taken over plain http, too, so that curl is enough to look around."""
+
+    consumer_key: str
+    consumer_secret: str
+    _nonces: dict[str, float] = field(default_factory=dict)
+
+    def check(self, request: Request, shop_url: str) -> None:
+        """Raise a 401 unless the call proves the key."""
+        authorization = request.headers.get("authorization", "")
+        query = request.query
+        if authorization.startswith("OAuth ") or "oauth_signature" in query:
+            self._oauth(request, shop_url)
+        elif authorization.startswith("Basic "):
+            self._compare(*_basic(authorization))
+        elif "consumer_key" in query:
+            self._compare(query["consumer_key"], query.get("consumer_secret", ""))
+        else:
+            raise refused("Sorry, you cannot list resources.", "woocommerce_rest_cannot_view")
+
+    def _compare(self, key: str, secret: str) -> None:
+        if not hmac.compare_digest(key.encode(), self.consumer_key.encode()):
+            raise refused("Consumer key is invalid.")
+        if not hmac.compare_digest(secret.encode(), self.consumer_secret.encode()):
+            raise refused("Consumer secret is invalid.")
+
+    def _oauth(self, request: Request, shop_url: str) -> None:
+        # The base string uses the shop's own address, whatever host the call named (FACTS I).
+        uri = shop_url + request.target
+        query = uri.partition("?")[2]
+        headers = {"Authorization": request.headers["authorization"]} if "authorization" in request.headers else {}
+        try:
+            pairs = oauth.collect_parameters(query, [], headers, exclude_oauth_signature=False)
+        except ValueError as error:
+            raise refused(f"Malformed OAuth parameters: {error}") from error
+        given = dict(pairs)
+        if given.get("oauth_consumer_key") != self.consumer_key:
+            raise refused("Consumer key is invalid.")
+        self._fresh(given.get("oauth_nonce", ""), given.get("oauth_timestamp", ""))
+        signed = [(name, value) for name, value in pairs if name != "oauth_signature"]
+        base = oauth.signature_base_string(
+            request.method, oauth.base_string_uri(uri), oauth.normalize_parameters(signed)
+        )
+        digest = "sha1" if given.get("oauth_signature_method") == "HMAC-SHA1" else "sha256"
+        expected = base64.b64encode(hmac.digest(f"{self.consumer_secret}&".encode(), base.encode(), digest)).decode()
+        signature = given.get("oauth_signature", "")
+        if not hmac.compare_digest(expected, signature) and not hmac.compare_digest(expected, unquote(signature)):
+            raise refused("Invalid signature - provided signature does not match.")
+
+    def _fresh(self, nonce: str, timestamp: str) -> None:
+        now = time.time()
+        if not timestamp.isdigit() or abs(now - int(timestamp)) > WINDOW_SECONDS:
+            raise refused("Invalid timestamp.")
+        # A snapshot of the items: two handler threads may be here at once.
+        for old in [one for one, at in list(self._nonces.items()) if now - at > 2 * WINDOW_SECONDS]:
+            self._nonces.pop(old, None)
+        if not nonce or self._nonces.setdefault(nonce, now) != now:
+            raise refused("Invalid nonce - nonce has already been used.")
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    try:
+        key, _, secret = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise refused("Malformed Basic credentials.") from error
+    return key, secret

@@ -1,0 +1,116 @@
+"""A whole small world: the endpoints under a real server, the real queue, and both sides over real HTTP."""
+
+import pydoc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.signing import SignedPackage
+
+from orders.defaults import MOVES, RULES
+from orders.models import AllowedMove, OrderLink, StatusRule
+from sync import tasks
+from sync.models import Lease, SideState
+from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.shop import SandboxShop
+from webhooks.models import WebhookEvent
+
+CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Await a condition; fail loudly when it does not come."""
+    until = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < until, "the awaited condition did not come"
+        pause.wait(0.01)
+
+
+def run_queue() -> None:
+    """What a worker of the cluster does with the broker's tasks, in this process."""
+    broker = get_broker()
+    for pk, payload in iter(lambda: next(iter(broker.dequeue() or []), (None, None)), (None, None)):
+        task = SignedPackage.loads(payload)
+        broker.acknowledge(pk)
+        function = pydoc.locate(task["func"])
+        assert callable(function), task["func"]
+        function(*task["args"], **task["kwargs"])
+
+
+@dataclass
+class World:
+    shop: SandboxShop
+    crm: SandboxCrm
+
+    def settle(self, seconds: float = 15) -> None:
+        """Until every delivery is in and every event is finished."""
+
+        def quiet() -> bool:
+            self.shop.settle(5)
+            self.crm.settle(5)
+            run_queue()
+            tasks.drain()
+            self.shop.settle(5)
+            self.crm.settle(5)
+            return not WebhookEvent.objects.unfinished().exists()
+
+        wait_for(quiet, seconds)
+
+    def work(self) -> None:
+        """One round of the worker: the deliveries that are in, once."""
+        self.shop.settle(5)
+        self.crm.settle(5)
+        tasks.drain()
+
+    def bury_the_dead(self) -> None:
+        """The minute after a crash: the dead worker's leases have run out."""
+        past = timezone.now() - timedelta(seconds=1)
+        Lease.objects.update(expires_at=past)
+        WebhookEvent.objects.unfinished().update(next_attempt_at=past)
+
+    def outcomes(self, side: str = "") -> list[str]:
+        rows = WebhookEvent.objects.order_by("id")
+        rows = rows.filter(side=side) if side else rows
+        return [event.outcome or event.state for event in rows]
+
+    def link(self, woo_id: int) -> OrderLink:
+        return OrderLink.objects.get(woo_id=woo_id)
+
+
+@pytest.fixture
+def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    StatusRule.objects.all().delete()
+    AllowedMove.objects.all().delete()
+    StatusRule.objects.bulk_create(StatusRule(crm_status=c, woo_status=w, critical=k) for c, w, k in RULES)
+    AllowedMove.objects.bulk_create(AllowedMove(from_status=o, to_status=n) for o, ns in MOVES.items() for n in ns)
+    for name in ("shop", "crm"):
+        SideState.objects.update_or_create(name=name, defaults={"failures": 0, "opened_at": None, "wait_until": None})
+    shop = SandboxShop(
+        port=0,
+        webhook_url=f"{live_server.url}/webhooks/woocommerce/",
+        webhook_secret="lab-webhook-secret",
+        consumer_key="ck_test",
+        consumer_secret="cs_test",
+    )
+    crm = SandboxCrm(
+        port=0, token="crm-token", webhook_url=f"{live_server.url}/webhooks/crm/", webhook_secret=CRM_SECRET
+    )
+    shop.start()
+    crm.start()
+    settings.WOO_URL, settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET = shop.url, "ck_test", "cs_test"
+    settings.CRM_URL, settings.CRM_TOKEN = crm.url, "crm-token"
+    settings.WOO_WEBHOOK_SECRETS, settings.CRM_WEBHOOK_SECRETS = ["lab-webhook-secret"], [CRM_SECRET]
+    settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
+    settings.CRM_LIST_LAG = 0.0
+    monkeypatch.setattr(tasks, "LINGER", 0.0)
+    monkeypatch.setattr(tasks, "WATCH_AHEAD", timedelta(days=-1))
+    yield World(shop=shop, crm=crm)
+    shop.stop()
+    crm.stop()

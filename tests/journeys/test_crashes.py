@@ -1,0 +1,96 @@
+"""The process dies after each step of apply and record; the next attempt ends the same."""
+
+from typing import Any
+
+import pytest
+
+from orders.models import OrderLink, StatusTransition
+from sync import leases, worker
+from sync.crm.rest import RestCrm
+from sync.shop import Shop
+from tests.journeys.conftest import World
+from webhooks.models import WebhookEvent
+
+
+class Crash(BaseException):
+    """As `kill -9` would: no handler of ours runs, and an open transaction is rolled back."""
+
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "claim": (worker, "take"),
+    "intent": (worker, "remember"),
+    "create": (RestCrm, "create"),
+    "update": (RestCrm, "update"),
+    "status": (Shop, "set_status"),
+    "release": (leases.Held, "release"),
+    "link": (worker, "save_link"),
+    "transition": (StatusTransition, "save"),
+    "forget": (worker, "forget"),
+    "finish": (worker, "finish"),
+    "attempt": (worker, "save_attempt"),
+    "record": (worker, "record"),
+}
+IN_CREATE = ["claim", "intent", "create", "release", "link", "forget", "finish", "attempt", "record"]
+IN_UPDATE = ["claim", "update", "release", "link", "finish", "attempt", "record"]
+IN_STATUS = ["claim", "intent", "status", "release", "link", "transition", "forget", "finish", "attempt", "record"]
+
+
+def crash_once(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    owner, name = STEPS[step]
+    real = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        if when == "after":
+            real(*args, **kwargs)
+        raise Crash
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+def crash_and_go_on(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    world.shop.settle(5)
+    world.crm.settle(5)
+    crash_once(monkeypatch, step, when)
+    with pytest.raises(Crash):
+        world.work()
+    world.bury_the_dead()
+    world.settle()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", IN_CREATE)
+@pytest.mark.parametrize("honours_key", [True, False])
+def test_creation(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str, honours_key: bool) -> None:
+    world.crm.honours_idempotency_key = honours_key
+    order = world.shop.create_order()
+    crash_and_go_on(world, monkeypatch, step, when)
+    [crm_order] = world.crm.by_external(str(order["id"]))
+    assert OrderLink.objects.get().crm_order_id == crm_order["id"]
+    assert set(world.outcomes("shop")) <= {"created", "superseded", "no_change"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", IN_UPDATE)
+def test_update(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    order = world.shop.create_order()
+    world.settle()
+    world.shop.edit(order["id"], customer_note="leave it at the door")
+    crash_and_go_on(world, monkeypatch, step, when)
+    [crm_order] = world.crm.by_external(str(order["id"]))
+    assert crm_order["order"]["customer_note"] == "leave it at the door"
+    assert world.outcomes("shop")[-1] in {"updated", "no_change"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", IN_STATUS)
+def test_status(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
+    order = world.shop.create_order(status="pending")
+    world.settle()
+    world.crm.set_status(world.link(order["id"]).crm_order_id, "paid")
+    crash_and_go_on(world, monkeypatch, step, when)
+    assert world.shop.orders[order["id"]]["status"] == "processing"
+    assert [(old, new) for _, old, new, *_ in world.shop.status_writes] == [("pending", "processing")]
+    [transition] = StatusTransition.objects.all()
+    assert (transition.from_status, transition.to_status, transition.decision) == ("pending", "processing", "applied")
+    assert WebhookEvent.objects.get(side="crm").outcome == "applied"

@@ -1,0 +1,263 @@
+"""Both journeys, end to end: a change on one side, its effect on the other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from orders.models import OrderLink, StatusRule, StatusTransition
+from sync.models import Attempt, Call, SideState
+from tests.deliveries import load
+from tests.journeys.conftest import World, wait_for
+from webhooks.models import WebhookEvent
+
+RECORDED = Path(__file__).parent.parent / "payloads" / "woocommerce"
+
+
+def deliver(world: World, name: str) -> requests.Response:
+    """Post a recorded delivery of a real WooCommerce, byte for byte."""
+    body, headers = load(name)
+    assert world.shop.webhook_url
+    return requests.post(world.shop.webhook_url, data=body, headers=headers, timeout=10)
+
+
+def recorded_order(name: str) -> dict[str, Any]:
+    order: dict[str, Any] = json.loads(load(name)[0])
+    return order
+
+
+def linked_order(world: World, **fields: Any) -> tuple[int, str]:
+    order = world.shop.create_order(**fields)
+    world.settle()
+    return order["id"], world.link(order["id"]).crm_order_id
+
+
+def test_a_recorded_order_stands_in_the_crm_and_is_linked(world: World) -> None:
+    world.shop.load(recorded_order("00006-order.created-14.json"))
+    assert deliver(world, "00006-order.created-14.json").json()["status"] == "accepted"
+    assert deliver(world, "00007-order.updated-14.json").json()["status"] == "accepted"
+    assert deliver(world, "00007-order.updated-14.json").json()["status"] == "duplicate"
+    world.settle()
+    [crm_order] = world.crm.by_external("14")
+    assert crm_order["order"]["billing"]["last_name"] == "Müller-Østergård 王"
+    assert world.link(14).crm_order_id == crm_order["id"]
+    assert sorted(world.outcomes("shop")) == ["created", "superseded"]
+
+
+def test_every_recorded_delivery_is_settled_and_no_order_is_created_twice(world: World) -> None:
+    for path in sorted(RECORDED.glob("*.json")):
+        body, _ = load(path.name)
+        if body.startswith(b"{") and b'"line_items"' in body:
+            world.shop.load(json.loads(body))
+    for path in sorted(RECORDED.glob("*.json")):
+        assert deliver(world, path.name).status_code == 200, path.name
+    world.settle(60)
+    assert {len(world.crm.by_external(str(link.woo_id))) for link in OrderLink.objects.all()} == {1}
+    assert OrderLink.objects.count() == len(world.crm.orders) >= 15
+    parked = WebhookEvent.objects.filter(state="parked")
+    assert {event.topic for event in parked} == {
+        "order.created",
+        "order.updated",
+        "action.woocommerce_order_status_changed",
+        "action.woocommerce_order_status_completed",
+    }
+    assert not world.shop.status_writes
+
+
+def test_a_status_of_the_crm_reaches_the_shop_and_its_echo_goes_nowhere(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    writes_before = len(world.crm.orders[crm_id]["history"]) if "history" in world.crm.orders[crm_id] else None
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "processing"
+    [transition] = StatusTransition.objects.all()
+    assert (transition.from_status, transition.to_status, transition.decision) == ("pending", "processing", "applied")
+    assert transition.event is not None and transition.event.outcome == "applied"
+    assert "echo" in world.outcomes("shop")
+    assert not Call.objects.filter(method="PATCH").exists(), writes_before
+
+
+def test_a_backward_move_is_refused_and_logged(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="processing")
+    world.crm.set_status(crm_id, "shipped")
+    world.settle()
+    world.crm.set_status(crm_id, "processing")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "completed"
+    assert [t.decision for t in StatusTransition.objects.order_by("id")] == ["applied", "refused"]
+    assert world.outcomes("crm")[-1] == "refused"
+
+
+def test_the_shops_edits_are_sent_and_the_trash_is_told(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.edit(woo_id, customer_note="Bitte klingeln 🚪")
+    world.settle()
+    assert world.outcomes("shop")[-1] == "updated"
+    assert world.crm.orders[crm_id]["order"]["customer_note"] == "Bitte klingeln 🚪"
+    world.shop.trash(woo_id)
+    world.settle()
+    assert world.crm.orders[crm_id]["order"]["status"] == "trash"
+    assert world.link(woo_id).crm_order_id == crm_id
+
+
+def test_an_edit_that_changes_nothing_is_no_call_to_the_crm(world: World) -> None:
+    woo_id, _ = linked_order(world)
+    calls = Call.objects.filter(side="crm").count()
+    world.shop.edit(woo_id)
+    world.settle()
+    assert world.outcomes("shop")[-1] == "no_change"
+    assert Call.objects.filter(side="crm").count() == calls
+
+
+def test_the_crms_webhook_may_come_before_the_link_is_stored(world: World) -> None:
+    order = world.shop.load({**recorded_order("00006-order.created-14.json"), "status": "pending"})
+    del order
+    created = requests.post(
+        f"{world.crm.url}/orders",
+        json={"external_id": "14", "order": {}},
+        headers={"Authorization": "Bearer crm-token"},
+        timeout=5,
+    ).json()
+    world.crm.set_status(created["id"], "paid")
+    world.settle()
+    assert world.link(14).crm_order_id == created["id"]
+    assert world.shop.orders[14]["status"] == "processing"
+
+
+def test_an_order_found_in_the_crm_with_a_status_we_never_saw_still_gets_its_move(world: World) -> None:
+    """The creation timed out, the CRM moved on, and only then did we find and link the order."""
+    world.crm.faults.add("timeout-after-effect", times=1, method="POST")
+    order = world.shop.create_order(status="pending")
+    world.work()
+    wait_for(lambda: world.crm.by_external(str(order["id"])))
+    [crm_order] = world.crm.by_external(str(order["id"]))
+    world.crm.set_status(crm_order["id"], "paid")
+    world.settle()
+    assert len(world.crm.by_external(str(order["id"]))) == 1
+    assert world.shop.orders[order["id"]]["status"] == "processing"
+
+
+def test_an_order_of_another_shop_is_not_ours(world: World) -> None:
+    created = requests.post(
+        f"{world.crm.url}/orders",
+        json={"external_id": "999999", "order": {}},
+        headers={"Authorization": "Bearer crm-token"},
+        timeout=5,
+    ).json()
+    world.crm.set_status(created["id"], "paid")
+    world.settle()
+    assert world.outcomes("crm") == ["not_ours"]
+
+
+def test_an_unmapped_status_parks_and_a_rule_and_a_replay_mend_it(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "qualified")
+    world.settle()
+    event = WebhookEvent.objects.get(side="crm")
+    assert event.state == "parked" and "'qualified' has no status rule" in event.reason
+    StatusRule.objects.create(crm_status="qualified", woo_status="on-hold")
+    event.ask_again(trigger="replay", by="anna")
+    world.settle()
+    event.refresh_from_db()
+    assert (event.state, event.outcome) == ("done", "applied")
+    assert world.shop.orders[woo_id]["status"] == "on-hold"
+    assert [attempt.result for attempt in event.tries.order_by("id")] == ["parked", "applied"]
+    assert StatusTransition.objects.get().actor == "anna"
+
+
+def test_a_stale_event_changes_nothing(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="processing")
+    world.crm.set_status(crm_id, "shipped")
+    world.settle()
+    world.crm.send({"event_id": "evt_late", "crm_order_id": crm_id, "status": "paid", "version": 1})
+    world.settle()
+    assert world.outcomes("crm")[-1] == "stale"
+    assert world.shop.orders[woo_id]["status"] == "completed"
+
+
+def test_many_events_of_one_order_are_answered_by_one_read(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    for status in ("paid", "processing", "shipped"):
+        world.crm.set_status(crm_id, status)
+    world.crm.settle(5)
+    world.settle()
+    assert sorted(world.outcomes("crm")) == ["applied", "superseded", "superseded"]
+    assert world.shop.orders[woo_id]["status"] == "completed"
+    assert len(world.shop.status_writes) == 1
+
+
+def test_non_critical_status_is_taken_from_the_signed_event_if_so_set(world: World, settings: Any) -> None:
+    settings.VERIFY = "critical"
+    woo_id, crm_id = linked_order(world, status="pending")
+    reads = Call.objects.filter(side="crm", method="GET").count()
+    world.crm.set_status(crm_id, "on_hold")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "on-hold"
+    assert Call.objects.filter(side="crm", method="GET").count() == reads
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "processing"
+    assert Call.objects.filter(side="crm", method="GET").count() == reads + 1
+
+
+# --- failures
+
+
+@pytest.mark.parametrize("fault", ["500", "503-retry-after", "429", "html", "captcha-202", "down", "truncated"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_failing_crm_is_tried_again_and_gets_the_order_once(world: World, fault: str, method: str) -> None:
+    world.crm.honours_idempotency_key = False
+    world.crm.faults.add(fault, times=2, method=method)
+    order = world.shop.create_order()
+    world.settle(30)
+    assert len(world.crm.by_external(str(order["id"]))) == 1
+    assert world.link(order["id"]).crm_order_id == world.crm.by_external(str(order["id"]))[0]["id"]
+
+
+@pytest.mark.parametrize("fault", ["500", "html", "down", "timeout-after-effect", "wrong-status-answer"])
+def test_a_failing_shop_is_tried_again_and_written_once(world: World, fault: str, settings: Any) -> None:
+    settings.HTTP_TIMEOUT = 0.5
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.shop.faults.add(fault, times=2, method="PUT")
+    world.crm.set_status(crm_id, "paid")
+    world.settle(30)
+    assert world.shop.orders[woo_id]["status"] == "processing"
+    assert [(t.from_status, t.to_status) for t in StatusTransition.objects.all()] == [("pending", "processing")]
+    assert [(old, new) for _, old, new, *_ in world.shop.status_writes] == [("pending", "processing")]
+
+
+def test_an_outage_uses_no_attempts_and_all_go_through_once_it_is_back(world: World, settings: Any) -> None:
+    settings.RETRY_MAX_ATTEMPTS = 4
+    world.crm.faults.add("500", times=10_000)
+    for _ in range(5):
+        world.shop.create_order()
+    for _ in range(10):
+        world.work()
+    assert SideState.objects.get(name="crm").opened_at is not None
+    assert not WebhookEvent.objects.filter(state="dead").exists()
+    assert not OrderLink.objects.exists()
+    world.crm.faults.clear()
+    world.settle()
+    assert OrderLink.objects.count() == 5
+    assert SideState.objects.get(name="crm").opened_at is None
+
+
+def test_one_poisoned_order_dies_alone(world: World, settings: Any) -> None:
+    settings.RETRY_MAX_ATTEMPTS = 3
+    woo_id, crm_id = linked_order(world)
+    world.crm.faults.add("500", times=10_000, path=f"/orders/{crm_id}")
+    world.crm.set_status(crm_id, "paid")
+    world.settle(30)
+    assert WebhookEvent.objects.get(side="crm").state == "dead"
+    other, _ = linked_order(world)
+    assert world.link(other) and woo_id != other
+
+
+def test_a_rejected_order_is_parked_with_what_the_crm_said(world: World) -> None:
+    world.crm.faults.add("422", times=1, method="POST")
+    world.shop.create_order(status="pending")
+    world.settle()
+    assert "parked" in world.outcomes("shop") or "created" in world.outcomes("shop")
+    assert Attempt.objects.filter(result="Rejected").exists()

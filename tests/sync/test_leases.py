@@ -1,0 +1,49 @@
+"""The right to work on one order."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sync.leases import Busy, Held, LeaseLost
+from sync.models import Lease
+
+pytestmark = pytest.mark.django_db
+
+
+def expire() -> None:
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_one_worker_at_a_time() -> None:
+    first = Held("woo:1")
+    with pytest.raises(Busy):
+        Held("woo:1")
+    first.release()
+    Held("woo:1").release()
+
+
+def test_a_dead_workers_lease_is_free_again() -> None:
+    Held("woo:1")
+    expire()
+    assert Held("woo:1").keys == ["woo:1"]
+
+
+def test_a_worker_that_slept_through_its_lease_can_neither_renew_nor_record() -> None:
+    sleeper = Held("woo:1")
+    expire()
+    other = Held("woo:1")
+    with pytest.raises(LeaseLost):
+        sleeper.renew()
+    with pytest.raises(LeaseLost):
+        sleeper.release()
+    other.renew()
+
+
+def test_two_keys_are_held_and_released_together() -> None:
+    held = Held("crm:C-1")
+    held.take("woo:1")
+    with pytest.raises(Busy):
+        Held("woo:1")
+    held.release()
+    assert not Lease.objects.exists()
