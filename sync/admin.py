@@ -30,6 +30,7 @@ from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, WebhookEventAdmin
 from webhooks.models import State, WebhookEvent
 
 NAMED = 20
+LOGGED_AT_ONCE = 500
 
 
 class ReplayForm(forms.Form):
@@ -122,8 +123,10 @@ class EventAdmin(WebhookEventAdmin):
 
     def _replay(self, request: HttpRequest, events: QuerySet, reason: str) -> None:
         asked = ask_again(list(events.values_list("pk", flat=True)), by=request.user.get_username())
-        for event in WebhookEvent.objects.filter(pk__in=asked.again).only("pk", "topic", "source"):
-            self.log_change(request, event, f"Replay: {reason}")
+        for start in range(0, len(asked.again), LOGGED_AT_ONCE):
+            chunk = WebhookEvent.objects.filter(pk__in=asked.again[start : start + LOGGED_AT_ONCE])
+            for event in chunk.only("pk", "topic", "source"):
+                self.log_change(request, event, f"Replay: {reason}")
         if asked.again:
             self.message_user(request, f"{len(asked.again)} asked again.", messages.SUCCESS)
         if asked.busy:

@@ -37,6 +37,7 @@ class EstimatingPaginator(Paginator):
     """Counts the first rows exactly and estimates the rest: a COUNT(*) over 300 000 rows would make each page slow."""
 
     EXACT_UP_TO = 10_000
+    object_list: QuerySet
 
     @cached_property
     def count(self) -> int:

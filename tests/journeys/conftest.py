@@ -48,6 +48,8 @@ def run_queue() -> None:
 class World:
     shop: SandboxShop
     crm: SandboxCrm
+    endpoint: str
+    "Where the shop's deliveries go."
 
     def settle(self, seconds: float = 15) -> None:
         """Until every delivery is in and every event is finished."""
@@ -111,6 +113,6 @@ def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: 
     settings.CRM_LIST_LAG = 0.0
     monkeypatch.setattr(tasks, "LINGER", 0.0)
     monkeypatch.setattr(tasks, "WATCH_AHEAD", timedelta(days=-1))
-    yield World(shop=shop, crm=crm)
+    yield World(shop=shop, crm=crm, endpoint=f"{live_server.url}/webhooks/woocommerce/")
     shop.stop()
     crm.stop()

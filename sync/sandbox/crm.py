@@ -1,0 +1,304 @@
+"""A CRM on loopback that speaks the `rest` format of CONTRACT section 3, with the bad habits CRMs have."""
+
+import base64
+import binascii
+import copy
+import hmac
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import requests
+
+from sync.sandbox.faults import Fault
+from sync.sandbox.outbox import Outbox
+from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
+from sync.sandbox.signing import standard_webhooks
+
+SHOWN = ("id", "external_id", "status", "version", "updated_at")
+
+
+class Create(NamedTuple):
+    """A POST that made an order."""
+
+    crm_id: str
+    external_id: str
+    key: str
+
+
+class CrmDelivery(NamedTuple):
+    """One attempt to send an event; status 0: no answer."""
+
+    crm_id: str
+    event_id: str
+    status: int
+
+
+class SandboxCrm(LoopbackServer):
+    """In memory, thread-safe. `set_status` is what the CRM's people do; REST is for the service.
+
+    `duplicate_next`, `drop_next`: so many of the next webhooks are sent twice, or never. `hold` and `release` reorder.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        token: str = "crm-token",  # noqa: S107  of a sandbox
+        webhook_url: str | None = None,
+        webhook_secret: str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S107  the published test vector
+        honours_idempotency_key: bool = True,
+        list_lag: float = 0.0,
+        first_id: int = 1001,
+        retry_after: tuple[float, ...] = (0.2, 1.0, 5.0, 15.0),
+    ) -> None:
+        super().__init__(port)
+        self.token = token
+        self.webhook_url = webhook_url
+        self.webhook_secret = webhook_secret
+        self.honours_idempotency_key = honours_idempotency_key
+        self.list_lag = list_lag
+        self.retry_after = retry_after
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.creates: list[Create] = []
+        self.deliveries: list[CrmDelivery] = []
+        self.next_id = first_id
+        self.duplicate_next = 0
+        self.drop_next = 0
+        self._older: dict[str, dict[str, Any]] = {}
+        self._held: list[tuple[str, Any]] | None = None
+        self._outbox = Outbox("CRM webhooks")
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        super().start()
+        self._outbox.start()
+
+    def stop(self) -> None:
+        self._outbox.stop()
+        super().stop()
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until every webhook is delivered or given up; raises TimeoutError."""
+        self._outbox.settle(timeout)
+
+    # --- what people do in the CRM -----------------------------------------------------------------------------
+
+    def set_status(self, crm_id: str, status: str, *, notify: bool = True) -> dict[str, Any]:
+        """Move an order; `notify=False` is the webhook that never comes."""
+        with self.lock:
+            order = self.orders[crm_id]
+            self.tell(f"crm:  order {crm_id} (shop {order['external_id']}) {order['status']} → {status}")
+            self._older[crm_id] = copy.deepcopy(order)
+            order.update(status=status, version=order["version"] + 1, updated_at=_now())
+            if notify:
+                self.send(crm_id, self.event(crm_id))
+            return copy.deepcopy(order)
+
+    def add_order(self, external_id: str | None, status: str = "new", **order: Any) -> dict[str, Any]:
+        """An order that somebody made in the CRM itself; nothing is sent."""
+        with self.lock:
+            return copy.deepcopy(self._new(external_id, order, status))
+
+    def delete(self, crm_id: str) -> None:
+        with self.lock:
+            del self.orders[crm_id]
+            self.tell(f"crm:  order {crm_id} deleted")
+
+    def by_external(self, external_id: str | int) -> list[dict[str, Any]]:
+        with self.lock:
+            found = [order for order in self.orders.values() if order["external_id"] == str(external_id)]
+            return copy.deepcopy(found)
+
+    # --- webhooks ----------------------------------------------------------------------------------------------
+
+    def event(self, crm_id: str, **changes: Any) -> dict[str, Any]:
+        """The event of the order's present state; a change to None leaves the field out."""
+        order = self.orders[crm_id]
+        event = {
+            "event_id": f"evt_{uuid.uuid4().hex}",
+            "type": "order.status_changed",
+            "crm_order_id": crm_id,
+            "status": order["status"],
+            "version": order["version"],
+            "updated_at": order["updated_at"],
+            **changes,
+        }
+        return {name: value for name, value in event.items() if value is not None}
+
+    def send(self, crm_id: str, body: Any) -> None:
+        """Queue one webhook; the body is an event, a list of them, or anything else."""
+        with self.lock:
+            if self._held is not None:
+                self._held.append((crm_id, body))
+                return
+            if self.drop_next > 0:
+                self.drop_next -= 1
+                self.tell(f"crm:  the webhook of {crm_id} got lost")
+                return
+            copies = 1
+            if self.duplicate_next > 0:
+                self.duplicate_next -= 1
+                copies = 2
+                self.tell(f"crm:  the webhook of {crm_id} is sent twice")
+        message_id = f"msg_{uuid.uuid4().hex}"
+        for _ in range(copies):
+            self._queue(crm_id, message_id, json.dumps(body).encode(), _event_id(body))
+
+    def hold(self) -> None:
+        """Keep webhooks back until `release`."""
+        with self.lock:
+            self._held = []
+
+    def release(self, *, backwards: bool = False) -> None:
+        """Send what was held, in order or newest first."""
+        with self.lock:
+            held, self._held = self._held or [], None
+            for crm_id, body in reversed(held) if backwards else held:
+                self.send(crm_id, body)
+
+    def _queue(self, crm_id: str, message_id: str, body: bytes, event_id: str) -> None:
+        if not self.webhook_url:
+            return
+        url, schedule = self.webhook_url, list(self.retry_after)
+
+        def attempt() -> float | None:
+            status = _post(url, body, standard_webhooks(body, self.webhook_secret, message_id))
+            with self.lock:
+                self.deliveries.append(CrmDelivery(crm_id, event_id, status))
+            if 200 <= status < 300:
+                return None
+            again = schedule.pop(0) if schedule else None
+            plan = "gives up" if again is None else f"tries again in {again:g} s"
+            self.tell(f"crm:  webhook of {crm_id} answered {status or 'not at all'}; {plan}")
+            return again
+
+        self._outbox.put(attempt)
+
+    # --- REST --------------------------------------------------------------------------------------------------
+
+    def handle(self, request: Request, fault: Fault | None) -> Answer:
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {self.token}".encode()):
+            return Answer(401, {"error": "unauthorized"})
+        parts = request.path.strip("/").split("/")
+        if parts[0] != "orders" or len(parts) > 2:
+            return Answer(404, {"error": "not_found"})
+        try:
+            with self.lock:
+                return self._call(request, parts[1] if len(parts) == 2 else None, fault)
+        except ValueError as error:
+            return Answer(400, {"error": "invalid", "message": str(error)})
+
+    def _call(self, request: Request, crm_id: str | None, fault: Fault | None) -> Answer:
+        match request.method, crm_id:
+            case "POST", None:
+                return self._create(request)
+            case "GET", None:
+                return self._list(request.query)
+            case "GET", str(known):
+                order = self._known(known)
+                stale = fault is not None and fault.name == "stale-reads"
+                return Answer(200, _shown(self._older.get(known, order) if stale else order))
+            case "PATCH", str(known):
+                return self._patch(self._known(known), request.json())
+        return Answer(405, {"error": "method_not_allowed"})
+
+    def _known(self, crm_id: str) -> dict[str, Any]:
+        if crm_id not in self.orders:
+            raise HttpError(Answer(404, {"error": "not_found"}))
+        return self.orders[crm_id]
+
+    def _create(self, request: Request) -> Answer:
+        fields = request.json()
+        external_id = fields.get("external_id") if isinstance(fields, dict) else None
+        if not isinstance(external_id, str) or not external_id:
+            return Answer(422, {"error": "external_id must be a string"})
+        there = self.by_external(external_id)
+        if there and self.honours_idempotency_key:
+            return Answer(200, _shown(there[0]))
+        order = self._new(external_id, fields.get("order") or {}, "new")
+        self.creates.append(Create(order["id"], external_id, request.headers.get("idempotency-key", "")))
+        self.tell(f"crm:  order {order['id']} created for shop order {external_id}")
+        return Answer(201, _shown(order))
+
+    def _new(self, external_id: str | None, content: Mapping[str, Any], status: str) -> dict[str, Any]:
+        crm_id = f"C-{self.next_id}"
+        self.next_id += 1
+        self.orders[crm_id] = {
+            "id": crm_id,
+            "external_id": external_id,
+            "status": status,
+            "version": 1,
+            "updated_at": _now(),
+            "created_at": _now(),
+            "order": dict(content),
+        }
+        return self.orders[crm_id]
+
+    def _patch(self, order: dict[str, Any], fields: Any) -> Answer:
+        if not isinstance(fields, dict) or not isinstance(fields.get("order"), dict):
+            return Answer(422, {"error": "order must be an object"})
+        self._older[order["id"]] = copy.deepcopy(order)
+        order["order"] = {**order["order"], **fields["order"]}
+        order.update(version=order["version"] + 1, updated_at=_now())
+        self.tell(f"crm:  order {order['id']} heard of a change in the shop (now {fields['order'].get('status', '?')})")
+        return Answer(200, _shown(order))
+
+    def _list(self, query: Mapping[str, str]) -> Answer:
+        limit = min(int(query.get("limit", "100")), 100)
+        visible = datetime.now(UTC) - timedelta(seconds=self.list_lag)
+        found = [order for order in self.orders.values() if datetime.fromisoformat(order["created_at"]) <= visible]
+        if "external_id" in query:
+            found = [order for order in found if order["external_id"] == query["external_id"]]
+        if "updated_since" in query:
+            since = datetime.fromisoformat(query["updated_since"])
+            if since.tzinfo is None:
+                raise ValueError("updated_since needs a time zone")
+            found = [order for order in found if datetime.fromisoformat(order["updated_at"]) >= since]
+        found.sort(key=_place)
+        if query.get("cursor"):
+            after = _decoded(query["cursor"])
+            found = [order for order in found if _place(order) > after]
+        page = found[:limit]
+        cursor = _encoded(_place(page[-1])) if len(found) > limit else None
+        return Answer(200, {"results": [_shown(order) for order in page], "next_cursor": cursor})
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _shown(order: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: order[name] for name in SHOWN}
+
+
+def _place(order: Mapping[str, Any]) -> tuple[str, str]:
+    return order["updated_at"], order["id"]
+
+
+def _encoded(place: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _decoded(cursor: str) -> tuple[str, str]:
+    try:
+        updated_at, crm_id = json.loads(base64.urlsafe_b64decode(cursor))
+    except (binascii.Error, TypeError) as error:
+        raise ValueError("cursor is not one of ours") from error
+    return str(updated_at), str(crm_id)
+
+
+def _event_id(body: Any) -> str:
+    return str(body.get("event_id", "")) if isinstance(body, dict) else ""
+
+
+def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            sent = {"Content-Type": "application/json", **headers}
+            return session.post(url, data=body, headers=sent, timeout=20, allow_redirects=False).status_code
+        except requests.RequestException:
+            return 0
