@@ -311,7 +311,9 @@ def _shop_or_none(work: Work, woo_id: int) -> ShopSnapshot | None:
 
 
 def facts_of(link: OrderLink | None) -> LinkFacts | None:
-    return link and LinkFacts(
+    if link is None:
+        return None
+    return LinkFacts(
         woo_id=link.woo_id,
         crm_order_id=link.crm_order_id,
         crm_status=link.crm_status,

@@ -7,6 +7,7 @@ NAMES = frozenset(
     {
         "down",
         "slow",
+        "422",
         "500",
         "503-retry-after",
         "429",

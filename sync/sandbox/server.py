@@ -71,6 +71,8 @@ def failed_answer(fault: Fault) -> Answer:
     """What a fault answers that stands in for the real server."""
     after = f"{fault.after:g}"
     match fault.name:
+        case "422":
+            return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "500":
             return Answer(500, {"code": "internal_server_error", "message": "There has been a critical error."})
         case "503-retry-after":
@@ -142,10 +144,7 @@ class LoopbackServer:
             self._closing.wait(fault.seconds)
         if fault and fault.name == "down":
             return None
-        if fault and fault.name in BEFORE_EFFECT:
-            answer = failed_answer(fault)
-        else:
-            answer = self._handled(request, fault)
+        answer = failed_answer(fault) if fault and fault.name in BEFORE_EFFECT else self._handled(request, fault)
         if fault and fault.name == "timeout-after-effect":
             self._closing.wait(fault.seconds)
             return None

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import requests
@@ -106,9 +107,7 @@ class SandboxShop(LoopbackServer):
                 topics.reverse()
             for topic in topics:
                 self._emit(topic, order["id"])
-            self.tell(
-                f"shop: order {order['id']} placed via {order['created_via']}: {order['status']} {order['total']}"
-            )
+            self.tell(f"shop: order {order['id']} via {order['created_via']}: {order['status']} {order['total']}")
             return copy.deepcopy(order)
 
     def load(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +187,7 @@ class SandboxShop(LoopbackServer):
             # Coalesced while one of the same order waits; the payload is built when it goes out (FACTS A5, A8).
             if hook["status"] == "active" and hook["topic"] == topic and waiting not in self._pending:
                 self._pending.add(waiting)
-                self._outbox.put(lambda hook_id=hook_id, woo_id=woo_id: self._deliver(hook_id, woo_id))
+                self._outbox.put(partial(self._deliver, hook_id, woo_id))
 
     def _payload(self, topic: str, woo_id: int) -> dict[str, Any]:
         if topic == "order.deleted":
@@ -209,9 +208,7 @@ class SandboxShop(LoopbackServer):
             self._count(hook, status)
             self.deliveries.append(Delivery(topic, woo_id, status))
         if status != 200:
-            self.tell(
-                f"shop: {topic} of order {woo_id} answered {status or 'not at all'}; WooCommerce never repeats it"
-            )
+            self.tell(f"shop: {topic} of order {woo_id} answered {status or 'not at all'}; never repeated")
 
     def delivery_headers(self, hook_id: int, topic: str, body: bytes, secret: str) -> dict[str, str]:
         resource, _, event = topic.partition(".")

@@ -1,0 +1,244 @@
+"""What `make run` starts: web, worker and sandbox as children that are watched and ended together."""
+
+import base64
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = ROOT / "var"
+RUN_ENV = VAR / "run.env"
+LOGS = VAR / "log"
+GRACE_SECONDS = 10
+SUPERUSER = """
+from django.contrib.auth import get_user_model
+import os
+user, _ = get_user_model().objects.get_or_create(username="admin", defaults={"email": "admin@example.test"})
+user.is_staff = user.is_superuser = user.is_active = True
+if not user.check_password(os.environ["ORDERBRIDGE_ADMIN_PASSWORD"]):
+    user.set_password(os.environ["ORDERBRIDGE_ADMIN_PASSWORD"])
+user.save()
+"""
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def read_env(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = [line.strip().removeprefix("export ") for line in path.read_text().splitlines()]
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def free_port(wanted: int, taken: set[int]) -> int:
+    """The wanted port, or the next one that nobody listens on."""
+    for port in range(wanted, min(wanted + 200, 65_536)):
+        if port in taken:
+            continue
+        with socket.socket() as probe:
+            # As the servers do: a port whose last connections still linger is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        taken.add(port)
+        return port
+    raise SystemExit(f"No free port from {wanted} on.")
+
+
+def kept_secrets() -> dict[str, str]:
+    """The made-up secrets of this machine, written once to var/run.env."""
+    kept = read_env(RUN_ENV)
+    fresh = {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "WOO_CONSUMER_KEY": f"ck_{secrets.token_hex(20)}",
+        "WOO_CONSUMER_SECRET": f"cs_{secrets.token_hex(20)}",
+        "WOO_WEBHOOK_SECRETS": secrets.token_hex(24),
+        "CRM_TOKEN": secrets.token_hex(20),
+        "CRM_WEBHOOK_SECRETS": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
+        "ORDERBRIDGE_ADMIN_PASSWORD": secrets.token_urlsafe(12),
+    }
+    merged = {**fresh, **kept}
+    if merged != kept:
+        VAR.mkdir(exist_ok=True)
+        RUN_ENV.touch(mode=0o600)
+        text = "".join(f"{name}={value}\n" for name, value in merged.items())
+        RUN_ENV.write_text(f"# Made by `make run`. Delete it for new secrets.\n{text}")
+    return merged
+
+
+def environment() -> tuple[dict[str, str], int, bool]:
+    """The children's environment, the web port, and whether the sandbox stands in for the two sides."""
+    kept = kept_secrets()
+    own = {**read_env(ROOT / ".env"), **os.environ}
+    real = bool(own.get("WOO_URL") or own.get("WOO_URL_FILE"))
+    taken: set[int] = set()
+    web = free_port(int(own.get("PORT", "8000")), taken)
+    env = dict(os.environ)
+    env["ORDERBRIDGE_ADMIN_PASSWORD"] = kept["ORDERBRIDGE_ADMIN_PASSWORD"]
+    env["PYTHONUNBUFFERED"] = "1"
+    env.setdefault("DJANGO_SETTINGS_MODULE", "integration_site.settings")
+    if real:
+        return env, web, False
+    shop, crm = free_port(8081, taken), free_port(8082, taken)
+    made = {name: value for name, value in kept.items() if name != "ORDERBRIDGE_ADMIN_PASSWORD"}
+    made |= {"WOO_URL": f"http://127.0.0.1:{shop}", "CRM_URL": f"http://127.0.0.1:{crm}"}
+    made |= {"PUBLIC_URL": f"http://127.0.0.1:{web}", "CRM_BACKEND": "rest", "CRM_SIGNATURE": "standard-webhooks"}
+    for name, value in made.items():
+        env.pop(f"{name}_FILE", None)
+        env[name] = value
+    env["ORDERBRIDGE_ENV_FILE"] = ""
+    env["CRM_LIST_LAG"] = "0"
+    env.setdefault("DATABASE_URL", f"sqlite:///{ROOT / 'db.sqlite3'}")
+    return env, web, True
+
+
+class Child:
+    """A process in a session of its own: the terminal's Ctrl-C does not reach it, and only its main process is told.
+
+    qcluster hangs when its whole process group is signalled at once.
+    """
+
+    def __init__(self, name: str, command: list[str], env: dict[str, str], log: bool = True) -> None:
+        self.name = name
+        self.command = command
+        self.env = env
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    def start(self) -> None:
+        self.started = time.monotonic()
+        output: IO[bytes] | None = (LOGS / f"{self.name}.log").open("ab") if self.log else None
+        # Our own commands, no shell, nothing from outside.
+        self.process = subprocess.Popen(  # noqa: S603
+            self.command, cwd=ROOT, env=self.env, stdout=output, stderr=output, start_new_session=True
+        )
+        if output:
+            output.close()
+
+    def restart_if_dead(self) -> None:
+        if self.process is None or self.process.poll() is None or time.monotonic() - self.started < 2:
+            return
+        say(f"run: {self.name} ended with {self.process.returncode}; started again (var/log/{self.name}.log)")
+        self.sweep()
+        self.start()
+
+    def tell(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def sweep(self) -> None:
+        """Kill what is left of this child's own group."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.process.wait()
+
+
+def stop_all(children: list[Child]) -> None:
+    for child in children:
+        child.tell()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for child in children:
+        if child.process:
+            try:
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                say(f"run: {child.name} did not end in {GRACE_SECONDS} s and is killed")
+        child.sweep()
+
+
+def prepare(env: dict[str, str]) -> None:
+    manage = [sys.executable, "manage.py"]
+    for command in ([*manage, "migrate", "-v", "0"], [*manage, "shell", "-v", "0", "-c", SUPERUSER]):
+        done = subprocess.run(command, cwd=ROOT, env=env, check=False)  # noqa: S603
+        if done.returncode:
+            raise SystemExit(f"`{' '.join(command[1:3])}` failed; its message is above.")
+
+
+def wait_ready(web: int, stop: threading.Event) -> None:
+    """The sandbox starts when the web answers: seven refused deliveries would disable its webhooks."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{web}/healthz", timeout=2):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if stop.wait(0.1):
+                return
+    say("run: the web does not answer yet; see var/log/web.log")
+
+
+def banner(env: dict[str, str], web: int, sandbox: bool) -> None:
+    say(f"""
+  Orderbridge   http://127.0.0.1:{web}/admin/
+  user          admin
+  password      {env["ORDERBRIDGE_ADMIN_PASSWORD"]}
+
+  Look at       webhook events (what came, and what became of it), order links, status transitions
+                http://127.0.0.1:{web}/readyz   http://127.0.0.1:{web}/metrics
+  Logs          var/log/web.log  var/log/worker.log""")
+    if sandbox:
+        say(f"  Sandbox       shop {env['WOO_URL']}  CRM {env['CRM_URL']}  (its happenings follow; keys: var/run.env)")
+        say(
+            '                a failing CRM: curl -X POST -d \'{"name": "500", "times": 5}\' '
+            + f"{env['CRM_URL']}/_faults"
+        )
+    say("  Ctrl-C ends everything.\n")
+
+
+def children_of(env: dict[str, str], web: int) -> list[Child]:
+    gunicorn = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "--bind", f"127.0.0.1:{web}"]
+    gunicorn += ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"]
+    gunicorn += ["--graceful-timeout", "8", "--error-logfile", "-"]
+    return [Child("web", gunicorn, env), Child("worker", [sys.executable, "manage.py", "qcluster"], env)]
+
+
+def main() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    LOGS.mkdir(parents=True, exist_ok=True)
+    env, web, sandbox = environment()
+    prepare(env)
+    children = children_of(env, web)
+    try:
+        for child in children:
+            child.start()
+        wait_ready(web, stop)
+        if not stop.is_set():
+            banner(env, web, sandbox)
+        if sandbox and not stop.is_set():
+            command = [sys.executable, "manage.py", "sandbox", "--state", str(VAR / "sandbox.json")]
+            children.append(Child("sandbox", command, env, log=False))
+            children[-1].start()
+        while not stop.wait(0.5):
+            for child in children:
+                child.restart_if_dead()
+    finally:
+        say("\nrun: stopping")
+        # The sandbox first, so that nothing is delivered to a web that is going.
+        stop_all(children[::-1])
+
+
+if __name__ == "__main__":
+    main()

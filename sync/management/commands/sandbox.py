@@ -1,0 +1,115 @@
+"""`manage.py sandbox`: a stand-in shop and CRM on loopback, with traffic."""
+
+import argparse
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sync.sandbox import state
+from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.shop import SandboxShop
+from sync.sandbox.traffic import Traffic
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SAVE_SECONDS = 5
+ID_EPOCH = 1_767_225_600  # 2026-01-01: numbers of a run without a state file start where no earlier run was
+EXAMPLE = """example:
+  python manage.py sandbox --rate 2 --seed 7
+  curl -X POST http://127.0.0.1:8082/_faults -d '{"name": "500", "times": 5}'     the CRM fails five times
+  curl -X DELETE http://127.0.0.1:8082/_faults                                    and is well again
+"""
+
+
+def port_of(url: str, default: int) -> int:
+    parts = urlsplit(url)
+    return parts.port if parts.hostname in LOOPBACK and parts.port else default
+
+
+def _stop(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+class Command(BaseCommand):
+    help = "Run a stand-in WooCommerce shop and CRM on loopback, with traffic, for a first look and for development."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = EXAMPLE
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.add_argument("--shop-port", type=int, default=port_of(settings.WOO_URL, 8081))
+        parser.add_argument("--crm-port", type=int, default=port_of(settings.CRM_URL, 8082))
+        parser.add_argument("--rate", type=float, default=1.0, help="happenings a second (default 1)")
+        parser.add_argument("--orders", type=int, help="stop ordering after so many orders; moving them goes on")
+        parser.add_argument("--seed", type=int, help="the same seed plans the same traffic")
+        parser.add_argument("--no-traffic", action="store_true", help="only the two servers")
+        parser.add_argument("--state", type=Path, help="keep the orders in this file over a restart")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["rate"] <= 0:
+            raise CommandError("--rate must be above 0; for none at all use --no-traffic.", returncode=2)
+        shop, crm = self._servers(options)
+        self._say_lock = threading.Lock()
+        shop.listener = crm.listener = self._say
+        stop = threading.Event()
+        try:
+            signal.signal(signal.SIGTERM, _stop)
+            self._start(shop, crm)
+            traffic = Traffic(shop, crm, options["seed"], options["rate"], options["orders"])
+            if not options["no_traffic"]:
+                threading.Thread(target=traffic.run, args=(stop,), daemon=True).start()
+            while not stop.wait(SAVE_SECONDS):
+                if options["state"]:
+                    state.save(options["state"], shop, crm)
+        except KeyboardInterrupt:
+            self._say("sandbox: stopped")
+        finally:
+            stop.set()
+            shop.stop()
+            crm.stop()
+            if options["state"]:
+                state.save(options["state"], shop, crm)
+
+    def _servers(self, options: dict[str, Any]) -> tuple[SandboxShop, SandboxCrm]:
+        keys: dict[str, str] = {}
+        if settings.WOO_CONSUMER_KEY:
+            keys = {"consumer_key": settings.WOO_CONSUMER_KEY, "consumer_secret": settings.WOO_CONSUMER_SECRET}
+        if not settings.WOO_WEBHOOK_SECRETS or not settings.CRM_WEBHOOK_SECRETS:
+            raise CommandError(
+                "WOO_WEBHOOK_SECRETS and CRM_WEBHOOK_SECRETS must be set (.env): without them every delivery is "
+                "refused. `make run` sets all of it for you.",
+                returncode=2,
+            )
+        first_id = (int(time.time()) - ID_EPOCH) // 10
+        base = f"{settings.PUBLIC_URL}/webhooks"
+        secret = settings.WOO_WEBHOOK_SECRETS[0]
+        shop = SandboxShop(options["shop_port"], f"{base}/woocommerce/", secret, first_id=first_id, **keys)
+        crm = SandboxCrm(
+            options["crm_port"],
+            settings.CRM_TOKEN or "crm-token",
+            f"{base}/crm/",
+            settings.CRM_WEBHOOK_SECRETS[0],
+            first_id=first_id,
+        )
+        if options["state"] and state.load(options["state"], shop, crm):
+            self.stdout.write(f"sandbox: {len(shop.orders)} orders of the last run loaded from {options['state']}")
+        return shop, crm
+
+    def _start(self, shop: SandboxShop, crm: SandboxCrm) -> None:
+        for name, server in (("shop", shop), ("CRM", crm)):
+            try:
+                server.start()
+            except OSError as error:
+                message = f"Port {server.port} for the {name} is taken ({error.strerror}): use --{name.lower()}-port."
+                raise CommandError(message, returncode=2) from error
+        self._say(f"sandbox: shop {shop.url}  CRM {crm.url}  webhooks to {settings.PUBLIC_URL}  (Ctrl-C ends it)")
+
+    def _say(self, line: str) -> None:
+        with self._say_lock:
+            self.stdout.write(line)
+            self.stdout.flush()

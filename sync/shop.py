@@ -1,0 +1,97 @@
+"""The shop's REST API: read an order, set its status, and nothing else is ever written."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests_oauthlib import OAuth1
+
+from sync.errors import Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
+from sync.http import CallRecord, JsonClient, _ignore, _nothing
+from sync.snapshots import ShopSnapshot
+
+ORDERS = "/wp-json/wc/v3/orders"
+NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
+
+
+class Shop:
+    """WooCommerce's REST API v3, as far as we need it. Raises the errors of `sync.errors`."""
+
+    def __init__(self, client: JsonClient) -> None:
+        self.client = client
+
+    def get(self, woo_id: int) -> ShopSnapshot:
+        """The order as it is now: a nonce keeps page caches from answering for the shop (FACTS B7)."""
+        try:
+            answer = self.client.request(
+                "GET",
+                f"{ORDERS}/{woo_id}",
+                params={"_": secrets.token_hex(8)},
+                headers={"Cache-Control": "no-cache"},
+            )
+        except NotFound as error:
+            if NO_SUCH_ORDER not in str(error):
+                raise Blocked(f"{error}. Is WOO_URL right, and are pretty permalinks on?", side="shop") from error
+            raise
+        return _snapshot(answer.data, woo_id)
+
+    def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
+        """PUT the status and only that. A 200 does not prove the write: the answer is compared (FACTS B2)."""
+        try:
+            answer = self._put(woo_id, {"status": status})
+        except Rejected as error:
+            if NO_SUCH_ORDER in str(error):  # a PUT on a missing order is a 400
+                raise NotFound(str(error), side="shop") from error
+            raise
+        after = _snapshot(answer, woo_id)
+        if after.status != status:
+            words = f"The shop answered 200 but shows {after.status!r} instead of {status!r}; a plugin may hinder it."
+            raise Unconfirmed(words, side="shop")
+        return after
+
+    def _put(self, woo_id: int, body: dict[str, Any]) -> Any:
+        path = f"{ORDERS}/{woo_id}"
+        try:
+            return self.client.request("PUT", path, json=body).data
+        except ServerTrouble as error:
+            if ": 501:" not in str(error):
+                raise
+            # mod_security forbids PUT on some hosts (FACTS B7)
+            return self.client.request("POST", path, json=body, headers={"X-HTTP-Method-Override": "PUT"}).data
+
+    def statuses(self) -> frozenset[str]:
+        """The statuses that this shop knows, those of its plugins included."""
+        schema = self.client.request("OPTIONS", ORDERS).data
+        try:
+            return frozenset(schema["schema"]["properties"]["status"]["enum"])
+        except (KeyError, TypeError) as error:
+            raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
+
+    def ping(self) -> None:
+        self.client.request("GET", ORDERS, params={"per_page": "1", "_fields": "id", "_": secrets.token_hex(8)})
+
+
+def connect(on_call: Callable[[CallRecord], None] = _ignore, before_call: Callable[[], None] = _nothing) -> Shop:
+    """The shop of the settings: Basic over https; OAuth 1.0a over http, where Basic would show the keys."""
+    for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET"):
+        if not getattr(settings, name):
+            raise NotConfigured(f"{name} is not set. Put it into .env.", side="shop")
+    auth: AuthBase
+    if settings.WOO_URL.startswith("https://"):
+        auth = HTTPBasicAuth(settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET)
+    else:
+        auth = OAuth1(
+            settings.WOO_CONSUMER_KEY,
+            settings.WOO_CONSUMER_SECRET,
+            signature_method="HMAC-SHA256",
+            signature_type="query",
+        )
+    return Shop(JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call))
+
+
+def _snapshot(data: Any, woo_id: int) -> ShopSnapshot:
+    if not isinstance(data, dict) or data.get("id") != woo_id or not isinstance(data.get("status"), str):
+        raise Blocked(f"The shop's answer is not order {woo_id}.", side="shop")
+    return ShopSnapshot(woo_id=woo_id, status=data["status"].removeprefix("wc-"), order=data)

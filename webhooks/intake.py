@@ -1,0 +1,163 @@
+"""A delivery becomes rows: new ones once, known ones counted."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from django.conf import settings
+from django.db import Error, IntegrityError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.signatures import Verdict
+from webhooks.sources import Signal, Source, clean
+
+log = logging.getLogger("orderbridge.deliveries")
+
+MASK = "•••"
+SECRET_NAMES = re.compile(r"authorization|cookie|signature|api-?key|token|secret|password", re.IGNORECASE)
+MAX_HEADERS = 40
+MAX_HEADER_LENGTH = 500
+CHUNK = 200
+"""Rows in one INSERT: below SQLite's limit of variables."""
+TRIES = 5
+
+Stored = tuple[int, bool]
+"""The event's id, and whether it was seen before."""
+
+
+def store(
+    source: Source, signals: Sequence[Signal], body: bytes, headers: Mapping[str, str], verdict: Verdict
+) -> list[Stored]:
+    """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT."""
+    kept, digest = masked(headers, source.header), hashlib.sha256(body).hexdigest()
+    rows = [_row(source, signal, body, kept, digest, verdict.key) for signal in signals]
+    weak = {signal.dedupe_key for signal in signals if signal.weak}
+    if len(rows) == 1:
+        return _insert_one(rows[0], weak)
+    with transaction.atomic():
+        return [
+            stored for start in range(0, len(rows), CHUNK) for stored in _insert(rows[start : start + CHUNK], weak)
+        ]
+
+
+def _row(
+    source: Source, signal: Signal, body: bytes, headers: dict[str, str], digest: str, signed_by: str
+) -> WebhookEvent:
+    row = WebhookEvent(
+        side=source.side,
+        source=source.name,
+        topic=signal.topic,
+        order_ref=signal.order_ref,
+        version=signal.version,
+        status=signal.status,
+        occurred_at=signal.occurred_at,
+        # The exact bytes are kept once. A hundred events of one array would keep them a hundred times, so those after
+        # the first keep their own element; body_sha256 is that of the whole delivery and leads back to it.
+        body=signal.element if signal.index else body,
+        body_sha256=digest,
+        body_index=signal.index,
+        headers=headers,
+        delivery_id=signal.delivery_id,
+        signed_by=signed_by,
+        dedupe_key=signal.dedupe_key,
+    )
+    if signal.parked_reason:
+        row.state, row.reason = State.PARKED, signal.parked_reason
+        row.next_attempt_at, row.finished_at = None, timezone.now()
+    return row
+
+
+def _savepoint() -> AbstractContextManager[None]:
+    """Alone, an INSERT needs no transaction around it: opening and closing one costs as much as the INSERT itself."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()
+
+
+def _insert(rows: list[WebhookEvent], weak: set[str]) -> list[Stored]:
+    """All at once; one by one only if some of them are known."""
+    try:
+        with transaction.atomic():
+            WebhookEvent.objects.bulk_create(rows)
+    except IntegrityError:
+        return [stored for row in rows for stored in _insert_one(row, weak)]
+    return [(row.pk, False) for row in rows]
+
+
+def _insert_one(row: WebhookEvent, weak: set[str]) -> list[Stored]:
+    try:
+        with _savepoint():
+            _create(row)
+    except IntegrityError:
+        with transaction.atomic():
+            return [_again(row, row.dedupe_key in weak)]
+    return [(row.pk, False)]
+
+
+def _create(row: WebhookEvent) -> None:
+    # A failed bulk_create may have left these behind.
+    row.pk, row._state.adding = None, True
+    row.save(force_insert=True)
+
+
+def _again(row: WebhookEvent, weak: bool) -> Stored:
+    """It is known. Count it, or take it as news if only its hash is known and its first event is finished."""
+    for _ in range(TRIES):
+        same = WebhookEvent.objects.filter(source=row.source, dedupe_key=row.dedupe_key)
+        first = same.select_for_update().only("id", "state", "next_attempt_at").first()
+        if first is not None and not (weak and first.is_finished and first.state != State.PARKED):
+            WebhookEvent.objects.filter(pk=first.pk).update(duplicates=F("duplicates") + 1)
+            return first.pk, True
+        if first is not None:
+            WebhookEvent.objects.filter(pk=first.pk).update(dedupe_key=f"{row.dedupe_key}:{first.pk}")
+        try:
+            with transaction.atomic():
+                _create(row)
+            return row.pk, False
+        except IntegrityError:
+            # Another process did the same between our look and our INSERT: look again.
+            continue
+    raise IntegrityError(f"{row.source}: the key of a delivery changed hands {TRIES} times")
+
+
+def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:
+    """Fit to be kept and shown: no secrets, bounded, storable."""
+    return {
+        clean(name, 100): MASK
+        if SECRET_NAMES.search(name) or name.lower() == signature_header.lower()
+        else clean(value, MAX_HEADER_LENGTH)
+        for name, value in list(headers.items())[:MAX_HEADERS]
+    }
+
+
+def refuse(source: Source, verdict: Verdict, body: bytes, headers: Mapping[str, str], remote_addr: str) -> None:
+    """Count it and keep the latest. A database that is away must not turn a refusal into anything else."""
+    try:
+        with transaction.atomic():
+            row = RefusedDelivery.objects.create(
+                source=source.name,
+                reason=verdict.reason,
+                detail=verdict.detail[:200],
+                headers=masked(headers, source.header),
+                body_sha256=hashlib.sha256(body).hexdigest(),
+                body_bytes=len(body),
+                remote_addr=clean(remote_addr, 64),
+            )
+            _count(source.name, verdict.reason)
+            _trim(row.pk)
+    except Error:
+        log.warning("a refusal could not be recorded", exc_info=True)
+
+
+def _count(source: str, reason: str) -> None:
+    if not RefusalCount.objects.filter(source=source, reason=reason).update(count=F("count") + 1):
+        RefusalCount.objects.get_or_create(source=source, reason=reason)
+        RefusalCount.objects.filter(source=source, reason=reason).update(count=F("count") + 1)
+
+
+def _trim(newest: int) -> None:
+    keep: int = settings.REFUSED_KEEP
+    if newest % max(1, min(50, keep // 10)) == 0:
+        RefusedDelivery.objects.filter(pk__lte=newest - keep).delete()

@@ -1,0 +1,271 @@
+"""Who may send us deliveries, and how to read what they say: a source is data, not a class."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Never
+
+from django.conf import settings
+
+from webhooks.models import Side
+from webhooks.signatures import SCHEMES, usable
+
+BIGINT = 2**63 - 1
+KEY_LENGTH = 160
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """One thing that a delivery tells. A `parked_reason` means that a person must look, and says at what."""
+
+    dedupe_key: str
+    weak: bool = False
+    "Known by nothing but the hash of its body: its repetition may be news."
+    topic: str = ""
+    order_ref: str = ""
+    version: int | None = None
+    status: str = ""
+    occurred_at: datetime | None = None
+    delivery_id: str = ""
+    index: int | None = None
+    "The place in the array; None if the body is one object."
+    element: bytes = b""
+    "The element of the array as JSON, for places after the first."
+    parked_reason: str = ""
+
+
+Parse = Callable[[bytes, Mapping[str, str]], list[Signal]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    name: str
+    side: Side
+    scheme: str
+    header: str
+    secrets: tuple[str, ...]
+    "The usable ones. None of them: the source is not configured, and lets nobody in."
+    parse: Parse
+
+
+class Unreadable(Exception):
+    """The delivery is authentic and can not be understood; the message tells staff why and what to do."""
+
+
+def woocommerce() -> Source:
+    return Source(
+        name="woocommerce",
+        side=Side.SHOP,
+        scheme="woocommerce",
+        header="X-WC-Webhook-Signature",
+        secrets=tuple(secret for secret in settings.WOO_WEBHOOK_SECRETS if usable("woocommerce", secret)),
+        parse=parse_woocommerce,
+    )
+
+
+def crm() -> Source:
+    scheme = settings.CRM_SIGNATURE
+    secrets = settings.CRM_WEBHOOK_SECRETS if scheme in SCHEMES else []
+    return Source(
+        name="crm",
+        side=Side.CRM,
+        scheme=scheme,
+        header=settings.CRM_SIGNATURE_HEADER or "X-CRM-Signature",
+        secrets=tuple(secret for secret in secrets if usable(scheme, secret)),
+        # Only this scheme signs the id of the delivery; an unsigned one proves nothing.
+        parse=functools.partial(parse_crm, id_is_signed=scheme == "standard-webhooks"),
+    )
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def clean(text: str, length: int) -> str:
+    """What PostgreSQL can store in a column of this length: no NUL, no lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()[:length]
+
+
+def _sha256(*parts: bytes) -> str:
+    """Of the parts with their lengths, so that no two lists of parts look alike."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _key(kind: str, text: str) -> str:
+    key = f"{kind}:{text}"
+    if len(key) <= KEY_LENGTH and clean(key, KEY_LENGTH) == key:
+        return key
+    return f"{kind}:sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _not_json(word: str) -> Never:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_not_json)
+    except UnicodeDecodeError:
+        raise Unreadable("The body is not UTF-8 text. Look at its bytes, and at what stands between.") from None
+    except ValueError as error:
+        raise Unreadable(f"The body is not JSON ({error}). Look at the body: it shows who wrote it.") from None
+    except RecursionError:
+        raise Unreadable("The body is nested too deeply to be read. Ask its sender what it is.") from None
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# --- WooCommerce ---------------------------------------------------------------------------------------------------
+
+
+def parse_woocommerce(body: bytes, headers: Mapping[str, str]) -> list[Signal]:
+    """One delivery, one signal. Its delivery id is a label only: two states of one order may share it (FACTS A3)."""
+    topic = headers.get("X-WC-Webhook-Topic", "")
+    hook = headers.get("X-WC-Webhook-ID", "")
+    signal = Signal(
+        dedupe_key=f"hash:{_sha256(*(part.encode('utf-8', 'surrogatepass') for part in (hook, topic)), body)}",
+        weak=True,
+        topic=clean(topic, 100),
+        delivery_id=clean(headers.get("X-WC-Webhook-Delivery-ID", ""), 128),
+    )
+    try:
+        return [_shop_signal(signal, _json(body))]
+    except Unreadable as error:
+        return [replace(signal, parked_reason=clean(str(error), 500))]
+
+
+def _shop_signal(signal: Signal, order: Any) -> Signal:
+    if not isinstance(order, dict):
+        raise Unreadable("The body is JSON and not an object, so it is no order. Look at what the webhook sends.")
+    # The topic is not signed and may get lost on the way; without one, the order that is read back decides.
+    if signal.topic and signal.topic.partition(".")[0] != "order":
+        raise Unreadable(f"The topic {signal.topic!r} is not about orders. Remove that webhook in the shop.")
+    number = order.get("id")
+    if not (_integer(number) and 1 <= number <= BIGINT):
+        raise Unreadable(_why_no_order(order))
+    changed = _gmt(order.get("date_modified_gmt"))
+    return replace(signal, order_ref=str(number), occurred_at=changed, weak=changed is None)
+
+
+def _why_no_order(body: dict[str, Any]) -> str:
+    code, data = body.get("code"), body.get("data")
+    if isinstance(code, str) and isinstance(data, dict):
+        return (
+            f"The shop could not build the order: {clean(code, 100)} ({str(data.get('status'))[:20]}). With 401 or 403 "
+            "give the owner of the webhook the right to read orders again; with 404 the order was deleted first."
+        )
+    return "The body names no order: its id is not an integer from 1 to 2^63-1. Look at what the webhook sends."
+
+
+def _gmt(value: Any) -> datetime | None:
+    """WooCommerce writes its `_gmt` times without a zone."""
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+# --- the CRM -------------------------------------------------------------------------------------------------------
+
+
+def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) -> list[Signal]:
+    """One object or an array of any length; a bad element parks only itself."""
+    delivery = headers.get("webhook-id", "")
+    whole = Signal(dedupe_key=f"hash:{_sha256(body)}", weak=True, delivery_id=clean(delivery, 128))
+    signed_id = delivery if id_is_signed else ""
+    try:
+        content = _json(body)
+    except Unreadable as error:
+        return [replace(whole, parked_reason=clean(str(error), 500))]
+    if not isinstance(content, list):
+        return [_crm_signal(content, whole, signed_id)]
+    if not content:
+        return [replace(whole, index=0, parked_reason="The array is empty. Nothing is to be done for it.")]
+    return [_crm_signal(one, replace(whole, index=place), signed_id) for place, one in enumerate(content)]
+
+
+def _crm_signal(event: Any, whole: Signal, signed_id: str) -> Signal:
+    place = whole.index or 0
+    try:
+        text = json.dumps(event, sort_keys=True).encode()
+    except RecursionError:
+        text = b""
+        event = None
+    key = f"hash:{_sha256(text) if text else _sha256(whole.dedupe_key.encode(), b'%d' % place)}"
+    signal = replace(whole, dedupe_key=key, element=text if place else b"")
+    if signed_id:
+        signal = replace(signal, dedupe_key=_key("delivery", f"{signed_id}:{place}"), weak=False)
+    if not isinstance(event, dict):
+        return replace(signal, parked_reason="The event is not a JSON object. Ask the CRM's side what it sends.")
+    if name := _text_id(event.get("event_id")):
+        signal = replace(signal, dedupe_key=_key("id", name), weak=False)
+    topic = event.get("type")
+    signal = replace(signal, topic=clean(topic, 100) if isinstance(topic, str) else "")
+    try:
+        return _understood(event, signal, has_id=bool(name))
+    except Unreadable as error:
+        return replace(signal, parked_reason=str(error))
+
+
+def _understood(event: dict[str, Any], signal: Signal, *, has_id: bool) -> Signal:
+    order = _order(event.get("crm_order_id"))
+    version, occurred_at, status = _version(event.get("version")), _time(event.get("updated_at")), event.get("status")
+    if not isinstance(status, str | None):
+        raise Unreadable("The event's status is not a string. Ask the CRM's side to correct it.")
+    signal = replace(
+        signal, order_ref=order, version=version, occurred_at=occurred_at, status=clean(status or "", 64)
+    )
+    if has_id:
+        return signal
+    if version is not None:
+        return replace(signal, dedupe_key=_key("version", f"{order}:{version}"), weak=False)
+    if occurred_at is not None:
+        return replace(signal, dedupe_key=_key("time", f"{order}:{occurred_at.isoformat()}"), weak=False)
+    return signal
+
+
+def _text_id(value: Any) -> str:
+    """Ids are strings; a CRM that writes them as numbers is understood as well."""
+    if _integer(value):
+        return str(value) if abs(value) <= BIGINT else ""
+    return value if isinstance(value, str) else ""
+
+
+def _order(value: Any) -> str:
+    order = _text_id(value)
+    if not order.strip():
+        raise Unreadable("The event names no order: crm_order_id is missing. Ask the CRM's side to send it.")
+    # An id is never cut or cleaned: that would make it the id of another order.
+    if clean(order, 64) != order:
+        raise Unreadable("The event's crm_order_id is longer than 64 characters or holds some that no id may hold.")
+    return order
+
+
+def _version(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not _integer(value) or abs(value) > BIGINT:
+        raise Unreadable("The event's version is not an integer of 64 bits. Ask the CRM's side to correct it.")
+    return int(value)
+
+
+def _time(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str) and RFC3339.fullmatch(value.upper()):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Unreadable("The event's updated_at is not a time of RFC 3339, as 2026-11-24T03:20:00Z is.")
