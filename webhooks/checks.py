@@ -1,1 +1,83 @@
-"""System checks."""
+"""What `manage.py check` says about the settings of the endpoints."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from webhooks.signatures import SCHEMES, usable
+
+
+@register()
+def secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for number, name, path in (
+        (1, "WOO_WEBHOOK_SECRETS", "/webhooks/woocommerce/"),
+        (2, "CRM_WEBHOOK_SECRETS", "/webhooks/crm/"),
+    ):
+        if not any(getattr(settings, name)):
+            found.append(
+                Warning(
+                    f"{name} is not set: {path} answers 503 to every delivery.",
+                    hint=f"Set {name} in .env to the secret with which the sender signs.",
+                    id=f"orderbridge.W{number:03}",
+                )
+            )
+    return found
+
+
+@register()
+def crm_signature(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    scheme = settings.CRM_SIGNATURE
+    if scheme not in SCHEMES:
+        return [
+            Error(
+                f"CRM_SIGNATURE is {scheme!r}, which is no scheme we know.",
+                hint=f"Use one of {', '.join(SCHEMES)}.",
+                id="orderbridge.E001",
+            )
+        ]
+    return [
+        Error(
+            f"Secret {place} of CRM_WEBHOOK_SECRETS is not whsec_<base64>, as {scheme} wants it.",
+            hint="Copy it again from the CRM, or choose the CRM's scheme with CRM_SIGNATURE.",
+            id="orderbridge.E002",
+        )
+        for place, secret in enumerate(settings.CRM_WEBHOOK_SECRETS, start=1)
+        if secret and not usable(scheme, secret)
+    ]
+
+
+@register()
+def verify_value(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.VERIFY in ("always", "critical"):
+        return []
+    return [
+        Warning(
+            f"VERIFY is {settings.VERIFY!r}; every change is read back, as with 'always'.",
+            hint="Use 'always' or 'critical'.",
+            id="orderbridge.W003",
+        )
+    ]
+
+
+@register()
+def public_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if _is_base_url(settings.PUBLIC_URL):
+        return []
+    return [
+        Warning(
+            f"PUBLIC_URL is {settings.PUBLIC_URL!r}, which is no address that the shop or the CRM could call.",
+            hint="Use scheme and host alone, as in https://bridge.example.",
+            id="orderbridge.W004",
+        )
+    ]
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False

@@ -39,9 +39,7 @@ def store(
     if len(rows) == 1:
         return _insert_one(rows[0], weak)
     with transaction.atomic():
-        return [
-            stored for start in range(0, len(rows), CHUNK) for stored in _insert(rows[start : start + CHUNK], weak)
-        ]
+        return [stored for start in range(0, len(rows), CHUNK) for stored in _insert(rows[start : start + CHUNK], weak)]
 
 
 def _row(

@@ -223,9 +223,7 @@ def _understood(event: dict[str, Any], signal: Signal, *, has_id: bool) -> Signa
     version, occurred_at, status = _version(event.get("version")), _time(event.get("updated_at")), event.get("status")
     if not isinstance(status, str | None):
         raise Unreadable("The event's status is not a string. Ask the CRM's side to correct it.")
-    signal = replace(
-        signal, order_ref=order, version=version, occurred_at=occurred_at, status=clean(status or "", 64)
-    )
+    signal = replace(signal, order_ref=order, version=version, occurred_at=occurred_at, status=clean(status or "", 64))
     if has_id:
         return signal
     if version is not None:

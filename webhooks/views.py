@@ -1,0 +1,205 @@
+"""The two addresses where the shop and the CRM tell us that something happened."""
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.http import HttpRequest, JsonResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from webhooks import intake, signatures, sources
+from webhooks.intake import Stored
+from webhooks.signatures import Delivery, Verdict
+from webhooks.sources import Signal, Source
+from webhooks.wake import wake
+
+log = logging.getLogger("orderbridge.deliveries")
+
+RETRY_AFTER = 30
+"""Seconds after which a sender may try again when the database could not store."""
+READ_AT_ONCE = 65_536
+# WooCommerce posts "webhook_id=7", unsigned, and creates the webhook only on a 200.
+PING = re.compile(rb"webhook_id=[0-9]{1,20}")
+
+
+class BadBody(Exception):
+    """The body was not taken: too large, or its sender broke off."""
+
+    def __init__(self, status: int, word: str) -> None:
+        super().__init__(word)
+        self.status, self.word = status, word
+
+
+class AnyAccept(BaseContentNegotiation):
+    """We answer JSON, whatever the sender says it accepts: a 406 would count as a failed delivery."""
+
+    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
+        return None
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type or ""
+
+
+class DeliveryView(APIView):
+    """Verify, store, wake a worker. Everything else happens later."""
+
+    http_method_names = ["post"]
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    content_negotiation_class = AnyAccept
+
+    def source(self) -> Source:
+        raise NotImplementedError
+
+    def is_ping(self, body: bytes, request: HttpRequest) -> bool:
+        return False
+
+    def post(self, request: Request) -> JsonResponse:
+        started, source = time.monotonic(), self.source()
+        try:
+            body = read_body(request._request)
+        except BadBody as error:
+            return _answer(source, error.status, {"error": error.word}, error.word, started)
+        return self.deliver(source, request._request, body, started)
+
+    def deliver(self, source: Source, request: HttpRequest, body: bytes, started: float) -> JsonResponse:
+        if not source.secrets:
+            return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
+        if self.is_ping(body, request):
+            return _answer(source, 200, {"status": "ping"}, "ping", started, body)
+        verdict = _verify(source, request, body)
+        if not verdict.ok:
+            intake.refuse(source, verdict, body, request.headers, request.META.get("REMOTE_ADDR") or "")
+            return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
+        signals = source.parse(body, request.headers)
+        try:
+            stored = intake.store(source, signals, body, request.headers, verdict)
+        except Error:
+            log.exception("a delivery could not be stored")
+            answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)
+            answer["Retry-After"] = str(RETRY_AFTER)
+            return answer
+        if any(not seen and not signal.parked_reason for signal, (_, seen) in zip(signals, stored, strict=True)):
+            wake()
+        return _stored(source, signals, stored, started, body)
+
+
+class WooCommerceView(DeliveryView):
+    def source(self) -> Source:
+        return sources.woocommerce()
+
+    def is_ping(self, body: bytes, request: HttpRequest) -> bool:
+        return "X-WC-Webhook-Signature" not in request.headers and PING.fullmatch(body) is not None
+
+
+class CrmView(DeliveryView):
+    def source(self) -> Source:
+        return sources.crm()
+
+
+def _verify(source: Source, request: HttpRequest, body: bytes) -> Verdict:
+    query = request.META.get("QUERY_STRING", "")
+    delivery = Delivery(
+        body=body,
+        headers=request.headers,
+        method=request.method or "",
+        url=f"{settings.PUBLIC_URL}{request.path_info}{'?' if query else ''}{query}",
+    )
+    return signatures.verify(source.scheme, source.secrets, delivery, now=time.time(), header=source.header)
+
+
+def _stored(
+    source: Source, signals: Sequence[Signal], stored: Sequence[Stored], started: float, body: bytes
+) -> JsonResponse:
+    word = "duplicate" if all(seen for _, seen in stored) else "accepted"
+    ids = [str(pk) for pk, _ in stored]
+    content: dict[str, Any] = {"status": word}
+    if signals[0].index is None:
+        content["event"] = ids[0]
+    else:
+        content["events"] = ids
+    return _answer(source, 200, content, word, started, body, event=ids[0], order=signals[0].order_ref)
+
+
+def _answer(
+    source: Source,
+    status: int,
+    content: dict[str, Any],
+    word: str,
+    started: float,
+    body: bytes = b"",
+    event: str = "",
+    order: str = "",
+) -> JsonResponse:
+    log.info(
+        "delivery",
+        extra={
+            "source": source.name,
+            "answer": word,
+            "event": event,
+            "order": order,
+            "bytes": len(body),
+            "milliseconds": round((time.monotonic() - started) * 1000, 1),
+        },
+    )
+    return JsonResponse(content, status=status)
+
+
+# --- the body ------------------------------------------------------------------------------------------------------
+
+
+def read_body(request: HttpRequest) -> bytes:
+    """The exact bytes, never more than MAX_BODY_BYTES of them.
+
+    Not `request.body`: Django takes a body without Content-Length (a chunked one) for empty.
+    """
+    environ = request.META
+    announced = environ.get("CONTENT_LENGTH") or ""
+    chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+    ends_by_itself = bool(environ.get("wsgi.input_terminated"))
+    limit: int = settings.MAX_BODY_BYTES
+    if chunked and (ends_by_itself or not announced):
+        return _read(environ["wsgi.input"], limit + 1, limit)
+    if announced:
+        length = _length(announced, limit)
+        body = _read(request, length, limit)
+        if len(body) < length:
+            raise BadBody(400, "incomplete_body")
+        return body
+    return _read(environ["wsgi.input"], limit + 1, limit) if ends_by_itself else b""
+
+
+def _length(announced: str, limit: int) -> int:
+    if not re.fullmatch(r"[0-9]+", announced):
+        raise BadBody(400, "bad_content_length")
+    if len(announced.lstrip("0")) > 18 or int(announced) > limit:
+        raise BadBody(413, "too_large")
+    return int(announced)
+
+
+def _read(stream: Any, wanted: int, limit: int) -> bytes:
+    parts: list[bytes] = []
+    missing = wanted
+    while missing > 0:
+        try:
+            part = stream.read(min(missing, READ_AT_ONCE))
+        except Exception as error:
+            # Each web server has its own exceptions for a sender that broke off or mixed up its chunks.
+            raise BadBody(400, "incomplete_body") from error
+        if not part:
+            break
+        parts.append(part)
+        missing -= len(part)
+    if wanted - missing > limit:
+        raise BadBody(413, "too_large")
+    return b"".join(parts)
