@@ -18,7 +18,7 @@ STALE_TIMESTAMP = "stale_timestamp"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`reason` is the word that is answered, `detail` is for staff, `key` says which secret fitted: never the secret."""
+    """`reason` is the word that is answered, `detail` is for staff, `key` says which secret fitted."""
 
     ok: bool
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Both addresses with and without the last slash: a redirect looks like a success to WooCommerce and loses the event."""
+"""Both addresses, with and without the last slash: WooCommerce takes a redirect for a success and the event is lost."""
 
 from django.urls import path
 

@@ -8,6 +8,7 @@ NAMES = frozenset(
         "down",
         "slow",
         "422",
+        "422",
         "500",
         "503-retry-after",
         "429",

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sync.sandbox.faults import Fault, Faults
 
-BEFORE_EFFECT = {"500", "503-retry-after", "429", "html", "captcha-202"}
+BEFORE_EFFECT = {"422", "500", "503-retry-after", "429", "html", "captcha-202"}
 
 
 @dataclass
@@ -71,6 +71,8 @@ def failed_answer(fault: Fault) -> Answer:
     """What a fault answers that stands in for the real server."""
     after = f"{fault.after:g}"
     match fault.name:
+        case "422":
+            return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "422":
             return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "500":

@@ -1,0 +1,444 @@
+"""What each delivery is answered, and what is in the database when it is."""
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client, RequestFactory
+from django_q.models import OrmQ
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from integration_site.wsgi import application
+from tests.deliveries import CRM, WOO, from_crm, from_shop, post, recorded, signed_by_crm, signed_by_shop
+from webhooks import signatures
+from webhooks import wake as wake_module
+from webhooks.intake import MASK
+from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.wake import wake
+
+pytestmark = pytest.mark.django_db
+EVENT = {
+    "event_id": "evt_1",
+    "type": "order.status_changed",
+    "crm_order_id": "C-1001",
+    "status": "shipped",
+    "version": 7,
+    "updated_at": "2026-11-24T03:20:00Z",
+}
+
+
+@pytest.fixture(autouse=True)
+def awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins as a fresh process: nobody was woken yet."""
+    monkeypatch.setattr(wake_module, "_last", float("-inf"))
+
+
+def one() -> WebhookEvent:
+    return WebhookEvent.objects.get()
+
+
+@pytest.mark.parametrize("url", [WOO, WOO.rstrip("/")])
+def test_a_new_delivery_is_stored_as_it_came_and_wakes_a_worker(url: str) -> None:
+    body, headers = recorded("00008")
+    answer = post(url, body, headers)
+    event = one()
+    assert (answer.status_code, answer.json()) == (200, {"status": "accepted", "event": str(event.pk)})
+    assert (event.side, event.source, event.topic, event.order_ref) == ("shop", "woocommerce", "order.updated", "14")
+    assert bytes(event.body) == body
+    assert event.headers["X-Wc-Webhook-Signature"] == MASK
+    assert (event.state, event.is_finished, event.signed_by[:8]) == (State.PENDING, False, "secret 1")
+    assert str(event.occurred_at) == "2026-11-24 02:12:09+00:00"
+    assert OrmQ.objects.count() == 1
+
+
+def test_a_repeated_delivery_is_counted_on_the_first() -> None:
+    body, headers = recorded("00008")
+    first = post(WOO, body, headers).json()["event"]
+    for _ in range(2):
+        answer = post(WOO, body, headers)
+        assert (answer.status_code, answer.json()) == (200, {"status": "duplicate", "event": first})
+    assert one().duplicates == 2
+
+
+def test_two_states_with_one_delivery_id_are_two_events() -> None:
+    for number in ("00008", "00009"):
+        assert post(WOO, *recorded(number)).json()["status"] == "accepted"
+    assert len(set(WebhookEvent.objects.values_list("delivery_id", flat=True))) == 1
+
+
+def test_the_ping_is_answered_200_and_leaves_nothing() -> None:
+    answer = post(WOO, *recorded("00002"))
+    assert (answer.status_code, WebhookEvent.objects.count(), RefusedDelivery.objects.count()) == (200, 0, 0)
+    assert post(CRM, *recorded("00002")).status_code == 401
+
+
+@pytest.mark.parametrize("signature", [None, "", "AAAA", "é", "x" * 3000])
+def test_a_bad_signature_is_refused_and_kept_without_its_body(signature: str | None) -> None:
+    body, headers = recorded("00008")
+    del headers["X-WC-Webhook-Signature"]
+    answer = post(WOO, body, headers | ({} if signature is None else {"X-WC-Webhook-Signature": signature}))
+    assert (answer.status_code, answer.json()) == (401, {"error": "bad_signature"})
+    kept = RefusedDelivery.objects.get()
+    assert (kept.reason, kept.body_bytes, WebhookEvent.objects.count()) == ("bad_signature", len(body), 0)
+    assert RefusalCount.objects.get().count == 1
+
+
+@pytest.mark.parametrize("moment", [0.0, 99_999_999_999.0])
+def test_a_time_far_off_is_refused(moment: float) -> None:
+    answer = post(CRM, b"{}", signed_by_crm(b"{}", moment=moment))
+    assert (answer.status_code, answer.json()) == (401, {"error": "stale_timestamp"})
+
+
+def test_the_table_of_refusals_is_bounded_and_the_count_is_not(settings: Any) -> None:
+    settings.REFUSED_KEEP = 5
+    for _ in range(12):
+        post(CRM, b"{}", {})
+    assert (RefusedDelivery.objects.count(), RefusalCount.objects.get().count) == (5, 12)
+
+
+def test_a_refusal_stays_one_when_the_database_is_away() -> None:
+    with patch("webhooks.intake.RefusedDelivery.objects.create", side_effect=OperationalError):
+        assert post(CRM, b"{}", {}).status_code == 401
+
+
+@pytest.mark.parametrize("number", ["00023", "00111"])
+def test_a_recorded_body_that_is_no_order_is_parked(number: str) -> None:
+    assert post(WOO, *recorded(number)).status_code == 200
+    event = one()
+    assert (event.state, event.next_attempt_at, bool(event.reason)) == (State.PARKED, None, True)
+    assert OrmQ.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"<html>",
+        b'{"id": NaN}',
+        b'{"id": 1, "total": Infinity}',
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"id": true}',
+        b'{"id": "14"}',
+        b'{"id": 14.0}',
+        b'{"id": 0}',
+        b'{"id": -1}',
+        b'{"id": 9223372036854775808}',
+        b'{"id": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"code":"a\\u0000\\ud800","message":"m","data":{"status":404}}',
+    ],
+)
+def test_a_signed_body_that_is_not_understood_is_parked(body: bytes) -> None:
+    assert from_shop(body).status_code == 200
+    assert bytes(one().body) == body
+    assert one().state == State.PARKED
+    assert from_shop(body).json()["status"] == "duplicate"
+
+
+def test_a_topic_of_another_resource_is_parked() -> None:
+    from_shop(b'{"id": 5}', topic="product.updated")
+    assert one().state == State.PARKED
+
+
+def test_a_delivery_known_by_its_hash_alone_is_news_once_the_first_is_finished() -> None:
+    body, headers = recorded("00020")
+    first = post(WOO, body, headers).json()["event"]
+    assert post(WOO, body, headers).json() == {"status": "duplicate", "event": first}
+    WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
+    answer = post(WOO, body, headers).json()
+    assert answer["status"] == "accepted"
+    assert answer["event"] != first
+    assert post(WOO, body, headers).json() == {"status": "duplicate", "event": answer["event"]}
+
+
+def test_a_finished_delivery_with_a_time_of_its_own_stays_a_duplicate() -> None:
+    post(WOO, *recorded("00008"))
+    WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
+    assert post(WOO, *recorded("00008")).json()["status"] == "duplicate"
+
+
+# --- the CRM -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", [CRM, CRM.rstrip("/")])
+def test_a_crm_event_is_stored_with_what_it_claims(url: str) -> None:
+    body = json.dumps(EVENT).encode()
+    assert post(url, body, signed_by_crm(body)).json() == {"status": "accepted", "event": str(one().pk)}
+    event = one()
+    assert (event.order_ref, event.version, event.status, event.dedupe_key) == ("C-1001", 7, "shipped", "id:evt_1")
+
+
+def test_the_same_event_in_another_delivery_is_a_duplicate() -> None:
+    from_crm(EVENT, "msg_1")
+    assert from_crm([EVENT], "msg_2").json() == {"status": "duplicate", "events": [str(one().pk)]}
+
+
+@pytest.mark.parametrize(
+    ("missing", "key"),
+    [
+        (["event_id"], "version:C-1001:7"),
+        (["event_id", "version"], "time:C-1001:2026-11-24T03:20:00+00:00"),
+        (["event_id", "version", "updated_at"], "delivery:msg_1:0"),
+    ],
+)
+def test_what_an_event_without_id_is_known_by(missing: list[str], key: str) -> None:
+    from_crm({name: value for name, value in EVENT.items() if name not in missing})
+    assert one().dedupe_key == key
+
+
+def test_an_unsigned_delivery_id_is_not_trusted(settings: Any) -> None:
+    settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "woocommerce", ["lab-webhook-secret"]
+    body = b'{"crm_order_id": "C-1"}'
+    post(CRM, body, signed_by_shop(body) | {"webhook-id": "msg_1"})
+    assert one().dedupe_key.startswith("hash:")
+
+
+def test_an_array_is_answered_in_its_order_and_a_bad_element_parks_only_itself() -> None:
+    content = [EVENT | {"event_id": f"e{n}"} for n in range(150)]
+    content[3] = "nonsense"
+    answer = from_crm(content).json()
+    events = list(WebhookEvent.objects.order_by("body_index"))
+    assert answer == {"status": "accepted", "events": [str(event.pk) for event in events]}
+    assert [event.body_index for event in events if event.state == State.PARKED] == [3]
+    assert json.loads(bytes(events[0].body)) == content
+    assert json.loads(bytes(events[9].body)) == content[9]
+
+
+def test_an_array_partly_known_is_accepted() -> None:
+    first = from_crm(EVENT).json()["event"]
+    answer = from_crm([EVENT, EVENT | {"event_id": "evt_2"}, EVENT], "msg_2").json()
+    assert answer["status"] == "accepted"
+    assert [answer["events"][0], answer["events"][2]] == [first, first]
+    assert WebhookEvent.objects.get(pk=first).duplicates == 2
+
+
+def test_an_empty_array_is_one_parked_row() -> None:
+    assert from_crm([]).json() == {"status": "accepted", "events": [str(one().pk)]}
+    assert one().state == State.PARKED
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"crm_order_id": None},
+        {"crm_order_id": "x" * 65},
+        {"crm_order_id": "a\0b"},
+        {"crm_order_id": "\ud800"},
+        {"version": True},
+        {"version": "7"},
+        {"version": 2**63},
+        {"status": 5},
+        {"updated_at": "yesterday"},
+        {"updated_at": "2026-13-01T00:00:00Z"},
+        {"updated_at": "0001-01-01T00:00:00+23:59"},
+    ],
+)
+def test_an_event_that_is_wrong_is_parked(wrong: dict[str, Any]) -> None:
+    assert from_crm(EVENT | wrong).status_code == 200
+    assert one().state == State.PARKED
+
+
+@pytest.mark.parametrize(
+    "odd", [{"event_id": "x" * 500}, {"event_id": "\0\ud800"}, {"status": "\0a" * 99}, {"type": 1}]
+)
+def test_odd_texts_are_stored(odd: dict[str, Any]) -> None:
+    for status in ("accepted", "duplicate"):
+        assert from_crm(EVENT | odd).json()["status"] == status
+    assert one().state == State.PENDING
+
+
+# --- the edges -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
+@pytest.mark.parametrize("url", [WOO, CRM, WOO.rstrip("/"), CRM.rstrip("/")])
+def test_other_methods_are_405(method: str, url: str) -> None:
+    assert getattr(Client(), method)(url).status_code == 405
+
+
+@pytest.mark.parametrize("accept", ["text/html", "nonsense", "image/png;q=x"])
+def test_whatever_the_sender_accepts_gets_json(accept: str) -> None:
+    body, headers = recorded("00008")
+    assert post(f"{WOO}?format=xml", body, headers | {"Accept": accept}).status_code == 200
+
+
+@pytest.mark.parametrize(("name", "url"), [("WOO_WEBHOOK_SECRETS", WOO), ("CRM_WEBHOOK_SECRETS", CRM)])
+@pytest.mark.parametrize("secrets", [[], [""]])
+def test_without_a_secret_nobody_gets_in(settings: Any, name: str, url: str, secrets: list[str]) -> None:
+    setattr(settings, name, secrets)
+    answer = post(url, b"{}", signed_by_shop(b"{}", secret="x"))
+    assert (answer.status_code, answer.json()) == (503, {"error": "not_configured"})
+
+
+def test_an_unknown_scheme_lets_nobody_in(settings: Any) -> None:
+    settings.CRM_SIGNATURE = "nonsense"
+    assert from_crm(EVENT).status_code == 503
+
+
+def test_a_database_that_can_not_store_is_503() -> None:
+    with patch("webhooks.models.WebhookEvent.save", side_effect=OperationalError):
+        answer = from_shop(b'{"id": 5}')
+    assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+    assert answer.json() == {"error": "storage_unavailable"}
+
+
+def test_a_broker_that_is_away_fails_no_delivery() -> None:
+    with patch("webhooks.wake._broker", side_effect=ConnectionError):
+        assert from_shop(b'{"id": 5}').status_code == 200
+
+
+def test_one_wake_up_serves_a_burst() -> None:
+    for number in range(1, 6):
+        from_shop(b'{"id": %d}' % number)
+    assert OrmQ.objects.count() == 1
+    wake(force=True)
+    assert OrmQ.objects.count() == 2
+
+
+def test_hubspot_signs_the_public_url(settings: Any) -> None:
+    settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "hubspot-v3", ["client-secret"]
+    settings.PUBLIC_URL = "https://hub.example"
+    headers = {
+        "X-HubSpot-Signature-v3": "CQkNI00kc1ENOk30YOu9yZEMSYnNpI2ySLx2+We8TIE=",
+        "X-HubSpot-Request-Timestamp": "1700000000000",
+    }
+    with patch("webhooks.views.signatures.verify", wraps=signatures.verify) as asked:
+        post("/webhooks/crm?a=1", b"[]", headers)
+    assert asked.call_args.args[2].url == "https://hub.example/webhooks/crm?a=1"
+
+
+def test_one_line_is_logged_for_each_delivery(caplog: pytest.LogCaptureFixture) -> None:
+    body, headers = recorded("00008")
+    with caplog.at_level(logging.INFO, logger="orderbridge.deliveries"):
+        post(WOO, body, headers)
+    [line] = caplog.records
+    said = vars(line)
+    assert (said["source"], said["answer"], said["order"], said["bytes"]) == (
+        "woocommerce",
+        "accepted",
+        "14",
+        len(body),
+    )
+
+
+# --- bodies --------------------------------------------------------------------------------------------------------
+
+
+class Broken(io.RawIOBase):
+    def read(self, size: int = -1) -> bytes:
+        raise OSError("the client went away")
+
+
+def call(body: Any, headers: dict[str, str], **environ: Any) -> tuple[int, Any]:
+    """As a web server calls us."""
+    given = RequestFactory().post(WOO, headers=headers).environ
+    given.pop("CONTENT_LENGTH", None)
+    given |= {"wsgi.input": io.BytesIO(body) if isinstance(body, bytes) else body, "HTTP_HOST": "localhost", **environ}
+    seen: list[str] = []
+    answer = b"".join(application(given, lambda status, headers: seen.append(status)))  # type: ignore[arg-type, list-item]
+    return int(seen[0].split()[0]), json.loads(answer)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """The end of a request would close the connection that the test's transaction lives on."""
+    with patch("django.http.response.signals.request_finished.send"), patch("django.db.connection.close"):
+        yield
+
+
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
+
+
+@pytest.mark.parametrize(
+    "environ", [CHUNKED, {"wsgi.input_terminated": True}, CHUNKED | {"wsgi.input_terminated": True}]
+)
+def test_a_chunked_body_is_read_like_any_other(quiet: None, environ: dict[str, Any]) -> None:
+    body, headers = recorded("00008")
+    assert call(body, headers, **environ)[0] == 200
+    assert bytes(one().body) == body
+
+
+def test_a_body_at_the_limit_is_taken_and_a_larger_one_is_413(quiet: None, settings: Any) -> None:
+    settings.MAX_BODY_BYTES = 100
+    for size, status in ((100, 200), (101, 413)):
+        body = b'{"id": 5}'.ljust(size)
+        headers = signed_by_shop(body)
+        assert call(body, headers, **CHUNKED)[0] == status
+        assert call(body, headers, CONTENT_LENGTH=str(size))[0] == status
+
+
+def test_djangos_own_limit_is_not_in_the_way(quiet: None, settings: Any) -> None:
+    settings.MAX_BODY_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000, 10
+    assert from_shop(b'{"id": 5}'.ljust(900)).status_code == 200
+
+
+def test_an_announced_excess_is_not_read(quiet: None) -> None:
+    assert call(Broken(), {}, CONTENT_LENGTH="9" * 30)[0] == 413
+
+
+@pytest.mark.parametrize("length", ["-5", "+5", "x", "5.0", "١"])
+def test_a_malformed_length_is_400(quiet: None, length: str) -> None:
+    assert call(b"{}", {}, CONTENT_LENGTH=length)[0] == 400
+
+
+@pytest.mark.parametrize("environ", [CHUNKED, {"CONTENT_LENGTH": "50"}])
+def test_a_sender_that_breaks_off_gets_400(quiet: None, environ: dict[str, Any]) -> None:
+    assert call(Broken(), {}, **environ)[0] == 400
+    assert call(b"short", {}, CONTENT_LENGTH="50")[0] == 400
+
+
+# --- many at once, and anything at all -----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_delivery_many_times_at_once_is_one_row() -> None:
+    answers: list[str] = []
+
+    def deliver() -> None:
+        answers.append(post(WOO, *recorded("00020")).json()["status"])
+        connection.close()
+
+    threads = [threading.Thread(target=deliver) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == ["accepted"] + ["duplicate"] * 7
+    assert one().duplicates == 7
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda some: st.lists(some, max_size=4)
+)
+events = st.dictionaries(st.sampled_from(sorted(EVENT)), json_values)
+headers = st.dictionaries(
+    st.sampled_from(["X-WC-Webhook-Topic", "X-WC-Webhook-ID", "X-Other", "webhook-id", "webhook-signature", "Accept"]),
+    st.text(st.characters(max_codepoint=255)),
+)
+fuzz = hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@fuzz
+@given(st.binary() | st.text().map(str.encode), headers)
+def test_no_bytes_and_no_headers_make_an_error(body: bytes, given_headers: dict[str, str]) -> None:
+    assert post(WOO, body, given_headers | signed_by_shop(body)).status_code == 200
+    assert post(WOO, body, signed_by_shop(body) | given_headers).status_code == 200
+    assert post(CRM, body, given_headers | signed_by_crm(body)).status_code == 200
+    assert post(CRM, body, given_headers).status_code in (400, 401)
+
+
+@fuzz
+@given(st.lists(events) | events)
+def test_no_event_makes_an_error(content: Any) -> None:
+    assert from_crm(content).status_code == 200
