@@ -13,10 +13,9 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.signing import SignedPackage
 
-from orders.defaults import MOVES, RULES
-from orders.models import AllowedMove, OrderLink, StatusRule
+from orders.models import OrderLink
 from sync import tasks
-from sync.models import Lease, SideState
+from sync.models import Lease
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from webhooks.models import WebhookEvent
@@ -88,12 +87,6 @@ class World:
 
 @pytest.fixture
 def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    StatusRule.objects.all().delete()
-    AllowedMove.objects.all().delete()
-    StatusRule.objects.bulk_create(StatusRule(crm_status=c, woo_status=w, critical=k) for c, w, k in RULES)
-    AllowedMove.objects.bulk_create(AllowedMove(from_status=o, to_status=n) for o, ns in MOVES.items() for n in ns)
-    for name in ("shop", "crm"):
-        SideState.objects.update_or_create(name=name, defaults={"failures": 0, "opened_at": None, "wait_until": None})
     shop = SandboxShop(
         port=0,
         webhook_url=f"{live_server.url}/webhooks/woocommerce/",
