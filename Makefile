@@ -14,12 +14,12 @@ help: ## this list
 $(VENV)/run.stamp: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Orderbridge needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q -r requirements.txt && touch $@
+	@$(BIN)/pip install -qq -r requirements.txt && touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Orderbridge needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q -r requirements-dev.txt && touch $@
+	@$(BIN)/pip install -qq -r requirements-dev.txt && touch $@
 
 run: $(VENV)/run.stamp ## everything, with a sandbox shop and CRM, on this machine
 	@$(BIN)/python scripts/run.py

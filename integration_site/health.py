@@ -1,15 +1,234 @@
-"""Is the process alive, is the service ready?"""
+"""Is the process alive, is the service ready, and how is it doing?"""
 
-from django.http import HttpRequest, HttpResponse
+import hmac
+import ipaddress
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Max, Min, Q, Sum
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+from orders.models import StatusTransition
+from sync.models import Attempt, Call, Heartbeat, SideState
+from webhooks.models import RefusalCount, State, WebhookEvent
+
+HEARTBEAT_SECONDS = 180
+OVERDUE_SECONDS = 300
+NO_WORKER = "no worker has reported yet: start `python manage.py qcluster`"
+PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST")
+RECEIVED_SOURCES = ("woocommerce", "crm")
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@csrf_exempt
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while the process lives. It touches nothing else, so it is what a load balancer may ask."""
     return HttpResponse("ok", content_type="text/plain")
 
 
+# --- ready ---------------------------------------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_safe
+@never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("ok", content_type="text/plain")
+    """200, or 503 that names what is wrong."""
+    try:
+        wrong = what_is_wrong(timezone.now())
+    except Error as error:
+        wrong = {"database": f"cannot be asked ({type(error).__name__}): check DATABASE_URL and that it runs"}
+    if wrong:
+        return JsonResponse({"status": "not_ready", "wrong": wrong}, status=503)
+    return JsonResponse({"status": "ready", "wrong": {}})
 
 
+def what_is_wrong(now: datetime) -> dict[str, str]:
+    """Empty: all is well. A database that cannot be asked raises."""
+    missing = migrations_are_applied()
+    if missing:
+        # Without its tables nothing else can be asked.
+        return {"migrations": missing}
+    found = {"heartbeat": _heartbeat(now), "oldest_due": _oldest_due(now)}
+    return {name: text for name, text in found.items() if text}
+
+
+class _Migrations:
+    """Once applied they stay applied as long as this process runs its code."""
+
+    applied = False
+
+
+def migrations_are_applied() -> str:
+    """Empty, or what is missing. Only the good news is remembered."""
+    if _Migrations.applied:
+        return ""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        first = plan[0][0]
+        return f"{len(plan)} not applied, first {first.app_label}.{first.name}: run `python manage.py migrate`"
+    _Migrations.applied = True
+    return ""
+
+
+def _heartbeat(now: datetime) -> str:
+    newest: datetime | None = Heartbeat.objects.aggregate(newest=Max("at"))["newest"]
+    if newest is None:
+        return NO_WORKER
+    age = (now - newest).total_seconds()
+    if age <= HEARTBEAT_SECONDS:
+        return ""
+    return f"no worker has worked for {age:.0f} s: restart `python manage.py qcluster`, it may live and yet be deaf"
+
+
+def _oldest_due(now: datetime) -> str:
+    """Events that wait for a side that is away, paused or asked for patience are not late."""
+    age = oldest_due_seconds(now)
+    if age <= OVERDUE_SECONDS:
+        return ""
+    held = Q(opened_at__isnull=False) | Q(paused=True) | Q(wait_until__gt=now)
+    if SideState.objects.filter(held).exists():
+        return ""
+    return f"the oldest due event has waited for {age:.0f} s: more workers, or see `explain` and the attempts"
+
+
+def oldest_due_seconds(now: datetime) -> float:
+    oldest: datetime | None = WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(
+        oldest=Min("next_attempt_at")
+    )["oldest"]
+    return (now - oldest).total_seconds() if oldest else 0.0
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_safe
+@never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("", content_type="text/plain")
+    """Prometheus text, computed from the database, so that any web process tells about all of them."""
+    refusal = _not_for(request)
+    if refusal:
+        return refusal
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FromTheDatabase())
+    try:
+        text: bytes = generate_latest(registry)
+    except Error as error:
+        return HttpResponse(f"# the database cannot be asked: {type(error).__name__}\n", content_type=PLAIN, status=503)
+    return HttpResponse(text, content_type=PLAIN)
+
+
+def _not_for(request: HttpRequest) -> HttpResponse | None:
+    """None: it may read them. Without a token only this machine may, and not by way of a proxy that runs on it."""
+    if settings.METRICS_TOKEN:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
+        if scheme.lower() == "bearer" and right:
+            return None
+        answer = HttpResponse("a bearer token is needed\n", content_type="text/plain", status=401)
+        answer["WWW-Authenticate"] = 'Bearer realm="metrics"'
+        return answer
+    if is_loopback(request.META.get("REMOTE_ADDR", "")) and not any(name in request.META for name in PROXY_HEADERS):
+        return None
+    return HttpResponse("loopback only: set METRICS_TOKEN\n", content_type="text/plain", status=403)
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+class FromTheDatabase:
+    """Every figure of CONTRACT section 7 that the tables know. Rows are kept for ever, so that counters only grow."""
+
+    def collect(self) -> Iterator[Any]:
+        now = timezone.now()
+        yield from self._inbox(now)
+        yield from self._work()
+        yield from self._sides(now)
+
+    def _inbox(self, now: datetime) -> Iterator[Any]:
+        events = WebhookEvent.objects.order_by()
+        received = events.filter(source__in=RECEIVED_SOURCES)
+        accepted = list(received.values_list("source").annotate(n=Count("id")))
+        repeated = received.filter(duplicates__gt=0).values_list("source").annotate(n=Sum("duplicates"))
+        duplicates = {**dict.fromkeys(RECEIVED_SOURCES, 0), **dict(repeated)}
+        refused = list(RefusalCount.objects.values_list("source", "reason", "count"))
+        answers = [((source, "accepted"), n) for source, n in accepted]
+        answers += [((source, "duplicate"), n) for source, n in duplicates.items()]
+        for source in sorted({source for source, _, _ in refused}):
+            answers.append(((source, "refused"), sum(n for one, _, n in refused if one == source)))
+        yield _counter("deliveries", "Events by what their delivery was answered.", ("source", "answer"), answers)
+        yield _counter(
+            "refused",
+            "Deliveries not let in.",
+            ("source", "reason"),
+            [((source, why), n) for source, why, n in refused],
+        )
+        yield _counter(
+            "duplicates", "Deliveries seen before.", ("source",), [((one,), n) for one, n in duplicates.items()]
+        )
+        states = {**dict.fromkeys(State.values, 0), **dict(events.values_list("state").annotate(n=Count("id")))}
+        yield _gauge("events", "Events by state.", ("state",), [((state,), n) for state, n in states.items()])
+        yield _gauge("oldest_due_seconds", "How long the oldest due event waits.", (), [((), oldest_due_seconds(now))])
+
+    def _work(self) -> Iterator[Any]:
+        tried = Attempt.objects.order_by().values_list("result").annotate(n=Count("id"))
+        yield _counter("attempts", "Tries by result.", ("outcome",), [((result,), n) for result, n in tried])
+        calls = list(
+            Call.objects.order_by().values_list("side", "status").annotate(n=Count("id"), ms=Sum("milliseconds"))
+        )
+        yield _counter(
+            "calls",
+            "Outgoing calls; status 0: no answer.",
+            ("side", "status"),
+            [((side, str(status or 0)), n) for side, status, n, _ in calls],
+        )
+        seconds = SummaryMetricFamily("orderbridge_call_seconds", "Time of outgoing calls.", labels=("side",))
+        for side in sorted({call[0] for call in calls}):
+            of_side = [(n, ms) for one, _, n, ms in calls if one == side]
+            seconds.add_metric((side,), sum(n for n, _ in of_side), sum(ms for _, ms in of_side) / 1000)
+        yield seconds
+        moves = StatusTransition.objects.order_by().values_list("decision").annotate(n=Count("id"))
+        yield _counter("transitions", "Decisions about a status.", ("decision",), [((one,), n) for one, n in moves])
+
+    def _sides(self, now: datetime) -> Iterator[Any]:
+        sides = list(SideState.objects.order_by("name"))
+        yield _gauge(
+            "breaker_open", "1: events wait for this side.", ("side",), [((s.name,), bool(s.opened_at)) for s in sides]
+        )
+        heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
+        yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
+        yield _gauge("drift", "Orders that differ, as the last run of drift found them.", ("kind",), [])
+
+
+Sample = tuple[tuple[str, ...], float]
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> Any:
+    return _filled(CounterMetricFamily(f"orderbridge_{name}", text, labels=labels), samples)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> Any:
+    return _filled(GaugeMetricFamily(f"orderbridge_{name}", text, labels=labels), samples)
+
+
+def _filled(family: Any, samples: Iterable[Sample]) -> Any:
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family

@@ -1,13 +1,14 @@
 """What all tests share."""
 
-from importlib import import_module
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.conf import settings
-from django.db.models.signals import post_migrate
+
+from tests import servers
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +22,13 @@ def django_db_modify_db_settings(
         database.setdefault("TEST", {})["NAME"] = str(path)
 
 
-def _refill(app_config: Any, **kwargs: Any) -> None:
-    """A test that commits ends with a flush, which takes the rows that migrations made; put them back."""
-    if app_config.name == "sync" and not apps.get_model("orders", "StatusRule").objects.exists():
-        for name in ("orders.migrations.0002_default_lifecycle", "sync.migrations.0002_sides_and_schedules"):
-            import_module(name).fill(apps, None)
-
-
-post_migrate.connect(_refill, weak=False)
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A throwaway PostgreSQL, also when the suite itself runs on SQLite. In CI nothing skips."""
+    try:
+        with servers.postgres() as url:
+            yield url
+    except servers.NotInstalled as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))

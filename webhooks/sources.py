@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Never
+from typing import Any, Never, TypeGuard
 
 from django.conf import settings
 
@@ -121,7 +121,7 @@ def _json(body: bytes) -> Any:
         raise Unreadable("The body is nested too deeply to be read. Ask its sender what it is.") from None
 
 
-def _integer(value: Any) -> bool:
+def _integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

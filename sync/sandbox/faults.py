@@ -8,7 +8,6 @@ NAMES = frozenset(
         "down",
         "slow",
         "422",
-        "422",
         "500",
         "503-retry-after",
         "429",

@@ -1,0 +1,249 @@
+"""Health, readiness and metrics tell the truth, to those who may know."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from integration_site import health
+from orders.models import OrderLink, StatusTransition
+from sync.models import Attempt, Call, Heartbeat, SideState
+from webhooks.models import RefusalCount, WebhookEvent
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
+    settings.METRICS_TOKEN = ""
+    monkeypatch.setattr(health._Migrations, "applied", False)
+    yield
+
+
+@pytest.fixture
+def well(db: None) -> None:
+    """A service at work: both sides known, a worker that has just reported."""
+    for name in ("shop", "crm"):
+        SideState.objects.update_or_create(name=name, defaults={"opened_at": None, "paused": False, "wait_until": None})
+    Heartbeat.objects.create(worker="one", at=timezone.now())
+
+
+def event(key: str, **fields: Any) -> WebhookEvent:
+    return WebhookEvent.objects.create(**{"side": "shop", "source": "woocommerce", "dedupe_key": key, **fields})
+
+
+def late(seconds: float = health.OVERDUE_SECONDS + 60) -> WebhookEvent:
+    return event("late", next_attempt_at=timezone.now() - timedelta(seconds=seconds))
+
+
+# --- alive ---------------------------------------------------------------------------------------------------------
+
+
+def test_healthz_touches_nothing(client: Client) -> None:
+    # No database mark: any query would fail the test.
+    assert client.get("/healthz").status_code == 200
+    assert client.head("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_only_reading(path: str) -> None:
+    for method in ("post", "put", "delete"):
+        assert getattr(Client(enforce_csrf_checks=True), method)(path).status_code == 405
+
+
+# --- ready ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("well")
+def test_ready(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "wrong": {}})
+    assert client.head("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("well")
+def test_ready_is_cheap(client: Client) -> None:
+    client.get("/readyz")
+    late()
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        client.get("/readyz")
+    assert len(queries) <= 3
+
+
+def test_no_worker_yet(client: Client, db: None) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "not_ready", "wrong": {"heartbeat": health.NO_WORKER}}
+
+
+@pytest.mark.usefixtures("well")
+def test_deaf_worker(client: Client) -> None:
+    Heartbeat.objects.update(at=timezone.now() - timedelta(seconds=181))
+    assert "deaf" in client.get("/readyz").json()["wrong"]["heartbeat"]
+    Heartbeat.objects.create(worker="two", at=timezone.now() - timedelta(seconds=100))
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("well")
+def test_late_event(client: Client) -> None:
+    late()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert list(answer.json()["wrong"]) == ["oldest_due"]
+
+
+@pytest.mark.usefixtures("well")
+def test_not_late_yet(client: Client) -> None:
+    late(200)
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("well")
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"opened_at": timezone.now()},
+        {"paused": True},
+        {"wait_until": timezone.now() + timedelta(hours=1)},
+    ],
+)
+def test_waiting_for_a_side_is_not_late(client: Client, held: dict[str, Any]) -> None:
+    late()
+    SideState.objects.filter(name="crm").update(**held)
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("well")
+def test_missing_migrations_are_named_and_asked_again(client: Client) -> None:
+    step = mock.Mock(app_label="orders")
+    step.name = "0099_more"
+    with mock.patch.object(health.MigrationExecutor, "migration_plan", return_value=[(step, False)]):
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "orders.0099_more" in answer.json()["wrong"]["migrations"]
+    assert client.get("/readyz").status_code == 200
+    with mock.patch.object(health.MigrationExecutor, "migration_plan", side_effect=AssertionError):
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.usefixtures("well")
+def test_database_away(client: Client) -> None:
+    with mock.patch.object(health, "what_is_wrong", side_effect=OperationalError("password=secret")):
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert list(answer.json()["wrong"]) == ["database"]
+    assert "secret" not in answer.content.decode()
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+
+def scrape(client: Client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+    lines = [line for line in answer.content.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+@pytest.mark.usefixtures("well")
+def test_metrics(client: Client) -> None:
+    first = event("a", state="done", next_attempt_at=None, duplicates=2)
+    event("b", next_attempt_at=timezone.now() - timedelta(seconds=50))
+    event("c", side="crm", source="crm", state="parked", next_attempt_at=None)
+    event("d", source="sweep", state="done", next_attempt_at=None)
+    RefusalCount.objects.create(source="crm", reason="bad_signature", count=4)
+    RefusalCount.objects.create(source="crm", reason="stale_timestamp", count=1)
+    attempt = Attempt.objects.create(event=first, trigger="delivery", result="created")
+    for side, status, milliseconds in (("crm", 201, 100), ("crm", None, 400), ("shop", 200, 50)):
+        Call.objects.create(attempt=attempt, side=side, method="GET", url="/", status=status, milliseconds=milliseconds)
+    link = OrderLink.objects.create(woo_id=1, crm_order_id="C-1")
+    StatusTransition.objects.create(link=link, from_status="a", to_status="b", decision="applied", reason="")
+    SideState.objects.filter(name="crm").update(opened_at=timezone.now(), last_heard_at=timezone.now())
+
+    found = scrape(client)
+
+    expected = {
+        'orderbridge_deliveries_total{answer="accepted",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="accepted",source="crm"}': 1,
+        'orderbridge_deliveries_total{answer="duplicate",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="refused",source="crm"}': 5,
+        'orderbridge_refused_total{reason="bad_signature",source="crm"}': 4,
+        'orderbridge_duplicates_total{source="woocommerce"}': 2,
+        'orderbridge_duplicates_total{source="crm"}': 0,
+        'orderbridge_events{state="done"}': 2,
+        'orderbridge_events{state="pending"}': 1,
+        'orderbridge_events{state="dead"}': 0,
+        'orderbridge_attempts_total{outcome="created"}': 1,
+        'orderbridge_calls_total{side="crm",status="201"}': 1,
+        'orderbridge_calls_total{side="crm",status="0"}': 1,
+        'orderbridge_call_seconds_sum{side="crm"}': 0.5,
+        'orderbridge_call_seconds_count{side="crm"}': 2,
+        'orderbridge_breaker_open{side="crm"}': 1,
+        'orderbridge_breaker_open{side="shop"}': 0,
+        'orderbridge_transitions_total{decision="applied"}': 1,
+    }
+    normal = {_sorted_labels(name): value for name, value in found.items()}
+    assert {name: normal.get(name) for name in expected} == expected
+    assert 50 <= normal["orderbridge_oldest_due_seconds"] < 60
+    assert 0 <= normal['orderbridge_last_heard_seconds{side="crm"}'] < 10
+    assert 'source="sweep"' not in str(normal)
+
+
+def _sorted_labels(name: str) -> str:
+    metric, _, labels = name.partition("{")
+    return f"{metric}{{{','.join(sorted(labels.rstrip('}').split(',')))}}}" if labels else name
+
+
+@pytest.mark.usefixtures("db")
+def test_every_name_of_the_contract(client: Client) -> None:
+    text = client.get("/metrics").content.decode()
+    names = ["deliveries_total", "refused_total", "duplicates_total", "events", "oldest_due_seconds", "attempts_total"]
+    names += ["calls_total", "call_seconds", "breaker_open", "transitions_total", "last_heard_seconds", "drift"]
+    for name in names:
+        assert f"# TYPE orderbridge_{name} " in text
+
+
+@pytest.mark.usefixtures("db")
+def test_metrics_without_a_token_are_for_this_machine(client: Client) -> None:
+    for address in ("127.0.0.1", "::1", "127.1.2.3"):
+        assert client.get("/metrics", REMOTE_ADDR=address).status_code == 200
+    for address in ("203.0.113.9", "10.0.0.1", "", "unix:"):
+        assert client.get("/metrics", REMOTE_ADDR=address).status_code == 403
+
+
+@pytest.mark.usefixtures("db")
+def test_a_proxy_on_this_machine_is_not_this_machine(client: Client) -> None:
+    assert (
+        client.get("/metrics", REMOTE_ADDR="127.0.0.1", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
+    )
+
+
+@pytest.mark.usefixtures("db")
+def test_metrics_with_a_token(client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN = "t0ken-ü"
+    assert client.get("/metrics").status_code == 401
+    for wrong in ("Bearer no", "Bearer ", "Basic t0ken-ü", "t0ken-ü", "Bearer t0ken-üü"):
+        answer = client.get("/metrics", headers={"Authorization": wrong})
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
+    right = {"Authorization": "Bearer t0ken-ü"}
+    assert client.get("/metrics", headers=right, REMOTE_ADDR="203.0.113.9").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+def test_unknown_hosts_are_refused(client: Client, path: str) -> None:
+    assert client.get(path, headers={"Host": "elsewhere.example"}).status_code == 400
+
+
+@pytest.mark.usefixtures("db")
+def test_metrics_while_the_database_is_away(client: Client) -> None:
+    with mock.patch.object(health.FromTheDatabase, "collect", side_effect=OperationalError("secret")):
+        answer = client.get("/metrics")
+    assert answer.status_code == 503
+    assert b"secret" not in answer.content
