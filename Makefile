@@ -1,4 +1,4 @@
-# Orderbridge: `make help` lists what there is.
+# Orderbridge: `make help` lists what there is. Needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,17 +11,29 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# An environment without pip is one that was left half made.
+define environment
+@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or name it with make PYTHON=…" >&2; exit 1; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is `$(PYTHON) -V 2>&1`; Orderbridge needs 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments (no ensurepip): install its venv package, on Debian apt-get install python3-venv" >&2; exit 1; }; \
+	$(PYTHON) -m venv --clear $(VENV); \
+fi
+endef
+
 $(VENV)/run.stamp: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Orderbridge needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -qq -r requirements.txt && touch $@
+	$(environment)
+	@echo "installing requirements.txt into $(VENV) …"
+	@$(BIN)/python -m pip install -q -r requirements.txt
+	@touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Orderbridge needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -qq -r requirements-dev.txt && touch $@
+	$(environment)
+	@echo "installing requirements-dev.txt into $(VENV) …"
+	@$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@
 
-run: $(VENV)/run.stamp ## everything, with a sandbox shop and CRM, on this machine
+run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
 	@$(BIN)/python scripts/run.py
 
 test: $(VENV)/dev.stamp ## every test
@@ -30,24 +42,24 @@ test: $(VENV)/dev.stamp ## every test
 test-postgres: $(VENV)/dev.stamp ## every test, on a throwaway PostgreSQL
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest
 
-lint: $(VENV)/dev.stamp ## style, import contracts, missing migrations
+lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	DEBUG=true ORDERBRIDGE_ENV_FILE= $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=true ORDERBRIDGE_ENV_FILE= DATABASE_URL=sqlite://:memory: $(BIN)/python manage.py makemigrations --check --dry-run
 
 types: $(VENV)/dev.stamp ## mypy
 	$(BIN)/mypy $(PACKAGES)
 
-bench: $(VENV)/dev.stamp ## figures: ingest and drain
+bench: $(VENV)/dev.stamp ## measure: deliveries per second, events per second, latency
 	$(BIN)/python -m tests.benchmarks.ingest
 	$(BIN)/python -m tests.benchmarks.drain
 
 shell: $(VENV)/run.stamp ## Django's shell
-	$(BIN)/python manage.py shell
+	@$(BIN)/python manage.py shell
 
 migrate: $(VENV)/run.stamp ## prepare the database
-	$(BIN)/python manage.py migrate
+	@$(BIN)/python manage.py migrate
 
-clean: ## forget environment, caches and the sandbox's data
-	rm -rf $(VENV) var staticfiles .pytest_cache .mypy_cache .ruff_cache
+clean: ## forget the environment, caches, and what `make run` made but the database
+	rm -rf $(VENV) var staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
