@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import servers
@@ -61,10 +61,8 @@ def running(command: Sequence[str], env: dict[str, str], log: Path) -> Iterator[
             process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             say(f"{command[-1]} did not end in {GRACE_SECONDS} s and is killed")
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
 
