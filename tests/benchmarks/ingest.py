@@ -92,9 +92,8 @@ def report(what: str, rate: float, took: list[float], bad: list[int]) -> None:
 
 
 def compare(kind: str, count: int, threads: int) -> None:
-    say(
-        f"{kind}, gunicorn -w 2{f' --threads {threads}' if threads > 1 else ''}, {PROCESSES * THREADS} connections, {count} deliveries"
-    )
+    server = "gunicorn -w 2" + (f" --threads {threads}" if threads > 1 else "")
+    say(f"{kind}, {server}, {PROCESSES * THREADS} connections, {count} deliveries")
     rates = {}
     with tempfile.TemporaryDirectory(prefix="orderbridge-bench-") as temporary:
         home = Path(temporary)
