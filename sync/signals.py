@@ -6,6 +6,7 @@ from typing import Any
 from django.db import Error
 from django.dispatch import receiver
 from django_q.signals import post_spawn
+
 from webhooks.wake import wake
 
 log = logging.getLogger("orderbridge.worker")

@@ -5,12 +5,12 @@ import uuid
 from datetime import timedelta
 
 from django.utils import timezone
-from webhooks.wake import wake
 
 from sync import worker
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease
 from webhooks.models import WebhookEvent
+from webhooks.wake import wake
 
 BUDGET = 20.0
 """Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from sync.crm.rest import RestCrm
-from sync.shop import Shop
 
 from orders.models import OrderLink, StatusTransition
 from sync import leases, worker
+from sync.crm.rest import RestCrm
+from sync.shop import Shop
 from tests.journeys.conftest import World
 from webhooks.models import WebhookEvent
 
