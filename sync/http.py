@@ -1,19 +1,24 @@
 """JSON over HTTP to one side: every call has a timeout, one log line, and an error class that says 'again or not'."""
 
+import codecs
 import contextvars
 import json as jsonlib
 import logging
 import os
 import re
+import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
 
 import requests
+import urllib3.exceptions
 from django.conf import settings
 from requests.auth import AuthBase
 
@@ -21,6 +26,7 @@ from sync.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
+    NotConfigured,
     NotFound,
     RateLimited,
     Rejected,
@@ -39,6 +45,7 @@ KEPT = 4000
 """Characters of a body that are kept with a call."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_PARAMS = re.compile(r"((?:consumer_key|consumer_secret|oauth_\w+)=)[^&\s]+")
+USER_IN_URL = re.compile(r"(?<=//)[^/@\s]+@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +70,11 @@ class Answer:
     headers: Mapping[str, str]
 
 
-def _ignore(record: CallRecord) -> None:
+def ignore(record: CallRecord) -> None:
     """Nobody wants to keep the call."""
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nothing is to be done before a call."""
 
 
@@ -81,8 +88,8 @@ class JsonClient:
         *,
         auth: AuthBase | None = None,
         headers: Mapping[str, str] | None = None,
-        on_call: Callable[[CallRecord], None] = _ignore,
-        before_call: Callable[[], None] = _nothing,
+        on_call: Callable[[CallRecord], None] = ignore,
+        before_call: Callable[[], None] = nothing,
     ) -> None:
         self.side = side
         self.base_url = base_url
@@ -99,20 +106,26 @@ class JsonClient:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
+        write: bool | None = None,
     ) -> Answer:
-        """The JSON answer of a 2xx; anything else raises a class of `sync.errors`."""
+        """The JSON answer of a 2xx; anything else raises a class of `sync.errors`.
+
+        `write`: whether a call without a whole answer may have changed something; by default the method tells.
+        """
         self.before_call()
         started, at = time.monotonic(), datetime.now(UTC)
         status: int | None = None
         body, error = b"", ""
         url = self.base_url + path
+        is_write = method not in READS if write is None else write
         try:
-            response = self._send(method, url, params, json, headers)
-            status, url = response.status_code, response.url or url
-            body = self._read(response, method)
+            response = self._send(method, url, params, json, headers, is_write)
+            with response:
+                status, url = response.status_code, response.url or url
+                body = self._read(response, method, is_write, started + 2 * settings.HTTP_TIMEOUT)
             return self._understand(method, response, body)
-        except Exception as problem:
-            error = _clean(str(problem))
+        except BaseException as problem:
+            error = clean(str(problem) or type(problem).__name__)
             raise
         finally:
             self._keep(method, url, status, started, at, json, body, error)
@@ -124,9 +137,28 @@ class JsonClient:
         params: Mapping[str, str] | None,
         json: Any,
         headers: Mapping[str, str] | None,
+        is_write: bool,
     ) -> requests.Response:
         try:
-            return _session(self.base_url).request(
+            return self._send_once(method, url, params, json, headers, is_write)
+        except Unreachable as error:
+            if is_write or not _was_cut(error.__cause__):
+                raise
+        # A kept connection may have been closed by the other side meanwhile; a read may simply ask again.
+        self.before_call()
+        return self._send_once(method, url, params, json, headers, is_write)
+
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+        is_write: bool,
+    ) -> requests.Response:
+        try:
+            return _session(self.side, self.base_url).request(
                 method,
                 url,
                 params=params,
@@ -137,71 +169,69 @@ class JsonClient:
                 allow_redirects=False,
                 stream=True,
             )
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError) as e:
-            raise self._unreachable(e) from e
-        except requests.exceptions.ConnectionError as e:
-            if _never_connected(e):
-                raise self._unreachable(e) from e
-            self._broken(method, e)
-        except requests.exceptions.Timeout as e:
-            self._broken(method, e)
-        except requests.exceptions.RequestException as e:
-            raise Rejected(f"The {self.side}'s address can not be called: {_clean(str(e))}", side=self.side) from e
+        except requests.exceptions.InvalidJSONError as error:
+            raise Rejected(f"NaN and Infinity can not be sent to the {self.side}: not JSON.", side=self.side) from error
+        except (
+            requests.exceptions.ConnectionError,
+            requests.exceptions.Timeout,
+            urllib3.exceptions.HTTPError,
+        ) as error:
+            if _never_sent(error):
+                raise self._unreachable(error) from error
+            self._broken(method, is_write, error)
+        except (requests.exceptions.RequestException, ValueError) as error:
+            # Such an error may quote a header, and with it the token: only its kind is told.
+            kind = type(error).__name__
+        raise NotConfigured(f"The {self.side}'s address or key is not usable ({kind}). Correct .env.", side=self.side)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(f"The {self.side} can not be reached: {_clean(str(error))}", side=self.side)
+        return Unreachable(f"The {self.side} can not be reached: {clean(str(error))}", side=self.side)
 
-    def _broken(self, method: str, error: Exception) -> NoReturn:
+    def _broken(self, method: str, is_write: bool, error: Exception) -> NoReturn:
         """Something was sent and no whole answer came: for a read that is harmless, for a write it is in doubt."""
-        if method in READS:
+        if not is_write:
             raise self._unreachable(error) from error
-        words = f"The {self.side} did not answer a {method}; it may have taken effect: {_clean(str(error))}"
+        words = f"The {self.side} did not answer a {method}; it may have taken effect: {clean(str(error))}"
         raise Ambiguous(words, side=self.side) from error
 
-    def _read(self, response: requests.Response, method: str) -> bytes:
+    def _read(self, response: requests.Response, method: str, is_write: bool, until: float) -> bytes:
         """The body, bounded in bytes and in time: a trickle must not hold a worker."""
-        until = time.monotonic() + 2 * settings.HTTP_TIMEOUT
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
-            for part in response.iter_content(65536):
-                parts.append(part)
-                size += len(part)
-                if size > MAX_ANSWER_BYTES:
-                    response.close()
+            # read1 returns what has come; iter_content would wait for a whole block, however slowly it trickles.
+            while part := response.raw.read1(65536, decode_content=True):
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
                     raise Blocked(f"The {self.side}'s answer is larger than {MAX_ANSWER_BYTES} bytes.", side=self.side)
                 if time.monotonic() > until:
-                    response.close()
-                    self._broken(method, TimeoutError("the answer trickles"))
-        except (requests.exceptions.RequestException, OSError) as error:
-            self._broken(method, error)
-        return b"".join(parts)
+                    raise TimeoutError("the answer trickles")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            self._broken(method, is_write, error)
+        return bytes(body)
 
     def _understand(self, method: str, response: requests.Response, body: bytes) -> Answer:
         status, after = response.status_code, retry_after(response.headers.get("Retry-After"))
-        evidence = _clean(body[:200].decode("utf-8", "replace"))
+        evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:200].decode("utf-8", "replace"))
         data, is_json = _parsed(body)
         said = _said(data) if is_json else evidence
-        where = f"{method} on the {self.side}"
+        where = f"{method} on the {self.side}: {status}"
         if status == 429 or (status == 503 and after is not None):
-            raise RateLimited(f"{where}: asked to slow down ({status}).", side=self.side, after=after)
+            raise RateLimited(f"{where}: asked to slow down.", side=self.side, after=after)
         if status >= 500:
-            raise ServerTrouble(f"{where}: {status}: {said}", side=self.side, after=after)
+            raise ServerTrouble(f"{where}: {said}", side=self.side, after=after)
         if 300 <= status < 400:
-            to = _clean(response.headers.get("Location", "nowhere"))
-            raise Blocked(f"{where}: a redirect to {to}. Correct the address in the settings.", side=self.side)
-        if status == 404 and is_json:
+            to = clean(response.headers.get("Location", "nowhere"))
+            raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", side=self.side)
+        between = status < 300 or (status == 403 and body.strip())
+        if "SG-Captcha" in response.headers or (between and not is_json):
+            words = f"{where} without JSON. Let us through the firewall or captcha, or end the maintenance: {evidence}"
+            raise Blocked(words, side=self.side)
+        if status == 404:
             raise NotFound(f"{where}: not found: {said}", side=self.side)
-        if status in (401, 403) and is_json:
-            raise AuthFailed(f"{where}: {status}: {said}. Check the keys and their permissions.", side=self.side)
-        if status >= 400 and is_json:
-            raise Rejected(f"{where}: {status}: {said}", side=self.side)
-        if not is_json:
-            raise Blocked(
-                f"{where}: {status} without JSON; a firewall, a captcha or a maintenance page may stand in between: "
-                f"{evidence}",
-                side=self.side,
-            )
+        if status in (401, 403):
+            raise AuthFailed(f"{where}: {said}. Check the keys and their permissions.", side=self.side)
+        if status >= 400:
+            raise Rejected(f"{where}: {said}", side=self.side)
         return Answer(status=status, data=data, headers=response.headers)
 
     def _keep(
@@ -218,11 +248,11 @@ class JsonClient:
         record = CallRecord(
             side=self.side,
             method=method,
-            url=_clean(url),
+            url=clean(url),
             status=status,
             milliseconds=round((time.monotonic() - started) * 1000),
-            request_body=jsonlib.dumps(json, ensure_ascii=False)[:KEPT] if json is not None else "",
-            response_body=body[: 4 * KEPT].decode("utf-8", "replace").replace("\x00", "�")[:KEPT],
+            request_body=clean(jsonlib.dumps(json, ensure_ascii=False, default=str))[:KEPT] if json is not None else "",
+            response_body=clean(body[: 4 * KEPT].decode("utf-8", "replace"))[:KEPT],
             error=error,
             at=at,
         )
@@ -244,19 +274,39 @@ class JsonClient:
 _sessions = threading.local()
 
 
-def _session(base_url: str) -> requests.Session:
-    """Kept connections belong to one process and one thread; a forked worker makes its own."""
-    mine: dict[tuple[int, str], requests.Session] = _sessions.__dict__.setdefault("kept", {})
-    key = (os.getpid(), base_url)
+def _session(side: str, base_url: str) -> requests.Session:
+    """Kept connections belong to one process, thread and set of keys; a forked worker makes its own."""
+    mine: dict[tuple[int, str, str, tuple[str, ...]], requests.Session] = _sessions.__dict__.setdefault("kept", {})
+    key = (os.getpid(), side, base_url, _secrets())
     if key not in mine:
-        mine[key] = requests.Session()
-        mine[key].trust_env = False
+        session = mine[key] = requests.Session()
+        session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.headers.update({"Accept": "application/json", "User-Agent": "Orderbridge"})
     return mine[key]
 
 
-def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}
+def _roots(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps. Not `__context__`: that may be an error of another call, handled by our caller."""
+    yield error
+    for inner in {id(one): one for one in (*error.args, getattr(error, "reason", None), error.__cause__)}.values():
+        if isinstance(inner, BaseException):
+            yield from _roots(inner)
+
+
+def _never_sent(error: BaseException) -> bool:
+    """No connection, or none that is secured yet: the request itself can not have left."""
+    return any(
+        isinstance(
+            one, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError | ssl.CertificateError
+        )
+        or any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(one.__traceback__))
+        for one in _roots(error)
+    )
+
+
+def _was_cut(error: BaseException | None) -> bool:
+    return isinstance(error, requests.exceptions.ConnectionError) and not _never_sent(error)
 
 
 def _parsed(body: bytes) -> tuple[Any, bool]:
@@ -273,13 +323,22 @@ def _no_constant(name: str) -> NoReturn:
 def _said(data: Any) -> str:
     """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`)."""
     if not isinstance(data, dict):
-        return _clean(str(data)[:200])
+        return clean(str(data)[:200])
     words = [str(data[name]) for name in ("code", "error", "message") if data.get(name)]
-    return _clean(": ".join(words)[:400])
+    return clean(": ".join(words)[:400])
 
 
-def _clean(text: str) -> str:
-    return SECRET_PARAMS.sub(r"\1•••", text).replace("\x00", "�")
+def _secrets() -> tuple[str, ...]:
+    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN)
+
+
+def clean(text: str) -> str:
+    """Fit to be kept and shown: no secrets, nothing that a database refuses (NUL, lone surrogates)."""
+    text = USER_IN_URL.sub("•••@", SECRET_PARAMS.sub(r"\1•••", text))
+    for secret in _secrets():
+        if len(secret) >= 8:  # a shorter one would blot out words
+            text = text.replace(secret, "•••")
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
 def retry_after(value: str | None) -> float | None:

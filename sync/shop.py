@@ -9,7 +9,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
 from sync.errors import Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
-from sync.http import CallRecord, JsonClient, _ignore, _nothing
+from sync.http import CallRecord, JsonClient, ignore, nothing
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -24,56 +24,51 @@ class Shop:
 
     def get(self, woo_id: int) -> ShopSnapshot:
         """The order as it is now: a nonce keeps page caches from answering for the shop (FACTS B7)."""
-        try:
-            answer = self.client.request(
-                "GET",
-                f"{ORDERS}/{woo_id}",
-                params={"_": secrets.token_hex(8)},
-                headers={"Cache-Control": "no-cache"},
-            )
-        except NotFound as error:
-            if NO_SUCH_ORDER not in str(error):
-                raise Blocked(f"{error}. Is WOO_URL right, and are pretty permalinks on?", side="shop") from error
-            raise
-        return _snapshot(answer.data, woo_id)
+        answer = self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"})
+        return _snapshot(answer, woo_id)
 
     def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
         """PUT the status and only that. A 200 does not prove the write: the answer is compared (FACTS B2)."""
+        body = {"status": status}
         try:
-            answer = self._put(woo_id, {"status": status})
-        except Rejected as error:
-            if NO_SUCH_ORDER in str(error):  # a PUT on a missing order is a 400
-                raise NotFound(str(error), side="shop") from error
-            raise
+            answer = self._order("PUT", woo_id, json=body)
+        except ServerTrouble as error:
+            if not str(error).startswith("PUT on the shop: 501:"):
+                raise
+            # mod_security forbids PUT on some hosts (FACTS B7)
+            answer = self._order("POST", woo_id, json=body, headers={"X-HTTP-Method-Override": "PUT"})
         after = _snapshot(answer, woo_id)
         if after.status != status:
             words = f"The shop answered 200 but shows {after.status!r} instead of {status!r}; a plugin may hinder it."
             raise Unconfirmed(words, side="shop")
         return after
 
-    def _put(self, woo_id: int, body: dict[str, Any]) -> Any:
-        path = f"{ORDERS}/{woo_id}"
+    def _order(self, method: str, woo_id: int, **request: Any) -> Any:
         try:
-            return self.client.request("PUT", path, json=body).data
-        except ServerTrouble as error:
-            if ": 501:" not in str(error):
+            return self.client.request(method, f"{ORDERS}/{woo_id}", **request).data
+        except Rejected as error:
+            if NO_SUCH_ORDER in str(error):  # a PUT on a missing order is a 400
+                raise NotFound(str(error), side="shop") from error
+            raise
+        except NotFound as error:
+            if NO_SUCH_ORDER in str(error):
                 raise
-            # mod_security forbids PUT on some hosts (FACTS B7)
-            return self.client.request("POST", path, json=body, headers={"X-HTTP-Method-Override": "PUT"}).data
+            # Any other 404 is about the address; an order must not be taken for gone because of it.
+            raise Blocked(f"{error}. Is WOO_URL right, and are pretty permalinks on?", side="shop") from error
 
     def statuses(self) -> frozenset[str]:
         """The statuses that this shop knows, those of its plugins included."""
         schema = self.client.request("OPTIONS", ORDERS).data
         try:
-            return frozenset(schema["schema"]["properties"]["status"]["enum"])
-        except (KeyError, TypeError) as error:
+            return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
+        except (KeyError, TypeError, AttributeError) as error:
             raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
 
     def ping(self) -> None:
-        self.client.request("GET", ORDERS, params={"per_page": "1", "_fields": "id", "_": secrets.token_hex(8)})
+        self.client.request("GET", ORDERS, params={"per_page": "1", "_fields": "id", **_nonce()})
 
 
-def connect(on_call: Callable[[CallRecord], None] = _ignore, before_call: Callable[[], None] = _nothing) -> Shop:
+def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Shop:
     """The shop of the settings: Basic over https; OAuth 1.0a over http, where Basic would show the keys."""
     for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET"):
         if not getattr(settings, name):
@@ -91,7 +86,12 @@ def connect(on_call: Callable[[CallRecord], None] = _ignore, before_call: Callab
     return Shop(JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call))
 
 
+def _nonce() -> dict[str, str]:
+    return {"_": secrets.token_hex(8)}
+
+
 def _snapshot(data: Any, woo_id: int) -> ShopSnapshot:
-    if not isinstance(data, dict) or data.get("id") != woo_id or not isinstance(data.get("status"), str):
+    is_order = isinstance(data, dict) and type(data.get("id")) is int and isinstance(data.get("status"), str)
+    if not is_order or data["id"] != woo_id:
         raise Blocked(f"The shop's answer is not order {woo_id}.", side="shop")
     return ShopSnapshot(woo_id=woo_id, status=data["status"].removeprefix("wc-"), order=data)

@@ -6,13 +6,18 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from sync.crm.base import Crm
-from sync.http import CallRecord, _ignore, _nothing
+from sync.errors import NotConfigured
+from sync.http import CallRecord, ignore, nothing
 
 BACKENDS = {"rest": "sync.crm.rest.RestCrm"}
 
 
-def connect(on_call: Callable[[CallRecord], None] = _ignore, before_call: Callable[[], None] = _nothing) -> Crm:
+def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Crm:
     """A backend ready for use. Raises NotConfigured when a setting is missing."""
-    backend = import_string(BACKENDS.get(settings.CRM_BACKEND, settings.CRM_BACKEND))
+    try:
+        backend = import_string(BACKENDS.get(settings.CRM_BACKEND, settings.CRM_BACKEND))
+    except ImportError as error:
+        words = f"CRM_BACKEND is {settings.CRM_BACKEND!r}: use 'rest' or the dotted path of a class ({error})."
+        raise NotConfigured(words, side="crm") from error
     crm: Crm = backend.from_settings(on_call, before_call)
     return crm

@@ -7,11 +7,23 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from sync.errors import Blocked, NotConfigured, Rejected
+from sync.errors import Blocked, NotConfigured, NotFound, Rejected
 from sync.http import CallRecord, JsonClient
 from sync.snapshots import CrmSnapshot
 
+WORDS = {
+    "crm_order_id": "id",
+    "external_id": "external_id",
+    "status": "status",
+    "version": "version",
+    "updated_at": "updated_at",
+}
+"""Our word for each field of an order, and the CRM's."""
+
 PAGE = 100
+LONGEST = 200
+"""Characters of an id or a status; a longer one is no id, and would not fit into the database."""
+LARGEST = 2**63 - 1
 
 
 class RestCrm:
@@ -24,7 +36,7 @@ class RestCrm:
     def from_settings(cls, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> Self:
         if not settings.CRM_URL:
             raise NotConfigured("CRM_URL is not set. Put it into .env.", side="crm")
-        headers = {"Authorization": f"Bearer {settings.CRM_TOKEN}"}
+        headers = {"Authorization": f"Bearer {settings.CRM_TOKEN}"} if settings.CRM_TOKEN else {}
         return cls(JsonClient("crm", settings.CRM_URL, headers=headers, on_call=on_call, before_call=before_call))
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
@@ -34,71 +46,99 @@ class RestCrm:
             json={"external_id": external_id, "order": dict(order)},
             headers={"Idempotency-Key": f"woo-{external_id}"},
         )
-        return snapshot(answer.data), answer.status == 201
+        made = snapshot(answer.data)
+        if made.external_id not in (None, external_id):
+            words = f"The CRM answered with the order of {made.external_id}, not of {external_id}."
+            raise Blocked(words, side="crm")
+        return made, answer.status == 201
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
-        found = snapshot(self.client.request("GET", _path(crm_order_id)).data)
-        if found.crm_order_id != crm_order_id:
-            raise Blocked(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
-        return found
+        return _same(snapshot(self.client.request("GET", _path(crm_order_id)).data), crm_order_id)
 
     def find(self, external_id: str) -> CrmSnapshot | None:
-        data = self.client.request("GET", "/orders", params={"external_id": external_id}).data
-        # A CRM that ignores the filter must not lend us the wrong order.
-        found = [one for one in _results(data) if one.external_id == external_id]
+        # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
+        mine = (one for one in self._pages({"external_id": external_id}) if _named(one) == external_id)
+        found = {one.crm_order_id: one for one in map(snapshot, mine)}
         if len(found) > 1:
-            ids = ", ".join(one.crm_order_id for one in found)
+            ids = ", ".join(found)
             raise Rejected(f"The CRM has order {external_id} {len(found)} times: {ids}. Merge them there.", side="crm")
-        return found[0] if found else None
+        return next(iter(found.values()), None)
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
-        return snapshot(self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)}).data)
+        answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
+        return _same(snapshot(answer.data), crm_order_id)
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
-        params = {"updated_since": since.astimezone(UTC).isoformat().replace("+00:00", "Z"), "limit": str(PAGE)}
+        moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        yield from map(snapshot, self._pages({"updated_since": moment, "limit": str(PAGE)}))
+
+    def ping(self) -> None:
+        _page(self.client.request("GET", "/orders", params={"limit": "1"}).data)
+
+    def _pages(self, params: dict[str, str]) -> Iterator[Any]:
+        """The results of all pages; a cursor that comes again ends the walk instead of going round for ever."""
         seen: set[str] = set()
         while True:
-            data = self.client.request("GET", "/orders", params=params).data
-            yield from _results(data)
-            cursor = data.get("next_cursor")
+            results, cursor = _page(self.client.request("GET", "/orders", params=params).data)
+            yield from results
             if not cursor or cursor in seen:
                 return
             seen.add(cursor)
-            params = {**params, "cursor": str(cursor)}
-
-    def ping(self) -> None:
-        self.client.request("GET", "/orders", params={"limit": "1"})
-
-
-def _path(crm_order_id: str) -> str:
-    return f"/orders/{quote(crm_order_id, safe='')}"
-
-
-def _results(data: Any) -> list[CrmSnapshot]:
-    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
-        raise Blocked("The CRM's answer is not a list of orders.", side="crm")
-    return [snapshot(one) for one in data["results"]]
+            params = {**params, "cursor": cursor}
 
 
 def snapshot(data: Any) -> CrmSnapshot:
     """One order of the CRM's answer; anything that is not one is Blocked, never guessed."""
-    if not isinstance(data, dict) or not _id(data.get("id")) or not isinstance(data.get("status"), str):
+    one = {ours: data.get(theirs) for ours, theirs in WORDS.items()} if isinstance(data, dict) else {}
+    crm_order_id, status = _id(one.get("crm_order_id")), one.get("status")
+    if not crm_order_id or not isinstance(status, str) or not _id(status):
         raise Blocked("The CRM's answer is not an order: id or status is missing.", side="crm")
-    version = data.get("version")
-    if isinstance(version, bool) or not isinstance(version, int | None):
-        raise Blocked(f"The CRM's version is not an integer: {version!r}.", side="crm")
     return CrmSnapshot(
-        crm_order_id=_id(data["id"]),
-        external_id=_id(data.get("external_id")) or None,
-        status=data["status"],
-        version=version,
-        updated_at=_time(data.get("updated_at")),
-        answer={name: data[name] for name in ("id", "external_id", "status", "version", "updated_at") if name in data},
+        crm_order_id=crm_order_id,
+        external_id=_id(one["external_id"]) or None,
+        status=status,
+        version=_version(one["version"]),
+        updated_at=_time(one["updated_at"]),
+        answer={theirs: data[theirs] for theirs in WORDS.values() if theirs in data},
     )
 
 
+def _path(crm_order_id: str) -> str:
+    if crm_order_id in ("", ".", ".."):  # these would lead to another address
+        raise NotFound(f"The CRM has no order {crm_order_id!r}.", side="crm")
+    return f"/orders/{quote(crm_order_id, safe='', errors='replace')}"
+
+
+def _page(data: Any) -> tuple[list[Any], str]:
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        raise Blocked("The CRM's answer is not a list of orders.", side="crm")
+    return data["results"], str(data.get("next_cursor") or "")
+
+
+def _named(data: Any) -> str:
+    return _id(data.get(WORDS["external_id"])) if isinstance(data, dict) else ""
+
+
+def _same(found: CrmSnapshot, crm_order_id: str) -> CrmSnapshot:
+    if found.crm_order_id != crm_order_id:
+        raise Blocked(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
+    return found
+
+
 def _id(value: Any) -> str:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    """The id as text; empty if it is none: a boolean, too long, or with characters that a database refuses."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value)
+    return text if len(text) <= LONGEST and text.replace(" ", "x").isprintable() else ""
+
+
+def _version(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
+        raise Blocked(f"The CRM's version is not an integer: {str(value)[:50]!r}.", side="crm")
+    return value
 
 
 def _time(value: Any) -> datetime | None:
@@ -106,6 +146,6 @@ def _time(value: Any) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise Blocked(f"The CRM's updated_at is not a time: {value!r}.", side="crm") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise Blocked(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None
