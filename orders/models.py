@@ -31,6 +31,10 @@ class OrderLink(models.Model):
 
     class Meta:
         verbose_name = "order"
+        permissions = [
+            ("check_orderlink", "Can compare an order on both sides, and repair it"),
+            ("force_orderlink", "Can force a move that the lifecycle refuses"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.woo_id} ↔ {self.crm_order_id}"
@@ -96,6 +100,10 @@ class StatusTransition(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name = "status transition"
+        permissions = [
+            ("verify_statustransition", "Can verify the audit"),
+            ("export_statustransition", "Can export the audit"),
+        ]
         constraints = [models.UniqueConstraint(fields=["link", "sequence"], name="transition_sequence")]
 
     def __str__(self) -> str:
@@ -127,6 +135,56 @@ class StatusTransition(models.Model):
             "crm_answer": self.crm_answer,
             "event": self.event_id,
             "actor": self.actor,
+            "at": self.created_at.isoformat(),
+            "previous": self.previous_hash,
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+class StaffAction(models.Model):
+    """What a person did, why, and what came of it. Rows are only ever added; one chain holds them all."""
+
+    id = models.BigAutoField(primary_key=True)
+    sequence = models.PositiveBigIntegerField(unique=True, help_text="1, 2, 3 …")
+    action = models.CharField(max_length=32, help_text="replay, dry run, force, pause, reveal …")
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True)
+    result = models.TextField(blank=True, help_text="In words: what came of it")
+    event = models.ForeignKey(
+        WebhookEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_actions"
+    )
+    link = models.ForeignKey(OrderLink, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_actions")
+    details = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "staff action"
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A staff action is never changed; record another one.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("A staff action is never deleted.")
+
+    def content_hash(self) -> str:
+        """SHA-256 over everything this row says and the hash of the row before it."""
+        said: dict[str, Any] = {
+            "sequence": self.sequence,
+            "action": self.action,
+            "actor": self.actor,
+            "reason": self.reason,
+            "result": self.result,
+            "event": self.event_id,
+            "link": self.link_id,
+            "details": self.details,
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }

@@ -1,6 +1,7 @@
-"""What the conductor remembers: attempts and their calls, leases, intents, and how each side is doing."""
+"""What the conductor remembers: attempts, calls, leases, intents, how each side is doing, runs, findings, alarms."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from webhooks.models import Outcome, WebhookEvent
@@ -67,9 +68,12 @@ class SideState(models.Model):
     paused = models.BooleanField(default=False, help_text="Paused by staff")
     last_heard_at = models.DateTimeField(null=True, blank=True, help_text="Its last good answer")
     last_error = models.TextField(blank=True)
+    cursor = models.JSONField(default=dict, blank=True, help_text="Up to where reconcile has asked it what changed")
+    swept_at = models.DateTimeField(null=True, blank=True, help_text="When reconcile last got to the end of it")
 
     class Meta:
         verbose_name = "side"
+        permissions = [("pause_sidestate", "Can pause a side, and let it go on")]
 
     def __str__(self) -> str:
         return self.name
@@ -115,3 +119,101 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.worker} at {self.at:%H:%M:%S}"
+
+
+class Run(models.Model):
+    """A long job. It goes on from its checkpoint after a crash, tells how far it is, can be paused and cancelled."""
+
+    class Kind(models.TextChoices):
+        BACKFILL = "backfill", "Backfill"
+        RESYNC = "resync", "Resync"
+        RECONCILE = "reconcile", "Reconcile"
+        DRIFT = "drift", "Drift"
+        REPLAY = "replay", "Replay of many"
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        PAUSED = "paused", "Paused"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
+    options = models.JSONField(default=dict, blank=True)
+    checkpoint = models.JSONField(default=dict, blank=True, help_text="Where the next step goes on")
+    counts = models.JSONField(default=dict, blank=True, help_text="What was done so far")
+    total = models.PositiveBigIntegerField(null=True, blank=True, help_text="How many there are to do, if it is known")
+    per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="The speed limit; empty: none")
+    actor = models.CharField(max_length=150, blank=True, help_text="Empty: the schedule")
+    reason = models.TextField(blank=True)
+    holder = models.CharField(max_length=100, blank=True, help_text="The process that works on it")
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    beat_at = models.DateTimeField(default=timezone.now, help_text="The last sign of life of its holder")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        permissions = [("start_run", "Can start runs, pause and cancel them")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+
+class DriftFinding(models.Model):
+    """An order that differs between the two sides, as `drift` saw it."""
+
+    class Kind(models.TextChoices):
+        STATUS = "status", "Status differs"
+        AHEAD = "ahead", "The shop is ahead"
+        MISSING_IN_CRM = "missing_in_crm", "Missing in the CRM"
+        MISSING_IN_SHOP = "missing_in_shop", "Missing in the shop"
+        DELETED = "deleted", "Deleted"
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    woo_id = models.BigIntegerField()
+    crm_order_id = models.CharField(max_length=64, blank=True)
+    shop = models.CharField(max_length=64, blank=True, help_text="The shop's status")
+    crm = models.CharField(max_length=64, blank=True, help_text="The CRM's status")
+    found_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="When drift last saw it")
+    ignored_until = models.DateTimeField(null=True, blank=True)
+    ignored_by = models.CharField(max_length=150, blank=True)
+    ignored_because = models.TextField(blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True, help_text="When drift no longer found it")
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "drift finding"
+        permissions = [("ignore_driftfinding", "Can ignore a finding until a date")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "woo_id", "crm_order_id"], condition=Q(gone_at__isnull=True), name="open_finding_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.woo_id} ↔ {self.crm_order_id or '–'}"
+
+
+class Alarm(models.Model):
+    """Something that needs a person, from when it was raised to when it was over."""
+
+    key = models.CharField(max_length=64, help_text="silence:shop, webhook:order.updated, audit …")
+    words = models.TextField(help_text="What is wrong")
+    advice = models.TextField(help_text="What to do")
+    raised_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+    cleared_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["key"], condition=Q(cleared_at__isnull=True), name="open_alarm_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.words

@@ -1,10 +1,13 @@
 """A delivery becomes rows: new ones once, known ones counted."""
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, IntegrityError, connection, transaction
@@ -40,6 +43,45 @@ def store(
         return _insert_one(rows[0], weak)
     with transaction.atomic():
         return [stored for start in range(0, len(rows), CHUNK) for stored in _insert(rows[start : start + CHUNK], weak)]
+
+
+def post(
+    *,
+    side: str,
+    source: str,
+    topic: str,
+    order_ref: str,
+    key: str,
+    body: Mapping[str, Any],
+    requested_by: str = "",
+    trigger: str = "",
+    version: int | None = None,
+    status: str = "",
+    occurred_at: datetime | None = None,
+    copy_of: WebhookEvent | None = None,
+) -> tuple[WebhookEvent, bool]:
+    """An event of our own, due now: what a sweep found, a backfill met or a person asked for. True: it is new.
+
+    `key` makes it happen once per source. The caller wakes a worker.
+    """
+    text = json.dumps(body, separators=(",", ":")).encode()
+    return WebhookEvent.objects.get_or_create(
+        source=source,
+        dedupe_key=key,
+        defaults={
+            "side": side,
+            "topic": topic,
+            "order_ref": order_ref,
+            "version": version,
+            "status": status,
+            "occurred_at": occurred_at,
+            "body": text,
+            "body_sha256": hashlib.sha256(text).hexdigest(),
+            "requested_by": requested_by,
+            "trigger": trigger or source,
+            "copy_of": copy_of,
+        },
+    )
 
 
 def _row(

@@ -37,6 +37,7 @@ class Outcome(models.TextChoices):
     ECHO = "echo", "Echo of our own write"
     SUPERSEDED = "superseded", "Superseded by a later event"
     NOT_OURS = "not_ours", "Not an order of this shop"
+    RESOLVED = "resolved", "Resolved by staff"
 
 
 UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
@@ -56,7 +57,9 @@ class WebhookEvent(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     side = models.CharField(max_length=8, choices=Side.choices)
-    source = models.CharField(max_length=32, help_text="woocommerce, crm, or who else made this event (sweep, staff)")
+    source = models.CharField(
+        max_length=32, help_text="woocommerce or crm; or who of us made it: sweep, backfill, resync or staff"
+    )
     topic = models.CharField(max_length=100, blank=True)
     order_ref = models.CharField(
         max_length=64, blank=True, help_text="The order's id at the side that sent it; empty if it names none"
@@ -86,13 +89,28 @@ class WebhookEvent(models.Model):
     )
     trigger = models.CharField(max_length=16, default="delivery", help_text="What caused the next attempt")
     requested_by = models.CharField(max_length=150, blank=True, help_text="The person who asked for the next attempt")
+    copy_of = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="copies",
+        help_text="The event that staff edited and replayed; it stays as it came",
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = WebhookEventQuerySet.as_manager()
 
     class Meta:
         verbose_name = "event"
-        permissions = [("replay_webhookevent", "Can replay an event")]
+        permissions = [
+            ("replay_webhookevent", "Can replay an event, or see in a dry run what a replay would do"),
+            ("edit_webhookevent", "Can replay an edited copy of an event"),
+            ("resolve_webhookevent", "Can cancel the retries of an event, or mark it resolved"),
+            ("bulk_replay_webhookevent", "Can replay many events"),
+            ("reveal_webhookevent", "Can reveal personal data"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["source", "dedupe_key"], name="event_once_per_source"),
         ]
@@ -105,6 +123,7 @@ class WebhookEvent(models.Model):
             models.Index(fields=["side", "order_ref", "id"], name="event_of_order"),
             models.Index(fields=["state", "id"], name="event_state"),
             models.Index(fields=["received_at"], name="event_received"),
+            models.Index(fields=["copy_of"], name="event_copy", condition=models.Q(copy_of__isnull=False)),
         ]
 
     def __str__(self) -> str:
