@@ -1,32 +1,24 @@
-"""The back office of the conductor: attempts, replays and timelines, and who may sign in."""
+"""The page of an event: what became of it, and asking for it again."""
 
 from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.http import urlencode
-from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from orders.admin import OrderLinkAdmin
-from orders.models import OrderLink
-from sync.models import Attempt, Call, Heartbeat, SideState
+from sync.admin.attempts import AttemptInline
 from sync.replays import ask_again
-from sync.timeline import link_of, story_of, summary
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, WebhookEventAdmin, ago, preformatted
+from sync.timeline import link_of
+from webhooks.admin import WebhookEventAdmin
 from webhooks.models import State, WebhookEvent
 
 NAMED = 20
@@ -35,34 +27,6 @@ LOGGED_AT_ONCE = 500
 
 class ReplayForm(forms.Form):
     reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the history")
-
-
-class ReadOnlyInline(TabularInline):
-    extra = 0
-    can_delete = False
-    show_change_link = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class AttemptInline(ReadOnlyInline):
-    model = Attempt
-    fields = readonly_fields = ("started_at", "trigger", "actor", "result", "milliseconds", "error", "what_was_called")
-    verbose_name_plural = "attempts"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).prefetch_related("calls")
-
-    @admin.display(description="Calls")
-    def what_was_called(self, attempt: Attempt) -> str:
-        return format_html_join("", "<div>{}</div>", ((summary(call),) for call in attempt.calls.all())) or "–"
 
 
 @admin.register(WebhookEvent)
@@ -150,104 +114,3 @@ class EventAdmin(WebhookEventAdmin):
             "back": back,
         }
         return TemplateResponse(request, "sync/replay.html", context)
-
-
-@admin.register(OrderLink)
-class OrderAdmin(OrderLinkAdmin):
-    """An order with its timeline, which is told from attempts too: hence registered here and not in orders."""
-
-    change_form_outer_before_template = "sync/timeline.html"
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        link = self.get_object(request, object_id)
-        story = story_of(link) if link else None
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "story": story})
-
-
-class CallInline(ReadOnlyInline):
-    model = Call
-    show_change_link = False
-    fields = readonly_fields = ("at", "in_short", "error", "request_text", "response_text")
-
-    @admin.display(description="Call")
-    def in_short(self, call: Call) -> str:
-        return summary(call)
-
-    @admin.display(description="Sent")
-    def request_text(self, call: Call) -> str:
-        return preformatted(call.request_body)
-
-    @admin.display(description="Answered")
-    def response_text(self, call: Call) -> str:
-        return preformatted(call.response_body)
-
-
-@admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
-    paginator = EstimatingPaginator
-    inlines = (CallInline,)
-    list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "error")
-    list_filter = ("trigger",)
-    search_fields = ("event__id__exact",)
-    search_help_text = "Event id"
-    fields = (
-        "event_link",
-        "started_at",
-        "trigger",
-        "actor",
-        "worker",
-        "milliseconds",
-        "result",
-        "error",
-        "reasons_text",
-    )
-
-    @admin.display(description="Started", ordering="id")
-    def started(self, attempt: Attempt) -> str:
-        return ago(attempt.started_at)
-
-    @admin.display(description="Event")
-    def event_link(self, attempt: Attempt) -> str:
-        url = reverse("admin:webhooks_webhookevent_change", args=[attempt.event_id])
-        return format_html('<a class="text-primary-600" href="{}">event {}</a>', url, attempt.event_id)
-
-    @admin.display(description="Reasons")
-    def reasons_text(self, attempt: Attempt) -> str:
-        return preformatted("\n".join(": ".join(map(str, reason)) for reason in attempt.reasons) or "–")
-
-
-@admin.register(SideState)
-class SideStateAdmin(ReadOnlyAdmin):
-    list_display = ("name", "failures", "opened_at", "probe_at", "wait_until", "paused", "last_heard_at", "last_error")
-
-
-@admin.register(Heartbeat)
-class HeartbeatAdmin(ReadOnlyAdmin):
-    list_display = ("worker", "seen")
-
-    @admin.display(description="Last seen", ordering="at")
-    def seen(self, heartbeat: Heartbeat) -> str:
-        return ago(heartbeat.at)
-
-
-admin.site.unregister([User, Group])
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    pass
-
-
-# django-q's own pages delete the failures that they resubmit; our attempts are the history.
-for model in apps.get_app_config("django_q").get_models():
-    if admin.site.is_registered(model):
-        admin.site.unregister(model)

@@ -1,0 +1,13 @@
+"""The back office of the conductor, page by page; registered here are also the pages that show what sync knows."""
+
+from django.apps import apps
+from django.contrib import admin
+
+from sync.admin import attempts, events, health, orders, people
+
+__all__ = ["attempts", "events", "health", "orders", "people"]
+
+# django-q's own pages delete the failures that they resubmit; our attempts are the history.
+for model in apps.get_app_config("django_q").get_models():
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
