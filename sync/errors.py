@@ -11,11 +11,17 @@ class SideError(Exception):
     may_have_got_through = False
     "Whether a write may have taken effect although no good answer came."
 
-    def __init__(self, message: str, *, side: str = "", after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, side: str = "", after: float | None = None, status: int | None = None, code: str = ""
+    ) -> None:
         super().__init__(message)
         self.side = side
         self.after = after
         "Seconds that the side asked us to wait, if it did."
+        self.status = status
+        "The HTTP status of the answer, if one came."
+        self.code = code
+        "The side's own word for what is wrong, as WooCommerce gives one in `code`."
 
 
 class Unreachable(SideError):

@@ -1,5 +1,6 @@
 """JSON over HTTP to one side: every call has a timeout, one log line, and an error class that says 'again or not'."""
 
+import base64
 import codecs
 import contextvars
 import json as jsonlib
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import requests
 import urllib3.exceptions
@@ -43,6 +45,8 @@ CONNECT_SECONDS = 3.05
 MAX_ANSWER_BYTES = 5_000_000
 KEPT = 4000
 """Characters of a body that are kept with a call."""
+SHORTEST_SECRET = 8
+"""Hiding a shorter one would blot out words."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_PARAMS = re.compile(r"((?:consumer_key|consumer_secret|oauth_\w+)=)[^&\s]+")
 USER_IN_URL = re.compile(r"(?<=//)[^/@\s]+@")
@@ -211,27 +215,28 @@ class JsonClient:
 
     def _understand(self, method: str, response: requests.Response, body: bytes) -> Answer:
         status, after = response.status_code, retry_after(response.headers.get("Retry-After"))
-        evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:200].decode("utf-8", "replace"))
+        evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200]
         data, is_json = _parsed(body)
         said = _said(data) if is_json else evidence
+        about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
         where = f"{method} on the {self.side}: {status}"
         if status == 429 or (status == 503 and after is not None):
-            raise RateLimited(f"{where}: asked to slow down.", side=self.side, after=after)
+            raise RateLimited(f"{where}: asked to slow down.", after=after, **about)
         if status >= 500:
-            raise ServerTrouble(f"{where}: {said}", side=self.side, after=after)
+            raise ServerTrouble(f"{where}: {said}", after=after, **about)
         if 300 <= status < 400:
             to = clean(response.headers.get("Location", "nowhere"))
-            raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", side=self.side)
+            raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", **about)
         between = status < 300 or (status == 403 and body.strip())
         if "SG-Captcha" in response.headers or (between and not is_json):
             words = f"{where} without JSON. Let us through the firewall or captcha, or end the maintenance: {evidence}"
-            raise Blocked(words, side=self.side)
+            raise Blocked(words, **about)
         if status == 404:
-            raise NotFound(f"{where}: not found: {said}", side=self.side)
+            raise NotFound(f"{where}: not found: {said}", **about)
         if status in (401, 403):
-            raise AuthFailed(f"{where}: {said}. Check the keys and their permissions.", side=self.side)
+            raise AuthFailed(f"{where}: {said}. Check the keys and their permissions.", **about)
         if status >= 400:
-            raise Rejected(f"{where}: {said}", side=self.side)
+            raise Rejected(f"{where}: {said}", **about)
         return Answer(status=status, data=data, headers=response.headers)
 
     def _keep(
@@ -277,7 +282,7 @@ _sessions = threading.local()
 def _session(side: str, base_url: str) -> requests.Session:
     """Kept connections belong to one process, thread and set of keys; a forked worker makes its own."""
     mine: dict[tuple[int, str, str, tuple[str, ...]], requests.Session] = _sessions.__dict__.setdefault("kept", {})
-    key = (os.getpid(), side, base_url, _secrets())
+    key = (os.getpid(), side, base_url, _keys())
     if key not in mine:
         session = mine[key] = requests.Session()
         session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
@@ -323,21 +328,34 @@ def _no_constant(name: str) -> NoReturn:
 def _said(data: Any) -> str:
     """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`)."""
     if not isinstance(data, dict):
-        return clean(str(data)[:200])
+        return clean(str(data))[:200]
     words = [str(data[name]) for name in ("code", "error", "message") if data.get(name)]
-    return clean(": ".join(words)[:400])
+    return clean(": ".join(words))[:400]
 
 
-def _secrets() -> tuple[str, ...]:
+def _code(data: Any) -> str:
+    code = data.get("code") if isinstance(data, dict) else ""
+    return code if isinstance(code, str) else ""
+
+
+def _keys() -> tuple[str, ...]:
     return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN)
+
+
+def _hidden() -> list[str]:
+    """Every secret, as it is and as calls and answers spell it; the longest first, as one may hold another."""
+    secrets = [*_keys(), *settings.WOO_WEBHOOK_SECRETS, *settings.CRM_WEBHOOK_SECRETS]
+    plain = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+    basic = f"{settings.WOO_CONSUMER_KEY}:{settings.WOO_CONSUMER_SECRET}".encode()
+    spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), jsonlib.dumps(secret)[1:-1])]
+    return sorted({*spelled, base64.b64encode(basic).decode()}, key=len, reverse=True)
 
 
 def clean(text: str) -> str:
     """Fit to be kept and shown: no secrets, nothing that a database refuses (NUL, lone surrogates)."""
     text = USER_IN_URL.sub("•••@", SECRET_PARAMS.sub(r"\1•••", text))
-    for secret in _secrets():
-        if len(secret) >= 8:  # a shorter one would blot out words
-            text = text.replace(secret, "•••")
+    for secret in _hidden():
+        text = text.replace(secret, "•••")
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
@@ -350,6 +368,6 @@ def retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None

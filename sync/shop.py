@@ -9,7 +9,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
 from sync.errors import Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
-from sync.http import CallRecord, JsonClient, ignore, nothing
+from sync.http import Answer, CallRecord, JsonClient, ignore, nothing
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -33,7 +33,7 @@ class Shop:
         try:
             answer = self._order("PUT", woo_id, json=body)
         except ServerTrouble as error:
-            if not str(error).startswith("PUT on the shop: 501:"):
+            if error.status != 501:
                 raise
             # mod_security forbids PUT on some hosts (FACTS B7)
             answer = self._order("POST", woo_id, json=body, headers={"X-HTTP-Method-Override": "PUT"})
@@ -43,29 +43,34 @@ class Shop:
             raise Unconfirmed(words, side="shop")
         return after
 
-    def _order(self, method: str, woo_id: int, **request: Any) -> Any:
-        try:
-            return self.client.request(method, f"{ORDERS}/{woo_id}", **request).data
-        except Rejected as error:
-            if NO_SUCH_ORDER in str(error):  # a PUT on a missing order is a 400
-                raise NotFound(str(error), side="shop") from error
-            raise
-        except NotFound as error:
-            if NO_SUCH_ORDER in str(error):
-                raise
-            # Any other 404 is about the address; an order must not be taken for gone because of it.
-            raise Blocked(f"{error}. Is WOO_URL right, and are pretty permalinks on?", side="shop") from error
-
     def statuses(self) -> frozenset[str]:
         """The statuses that this shop knows, those of its plugins included."""
-        schema = self.client.request("OPTIONS", ORDERS).data
+        schema = self._call("OPTIONS", ORDERS).data
         try:
             return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
         except (KeyError, TypeError, AttributeError) as error:
             raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
 
     def ping(self) -> None:
-        self.client.request("GET", ORDERS, params={"per_page": "1", "_fields": "id", **_nonce()})
+        orders = self._call("GET", ORDERS, params={"per_page": "1", "_fields": "id", **_nonce()}).data
+        if not isinstance(orders, list):
+            raise Blocked("The shop's answer is not a list of orders. Is WOO_URL right?", side="shop")
+
+    def _order(self, method: str, woo_id: int, **request: Any) -> Any:
+        return self._call(method, f"{ORDERS}/{woo_id}", **request).data
+
+    def _call(self, method: str, path: str, **request: Any) -> Answer:
+        """Every call to the shop: only its own word for it means that an order is not there."""
+        try:
+            return self.client.request(method, path, **request)
+        except (NotFound, Rejected) as error:
+            if error.code == NO_SUCH_ORDER:  # a PUT on a missing order is a 400
+                raise NotFound(str(error), side="shop", status=error.status, code=error.code) from error
+            if isinstance(error, Rejected):
+                raise
+            # Any other 404 is about the address; an order must not be taken for gone because of it.
+            words = f"{error}. Is WOO_URL right, and are pretty permalinks on?"
+            raise Blocked(words, side="shop", status=error.status, code=error.code) from error
 
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Shop:

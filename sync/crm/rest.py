@@ -8,7 +8,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from sync.errors import Blocked, NotConfigured, NotFound, Rejected
-from sync.http import CallRecord, JsonClient
+from sync.http import Answer, CallRecord, JsonClient
 from sync.snapshots import CrmSnapshot
 
 WORDS = {
@@ -21,7 +21,7 @@ WORDS = {
 """Our word for each field of an order, and the CRM's."""
 
 PAGE = 100
-LONGEST = 200
+LONGEST = 64
 """Characters of an id or a status; a longer one is no id, and would not fit into the database."""
 LARGEST = 2**63 - 1
 
@@ -40,9 +40,8 @@ class RestCrm:
         return cls(JsonClient("crm", settings.CRM_URL, headers=headers, on_call=on_call, before_call=before_call))
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
-        answer = self.client.request(
+        answer = self._orders(
             "POST",
-            "/orders",
             json={"external_id": external_id, "order": dict(order)},
             headers={"Idempotency-Key": f"woo-{external_id}"},
         )
@@ -73,14 +72,23 @@ class RestCrm:
         yield from map(snapshot, self._pages({"updated_since": moment, "limit": str(PAGE)}))
 
     def ping(self) -> None:
-        _page(self.client.request("GET", "/orders", params={"limit": "1"}).data)
+        _page(self._orders("GET", params={"limit": "1"}).data)
+
+    def _orders(self, method: str, **request: Any) -> Answer:
+        """A call to the collection itself: there, a 404 is about the address and not about an order."""
+        try:
+            return self.client.request(method, "/orders", **request)
+        except NotFound as error:
+            raise Blocked(f"{error}. Is CRM_URL right?", side="crm", status=error.status, code=error.code) from error
 
     def _pages(self, params: dict[str, str]) -> Iterator[Any]:
-        """The results of all pages; a cursor that comes again ends the walk instead of going round for ever."""
+        """The results of all pages. A list that goes round in circles hides its rest: an order may be on it."""
         seen: set[str] = set()
         while True:
-            results, cursor = _page(self.client.request("GET", "/orders", params=params).data)
+            results, cursor = _page(self._orders("GET", params=params).data)
             yield from results
+            if cursor in seen and results:
+                raise Blocked("The CRM's list does not end: its next_cursor comes again.", side="crm")
             if not cursor or cursor in seen:
                 return
             seen.add(cursor)

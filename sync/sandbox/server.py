@@ -73,8 +73,6 @@ def failed_answer(fault: Fault) -> Answer:
     match fault.name:
         case "422":
             return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
-        case "422":
-            return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "500":
             return Answer(500, {"code": "internal_server_error", "message": "There has been a critical error."})
         case "503-retry-after":
