@@ -38,11 +38,17 @@ def store(
     """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT."""
     kept, digest = masked(headers, source.header), hashlib.sha256(body).hexdigest()
     rows = [_row(source, signal, body, kept, digest, verdict.key) for signal in signals]
-    weak = {signal.dedupe_key for signal in signals if signal.weak}
+    # What was not understood can not be read either: its repetition is no news.
+    weak = {signal.dedupe_key for signal in signals if signal.weak and not signal.parked_reason}
     if len(rows) == 1:
         return _insert_one(rows[0], weak)
+    # In the order of their keys: two arrays with the same events in another order would wait for each other.
+    places = sorted(range(len(rows)), key=lambda place: rows[place].dedupe_key)
+    ordered = [rows[place] for place in places]
     with transaction.atomic():
-        return [stored for start in range(0, len(rows), CHUNK) for stored in _insert(rows[start : start + CHUNK], weak)]
+        chunks = [_insert(ordered[start : start + CHUNK], weak) for start in range(0, len(rows), CHUNK)]
+    stored = [one for chunk in chunks for one in chunk]
+    return [one for _, one in sorted(zip(places, stored, strict=True))]
 
 
 def post(
@@ -147,7 +153,7 @@ def _again(row: WebhookEvent, weak: bool) -> Stored:
     for _ in range(TRIES):
         same = WebhookEvent.objects.filter(source=row.source, dedupe_key=row.dedupe_key)
         first = same.select_for_update().only("id", "state", "next_attempt_at").first()
-        if first is not None and not (weak and first.is_finished and first.state != State.PARKED):
+        if first is not None and not (weak and first.is_finished):
             WebhookEvent.objects.filter(pk=first.pk).update(duplicates=F("duplicates") + 1)
             return first.pk, True
         if first is not None:
