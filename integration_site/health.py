@@ -25,7 +25,13 @@ from webhooks.models import RefusalCount, State, WebhookEvent
 HEARTBEAT_SECONDS = 180
 OVERDUE_SECONDS = 300
 NO_WORKER = "no worker has reported yet: start `python manage.py qcluster`"
-PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST")
+PROXY_HEADERS = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 RECEIVED_SOURCES = ("woocommerce", "crm")
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -74,10 +74,11 @@ class DeliveryView(APIView):
         return self.deliver(source, request._request, body, started)
 
     def deliver(self, source: Source, request: HttpRequest, body: bytes, started: float) -> JsonResponse:
-        if not source.secrets:
-            return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
+        # Before the secrets: a shop may make its webhook first, and a ping proves and stores nothing.
         if self.is_ping(body, request):
             return _answer(source, 200, {"status": "ping"}, "ping", started, body)
+        if not source.secrets:
+            return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
         verdict = _verify(source, request, body)
         if not verdict.ok:
             intake.refuse(source, verdict, body, request.headers, request.META.get("REMOTE_ADDR") or "")
