@@ -59,20 +59,21 @@ def woocommerce_headers(capture: dict[str, Any], body: bytes) -> dict[str, str]:
 def crm_headers(body: bytes, url: str) -> dict[str, str]:
     """What the scheme of CRM_SIGNATURE asks for."""
     secret = _first(settings.CRM_WEBHOOK_SECRETS, "CRM_WEBHOOK_SECRETS")
-    digest = hmac.new(secret.encode(), body, hashlib.sha256)
+    header = settings.CRM_SIGNATURE_HEADER or "X-CRM-Signature"
     match settings.CRM_SIGNATURE:
         case "standard-webhooks":
             signed = standard_webhooks(body, secret, f"msg_{uuid.uuid4().hex}")
         case "hmac-sha256-hex":
-            signed = {settings.CRM_SIGNATURE_HEADER: digest.hexdigest()}
+            signed = {header: hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
         case "hmac-sha256-base64":
-            signed = {settings.CRM_SIGNATURE_HEADER: hmac_base64(body, secret)}
+            signed = {header: hmac_base64(body, secret)}
         case "woocommerce":
             signed = {"X-WC-Webhook-Signature": hmac_base64(body, secret)}
         case "hubspot-v3":
             stamp = str(int(time.time() * 1000))
-            path = urlsplit(url).path
-            text = f"POST{settings.PUBLIC_URL}{path}".encode() + body + stamp.encode()
+            # The receiver reckons with its public address, whatever address this delivery takes to it.
+            target = urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl()
+            text = f"POST{settings.PUBLIC_URL}{target}".encode() + body + stamp.encode()
             signed = {
                 "X-HubSpot-Signature-v3": hmac_base64(text, secret),
                 "X-HubSpot-Request-Timestamp": stamp,
