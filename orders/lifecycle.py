@@ -59,3 +59,7 @@ class Lifecycle:
 
     def allows(self, old: str, new: str) -> bool:
         return self.chain(old, new) is not None
+
+    def is_ahead(self, status: str, *, of: str) -> bool:
+        """Whether the allowed steps lead from `of` to this status, and not back."""
+        return self.allows(of, status) and not self.allows(status, of)

@@ -23,6 +23,8 @@ class EventFacts:
     version: int | None = None
     occurred_at: datetime | None = None
     waited: timedelta = timedelta(0)
+    resync: bool = False
+    "Somebody asked to compare the two sides, whether or not the CRM has news."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +209,7 @@ def crm_to_shop(
     order is linked to, if that is another one.
     """
     if crm is None:
-        return _unknown_to_crm(event)
+        return _unknown_to_crm(event, link)
     if link is None and (shop is None or linked_elsewhere):
         return _not_ours(crm, linked_elsewhere)
     if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
@@ -215,6 +217,8 @@ def crm_to_shop(
             after=delay_before_reading_again(event.waited),
             reasons=(Reason("crm_lags", f"The event speaks of version {event.version}, the CRM of {crm.version}."),),
         )
+    if link is not None and event.resync:
+        return _resync(event, link, crm, shop, lifecycle, pending)
     if link is not None and not _is_news(link, crm):
         return _nothing_new(event, link, crm)
     if link is not None and crm.status == link.crm_status:
@@ -226,8 +230,69 @@ def crm_to_shop(
     return _move(link, crm, shop, lifecycle, pending)
 
 
-def _unknown_to_crm(event: EventFacts) -> Decision:
-    if event.waited < READ_AGAIN_FOR:
+def _resync(
+    event: EventFacts,
+    link: LinkFacts,
+    crm: CrmSnapshot,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None,
+) -> Decision:
+    """The shop is compared although the CRM may have no news. A shop that is ahead of it is left alone, as ever."""
+    if _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at):
+        return _nothing_new(event, link, crm)
+    target = lifecycle.status_map.get(crm.status)
+    if crm.status == link.crm_status and shop and target and lifecycle.is_ahead(shop.status, of=target):
+        words = f"The shop is ahead: {shop.status!r}, while the CRM still says {crm.status!r} ({target!r} in the shop)."
+        return Plan(outcome="no_change", reasons=(Reason("shop_ahead", words),), crm_seen=crm)
+    return _move(link, crm, shop, lifecycle, pending)
+
+
+def forced(
+    *, shop: ShopSnapshot | None, woo_id: int, to_status: str, words: str, pending: PendingWrite | None = None
+) -> Decision:
+    """A person sets the shop's status, whatever the lifecycle says of the move. `words` say who and why."""
+    if shop is None:
+        return Park(reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there."),))
+    reason = Reason("forced", words)
+    if shop.status != to_status:
+        return Plan(
+            outcome="applied",
+            reasons=(reason,),
+            write=SetShopStatus(woo_id=woo_id, from_status=shop.status, to_status=to_status),
+            transitions=(
+                TransitionDraft(from_status=shop.status, to_status=to_status, decision="forced", reason=words),
+            ),
+            woo_id=woo_id,
+        )
+    written = _written_before(shop, pending, "forced")
+    words = f"The shop shows {to_status!r} already."
+    return Plan(
+        outcome="applied" if written else "no_change",
+        reasons=(reason, Reason("confirmed" if written else "already_there", words)),
+        transitions=written,
+        woo_id=woo_id,
+    )
+
+
+def _written_before(
+    shop: ShopSnapshot, pending: PendingWrite | None, decision: Literal["applied", "forced"]
+) -> tuple[TransitionDraft, ...]:
+    """The transition of an attempt that wrote to the shop and did not live to record it."""
+    if pending is None or not shop.status == pending.to_status != pending.from_status:
+        return ()
+    return (
+        TransitionDraft(
+            from_status=pending.from_status,
+            to_status=pending.to_status,
+            decision=decision,
+            reason="Written by an attempt that did not live to record it; found in the shop.",
+        ),
+    )
+
+
+def _unknown_to_crm(event: EventFacts, link: LinkFacts | None) -> Decision:
+    if event.waited < READ_AGAIN_FOR and not (link and event.resync):
         return ReadAgain(
             after=delay_before_reading_again(event.waited),
             reasons=(Reason("crm_404", "The CRM does not know this order (404); it may be late."),),
@@ -309,16 +374,7 @@ def _move(
         )
     was = link.crm_status if link and link.crm_status else "not seen before"
     told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
-    confirmed: tuple[TransitionDraft, ...] = ()
-    if pending is not None and shop.status == pending.to_status != pending.from_status:
-        confirmed = (
-            TransitionDraft(
-                from_status=pending.from_status,
-                to_status=pending.to_status,
-                decision="applied",
-                reason="Written by an attempt that did not live to record it; found in the shop.",
-            ),
-        )
+    confirmed = _written_before(shop, pending, "applied")
     if shop.status == target:
         words = f"The shop shows {target!r} already."
         return Plan(

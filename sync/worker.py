@@ -15,8 +15,8 @@ from django.utils import timezone
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync import crm as crm_backends
+from sync import own_events, sides
 from sync import shop as shop_client
-from sync import sides
 from sync.crm.base import Crm
 from sync.decide import (
     CreateInCrm,
@@ -30,6 +30,7 @@ from sync.decide import (
     SetShopStatus,
     UpdateInCrm,
     crm_to_shop,
+    forced,
     shop_to_crm,
 )
 from sync.errors import NotFound, SideError, Unreachable
@@ -77,6 +78,7 @@ class Work:
             version=max(versions, default=None),
             occurred_at=max(times, default=None),
             waited=timezone.now() - self.newest.received_at,
+            resync=any(event.source == own_events.RESYNC for event in self.events),
         )
 
     def shop(self) -> Shop:
@@ -131,7 +133,7 @@ def take(side: str, order_ref: str) -> Work | None:
             held.release()
             return None
         # Events of this order that wait for a later try are answered by the same read.
-        events = list(due.order_by("id"))
+        events = own_events.answered_together(list(due.order_by("id")))
         due.filter(id__in=[event.id for event in events]).update(state=State.PROCESSING, next_attempt_at=now + DURATION)
     return Work(held=held, events=events)
 
@@ -207,7 +209,9 @@ def _too_many_changes(work: Work) -> Park | None:
 
 def decide(work: Work) -> Decision:
     """Read what the decision needs, then decide. Nothing is written to either side here."""
-    return _decide_for_crm(work) if work.side == Side.SHOP else _decide_for_shop(work)
+    if work.side == Side.SHOP:
+        return _decide_for_crm(work)
+    return _decide_by_force(work) if own_events.is_force(work.newest) else _decide_for_shop(work)
 
 
 def _decide_for_crm(work: Work) -> Decision:
@@ -245,6 +249,17 @@ def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
     return {"id": int(event.order_ref), "status": "trash"}
 
 
+def _decide_by_force(work: Work) -> Decision:
+    woo_id, to_status, words = own_events.read_force(work.newest)
+    return forced(
+        shop=_shop_or_none(work, woo_id),
+        woo_id=woo_id,
+        to_status=to_status,
+        words=words,
+        pending=_pending_write(woo_id),
+    )
+
+
 def _decide_for_shop(work: Work) -> Decision:
     lifecycle = current_lifecycle()
     link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
@@ -257,20 +272,26 @@ def _decide_for_shop(work: Work) -> Decision:
         other = OrderLink.objects.filter(woo_id=woo_id).first()
         link = other if other and other.crm_order_id == work.order_ref else None
         linked_elsewhere = other.crm_order_id if other and link is None else ""
+    event = work.facts()
     shop: ShopSnapshot | None = None
-    pending = None
-    if crm is not None and woo_id is not None and (link is None or link.crm_status != crm.status):
+    pending: PendingWrite | None = None
+    if crm is not None and woo_id is not None and (link is None or event.resync or link.crm_status != crm.status):
         shop = _shop_or_none(work, woo_id)
-        pending = Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.STATUS).first()
+        pending = _pending_write(woo_id)
     return crm_to_shop(
-        event=work.facts(),
+        event=event,
         link=facts_of(link),
         crm=crm,
         shop=shop,
         lifecycle=lifecycle,
-        pending=PendingWrite(from_status=pending.from_status, to_status=pending.to_status) if pending else None,
+        pending=pending,
         linked_elsewhere=linked_elsewhere,
     )
+
+
+def _pending_write(woo_id: int) -> PendingWrite | None:
+    intent = Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.STATUS).first()
+    return PendingWrite(from_status=intent.from_status, to_status=intent.to_status) if intent else None
 
 
 def _read_crm_order(work: Work, link: OrderLink | None, critical: frozenset[str]) -> CrmSnapshot | None:
@@ -419,7 +440,7 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
         row = OrderLink(woo_id=plan.woo_id, crm_order_id=crm_id)
     if by_shop:
         _remember_shop_content(row, plan, applied)
-    elif plan.crm_seen is not None:
+    else:
         _remember_crm_state(row, plan, applied)
     row.verified_at = timezone.now()
     row.save()
@@ -441,8 +462,8 @@ def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None
 def _remember_crm_state(row: OrderLink, plan: Plan, applied: Applied) -> None:
     """After CRM → shop."""
     seen = plan.crm_seen
-    assert seen is not None  # noqa: S101  the caller's guard, for the type checker
-    row.crm_status, row.crm_version, row.crm_updated_at = seen.status, seen.version, seen.updated_at
+    if seen is not None:
+        row.crm_status, row.crm_version, row.crm_updated_at = seen.status, seen.version, seen.updated_at
     write, answer = plan.write, applied.shop
     if isinstance(write, SetShopStatus) and answer is not None:
         # Only if the CRM had the order's content before our write is the order "as we wrote it" afterwards;

@@ -1,0 +1,61 @@
+"""What people and commands ask for becomes an event like any other: same path, same rules, same audit."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from itertools import takewhile
+
+from orders.models import OrderLink
+from webhooks import intake
+from webhooks.models import Side, WebhookEvent
+
+RESYNC = "resync"
+"""Source of the events that ask to compare the two sides, whether or not the CRM has news."""
+STAFF = "staff"
+FORCE = "order.force"
+
+
+def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
+    """Bring the shop to the CRM's state of this order, as far as the lifecycle allows. The caller wakes a worker."""
+    event, _ = intake.post(
+        side=Side.CRM,
+        source=RESYNC,
+        topic="order.resync",
+        order_ref=link.crm_order_id,
+        key=f"resync:{uuid.uuid4()}",
+        body={"woo_id": link.woo_id, "reason": reason},
+        requested_by=by,
+    )
+    return event
+
+
+def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEvent:
+    """Set the shop's status although the lifecycle refuses the move. The caller wakes a worker."""
+    event, _ = intake.post(
+        side=Side.CRM,
+        source=STAFF,
+        topic=FORCE,
+        order_ref=link.crm_order_id,
+        key=f"force:{uuid.uuid4()}",
+        body={"woo_id": link.woo_id, "to_status": to_status, "reason": reason},
+        requested_by=by,
+        trigger="force",
+    )
+    return event
+
+
+def is_force(event: WebhookEvent) -> bool:
+    return event.source == STAFF and event.topic == FORCE
+
+
+def read_force(event: WebhookEvent) -> tuple[int, str, str]:
+    """The shop's order, the status to set, and in words who forces it and why."""
+    asked = json.loads(bytes(event.body))
+    return asked["woo_id"], asked["to_status"], f"Forced by {event.requested_by}: {asked['reason']}"
+
+
+def answered_together(events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
+    """The first of an order's waiting events that one read answers: a forced move is no question, it stands alone."""
+    if is_force(events[0]):
+        return [events[0]]
+    return list(takewhile(lambda event: not is_force(event), events))
