@@ -307,5 +307,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "orderbridge": {"level": env.str("LOG_LEVEL", default="INFO")},
         "django.server": {"handlers": [], "propagate": False},
+        # Its warnings quote whole addresses, signatures included; our own line tells of each call.
+        "urllib3": {"level": "ERROR"},
     },
 }

@@ -175,6 +175,8 @@ class JsonClient:
             )
         except requests.exceptions.InvalidJSONError as error:
             raise Rejected(f"NaN and Infinity can not be sent to the {self.side}: not JSON.", side=self.side) from error
+        except urllib3.exceptions.LocationValueError as error:
+            kind = type(error).__name__
         except (
             requests.exceptions.ConnectionError,
             requests.exceptions.Timeout,
