@@ -24,6 +24,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     status: int = 0
+    line_method: str = ""
+    "The one of the request line, where X-HTTP-Method-Override named another."
 
     @property
     def path(self) -> str:
@@ -206,7 +208,7 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             method = headers.get("x-http-method-override", self.command).upper()
-            answer = server.answer(Request(method, self.path, headers, body))
+            answer = server.answer(Request(method, self.path, headers, body, line_method=self.command))
             if answer is None:
                 self.close_connection = True
                 return

@@ -60,7 +60,7 @@ class KeyCheck:
             raise refused("Consumer key is invalid.")
         self._fresh(given.get("oauth_nonce", ""), given.get("oauth_timestamp", ""))
         # Any: the stubs of oauthlib are narrower than what it takes.
-        method: Any = request.method
+        method: Any = request.line_method or request.method
         signed: Any = [(name, value) for name, value in pairs if name != "oauth_signature"]
         base = oauth.signature_base_string(method, oauth.base_string_uri(uri), oauth.normalize_parameters(signed))
         digest = "sha1" if given.get("oauth_signature_method") == "HMAC-SHA1" else "sha256"
