@@ -1,7 +1,6 @@
 """Every setting of the service, read once from the environment or `.env`. CONTRACT section 1 lists them."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -302,8 +301,9 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "integration_site.logs.formatter"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": sys.stdout, "formatter": "json"}},
-    "root": {"handlers": ["stdout"], "level": "WARNING"},
+    # stderr: what a command prints, above all its --json, stays alone on stdout.
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "orderbridge": {"level": env.str("LOG_LEVEL", default="INFO")},
         "django.server": {"handlers": [], "propagate": False},

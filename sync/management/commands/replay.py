@@ -1,6 +1,7 @@
 """Process events again: the named ones, or all that match."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,10 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
-from sync.replays import Asked, ask_again
+from sync.dry_run import Foreseen, foresee
+from sync.replays import ask_again
 from webhooks.models import State, WebhookEvent
 
 WRONG_USE = 2
+LONGEST = 120
+"""Characters of a value that a dry run prints."""
 
 
 class Command(BaseCommand):
@@ -26,25 +30,42 @@ class Command(BaseCommand):
         parser.add_argument(
             "--until", metavar="D", help="received up to this ISO time, or to the end of this date (UTC)"
         )
-        parser.add_argument("--dry-run", action="store_true", help="only list what would be processed again")
+        parser.add_argument("--dry-run", action="store_true", help="say field by field what would happen now")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         events = _selected(options)
-        asked = _foreseen(events) if options["dry_run"] else ask_again(_ids(events), by="command")
+        if options["dry_run"]:
+            self._foresee(events, as_json=options["json"])
+            return
+        asked = ask_again(_ids(events), by="command")
         if options["json"]:
-            result = {"dry_run": options["dry_run"], "replayed": asked.again, "skipped": asked.busy}
-            self.stdout.write(json.dumps(result))
+            self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": asked.busy}))
         else:
-            self._tell(asked, dry_run=options["dry_run"])
+            for pk in asked.again:
+                self.stdout.write(f"event {pk} asked again")
+            self.stdout.write(f"{len(asked.again)} asked again, {len(asked.busy)} skipped")
         if asked.busy:
             raise CommandError(f"Being processed, and so skipped: {_names(asked.busy)}.", returncode=1)
 
-    def _tell(self, asked: Asked, *, dry_run: bool) -> None:
-        deed = "would be asked again" if dry_run else "asked again"
-        for pk in asked.again:
-            self.stdout.write(f"event {pk} {deed}")
-        self.stdout.write(f"{len(asked.again)} {deed}, {len(asked.busy)} skipped")
+    def _foresee(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
+        """Both sides are read for each event; nothing is written to either, nor here."""
+        kinds: Counter[str] = Counter()
+        told = []
+        for event in events.iterator(chunk_size=100):
+            seen = foresee(event)
+            kinds[seen.kind] += 1
+            if as_json:
+                told.append({"event": event.pk, **_as_json(seen)})
+                continue
+            self.stdout.write(f"event {event.pk}: {seen.kind} ({seen.outcome}). {seen.words}")
+            for change in seen.changes:
+                self.stdout.write(f"  {change.side} {change.name}: {_short(change.before)} → {_short(change.after)}")
+        if as_json:
+            self.stdout.write(json.dumps({"dry_run": True, "kinds": kinds, "events": told}, default=str))
+        else:
+            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no event matches"
+            self.stdout.write(f"Nothing was written. {counts}")
 
 
 def _selected(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
@@ -90,9 +111,18 @@ def _moment(text: str, option: str, *, whole_day: bool = False) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _foreseen(events: QuerySet[WebhookEvent]) -> Asked:
-    busy = events.filter(state=State.PROCESSING)
-    return Asked(again=_ids(events.exclude(state=State.PROCESSING)), busy=_ids(busy))
+def _as_json(seen: Foreseen) -> dict[str, Any]:
+    return {
+        "kind": seen.kind,
+        "outcome": seen.outcome,
+        "reasons": [reason.words for reason in seen.reasons],
+        "changes": [vars(change) for change in seen.changes],
+    }
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _ids(events: QuerySet[WebhookEvent]) -> list[int]:

@@ -1,0 +1,142 @@
+"""What would happen: the worker's own reading and deciding, without the lease, the writes and the record."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from django.utils import timezone
+
+from orders.models import OrderLink
+from sync import own_events, worker
+from sync.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
+from sync.errors import SideError
+from sync.http import CallRecord
+from sync.leases import Held
+from sync.snapshots import CARRIED
+from webhooks.models import Side, State, WebhookEvent
+
+Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
+"""What would happen, at a glance. `backward` is a move that the lifecycle refuses, so nothing would be written."""
+
+NOT_KNOWN = "not known here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One field that would be written."""
+
+    side: str
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What the worker would do at this moment, and the reads that told."""
+
+    kind: Kind
+    outcome: str
+    reasons: tuple[Reason, ...]
+    changes: tuple[Change, ...] = ()
+    calls: tuple[CallRecord, ...] = field(default=(), repr=False)
+
+    @property
+    def words(self) -> str:
+        return " ".join(reason.words for reason in self.reasons)
+
+
+class NoLease(Held):
+    """The worker's lease, without taking one: looking needs no right."""
+
+    def __init__(self) -> None:
+        self.keys = []
+
+    def take(self, key: str) -> None: ...
+
+    def renew(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+def foresee(event: WebhookEvent) -> Foreseen:
+    """What a replay of this event would do now. Both sides are only read, and no row is written."""
+    work = worker.Work(held=NoLease(), events=[event])
+    try:
+        decision = worker.decide(work)
+    except SideError as error:
+        return Foreseen(
+            kind="waits" if error.again else "failed",
+            outcome=type(error).__name__,
+            reasons=(*work.reasons, Reason("error", str(error))),
+            calls=tuple(work.calls),
+        )
+    return Foreseen(
+        kind=_kind(decision),
+        outcome=_outcome(decision),
+        reasons=(*work.reasons, *decision.reasons),
+        changes=tuple(_changes(decision, event)),
+        calls=tuple(work.calls),
+    )
+
+
+def foresee_resync(link: OrderLink) -> Foreseen:
+    """What `own_events.resync` would do now."""
+    return foresee(
+        WebhookEvent(
+            side=Side.CRM, source=own_events.RESYNC, order_ref=link.crm_order_id, received_at=timezone.now(), body=b""
+        )
+    )
+
+
+def _kind(decision: Decision) -> Kind:
+    match decision:
+        case Park():
+            return "person"
+        case ReadAgain():
+            return "waits"
+        case Plan(outcome="refused"):
+            return "backward"
+        case Plan(write=None):
+            return "nothing"
+    return "forward"
+
+
+def _outcome(decision: Decision) -> str:
+    match decision:
+        case Plan():
+            return decision.outcome
+        case Park():
+            return State.PARKED
+    return State.RETRYING
+
+
+def _changes(decision: Decision, event: WebhookEvent) -> Iterator[Change]:
+    match decision:
+        case Plan(write=SetShopStatus(from_status=old, to_status=new)):
+            yield Change(side=Side.SHOP, name="status", before=old, after=new)
+        case Plan(write=CreateInCrm(order=order)):
+            yield from _fields(order, dict.fromkeys(CARRIED))
+        case Plan(write=UpdateInCrm(order=order)):
+            yield from _fields(order, _told_before(event))
+
+
+def _fields(order: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Change]:
+    for name in CARRIED:
+        if name in order and before.get(name, NOT_KNOWN) != order[name]:
+            yield Change(side=Side.CRM, name=name, before=before.get(name, NOT_KNOWN), after=order[name])
+
+
+def _told_before(event: WebhookEvent) -> Mapping[str, Any]:
+    """The order as the latest finished delivery of the shop had it; the CRM keeps no fields that we could read."""
+    finished = WebhookEvent.objects.filter(
+        side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
+    ).exclude(pk=event.pk)
+    for body in finished.order_by("-id").values_list("body", flat=True)[:1]:
+        try:
+            order = json.loads(bytes(body))
+        except ValueError:
+            break
+        return order if isinstance(order, dict) else {}
+    return {}
