@@ -13,6 +13,8 @@ from django.db.models.signals import post_migrate
 
 from tests import servers
 
+pytest.register_assert_rewrite("tests.sync.crm_contract")
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(

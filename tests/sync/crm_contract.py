@@ -1,0 +1,155 @@
+"""What every CRM backend must do: subclass `CrmContract`, fulfil its `stage`, and all of it is tested."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sync.crm.base import Crm
+from sync.errors import NotFound, SideError
+from sync.http import CallRecord, ignore, nothing
+from sync.snapshots import CrmSnapshot
+
+ORDER: dict[str, Any] = {"id": 14, "status": "processing", "total": "12.00", "billing": {"last_name": "Müller 王"}}
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A CRM to test against, empty at first: its own sandbox, or a stand-in that behaves as it does."""
+
+    connect: Callable[[Callable[[CallRecord], None], Callable[[], None]], Crm]
+    "`from_settings` of the backend, with settings that lead to this CRM."
+    move: Callable[[str, str], object]
+    "What its people do: (CRM order id, new status)."
+    take_away: Callable[[], object]
+    "From now on it can not be reached."
+    missing_id: str
+    "An id as this CRM writes them, of an order that it does not have."
+    status: str
+    "One that an order can be moved to and does not begin with."
+
+
+class CrmContract:
+    """The tests of `docs/adding-a-crm.md`. `tests/sync/test_crm_rest.py` is the example."""
+
+    @pytest.fixture
+    def stage(self) -> Stage:
+        raise NotImplementedError("Provide the fixture `stage` in your test class.")
+
+    @pytest.fixture
+    def crm(self, stage: Stage) -> Crm:
+        return stage.connect(ignore, nothing)
+
+    def test_the_ping_answers_nothing(self, crm: Crm) -> None:
+        crm.ping()
+
+    def test_a_new_order_is_created(self, crm: Crm) -> None:
+        made, is_new = crm.create("14", ORDER)
+        assert (made.external_id, is_new) == ("14", True)
+        assert_is_whole(made)
+
+    def test_an_order_that_is_there_is_returned_and_not_created_again(self, crm: Crm) -> None:
+        first, _ = crm.create("14", ORDER)
+        second, is_new = crm.create("14", ORDER)
+        assert (second.crm_order_id, is_new) == (first.crm_order_id, False)
+
+    def test_what_was_created_can_be_read_and_found(self, crm: Crm) -> None:
+        made, _ = crm.create("14", ORDER)
+        for found in (crm.get(made.crm_order_id), crm.find("14")):
+            assert found is not None
+            assert (found.crm_order_id, found.external_id) == (made.crm_order_id, "14")
+            assert_is_whole(found)
+
+    def test_only_the_order_of_that_name_is_found(self, crm: Crm) -> None:
+        made = {name: crm.create(name, ORDER)[0].crm_order_id for name in ("14", "141", "1")}
+        for name, crm_order_id in made.items():
+            found = crm.find(name)
+            assert found is not None
+            assert found.crm_order_id == crm_order_id
+        assert crm.find("4") is None
+
+    def test_an_order_that_is_not_there_is_not_found(self, crm: Crm, stage: Stage) -> None:
+        for call in (lambda: crm.get(stage.missing_id), lambda: crm.update(stage.missing_id, ORDER)):
+            with pytest.raises(NotFound) as raised:
+                call()
+            assert raised.value.side == "crm"
+
+    def test_what_the_shop_changed_is_told_of_the_same_order(self, crm: Crm) -> None:
+        made, _ = crm.create("14", ORDER)
+        told = crm.update(made.crm_order_id, {"id": 14, "customer_note": "Bitte klingeln 🚪"})
+        assert (told.crm_order_id, told.status) == (made.crm_order_id, made.status)
+        assert_is_whole(told)
+
+    def test_a_move_is_seen_and_is_newer(self, crm: Crm, stage: Stage) -> None:
+        before, _ = crm.create("14", ORDER)
+        stage.move(before.crm_order_id, stage.status)
+        after = crm.get(before.crm_order_id)
+        assert after.status == stage.status != before.status
+        if before.version is not None:
+            assert after.version is not None
+            assert after.version > before.version
+        else:
+            assert before.updated_at is not None
+            assert after.updated_at is not None
+            assert after.updated_at > before.updated_at
+
+    def test_all_that_changed_is_listed(self, crm: Crm, stage: Stage) -> None:
+        made = [crm.create(str(number), ORDER)[0].crm_order_id for number in range(1, 4)]
+        stage.move(made[0], stage.status)
+        listed = list(crm.changed_since(LONG_AGO))
+        assert {one.crm_order_id for one in listed} == set(made)
+        assert next(one for one in listed if one.crm_order_id == made[0]).status == stage.status
+        times = [one.updated_at for one in listed if one.updated_at]
+        assert times == sorted(times)
+        for one in listed:
+            assert_is_whole(one)
+
+    def test_a_change_at_that_very_moment_is_listed_and_nothing_is_of_the_future(self, crm: Crm) -> None:
+        made, _ = crm.create("14", ORDER)
+        assert made.updated_at is not None
+        assert made.crm_order_id in {one.crm_order_id for one in crm.changed_since(made.updated_at)}
+        assert not list(crm.changed_since(datetime.now(UTC) + timedelta(days=1)))
+
+    def test_every_call_is_announced_and_recorded(self, stage: Stage) -> None:
+        records: list[CallRecord] = []
+        announced: list[int] = []
+        crm = stage.connect(records.append, lambda: announced.append(1))
+        made, _ = crm.create("14", ORDER)
+        crm.get(made.crm_order_id)
+        crm.update(made.crm_order_id, ORDER)
+        crm.find("14")
+        list(crm.changed_since(LONG_AGO))
+        crm.ping()
+        assert len(announced) == len(records) >= 6
+        assert {record.side for record in records} == {"crm"}
+
+    def test_a_crm_that_is_away_is_an_outage_of_the_crm(self, crm: Crm, stage: Stage) -> None:
+        made, _ = crm.create("14", ORDER)
+        stage.take_away()
+        for call in (
+            crm.ping,
+            lambda: crm.get(made.crm_order_id),
+            lambda: crm.find("14"),
+            lambda: crm.create("15", ORDER),
+            lambda: crm.update(made.crm_order_id, ORDER),
+            lambda: list(crm.changed_since(LONG_AGO)),
+        ):
+            with pytest.raises(SideError) as raised:
+                call()
+            assert (raised.value.side, raised.value.outage, raised.value.again) == ("crm", True, True)
+
+
+def assert_is_whole(one: CrmSnapshot) -> None:
+    """Ids and status as text, the version a number, the time with a zone, and an answer that the audit can keep."""
+    assert isinstance(one.crm_order_id, str)
+    assert one.crm_order_id
+    assert isinstance(one.status, str)
+    assert one.status
+    assert one.version is None or type(one.version) is int
+    assert one.updated_at is None or one.updated_at.tzinfo is not None
+    assert one.version is not None or one.updated_at is not None
+    assert json.loads(json.dumps(one.answer)) == one.answer

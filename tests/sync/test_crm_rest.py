@@ -1,0 +1,342 @@
+"""The `rest` backend: the contract of every CRM over real HTTP, and answers that must not be believed."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import responses
+from responses import matchers
+
+from sync import crm as crm_backends
+from sync.crm.rest import RestCrm
+from sync.errors import Blocked, NotConfigured, NotFound, RateLimited, Rejected, ServerTrouble, SideError
+from sync.http import ignore, nothing
+from sync.sandbox.crm import SandboxCrm
+from tests.sync.crm_contract import LONG_AGO, ORDER, CrmContract, Stage
+
+URL = "https://crm.example/api"
+AT = "2026-11-24T03:12:09Z"
+ONE: dict[str, Any] = {"id": "C-1", "external_id": "14", "status": "new", "version": 1, "updated_at": AT}
+
+
+@pytest.fixture
+def sandbox(settings: Any) -> Iterator[SandboxCrm]:
+    one = SandboxCrm(token="a-token-of-the-crm")
+    one.start()
+    settings.CRM_URL, settings.CRM_TOKEN = one.url, one.token
+    yield one
+    one.stop()
+
+
+class TestRestCrm(CrmContract):
+    @pytest.fixture
+    def stage(self, sandbox: SandboxCrm) -> Stage:
+        return Stage(
+            connect=RestCrm.from_settings,
+            move=sandbox.set_status,
+            take_away=sandbox.stop,
+            missing_id="C-999",
+            status="paid",
+        )
+
+    def test_a_long_list_is_walked_to_its_end(self, sandbox: SandboxCrm) -> None:
+        made = {sandbox.add_order(str(number))["id"] for number in range(250)}
+        listed = [one.crm_order_id for one in connect().changed_since(LONG_AGO)]
+        assert (len(listed), set(listed)) == (250, made)
+        assert len(sandbox.requests) == 3
+
+    @pytest.mark.parametrize("crm_id", ["a b", "a/b", "a?b=c", "ä%2F", "../orders/C-1001"])
+    def test_odd_ids_lead_to_their_own_order(self, sandbox: SandboxCrm, crm_id: str) -> None:
+        with pytest.raises(NotFound):
+            connect().get(crm_id)
+        assert sandbox.requests[0].path.count("/") == 2
+
+    def test_a_wrong_token_is_told(self, sandbox: SandboxCrm, settings: Any) -> None:
+        settings.CRM_TOKEN = "another-token"
+        with pytest.raises(SideError, match=r"unauthorized\. Check the keys"):
+            connect().ping()
+
+
+# --- answers that must not be believed -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answers(settings: Any) -> Iterator[responses.RequestsMock]:
+    settings.CRM_URL, settings.CRM_TOKEN = URL, "a-token-of-the-crm"
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def connect() -> RestCrm:
+    return RestCrm.from_settings(ignore, nothing)
+
+
+def page(*orders: Any, cursor: Any = None) -> dict[str, Any]:
+    return {"results": list(orders), "next_cursor": cursor}
+
+
+WRONG = {
+    "another order": {"id": "C-2"},
+    "no id": {"id": None},
+    "an id that is no text": {"id": True},
+    "an id that is a list": {"id": ["C-1"]},
+    "an id of 65 characters": {"id": "C" * 65},
+    "an id with NUL": {"id": "C-1\x00"},
+    "no status": {"status": None},
+    "an empty status": {"status": ""},
+    "a numeric status": {"status": 5},
+    "a status of 65 characters": {"status": "s" * 65},
+    "a status with a line break": {"status": "pa\nid"},
+    "a version that is text": {"version": "7"},
+    "a version that is true": {"version": True},
+    "a version with a point": {"version": 1.0},
+    "a version beyond 64 bits": {"version": 2**63},
+    "a time that is none": {"updated_at": "yesterday"},
+    "a time that is a number": {"updated_at": 1764000000},
+    "a thirteenth month": {"updated_at": "2026-13-01T00:00:00Z"},
+    "a time before all times": {"updated_at": "0001-01-01T00:00:00+23:59"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_an_answer_that_is_not_the_order_is_blocked(
+    answers: responses.RequestsMock, wrong: dict[str, Any], method: str
+) -> None:
+    answers.add(method, f"{URL}/orders/C-1", json=ONE | wrong)
+    with pytest.raises(Blocked) as raised:
+        connect().get("C-1") if method == "GET" else connect().update("C-1", ORDER)
+    assert raised.value.side == "crm"
+
+
+@pytest.mark.parametrize(
+    "body", ["null", "[]", "{}", '"C-1"', "7", "<html>Log in", "", '{"id": "C-1", "version": NaN}']
+)
+def test_a_200_that_is_no_order_is_blocked(answers: responses.RequestsMock, body: str) -> None:
+    answers.get(f"{URL}/orders/C-1", body=body)
+    answers.post(f"{URL}/orders", body=body)
+    for call in (lambda: connect().get("C-1"), lambda: connect().create("14", ORDER)):
+        with pytest.raises(Blocked):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({"id": 7}, "crm_order_id", "7"),
+        ({"external_id": 14}, "external_id", "14"),
+        ({"external_id": None}, "external_id", None),
+        ({"external_id": ""}, "external_id", None),
+        ({"status": "in Prüfung"}, "status", "in Prüfung"),
+        ({"status": "s" * 64}, "status", "s" * 64),
+        ({"version": None}, "version", None),
+        ({"version": 0}, "version", 0),
+        ({"version": 2**63 - 1}, "version", 2**63 - 1),
+        ({"updated_at": None}, "updated_at", None),
+        ({"updated_at": "2026-11-24T04:12:09.5+01:00"}, "updated_at", datetime(2026, 11, 24, 3, 12, 9, 500000, UTC)),
+        ({"updated_at": "2026-11-24T03:12:09"}, "updated_at", datetime(2026, 11, 24, 3, 12, 9, tzinfo=UTC)),
+        ({"more": {"customer": "x"}}, "answer", ONE),
+    ],
+)
+def test_what_may_differ_is_understood(
+    answers: responses.RequestsMock, given: dict[str, Any], name: str, value: Any
+) -> None:
+    order = ONE | given
+    answers.get(f"{URL}/orders/{order['id']}", json=order)
+    assert getattr(connect().get(str(order["id"])), name) == value
+
+
+@pytest.mark.parametrize("crm_id", ["", ".", ".."])
+def test_an_id_that_leads_elsewhere_is_not_asked_for(answers: responses.RequestsMock, crm_id: str) -> None:
+    for call in (lambda: connect().get(crm_id), lambda: connect().update(crm_id, ORDER)):
+        with pytest.raises(NotFound):
+            call()
+
+
+# --- creating ------------------------------------------------------------------------------------------------------
+
+
+def test_a_creation_names_the_order_twice(answers: responses.RequestsMock) -> None:
+    answers.post(f"{URL}/orders", json=ONE, status=201)
+    assert connect().create("14", ORDER)[1] is True
+    request = answers.calls[0].request
+    assert json.loads(request.body or b"") == {"external_id": "14", "order": ORDER}
+    assert (request.headers["Idempotency-Key"], request.headers["Authorization"]) == (
+        "woo-14",
+        "Bearer a-token-of-the-crm",
+    )
+
+
+def test_a_200_says_that_it_was_there(answers: responses.RequestsMock) -> None:
+    answers.post(f"{URL}/orders", json={name: value for name, value in ONE.items() if name != "external_id"})
+    assert connect().create("14", ORDER)[1] is False
+
+
+def test_an_answer_about_another_order_of_the_shop_is_blocked(answers: responses.RequestsMock) -> None:
+    answers.post(f"{URL}/orders", json=ONE | {"external_id": "15"}, status=201)
+    with pytest.raises(Blocked, match="the order of 15, not of 14"):
+        connect().create("14", ORDER)
+
+
+# --- finding -------------------------------------------------------------------------------------------------------
+
+OTHERS = [ONE | {"id": f"C-{number}", "external_id": str(number)} for number in range(100, 103)]
+UNNAMED = [{"id": "C-5", "status": "new"}, "nonsense", None, ONE | {"external_id": None}]
+
+
+@pytest.mark.parametrize(
+    ("pages", "found"),
+    [
+        ([page()], None),
+        ([page(ONE)], "C-1"),
+        ([page(ONE | {"external_id": 14})], "C-1"),
+        ([page(*OTHERS)], None),
+        ([page(*OTHERS, ONE)], "C-1"),
+        ([page(*UNNAMED, ONE)], "C-1"),
+        ([page(*OTHERS, cursor="a"), page(ONE)], "C-1"),
+        ([page(*OTHERS, cursor="a"), page(cursor="b"), page(ONE)], "C-1"),
+        ([page(ONE, cursor=7), page(ONE)], "C-1"),
+        ([page(*OTHERS, cursor="a"), page(cursor="a")], None),
+        ([page(*OTHERS, cursor="")], None),
+        ([{"results": [ONE]}], "C-1"),
+    ],
+)
+def test_only_the_order_of_that_name_is_found_wherever_it_stands(
+    answers: responses.RequestsMock, pages: list[Any], found: str | None
+) -> None:
+    for one in pages:
+        answers.get(f"{URL}/orders", json=one)
+    order = connect().find("14")
+    assert (order.crm_order_id if order else None) == found
+    assert len(answers.calls) == len(pages)
+
+
+TWICE = [page(ONE, ONE | {"id": "C-2"})]
+
+
+@pytest.mark.parametrize(
+    ("pages", "error", "words"),
+    [
+        (TWICE, Rejected, "has order 14 2 times: C-1, C-2. Merge them there"),
+        ([page(ONE, cursor="a"), page(ONE | {"id": "C-2"})], Rejected, "2 times"),
+        ([page(*OTHERS, cursor="a"), page(*OTHERS, cursor="a")], Blocked, "does not end"),
+        ([page(*OTHERS, cursor="a"), page(cursor="b"), page(*OTHERS, cursor="a")], Blocked, "does not end"),
+        ([page(ONE | {"status": None})], Blocked, "not an order"),
+        ([[ONE]], Blocked, "not a list of orders"),
+        ([{"results": {"14": ONE}}], Blocked, "not a list of orders"),
+        ([{}], Blocked, "not a list of orders"),
+        ([page(*OTHERS, cursor="a"), "the end"], Blocked, "not a list of orders"),
+    ],
+)
+def test_a_list_that_can_not_be_trusted_finds_nothing(
+    answers: responses.RequestsMock, pages: list[Any], error: type[SideError], words: str
+) -> None:
+    for one in pages:
+        answers.get(f"{URL}/orders", json=one)
+    with pytest.raises(SideError, match=words) as raised:
+        connect().find("14")
+    assert type(raised.value) is error
+
+
+def test_each_page_is_asked_for_with_the_same_question(answers: responses.RequestsMock) -> None:
+    question = {"updated_since": "2026-11-24T03:12:09.000001Z", "limit": "100"}
+    asked = matchers.query_param_matcher(question)
+    answers.get(f"{URL}/orders", json=page(ONE, cursor="a/b+c"), match=[asked])
+    asked = matchers.query_param_matcher({**question, "cursor": "a/b+c"})
+    answers.get(f"{URL}/orders", json=page(ONE | {"id": "C-2"}), match=[asked])
+    since = datetime(2026, 11, 24, 4, 12, 9, 1, tzinfo=timezone(timedelta(hours=1)))
+    assert [one.crm_order_id for one in connect().changed_since(since)] == ["C-1", "C-2"]
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+COLLECTION: dict[str, Callable[[RestCrm], object]] = {
+    "create": lambda crm: crm.create("14", ORDER),
+    "find": lambda crm: crm.find("14"),
+    "changed_since": lambda crm: list(crm.changed_since(LONG_AGO)),
+    "ping": lambda crm: crm.ping(),
+}
+ORDERS: dict[str, Callable[[RestCrm], object]] = {
+    "get": lambda crm: crm.get("C-1"),
+    "update": lambda crm: crm.update("C-1", ORDER),
+}
+ALL = {**COLLECTION, **ORDERS}
+
+
+def everything_is(answers: responses.RequestsMock, **answer: Any) -> None:
+    answers.assert_all_requests_are_fired = False
+    for method, path in (("GET", ""), ("POST", ""), ("GET", "/C-1"), ("PATCH", "/C-1")):
+        answers.add(method, f"{URL}/orders{path}", **answer)
+
+
+@pytest.mark.parametrize("call", COLLECTION.values(), ids=COLLECTION)
+def test_a_404_of_the_collection_is_about_the_address(
+    answers: responses.RequestsMock, call: Callable[[RestCrm], object]
+) -> None:
+    everything_is(answers, status=404, json={"error": "not_found"})
+    with pytest.raises(Blocked, match="Is CRM_URL right"):
+        call(connect())
+
+
+@pytest.mark.parametrize("call", ORDERS.values(), ids=ORDERS)
+def test_a_404_of_an_order_is_about_the_order(
+    answers: responses.RequestsMock, call: Callable[[RestCrm], object]
+) -> None:
+    everything_is(answers, status=404, json={"error": "not_found"})
+    with pytest.raises(NotFound):
+        call(connect())
+
+
+@pytest.mark.parametrize("call", ALL.values(), ids=ALL)
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"status": 200, "body": "<html>Log in"}, Blocked),
+        ({"status": 302, "headers": {"Location": "https://crm.example/login"}}, Blocked),
+        ({"status": 502, "body": "<html>Bad gateway"}, ServerTrouble),
+        ({"status": 429, "headers": {"Retry-After": "3"}}, RateLimited),
+        ({"status": 422, "json": {"error": "total is missing"}}, Rejected),
+    ],
+)
+def test_every_call_tells_the_crms_trouble(
+    answers: responses.RequestsMock,
+    call: Callable[[RestCrm], object],
+    answer: dict[str, Any],
+    error: type[SideError],
+) -> None:
+    everything_is(answers, **answer)
+    with pytest.raises(SideError) as raised:
+        call(connect())
+    assert (type(raised.value), raised.value.side) == (error, "crm")
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def test_the_backend_is_the_one_of_the_settings(settings: Any) -> None:
+    settings.CRM_URL = URL
+    for name in ("rest", "sync.crm.rest.RestCrm"):
+        settings.CRM_BACKEND = name
+        assert isinstance(crm_backends.connect(), RestCrm)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "no.such.Module", "sync.crm.rest.NoSuchCrm"])
+def test_an_unknown_backend_is_named(settings: Any, name: str) -> None:
+    settings.CRM_BACKEND = name
+    with pytest.raises(NotConfigured, match=f"CRM_BACKEND is '{name}'"):
+        crm_backends.connect()
+
+
+def test_a_missing_address_is_named(settings: Any) -> None:
+    settings.CRM_URL = ""
+    with pytest.raises(NotConfigured, match="CRM_URL is not set"):
+        crm_backends.connect()
+
+
+def test_without_a_token_none_is_sent(answers: responses.RequestsMock, settings: Any) -> None:
+    settings.CRM_TOKEN = ""
+    answers.get(f"{URL}/orders", json=page())
+    connect().ping()
+    assert "Authorization" not in answers.calls[0].request.headers
