@@ -157,6 +157,11 @@ class Run(models.Model):
     class Meta:
         ordering = ["-id"]
         permissions = [("start_run", "Can start runs, pause and cancel them")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind"], condition=Q(state="running") & ~Q(kind="replay"), name="one_running_of_a_kind"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"

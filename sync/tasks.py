@@ -6,14 +6,16 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from sync import worker
+from sync import runs, worker
 from sync.leases import worker_name
-from sync.models import Heartbeat, Lease
+from sync.models import Heartbeat, Lease, Run
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
 
 BUDGET = 20.0
 """Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""
+STRETCH = 15.0
+"""Seconds that a long run works at a time."""
 LINGER = 1.0
 """Seconds a drain looks on after its last find: longer than the web processes' pause between two wake-ups."""
 POLL = 0.05
@@ -49,7 +51,15 @@ def sweep() -> None:
     now = timezone.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
+    runs.pick_up()
     drain()
+
+
+def carry_out(run_id: int) -> None:
+    """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
+    run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()
+    if run and not runs.carry_out(run, budget=STRETCH):
+        runs.hand_over(run)
 
 
 def beat() -> None:

@@ -4,6 +4,7 @@ import functools
 import logging
 import threading
 import time
+from typing import Any
 
 from django_q.brokers import Broker, get_broker
 from django_q.tasks import async_task
@@ -38,3 +39,13 @@ def wake(*, force: bool = False) -> None:
             async_task("sync.tasks.drain", broker=_broker())
     except Exception:
         log.warning("the queue's broker can not be reached; the sweep will find the event", exc_info=True)
+
+
+def enqueue(task: str, *arguments: Any) -> None:
+    """Have a worker do it. A hint, too: what is to be done stands in a row that a sweep finds."""
+    try:
+        async_task(task, *arguments, broker=_broker())
+    except Exception:
+        log.warning(
+            "the queue's broker can not be reached; the sweep will see to it", extra={"task": task}, exc_info=True
+        )
