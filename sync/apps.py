@@ -1,6 +1,7 @@
 """The app that conducts."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SyncConfig(AppConfig):
@@ -8,4 +9,6 @@ class SyncConfig(AppConfig):
     verbose_name = "Synchronisation"
 
     def ready(self) -> None:
-        from sync import checks, signals  # noqa: F401  registers the system checks and the queue's signals
+        from sync import checks, roles, signals  # noqa: F401  registers the system checks and the queue's signals
+
+        post_migrate.connect(roles.make_groups, sender=self)

@@ -13,3 +13,5 @@ os.environ.setdefault("CRM_URL", "http://127.0.0.1:1")
 os.environ.setdefault("CRM_TOKEN", "crm-token")
 
 from integration_site.settings import *  # noqa: F403
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # noqa: F405  its flush may empty what is append-only
