@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,9 @@ from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
 
-LOOK_AHEAD = 50
+LOOK_AHEAD = 20
+"""Due events that a worker looks at to find an order that no other worker has."""
+FRESH_SHARE = 0.5
 BUSY_AGAIN = timedelta(seconds=0.3)
 
 
@@ -100,23 +103,28 @@ class Applied:
 # --- taking work ---------------------------------------------------------------------------------------------------
 
 
-def work_once() -> int:
-    """Settle a look-ahead of due orders. Returns how many orders were worked on; 0: nothing can be done now."""
-    now = timezone.now()
-    due = list(WebhookEvent.objects.due(now).values_list("side", "order_ref", "id")[:LOOK_AHEAD])
-    seen: set[tuple[str, str]] = set()
-    done = 0
-    for side, order_ref, _ in due:
-        if (side, order_ref) in seen:
-            continue
-        seen.add((side, order_ref))
-        if not sides.gate(timezone.now(), PINGS):
-            return done
+def work_once() -> bool:
+    """Settle the next due order. False: nothing can be done now."""
+    orders = next_orders()
+    if not orders or not sides.gate(timezone.now(), PINGS):
+        return False
+    for side, order_ref in orders:
         work = take(side, order_ref)
         if work is not None:
             settle(work)
-            done += 1
-    return done
+            return True
+    return False
+
+
+def next_orders() -> list[tuple[str, str]]:
+    """Due orders, the longest due first. Behind a backlog, every second look begins with the freshest instead, so that
+    an outage that is over does not delay what comes in now."""
+    now = timezone.now()
+    rows = WebhookEvent.objects.due(now).values_list("side", "order_ref")
+    orders = list(rows[:LOOK_AHEAD])
+    if len(orders) == LOOK_AHEAD and random.random() < FRESH_SHARE:
+        orders = [*rows.order_by("-next_attempt_at", "-id")[: LOOK_AHEAD // 2], *orders]
+    return list(dict.fromkeys(orders))
 
 
 def take(side: str, order_ref: str) -> Work | None:

@@ -1,0 +1,45 @@
+"""Which order is next."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sync import worker
+from tests.factories import WebhookEventFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def due(minutes_ago: float) -> str:
+    """A due event of an order of its own; its order."""
+    moment = timezone.now() - timedelta(minutes=minutes_ago)
+    return str(WebhookEventFactory(next_attempt_at=moment, received_at=moment).order_ref)
+
+
+def test_the_longest_due_is_next() -> None:
+    orders = [due(minutes) for minutes in (3, 1, 2)]
+    assert [order for _, order in worker.next_orders()] == [orders[0], orders[2], orders[1]]
+
+
+def test_an_order_with_many_events_is_named_once() -> None:
+    for _ in range(worker.LOOK_AHEAD):
+        WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now() - timedelta(hours=1))
+    assert worker.next_orders() == [("shop", "14")]
+
+
+def test_what_is_not_due_is_not_next() -> None:
+    due(-1)
+    WebhookEventFactory(next_attempt_at=None)
+    assert worker.next_orders() == []
+    assert not worker.work_once()
+
+
+def test_behind_a_backlog_both_the_oldest_and_the_freshest_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    oldest, *_ = [due(600 - place) for place in range(3 * worker.LOOK_AHEAD)]
+    fresh = due(0)
+    dice = random.Random(7)
+    monkeypatch.setattr(worker.random, "random", dice.random)
+    first = [worker.next_orders()[0][1] for _ in range(40)]
+    assert set(first) == {oldest, fresh}
