@@ -226,6 +226,25 @@ def test_a_proxy_on_this_machine_is_not_this_machine(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("header", ["X-Forwarded-Proto", "X-Real-IP", "Forwarded"])
+def test_so_is_one_that_names_nobody(client: Client, header: str) -> None:
+    assert client.get("/metrics", REMOTE_ADDR="127.0.0.1", headers={header: "https"}).status_code == 403
+
+
+@pytest.mark.usefixtures("well")
+def test_where_all_is_https_machines_are_not_redirected_and_people_are(settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    client = Client()
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert client.get(path, REMOTE_ADDR="127.0.0.1").status_code == 200
+    for path in ("/webhooks/woocommerce", "/webhooks/woocommerce/", "/webhooks/crm", "/webhooks/crm/"):
+        assert client.post(path, b"{}", content_type="application/json").status_code == 401
+    for path in ("/admin/", "/metricsX", "/readyz/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer["Location"]) == (301, f"https://testserver{path}")
+
+
+@pytest.mark.usefixtures("db")
 def test_metrics_with_a_token(client: Client, settings: Any) -> None:
     settings.METRICS_TOKEN = "t0ken-ü"
     assert client.get("/metrics").status_code == 401

@@ -80,6 +80,20 @@ def test_the_ping_is_answered_200_and_leaves_nothing() -> None:
     assert post(CRM, *recorded("00002")).status_code == 401
 
 
+@pytest.mark.parametrize("secrets", [[], [""]])
+def test_the_ping_needs_no_secret_for_it_comes_before_there_is_one(settings: Any, secrets: list[str]) -> None:
+    settings.WOO_WEBHOOK_SECRETS = secrets
+    assert post(WOO, *recorded("00002")).status_code == 200
+    assert post(WOO, *recorded("00008")).status_code == 503
+    assert post(CRM, *recorded("00002")).status_code == 401
+    assert (WebhookEvent.objects.count(), RefusedDelivery.objects.count()) == (0, 1)
+
+
+@pytest.mark.parametrize("body", [b"webhook_id=", b"webhook_id=4&x=1", b"webhook_id=x", b" webhook_id=4", b""])
+def test_what_is_not_quite_a_ping_is_refused(body: bytes) -> None:
+    assert post(WOO, body, {"Content-Type": "application/x-www-form-urlencoded"}).status_code == 401
+
+
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "é", "x" * 3000])
 def test_a_bad_signature_is_refused_and_kept_without_its_body(signature: str | None) -> None:
     body, headers = recorded("00008")
@@ -151,15 +165,29 @@ def test_a_topic_of_another_resource_is_parked() -> None:
     assert one().state == State.PARKED
 
 
-def test_a_delivery_known_by_its_hash_alone_is_news_once_the_first_is_finished() -> None:
+@pytest.mark.parametrize("state", [State.DONE, State.PARKED, State.DEAD])
+def test_a_delivery_known_by_its_hash_alone_is_news_once_the_first_is_finished(state: State) -> None:
     body, headers = recorded("00020")
     first = post(WOO, body, headers).json()["event"]
     assert post(WOO, body, headers).json() == {"status": "duplicate", "event": first}
-    WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
+    WebhookEvent.objects.update(state=state, next_attempt_at=None)
     answer = post(WOO, body, headers).json()
     assert answer["status"] == "accepted"
     assert answer["event"] != first
     assert post(WOO, body, headers).json() == {"status": "duplicate", "event": answer["event"]}
+    assert WebhookEvent.objects.get(pk=answer["event"]).state == State.PENDING
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.PARKED, State.DEAD])
+def test_so_it_is_for_an_event_of_the_crm(settings: Any, state: State) -> None:
+    settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "woocommerce", ["lab-webhook-secret"]
+    body = b'[{"crm_order_id": "C-1"}, {"crm_order_id": "C-2"}]'
+    first = post(CRM, body, signed_by_shop(body)).json()["events"]
+    assert post(CRM, body, signed_by_shop(body)).json() == {"status": "duplicate", "events": first}
+    WebhookEvent.objects.filter(order_ref="C-1").update(state=state, next_attempt_at=None)
+    answer = post(CRM, body, signed_by_shop(body)).json()
+    assert answer["status"] == "accepted"
+    assert (answer["events"][0] in first, answer["events"][1]) == (False, first[1])
 
 
 def test_a_finished_delivery_with_a_time_of_its_own_stays_a_duplicate() -> None:
@@ -221,6 +249,17 @@ def test_an_array_partly_known_is_accepted() -> None:
     assert answer["status"] == "accepted"
     assert [answer["events"][0], answer["events"][2]] == [first, first]
     assert WebhookEvent.objects.get(pk=first).duplicates == 2
+
+
+def test_an_array_is_inserted_by_its_keys_and_answered_in_its_own_order() -> None:
+    """Two arrays of the same events in another order would else wait for each other on PostgreSQL."""
+    names = [f"e{number:03}" for number in range(450)]
+    for turn, order in enumerate((names, names[::-1], names[::7] + names[::11])):
+        WebhookEvent.objects.all().delete()
+        answer = from_crm([EVENT | {"event_id": name} for name in order], f"msg_{turn}").json()["events"]
+        keys = dict(WebhookEvent.objects.order_by("pk").values_list("dedupe_key", "pk"))
+        assert [int(pk) for pk in answer] == [keys[f"id:{name}"] for name in order]
+        assert list(keys) == sorted(keys)
 
 
 def test_an_empty_array_is_one_parked_row() -> None:
@@ -416,6 +455,30 @@ def test_the_same_delivery_many_times_at_once_is_one_row() -> None:
         thread.join()
     assert sorted(answers) == ["accepted"] + ["duplicate"] * 7
     assert one().duplicates == 7
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_events_in_opposite_orders_at_once_are_each_stored_once() -> None:
+    statuses: list[int] = []
+    barrier = threading.Barrier(2, timeout=20)
+
+    def deliver(turn: int, events: list[dict[str, Any]], name: str) -> None:
+        barrier.wait()
+        statuses.append(from_crm(events, f"msg_{turn}_{name}").status_code)
+        connection.close()
+
+    for turn in range(3):
+        events = [EVENT | {"event_id": f"e{turn}_{number}"} for number in range(300)]
+        threads = [
+            threading.Thread(target=deliver, args=(turn, order, name))
+            for name, order in (("there", events), ("back", events[::-1]))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert statuses == [200] * 6
+    assert (WebhookEvent.objects.count(), sum(event.duplicates for event in WebhookEvent.objects.all())) == (900, 900)
 
 
 json_values = st.recursive(
