@@ -209,7 +209,7 @@ def _too_many_changes(work: Work) -> Park | None:
         finished_at__gte=since,
         outcome__in=(Outcome.APPLIED, Outcome.UPDATED),
     ).count()
-    if changes < settings.LOOP_MAX_CHANGES or work.newest.requested_by:
+    if changes < settings.LOOP_MAX_CHANGES or any(event.requested_by for event in work.events):
         return None
     words = f"{changes} changes within {settings.LOOP_WINDOW_SECONDS} s: a loop? Look at the order, then replay."
     return Park(reasons=(Reason("loop", words),))
