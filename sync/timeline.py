@@ -1,25 +1,53 @@
-"""The story of one order: what came from both sides, what was tried, and what was decided, in order of time."""
+"""The story of one order: what came from both sides, what was tried, decided, done by staff and found by the sweep."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.db.models import Q
+from django.db import models
+from django.db.models import F, Q, QuerySet, Value
 
-from orders.models import OrderLink, StatusTransition
-from sync.models import Attempt, Call
-from webhooks.models import Side, WebhookEvent
+from orders.models import Decision, OrderLink, StaffAction, StatusTransition
+from sync.models import Attempt, Call, DriftFinding
+from webhooks.models import Outcome, Side, State, WebhookEvent
+
+AT_ONCE = 200
+
+
+class Strand(models.TextChoices):
+    """What the story is woven of. Things of the same moment are told in this order."""
+
+    SHOP = "shop", "Shop events"
+    CRM = "crm", "CRM events"
+    ATTEMPT = "attempt", "Attempts"
+    TRANSITION = "transition", "Transitions"
+    STAFF = "staff", "Staff actions"
+    FINDING = "finding", "Sweep findings"
+
+    @property
+    def singular(self) -> str:
+        return self.label.removesuffix("s")
+
+
+STRANDS = tuple(Strand)
+Key = tuple[datetime, int, int]
+"""When, which strand, and the id of the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that happened. `kind` is event, attempt, transition or staff."""
+    """One thing that happened. `tone` is success, warning, danger, info or empty."""
 
     at: datetime
-    kind: str
+    strand: Strand
+    pk: int
     words: str
+    tone: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The word of `explain`, for which the events of both sides are of one kind."""
+        return "event" if self.strand in (Strand.SHOP, Strand.CRM) else self.strand.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +56,67 @@ class Story:
 
     woo_id: int | None
     crm_order_id: str | None
-    shop_status: str | None
-    crm_status: str | None
-    timeline: tuple[Entry, ...]
+    link: OrderLink | None = None
+
+    @property
+    def shop_status(self) -> str | None:
+        return (self.link.woo_status if self.link else "") or None
+
+    @property
+    def crm_status(self) -> str | None:
+        return (self.link.crm_status if self.link else "") or None
+
+    def oldest_first(self) -> Iterator[Entry]:
+        """All of it."""
+        keys = list(self._keys(STRANDS).order_by("at", "rank", "id"))
+        for start in range(0, len(keys), AT_ONCE):
+            yield from self._tell(keys[start : start + AT_ONCE])
+
+    def newest(self, start: int = 0, stop: int = AT_ONCE, strands: Iterable[Strand] = STRANDS) -> list[Entry]:
+        """A part of it, newest first, in the same few queries however long the story is."""
+        return self._tell(list(self._keys(strands).order_by("-at", "-rank", "-id")[start:stop]))
+
+    def _keys(self, strands: Iterable[Strand]) -> QuerySet:
+        """One query over all strands, which the database sorts and cuts."""
+        rows = self._rows()
+        first, *others = (
+            rows[strand]
+            .annotate(at=F(WHEN[strand]), rank=Value(STRANDS.index(strand)))
+            .order_by()
+            .values_list("at", "rank", "id")
+            for strand in strands
+        )
+        return first.union(*others, all=True)
+
+    def _tell(self, keys: Sequence[Key]) -> list[Entry]:
+        rows = self._rows()
+        told: dict[tuple[int, int], Entry] = {}
+        for rank in {rank for _, rank, _ in keys}:
+            strand = STRANDS[rank]
+            wanted = rows[strand].filter(pk__in=[pk for _, of, pk in keys if of == rank])
+            if strand == Strand.ATTEMPT:
+                wanted = wanted.prefetch_related("calls")
+            for row in wanted:
+                words, tone = TELL[strand](row)
+                at = getattr(row, WHEN[strand])
+                told[rank, row.pk] = Entry(at=at, strand=strand, pk=row.pk, words=words, tone=tone)
+        return [told[rank, pk] for _, rank, pk in keys if (rank, pk) in told]
+
+    def _rows(self) -> dict[Strand, QuerySet]:
+        events = WebhookEvent.objects.defer("body", "headers")
+        from_shop = events.filter(side=Side.SHOP, order_ref=str(self.woo_id)) if self.woo_id else events.none()
+        from_crm = events.filter(side=Side.CRM, order_ref=self.crm_order_id) if self.crm_order_id else events.none()
+        about = Q(event__in=from_shop.values("pk")) | Q(event__in=from_crm.values("pk"))
+        by_staff = about | Q(link=self.link) if self.link else about
+        found = Q(woo_id=self.woo_id) if self.woo_id else Q(crm_order_id=self.crm_order_id)
+        return {
+            Strand.SHOP: from_shop,
+            Strand.CRM: from_crm,
+            Strand.ATTEMPT: Attempt.objects.filter(about),
+            Strand.TRANSITION: self.link.transitions.all() if self.link else StatusTransition.objects.none(),
+            Strand.STAFF: StaffAction.objects.filter(by_staff),
+            Strand.FINDING: DriftFinding.objects.filter(found),
+        }
 
 
 def story(order: str) -> Story | None:
@@ -38,29 +124,14 @@ def story(order: str) -> Story | None:
     link = find_link(order)
     if link:
         return story_of(link)
-    events = list(WebhookEvent.objects.filter(order_ref=order).defer("body", "headers")) if order else []
-    if not events:
-        return None
-    from_shop = any(event.side == Side.SHOP for event in events)
-    return Story(
-        woo_id=int(order) if from_shop and _is_number(order) else None,
-        crm_order_id=None if from_shop else order,
-        shop_status=None,
-        crm_status=None,
-        timeline=_in_order(events, []),
-    )
+    sides = set(WebhookEvent.objects.filter(order_ref=order).values_list("side", flat=True)) if order else set()
+    if Side.SHOP in sides and _is_number(order):
+        return Story(woo_id=int(order), crm_order_id=None)
+    return Story(woo_id=None, crm_order_id=order) if Side.CRM in sides else None
 
 
 def story_of(link: OrderLink) -> Story:
-    ours = Q(side=Side.SHOP, order_ref=str(link.woo_id)) | Q(side=Side.CRM, order_ref=link.crm_order_id)
-    events = list(WebhookEvent.objects.filter(ours).defer("body", "headers"))
-    return Story(
-        woo_id=link.woo_id,
-        crm_order_id=link.crm_order_id,
-        shop_status=link.woo_status or None,
-        crm_status=link.crm_status or None,
-        timeline=_in_order(events, link.transitions.all()),
-    )
+    return Story(woo_id=link.woo_id, crm_order_id=link.crm_order_id, link=link)
 
 
 def find_link(order: str) -> OrderLink | None:
@@ -80,19 +151,17 @@ def summary(call: Call) -> str:
     return f"{call.method} {call.url} → {call.status or call.error or 'no answer'} ({call.milliseconds} ms)"
 
 
-def _in_order(events: list[WebhookEvent], transitions: Iterable[StatusTransition]) -> tuple[Entry, ...]:
-    ids = [event.pk for event in events]
-    tries = Attempt.objects.filter(event__in=ids).order_by("id").prefetch_related("calls")
-    entries = [
-        *map(_event, events),
-        *map(_attempt, tries),
-        *map(_transition, sorted(transitions, key=lambda one: one.sequence)),
-        *_staff(ids),
-    ]
-    return tuple(sorted(entries, key=lambda entry: entry.at))
+# --- one row in words, and its tone --------------------------------------------------------------------------------
+
+Told = tuple[str, str]
+
+STATE_TONES: dict[str, str] = {State.DEAD: "danger", State.PARKED: "warning", State.RETRYING: "warning"}
+OUTCOME_TONES: dict[str, str] = {Outcome.REFUSED: "danger", Outcome.STALE: "warning", Outcome.NOT_OURS: "warning"}
+DECISION_TONES: dict[str, str] = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
+EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 
 
-def _event(event: WebhookEvent) -> Entry:
+def _event(event: WebhookEvent) -> Told:
     said = ", ".join(
         filter(
             None,
@@ -105,29 +174,60 @@ def _event(event: WebhookEvent) -> Entry:
     )
     now = ": ".join(filter(None, [event.outcome or event.state, event.reason]))
     words = f"event {event.pk}: {event.source} {event.topic}{f' ({said})' if said else ''}; now {now}"
-    return Entry(at=event.received_at, kind="event", words=words)
+    return words, _tone(event.outcome) if event.outcome else STATE_TONES.get(event.state, "info")
 
 
-def _attempt(attempt: Attempt) -> Entry:
+def _attempt(attempt: Attempt) -> Told:
     calls = "; ".join(summary(call) for call in attempt.calls.all())
     trigger = f"{attempt.trigger} by {attempt.actor}" if attempt.actor else attempt.trigger
     words = f"event {attempt.event_id}, {trigger}: {attempt.result} in {attempt.milliseconds} ms"
-    return Entry(at=attempt.started_at, kind="attempt", words=" · ".join(filter(None, [words, attempt.error, calls])))
+    tone = "danger" if attempt.error else _tone(attempt.result)
+    return " · ".join(filter(None, [words, attempt.error, calls])), tone
 
 
-def _transition(transition: StatusTransition) -> Entry:
+def _transition(transition: StatusTransition) -> Told:
     who = f" (by {transition.actor})" if transition.actor else ""
     words = f"{transition.from_status} → {transition.to_status} {transition.decision}: {transition.reason}{who}"
-    return Entry(at=transition.created_at, kind="transition", words=words)
+    return words, DECISION_TONES[transition.decision]
 
 
-def _staff(events: list[int]) -> Iterator[Entry]:
-    """What staff did to these events, as the admin's own log has it."""
-    of_events = ContentType.objects.get_for_model(WebhookEvent)
-    log = LogEntry.objects.filter(content_type=of_events, object_id__in=[str(pk) for pk in events])
-    for done in log.select_related("user"):
-        words = f"event {done.object_id}: {done.get_change_message()} (by {done.user.get_username()})"
-        yield Entry(at=done.action_time, kind="staff", words=words)
+def _staff(done: StaffAction) -> Told:
+    of = f" event {done.event_id}" if done.event_id else ""
+    because = f": {done.reason}" if done.reason else ""
+    came_of_it = f" → {done.result}" if done.result else ""
+    return f"{done.action}{of} by {done.actor}{because}{came_of_it}", "info"
+
+
+def _finding(finding: DriftFinding) -> Told:
+    kind = finding.get_kind_display()
+    words = f"{kind}: shop {finding.shop or 'unknown'}, CRM {finding.crm or 'unknown'}"
+    if finding.gone_at:
+        return f"{words}; gone at {finding.gone_at:%Y-%m-%d %H:%M}", "success"
+    if finding.ignored_until:
+        return f"{words}; ignored until {finding.ignored_until:%Y-%m-%d} by {finding.ignored_by}", ""
+    return words, "warning"
+
+
+def _tone(outcome: str) -> str:
+    return "success" if outcome in EFFECTS else OUTCOME_TONES.get(outcome, "")
+
+
+WHEN = {
+    Strand.SHOP: "received_at",
+    Strand.CRM: "received_at",
+    Strand.ATTEMPT: "started_at",
+    Strand.TRANSITION: "created_at",
+    Strand.STAFF: "created_at",
+    Strand.FINDING: "found_at",
+}
+TELL: dict[Strand, Callable[..., Told]] = {
+    Strand.SHOP: _event,
+    Strand.CRM: _event,
+    Strand.ATTEMPT: _attempt,
+    Strand.TRANSITION: _transition,
+    Strand.STAFF: _staff,
+    Strand.FINDING: _finding,
+}
 
 
 def _is_number(order: str) -> bool:

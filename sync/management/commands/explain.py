@@ -1,7 +1,6 @@
 """The whole story of one order, by the id of either side."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -28,13 +27,20 @@ class Command(BaseCommand):
 
 
 def as_json(told: Story) -> dict[str, Any]:
-    timeline = [{"at": entry.at.isoformat(), "kind": entry.kind, "words": entry.words} for entry in told.timeline]
-    return {**asdict(told), "timeline": timeline}
+    return {
+        "woo_id": told.woo_id,
+        "crm_order_id": told.crm_order_id,
+        "shop_status": told.shop_status,
+        "crm_status": told.crm_status,
+        "timeline": [
+            {"at": entry.at.isoformat(), "kind": entry.kind, "words": entry.words} for entry in told.oldest_first()
+        ],
+    }
 
 
 def as_lines(told: Story) -> list[str]:
     return [
         f"shop order {told.woo_id or 'unknown'}: {told.shop_status or 'status unknown'}",
         f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
-        *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<10}  {entry.words}" for entry in told.timeline),
+        *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<10}  {entry.words}" for entry in told.oldest_first()),
     ]
