@@ -313,7 +313,10 @@ def _never_sent(error: BaseException) -> bool:
 
 
 def _was_cut(error: BaseException | None) -> bool:
-    return isinstance(error, requests.exceptions.ConnectionError) and not _never_sent(error)
+    """The connection was there and was closed before any byte of an answer came."""
+    if error is None or _never_sent(error):
+        return False
+    return any(isinstance(one, ConnectionError) for one in _roots(error))
 
 
 def _parsed(body: bytes) -> tuple[Any, bool]:

@@ -85,6 +85,13 @@ class World:
         return OrderLink.objects.get(woo_id=woo_id)
 
 
+def linked_order(world: World, **fields: Any) -> tuple[int, str]:
+    """A new order of the shop, once it stands in the CRM: its id on both sides."""
+    order = world.shop.create_order(**fields)
+    world.settle()
+    return order["id"], world.link(order["id"]).crm_order_id
+
+
 @pytest.fixture
 def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     shop = SandboxShop(

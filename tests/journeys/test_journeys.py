@@ -10,7 +10,7 @@ import requests
 from orders.models import OrderLink, StatusRule, StatusTransition
 from sync.models import Attempt, Call, SideState
 from tests.deliveries import recorded
-from tests.journeys.conftest import World, wait_for
+from tests.journeys.conftest import World, linked_order, wait_for
 from webhooks.models import WebhookEvent
 
 RECORDED = Path(__file__).parent.parent / "payloads" / "woocommerce"
@@ -25,12 +25,6 @@ def deliver(world: World, name: str) -> requests.Response:
 def recorded_order(name: str) -> dict[str, Any]:
     order: dict[str, Any] = json.loads(recorded(name[:5])[0])
     return order
-
-
-def linked_order(world: World, **fields: Any) -> tuple[int, str]:
-    order = world.shop.create_order(**fields)
-    world.settle()
-    return order["id"], world.link(order["id"]).crm_order_id
 
 
 def test_a_recorded_order_stands_in_the_crm_and_is_linked(world: World) -> None:

@@ -4,19 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import World
+from tests.journeys.conftest import World, linked_order
 from webhooks.models import WebhookEvent
 
 
 @pytest.fixture(autouse=True)
 def soon(settings: Any) -> None:
     settings.LOOP_MAX_CHANGES, settings.LOOP_WINDOW_SECONDS = 3, 300
-
-
-def linked_order(world: World) -> tuple[int, str]:
-    order = world.shop.create_order(status="pending")
-    world.settle()
-    return order["id"], world.link(order["id"]).crm_order_id
 
 
 def edit(world: World, woo_id: int, note: str) -> WebhookEvent:
@@ -33,7 +27,7 @@ def move(world: World, crm_id: str, status: str) -> WebhookEvent:
 
 
 def test_edits_without_end_are_parked_with_the_reason_and_a_person_may_let_one_through(world: World) -> None:
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     assert [edit(world, woo_id, f"note {number}").outcome for number in range(3)] == ["updated"] * 3
     event = edit(world, woo_id, "note 3")
     assert (event.state, event.outcome) == ("parked", "")
@@ -53,7 +47,7 @@ def test_edits_without_end_are_parked_with_the_reason_and_a_person_may_let_one_t
 
 
 def test_moves_without_end_are_parked_too(world: World) -> None:
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     moves = [move(world, crm_id, status).outcome for status in ("on_hold", "failed", "new")]
     assert moves == ["applied"] * 3
     event = move(world, crm_id, "on_hold")
@@ -65,7 +59,7 @@ def test_moves_without_end_are_parked_too(world: World) -> None:
 
 
 def test_a_persons_replay_goes_through_also_when_news_came_meanwhile(world: World) -> None:
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     for number in range(3):
         edit(world, woo_id, f"note {number}")
     parked = edit(world, woo_id, "note 3")
@@ -77,15 +71,15 @@ def test_a_persons_replay_goes_through_also_when_news_came_meanwhile(world: Worl
 
 
 def test_only_that_order_is_stopped(world: World) -> None:
-    woo_id, _ = linked_order(world)
+    woo_id, _ = linked_order(world, status="pending")
     for number in range(4):
         last = edit(world, woo_id, f"note {number}")
-    other, _ = linked_order(world)
+    other, _ = linked_order(world, status="pending")
     assert (last.state, edit(world, other, "another").outcome) == ("parked", "updated")
 
 
 def test_what_changes_nothing_does_not_count(world: World) -> None:
-    woo_id, _ = linked_order(world)
+    woo_id, _ = linked_order(world, status="pending")
     for number in range(5):
         world.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_seen", "value": str(number)}])
         world.settle()
@@ -93,7 +87,7 @@ def test_what_changes_nothing_does_not_count(world: World) -> None:
 
 
 def test_after_the_time_has_passed_work_goes_on(world: World, settings: Any) -> None:
-    woo_id, _ = linked_order(world)
+    woo_id, _ = linked_order(world, status="pending")
     for number in range(4):
         last = edit(world, woo_id, f"note {number}")
     assert last.state == "parked"

@@ -5,13 +5,7 @@ from typing import Any
 import pytest
 
 from sync.models import Call
-from tests.journeys.conftest import World
-
-
-def linked_order(world: World) -> tuple[int, str]:
-    order = world.shop.create_order(status="pending")
-    world.settle()
-    return order["id"], world.link(order["id"]).crm_order_id
+from tests.journeys.conftest import World, linked_order
 
 
 def reads() -> int:
@@ -34,7 +28,7 @@ def reads() -> int:
 def test_what_is_read_back(
     world: World, settings: Any, verify: str, status: str, left_out: list[str], read_back: int
 ) -> None:
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     settings.VERIFY = verify
     before = reads()
     world.crm.set_status(crm_id, status, notify=False)
@@ -49,7 +43,7 @@ def test_what_is_read_back(
 def test_only_critical_takes_the_events_word_for_it(world: World, settings: Any, verify: str, written: str) -> None:
     """The event says on_hold, the CRM still says new."""
     settings.VERIFY = verify
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     world.crm.send(crm_id, world.crm.event(crm_id, status="on_hold", version=1 if verify == "always" else 2))
     world.settle()
     assert world.shop.orders[woo_id]["status"] == written
@@ -57,7 +51,7 @@ def test_only_critical_takes_the_events_word_for_it(world: World, settings: Any,
 
 def test_several_events_of_one_order_are_read_back(world: World, settings: Any) -> None:
     settings.VERIFY = "critical"
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     before = reads()
     for status in ("on_hold", "failed"):
         world.crm.set_status(crm_id, status)
@@ -67,7 +61,7 @@ def test_several_events_of_one_order_are_read_back(world: World, settings: Any) 
 
 def test_an_old_event_is_stale_though_it_is_not_read_back(world: World, settings: Any) -> None:
     settings.VERIFY = "critical"
-    woo_id, crm_id = linked_order(world)
+    woo_id, crm_id = linked_order(world, status="pending")
     for status in ("on_hold", "failed"):
         world.crm.set_status(crm_id, status)
         world.settle()

@@ -461,9 +461,11 @@ def test_a_broken_answer_is_harmless_to_a_read_and_leaves_a_write_in_doubt(
 
 @pytest.mark.parametrize("method", [READ, WRITE])
 def test_a_refused_connection_sends_nothing(method: str) -> None:
-    found = failure(JsonClient("crm", f"http://127.0.0.1:{free_port()}"), method)
+    tried: list[int] = []
+    client = JsonClient("crm", f"http://127.0.0.1:{free_port()}", before_call=lambda: tried.append(1))
+    found = failure(client, method)
     assert type(found) is Unreachable
-    assert not found.may_have_got_through
+    assert (found.may_have_got_through, len(tried)) == (False, 1)
 
 
 @pytest.mark.parametrize("script", [hangs_up, does_not_listen, speaks_plainly])
@@ -521,7 +523,9 @@ def test_a_write_on_a_stale_connection_is_not_repeated() -> None:
     assert len(peer.requests) == 2
 
 
-@pytest.mark.parametrize(("script", "times"), [(says(), 2), (is_silent, 1), (says(GOOD[:-5]), 1)])
+@pytest.mark.parametrize(
+    ("script", "times"), [(says(), 2), (resets, 2), (is_silent, 1), (says(b"HTTP/1.1 2"), 1), (says(GOOD[:-5]), 1)]
+)
 def test_a_read_is_asked_again_once_and_only_when_no_byte_came(script: Script, times: int) -> None:
     with Peer(script) as peer:
         failure(JsonClient("crm", f"http://{peer.address}"))
