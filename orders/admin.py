@@ -12,6 +12,7 @@ from unfold.decorators import display
 
 from orders.models import AllowedMove, Decision, OrderLink, StatusRule, StatusTransition
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, pretty
+from webhooks.masking import masked
 
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
 
@@ -97,7 +98,7 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What the CRM said")
     def answer(self, transition: StatusTransition) -> str:
-        return preformatted(pretty(transition.crm_answer))
+        return preformatted(pretty(masked(transition.crm_answer)))
 
 
 @admin.register(StatusRule)

@@ -9,6 +9,7 @@ from django.db.models import F, Q, QuerySet, Value
 
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.models import Attempt, Call, DriftFinding
+from webhooks.masking import masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 AT_ONCE = 200
@@ -99,7 +100,7 @@ class Story:
             for row in wanted:
                 words, tone = TELL[strand](row)
                 at = getattr(row, WHEN[strand])
-                told[rank, row.pk] = Entry(at=at, strand=strand, pk=row.pk, words=words, tone=tone)
+                told[rank, row.pk] = Entry(at=at, strand=strand, pk=row.pk, words=masked_text(words), tone=tone)
         return [told[rank, pk] for _, rank, pk in keys if (rank, pk) in told]
 
     def _rows(self) -> dict[Strand, QuerySet]:

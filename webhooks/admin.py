@@ -19,10 +19,14 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
+from webhooks.masking import masked, masked_text
 from webhooks.models import RefusedDelivery, State, WebhookEvent
+from webhooks.reveal import is_revealed, may_reveal
 
 BODY_SHOWN = 200_000
 NEIGHBOURS = 5
+EXACT = {"body_text": "body_exact", "headers_text": "headers_exact"}
+"""Of each masked field, the one that shows it after a reveal."""
 STATE_COLOURS = {
     State.PENDING: "info",
     State.PROCESSING: "info",
@@ -78,16 +82,22 @@ def pretty(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def readable(body: bytes) -> str:
-    """The body as text: JSON laid out, other text as it is, anything else as the first bytes in hexadecimal."""
+def readable(body: bytes, *, revealed: bool = False) -> str:
+    """The body as text: JSON laid out, other text as it is, anything else as the first bytes in hexadecimal.
+
+    Personal data is masked unless it is revealed.
+    """
     try:
-        return pretty(json.loads(body))[:BODY_SHOWN]
+        content = json.loads(body)
+        return pretty(content if revealed else masked(content))[:BODY_SHOWN]
     except (ValueError, RecursionError):
         pass
     try:
-        return body.decode()[:BODY_SHOWN]
+        text = body.decode()
     except UnicodeDecodeError:
-        return f"{len(body)} bytes that are not text, beginning with\n{body[:256].hex(' ')}"
+        what = f"{len(body)} bytes that are not text"
+        return f"{what}, beginning with\n{body[:256].hex(' ')}" if revealed else what
+    return (text if revealed else masked_text(text))[:BODY_SHOWN]
 
 
 def preformatted(text: str) -> SafeString:
@@ -175,6 +185,15 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).defer("body", "headers")
 
+    def get_fieldsets(self, request: HttpRequest, obj: WebhookEvent | None = None) -> Any:
+        sections = super().get_fieldsets(request, obj)
+        if obj is None or not is_revealed(request, obj.pk):
+            return sections
+        return [
+            (title, {**options, "fields": [EXACT.get(name, name) for name in options["fields"]]})
+            for title, options in sections
+        ]
+
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Exact matches only, so that the indexes serve."""
         term = search_term.strip()
@@ -190,8 +209,8 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         return [body, *super().get_urls()]
 
     def body_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The exact bytes, never rendered by the browser."""
-        if not self.has_view_permission(request):
+        """The exact bytes, never rendered by the browser, for those who may see personal data."""
+        if not (self.has_view_permission(request) and may_reveal(request)):
             raise PermissionDenied
         event = WebhookEvent.objects.filter(pk=pk).first()
         if event is None:
@@ -227,7 +246,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What it did")
     def what(self, event: WebhookEvent) -> str:
-        words = ": ".join(filter(None, [event.get_outcome_display(), event.reason]))
+        words = ": ".join(filter(None, [event.get_outcome_display(), masked_text(event.reason)]))
         return words if len(words) <= 80 else f"{words[:79]}…"
 
     @admin.display(description="Latency")
@@ -238,7 +257,8 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Why")
     def why(self, event: WebhookEvent) -> str:
-        return ": ".join(filter(None, [event.get_outcome_display(), event.reason])) or "Nothing has been decided yet"
+        why = ": ".join(filter(None, [event.get_outcome_display(), masked_text(event.reason)]))
+        return why or "Nothing has been decided yet"
 
     @admin.display(description="Signature")
     def signature(self, event: WebhookEvent) -> str:
@@ -246,16 +266,24 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Headers")
     def headers_text(self, event: WebhookEvent) -> str:
+        return preformatted(pretty(masked(event.headers)))
+
+    @admin.display(description="Headers")
+    def headers_exact(self, event: WebhookEvent) -> str:
         return preformatted(pretty(event.headers))
 
-    @admin.display(description="Body")
+    @admin.display(description="Body, personal data masked")
     def body_text(self, event: WebhookEvent) -> str:
+        return preformatted(readable(bytes(event.body))) if event.body else "Empty, or past its retention"
+
+    @admin.display(description="Body, personal data revealed")
+    def body_exact(self, event: WebhookEvent) -> str:
         body = bytes(event.body)
         if not body:
             return "Empty, or past its retention"
         url = reverse("admin:webhooks_webhookevent_body", args=[event.pk])
         link = format_html('<a class="text-primary-600" href="{}">Download the exact {} bytes</a>', url, len(body))
-        return format_html("{}{}", link, preformatted(readable(body)))
+        return format_html("{}{}", link, preformatted(readable(body, revealed=True)))
 
     @admin.display(description="Events before and after")
     def neighbours(self, event: WebhookEvent) -> str:

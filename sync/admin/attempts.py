@@ -11,7 +11,9 @@ from unfold.admin import TabularInline
 
 from sync.models import Attempt, Call
 from sync.timeline import summary
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, readable
+from webhooks.masking import masked_text
+from webhooks.reveal import is_revealed
 
 
 class ReadOnlyInline(TabularInline):
@@ -31,32 +33,58 @@ class ReadOnlyInline(TabularInline):
 
 class AttemptInline(ReadOnlyInline):
     model = Attempt
-    fields = readonly_fields = ("started_at", "trigger", "actor", "result", "milliseconds", "error", "what_was_called")
+    fields = readonly_fields = (
+        "started_at",
+        "trigger",
+        "actor",
+        "result",
+        "milliseconds",
+        "what_failed",
+        "what_was_called",
+    )
     verbose_name_plural = "attempts"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("calls")
 
+    @admin.display(description="Error")
+    def what_failed(self, attempt: Attempt) -> str:
+        return masked_text(attempt.error)
+
     @admin.display(description="Calls")
     def what_was_called(self, attempt: Attempt) -> str:
-        return format_html_join("", "<div>{}</div>", ((summary(call),) for call in attempt.calls.all())) or "–"
+        lines = ((masked_text(summary(call)),) for call in attempt.calls.all())
+        return format_html_join("", "<div>{}</div>", lines) or "–"
 
 
 class CallInline(ReadOnlyInline):
     model = Call
     show_change_link = False
-    fields = readonly_fields = ("at", "in_short", "error", "request_text", "response_text")
+    readonly_fields = ("at", "in_short", "request_text", "response_text", "request_exact", "response_exact")
+
+    def get_fields(self, request: HttpRequest, obj: Attempt | None = None) -> tuple[str, ...]:
+        if obj and is_revealed(request, obj.event_id):
+            return ("at", "in_short", "request_exact", "response_exact")
+        return ("at", "in_short", "request_text", "response_text")
 
     @admin.display(description="Call")
     def in_short(self, call: Call) -> str:
-        return summary(call)
+        return masked_text(summary(call))
 
     @admin.display(description="Sent")
     def request_text(self, call: Call) -> str:
-        return preformatted(call.request_body)
+        return preformatted(readable(call.request_body.encode()))
 
     @admin.display(description="Answered")
     def response_text(self, call: Call) -> str:
+        return preformatted(readable(call.response_body.encode()))
+
+    @admin.display(description="Sent, personal data revealed")
+    def request_exact(self, call: Call) -> str:
+        return preformatted(call.request_body)
+
+    @admin.display(description="Answered, personal data revealed")
+    def response_exact(self, call: Call) -> str:
         return preformatted(call.response_body)
 
 
@@ -64,7 +92,7 @@ class CallInline(ReadOnlyInline):
 class AttemptAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
     inlines = (CallInline,)
-    list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "error")
+    list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "what_failed")
     list_filter = ("trigger",)
     search_fields = ("event__id__exact",)
     search_help_text = "Event id"
@@ -76,7 +104,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         "worker",
         "milliseconds",
         "result",
-        "error",
+        "what_failed",
         "reasons_text",
     )
 
@@ -89,6 +117,10 @@ class AttemptAdmin(ReadOnlyAdmin):
         url = reverse("admin:webhooks_webhookevent_change", args=[attempt.event_id])
         return format_html('<a class="text-primary-600" href="{}">event {}</a>', url, attempt.event_id)
 
+    @admin.display(description="Error")
+    def what_failed(self, attempt: Attempt) -> str:
+        return masked_text(attempt.error)
+
     @admin.display(description="Reasons")
     def reasons_text(self, attempt: Attempt) -> str:
-        return preformatted("\n".join(": ".join(map(str, reason)) for reason in attempt.reasons) or "–")
+        return preformatted(masked_text("\n".join(": ".join(map(str, reason)) for reason in attempt.reasons)) or "–")

@@ -16,6 +16,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from sync.admin.attempts import AttemptInline
+from sync.admin.reveals import Revealing
 from sync.replays import ask_again
 from sync.timeline import link_of
 from webhooks.admin import WebhookEventAdmin
@@ -30,7 +31,7 @@ class ReplayForm(forms.Form):
 
 
 @admin.register(WebhookEvent)
-class EventAdmin(WebhookEventAdmin):
+class EventAdmin(Revealing, WebhookEventAdmin):
     """The inbox's page of an event, with its attempts and the replay.
 
     It is registered here because attempts belong to sync, and webhooks, which is below, may not know them.
@@ -38,7 +39,7 @@ class EventAdmin(WebhookEventAdmin):
 
     inlines = (AttemptInline,)
     actions = ("replay_selected",)
-    actions_detail = ("replay_event",)
+    actions_detail = ("replay_event", "reveal_event")
 
     def has_replay_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("webhooks.replay_webhookevent") and self.has_view_permission(request)

@@ -73,13 +73,13 @@ def test_no_body_breaks_the_page_or_runs_in_it(admin_client: Client, body: bytes
     assert "<script>alert(1)" not in page(admin_client, LIST)
 
 
-def test_the_download_is_the_exact_bytes_and_never_a_page(viewer: Client) -> None:
+def test_the_download_is_the_exact_bytes_and_never_a_page(admin_client: Client) -> None:
     body = b"\x00\xff<script>alert(1)</script>\r\n"
-    answer = viewer.get(f"{LIST}{WebhookEventFactory(body=body).pk}/body/")
+    answer = admin_client.get(f"{LIST}{WebhookEventFactory(body=body).pk}/body/")
     assert answer.content == body
     assert answer["Content-Type"] == "application/octet-stream"
     assert answer["Content-Disposition"].startswith("attachment")
-    assert viewer.get(f"{LIST}999999/body/").status_code == 404
+    assert admin_client.get(f"{LIST}999999/body/").status_code == 404
 
 
 def test_nobody_adds_changes_or_deletes_an_event(admin_client: Client) -> None:
