@@ -63,3 +63,35 @@ class Lifecycle:
     def is_ahead(self, status: str, *, of: str) -> bool:
         """Whether the allowed steps lead from `of` to this status, and not back."""
         return self.allows(of, status) and not self.allows(status, of)
+
+    @property
+    def statuses(self) -> frozenset[str]:
+        """The shop's statuses that the map or the moves name."""
+        return frozenset(self.status_map.values()).union(self.moves, *self.moves.values())
+
+    def meaning(self, status: str) -> tuple[str, ...]:
+        """The CRM's statuses that show as this one in the shop."""
+        return tuple(crm for crm, shop in self.status_map.items() if shop == status)
+
+    def ways(self, here: str) -> list["Way"]:
+        """From this status to each other one, those that are open first."""
+        to = (Way(to=status, chain=self.chain(here, status), told_by=self.meaning(status)) for status in self.statuses)
+        return sorted((way for way in to if way.to != here), key=lambda way: (way.chain is None, way.to))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How an order gets to a status: by this chain of allowed steps once the CRM says so, or only by force."""
+
+    to: str
+    chain: tuple[str, ...] | None
+    told_by: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        if self.chain is None:
+            return "not allowed; only force"
+        steps = f" by way of {', '.join(self.chain[1:-1])}" if len(self.chain) > 2 else ""
+        if not self.told_by:
+            return f"allowed{steps}, but no status of the CRM means it"
+        return f"allowed{steps}, made by the worker when the CRM says {' or '.join(self.told_by)}"

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.db import models
 from django.db.models import F, Q, QuerySet, Value
 
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
+from sync.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
@@ -147,9 +149,12 @@ def link_of(event: WebhookEvent) -> OrderLink | None:
     return OrderLink.objects.filter(woo_id=int(event.order_ref)).first() if _is_number(event.order_ref) else None
 
 
-def summary(call: Call) -> str:
-    """`GET /orders/C-1 → 200 (12 ms)`."""
-    return f"{call.method} {call.url} → {call.status or call.error or 'no answer'} ({call.milliseconds} ms)"
+def summary(call: Call | CallRecord) -> str:
+    """`GET /orders/C-1 → 200 (12 ms)`: the address without what only serves the way (host, nonces, signature)."""
+    address = urlsplit(call.url)
+    query = [(name, value) for name, value in parse_qsl(address.query) if name != "_" and "oauth_" not in name]
+    url = f"{address.path}?{urlencode(query, safe=':,')}" if query else address.path
+    return f"{call.method} {url} → {call.status or call.error or 'no answer'} ({call.milliseconds} ms)"
 
 
 # --- one row in words, and its tone --------------------------------------------------------------------------------

@@ -1,17 +1,33 @@
-"""The page of an order: its two sides and its timeline."""
+"""The page of an order: its two sides, its lifecycle and its timeline; checked, repaired and forced from here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Self
 
-from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from orders import audit
 from orders.admin import OrderLinkAdmin
+from orders.lifecycle import Way
 from orders.models import OrderLink
-from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of
+from orders.rules import current_lifecycle
+from sync import own_events
+from sync.comparison import compare, last_seen
+from sync.dry_run import foresee_resync
+from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
 from webhooks.admin import ago
+from webhooks.models import WebhookEvent
+from webhooks.wake import wake
 
 LAST_PAGE = 10_000
 
@@ -65,11 +81,46 @@ def _url(entry: Entry) -> str:
     return reverse(f"admin:{PAGES[entry.strand]}_change", args=[entry.pk]) if entry.strand in PAGES else ""
 
 
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+
+
+class ForceForm(ReasonForm):
+    to_status = forms.ChoiceField(label="Status in the shop", widget=UnfoldAdminSelectWidget)
+    field_order = ("to_status", "reason")
+
+    def __init__(self, *args: Any, ways: list[Way], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["to_status"].choices = [("", "Choose"), *((way.to, f"{way.to}: {way.words}") for way in ways)]  # type: ignore[attr-defined]
+
+
+View = Callable[["OrderAdmin", HttpRequest, OrderLink], HttpResponse]
+
+
+def for_order(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
+    """A page of one order, for those who may see orders and have this permission, too."""
+
+    def wrap(view: View) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def page(self: "OrderAdmin", request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
+            if not (self.has_view_permission(request) and request.user.has_perm(permission)):
+                raise PermissionDenied
+            return view(self, request, get_object_or_404(self.get_queryset(request), pk=pk))
+
+        return page
+
+    return wrap
+
+
 @admin.register(OrderLink)
 class OrderAdmin(OrderLinkAdmin):
     """An order with its timeline, which is told from attempts too: hence registered here and not in orders."""
 
     change_form_outer_before_template = "sync/order/page.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: OrderLink | None = None) -> list[Any]:
+        """None: the three columns of the page's template show all of it."""
+        return []
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -77,5 +128,78 @@ class OrderAdmin(OrderLinkAdmin):
         link = self.get_object(request, object_id)
         context = {**(extra_context or {})}
         if link:
-            context["timeline"] = Shown.of(story_of(link), request.GET.dict())
+            lifecycle = current_lifecycle()
+            context |= {
+                "link": link,
+                "rows": last_seen(link, lifecycle),
+                "verified": ago(link.verified_at),
+                "ways": lifecycle.ways(link.woo_status),
+                "timeline": Shown.of(story_of(link), request.GET.dict()),
+            }
         return super().change_view(request, object_id, form_url, context)
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        return (
+            ("<int:pk>/check/", "orders_orderlink_check", self.check_view),
+            ("<int:pk>/repair/", "orders_orderlink_repair", self.repair_view),
+            ("<int:pk>/force/", "orders_orderlink_force", self.force_view),
+        )
+
+    @for_order("orders.check_orderlink")
+    def check_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
+        """Both sides are asked at a POST only, as each look is recorded."""
+        if request.method != "POST":
+            return HttpResponseRedirect(_page_of(link))
+        found = compare(link, current_lifecycle())
+        audit.record("check", actor=request.user.get_username(), result=found.verdict, link=link)
+        title = f"Order {link.woo_id} on both sides now"
+        return self._page(request, link, "check", title, found=found, calls=map(summary, found.calls))
+
+    @for_order("orders.check_orderlink")
+    def repair_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
+        """The first POST is a dry run; the second, with a reason, asks the worker for it."""
+        if request.method != "POST":
+            return HttpResponseRedirect(_page_of(link))
+        actor = request.user.get_username()
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        if form.is_valid():
+            reason = form.cleaned_data["reason"]
+            event = own_events.resync(link, by=actor, reason=reason)
+            audit.record("repair", actor=actor, reason=reason, result="The worker was asked", event=event, link=link)
+            return self._asked(request, link, event)
+        foreseen = foresee_resync(link)
+        result = f"{foreseen.kind}: {foreseen.words}"
+        audit.record("dry run of a repair", actor=actor, result=result, link=link)
+        title, calls = f"Repair order {link.woo_id}", map(summary, foreseen.calls)
+        return self._page(request, link, "repair", title, form=form, foreseen=foreseen, calls=calls)
+
+    @for_order("orders.force_orderlink")
+    def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
+        """First the form, then what it means, then the deed."""
+        ways = current_lifecycle().ways(link.woo_status)
+        form = ForceForm(request.POST if request.method == "POST" else None, ways=ways)
+        chosen = None
+        if form.is_valid():
+            actor, reason = request.user.get_username(), form.cleaned_data["reason"]
+            chosen = next(way for way in ways if way.to == form.cleaned_data["to_status"])
+            if "confirmed" in request.POST:
+                event = own_events.force(link, to_status=chosen.to, by=actor, reason=reason)
+                result = f"The worker was asked for {link.woo_status or 'unknown'} → {chosen.to} ({chosen.words})"
+                audit.record("force", actor=actor, reason=reason, result=result, event=event, link=link)
+                return self._asked(request, link, event)
+        return self._page(request, link, "force", f"Force a move of order {link.woo_id}", form=form, chosen=chosen)
+
+    def _asked(self, request: HttpRequest, link: OrderLink, event: WebhookEvent) -> HttpResponse:
+        wake(force=True)
+        url = reverse("admin:webhooks_webhookevent_change", args=[event.pk])
+        words = format_html('The worker was asked: <a class="underline" href="{}">event {}</a>.', url, event.pk)
+        self.message_user(request, words, messages.SUCCESS)
+        return HttpResponseRedirect(_page_of(link))
+
+    def _page(self, request: HttpRequest, link: OrderLink, name: str, title: str, **context: Any) -> HttpResponse:
+        context |= {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "link": link}
+        return TemplateResponse(request, f"sync/order/{name}.html", {**context, "back": _page_of(link)})
+
+
+def _page_of(link: OrderLink) -> str:
+    return reverse("admin:orders_orderlink_change", args=[link.pk])

@@ -3,12 +3,13 @@
 from unittest.mock import patch
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from orders.models import OrderLink
+from orders.models import OrderLink, StaffAction
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
-from webhooks.models import Side
+from webhooks.models import Side, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -69,3 +70,79 @@ def test_the_page_costs_the_same_queries_for_a_long_story(
         StatusTransitionFactory(link=link, sequence=n)
     with django_assert_max_num_queries(14):
         admin_client.get(url(link))
+
+
+def someone(*codenames: str) -> Client:
+    user = User.objects.create_user("someone", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+BUTTONS = ("check", "repair", "force")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_viewer_has_no_button_and_no_way_round_it(link: OrderLink, method: str) -> None:
+    viewer = someone("view_orderlink")
+    page = viewer.get(url(link)).content.decode()
+    for button in BUTTONS:
+        assert f"/{button}/" not in page
+        asked = {"confirmed": "yes", "reason": "x", "to_status": "completed"}
+        assert getattr(viewer, method)(url(link, button), asked).status_code == 403
+    assert not StaffAction.objects.exists()
+    assert not WebhookEvent.objects.exists()
+
+
+def test_each_button_has_its_own_permission(link: OrderLink) -> None:
+    support = someone("view_orderlink", "check_orderlink")
+    page = support.get(url(link)).content.decode()
+    assert [f"/{button}/" in page for button in BUTTONS] == [True, True, False]
+    assert support.post(url(link, "force"), {"to_status": "completed", "reason": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_the_buttons_permission_does_not_open_orders_to_those_who_may_not_see_them(
+    link: OrderLink, button: str
+) -> None:
+    assert someone("check_orderlink", "force_orderlink").post(url(link, button)).status_code == 403
+
+
+@pytest.mark.parametrize("button", ["check", "repair"])
+def test_a_get_asks_nobody(admin_client: Client, link: OrderLink, button: str) -> None:
+    assert admin_client.get(url(link, button))["Location"] == url(link)
+    assert not StaffAction.objects.exists()
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_an_unknown_order_is_not_found(admin_client: Client, button: str) -> None:
+    assert admin_client.post(f"/admin/orders/orderlink/999999/{button}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"to_status": "completed", "reason": " "},
+        {"to_status": "", "reason": "x"},
+        {"to_status": "made-up", "reason": "x"},
+        {"to_status": "processing", "reason": "it is there already"},
+        {"to_status": "completed", "reason": "x" * 10_000},
+    ],
+)
+def test_a_force_without_target_or_reason_is_asked_for_them(
+    admin_client: Client, link: OrderLink, asked: dict[str, str]
+) -> None:
+    answer = admin_client.post(url(link, "force"), {**asked, "confirmed": "yes"})
+    assert (answer.status_code, answer.context["form"].is_valid()) == (200, False)
+    assert not WebhookEvent.objects.exists()
+
+
+def test_a_side_that_is_away_is_said_and_recorded(admin_client: Client, link: OrderLink) -> None:
+    """The settings of the tests name a port on which nobody listens."""
+    page = admin_client.post(url(link, "check")).content.decode()
+    assert page.count("errornote") == 2
+    assert "shop" in StaffAction.objects.get().result
+    page = admin_client.post(url(link, "repair")).content.decode()
+    assert "It cannot be said now" in page

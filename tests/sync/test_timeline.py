@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 from orders import audit
 from orders.models import Decision, OrderLink
 from sync.models import DriftFinding
-from sync.timeline import Strand, story, story_of
+from sync.timeline import Strand, story, story_of, summary
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import Outcome, Side, State
 
@@ -126,3 +126,8 @@ def test_what_the_sweep_found_says_whether_it_is_over(link: OrderLink) -> None:
     finding.gone_at = minute(0)
     finding.save()
     assert "; gone at " in story_of(link).newest()[0].words
+
+
+def test_a_call_is_told_without_what_only_serves_the_way() -> None:
+    call = CallFactory.build(url="http://shop.test/wp-json/wc/v3/orders/5?_=3f&oauth_nonce=•&status=any", attempt=None)
+    assert summary(call) == "GET /wp-json/wc/v3/orders/5?status=any → 200 (12 ms)"

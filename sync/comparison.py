@@ -1,0 +1,133 @@
+"""Both sides of one order at this moment, next to what we know of it. Everything is read and nothing is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
+from sync import crm as crm_backends
+from sync import shop as shop_client
+from sync.errors import NotFound, SideError
+from sync.http import CallRecord
+from sync.snapshots import CrmSnapshot, ShopSnapshot
+from webhooks.models import Side
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One fact: what the shop says, what we know, what the CRM says. Empty: that side has no word for it."""
+
+    name: str
+    shop: str = ""
+    link: str = ""
+    crm: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What both sides answered; `errors` has a sentence for each that gave no order."""
+
+    rows: tuple[Row, ...]
+    verdict: str
+    agree: bool
+    errors: dict[str, str] = field(default_factory=dict)
+    calls: tuple[CallRecord, ...] = field(default=(), repr=False)
+
+
+def compare(link: OrderLink, lifecycle: Lifecycle) -> Comparison:
+    """Ask both sides now. One that is away, or does not know the order, does not hide what the other says."""
+    calls: list[CallRecord] = []
+    errors: dict[str, str] = {}
+    shop = _read(Side.SHOP, errors, lambda: shop_client.connect(on_call=calls.append).get(link.woo_id))
+    crm = _read(Side.CRM, errors, lambda: crm_backends.connect(on_call=calls.append).get(link.crm_order_id))
+    agree, verdict = _judge(link, shop, crm, lifecycle) if shop and crm else (False, " ".join(errors.values()))
+    return Comparison(
+        rows=_rows(link, shop, crm, lifecycle), verdict=verdict, agree=agree, errors=errors, calls=tuple(calls)
+    )
+
+
+def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[Row, ...]:
+    """The same rows without asking anybody: each side as we last saw it."""
+    return _rows(link, None, None, lifecycle)
+
+
+def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except NotFound:
+        errors[side] = f"The {side.label} does not know this order (404)."
+    except SideError as error:
+        errors[side] = str(error)
+    return None
+
+
+def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle) -> tuple[Row, ...]:
+    meant = lifecycle.status_map.get(crm.status if crm else link.crm_status, "")
+    known = lifecycle.status_map.get(link.crm_status, "")
+    return (
+        Row(
+            name="Order",
+            shop=str(shop.woo_id) if shop else "",
+            link=str(link),
+            crm=f"{crm.crm_order_id}, names the shop's order {crm.external_id or 'none'}" if crm else "",
+            differs=crm is not None and crm.external_id not in (None, "", str(link.woo_id)),
+        ),
+        Row(
+            name="Status in the shop",
+            shop=shop.status if shop else "",
+            link=link.woo_status or "not seen yet",
+            crm=f"{meant or 'no status rule'}, by the status map" if crm else "",
+            differs=(shop.status if shop else link.woo_status) != (meant if crm else known),
+        ),
+        Row(
+            name="Status in the CRM",
+            link=link.crm_status or "not seen yet",
+            crm=crm.status if crm else "",
+            differs=crm is not None and crm.status != link.crm_status,
+        ),
+        Row(
+            name="Version",
+            link=_say(link.crm_version),
+            crm=_say(crm.version) if crm else "",
+            differs=crm is not None and crm.version != link.crm_version,
+        ),
+        Row(
+            name="Changed",
+            shop=_say(shop.order.get("date_modified_gmt")) if shop else "",
+            link=_say(link.crm_updated_at),
+            crm=_say(crm.updated_at) if crm else "",
+        ),
+        Row(
+            name="Content",
+            shop=shop.fingerprint[:12] if shop else "",
+            link=link.woo_fingerprint[:12],
+            differs=shop is not None and shop.fingerprint != link.woo_fingerprint,
+        ),
+    )
+
+
+def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lifecycle) -> tuple[bool, str]:
+    """Whether the two agree, and in words what a repair would do about it."""
+    target = lifecycle.status_map.get(crm.status)
+    if target is None:
+        return False, f"The CRM's status {crm.status!r} has no status rule. Add one under Lifecycle."
+    if shop.status == target:
+        return True, f"Both agree: {crm.status!r} in the CRM is {target!r} in the shop."
+    if crm.status == link.crm_status and lifecycle.is_ahead(shop.status, of=target):
+        return (
+            False,
+            f"The shop is ahead: {shop.status!r}, and the CRM still says {crm.status!r}. A repair leaves that.",
+        )
+    chain = lifecycle.chain(shop.status, target)
+    if chain is None:
+        return False, f"{shop.status} → {target} is not an allowed move: a repair would be refused, only force does it."
+    return False, f"A repair would move the shop: {' → '.join(chain)}."
+
+
+def _say(value: datetime | int | str | None) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
