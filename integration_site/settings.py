@@ -198,6 +198,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Orderbridge",
     "SITE_SYMBOL": "sync_alt",
     "SHOW_HISTORY": True,
+    "DASHBOARD_CALLBACK": "sync.admin.home.dashboard",
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,
@@ -267,6 +268,18 @@ UNFOLD: dict[str, Any] = {
                         "icon": "cable",
                         "link": "/admin/sync/sidestate/",
                         "permission": lambda request: request.user.has_perm("sync.view_sidestate"),
+                    },
+                    {
+                        "title": "Alarms",
+                        "icon": "notifications",
+                        "link": "/admin/sync/alarm/",
+                        "permission": lambda request: request.user.has_perm("sync.view_alarm"),
+                    },
+                    {
+                        "title": "Drift",
+                        "icon": "compare_arrows",
+                        "link": "/admin/sync/driftfinding/",
+                        "permission": lambda request: request.user.has_perm("sync.view_driftfinding"),
                     },
                     {
                         "title": "Workers",

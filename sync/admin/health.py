@@ -1,14 +1,95 @@
-"""How the sides and the workers are doing."""
+"""How the sides and the workers are doing, and the valve on each side."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from unfold.decorators import action, display
 
-from sync.models import Heartbeat, SideState
+from orders import audit
+from sync.admin.asking import ask_reason
+from sync.models import Alarm, Heartbeat, SideState
 from webhooks.admin import ReadOnlyAdmin, ago
+from webhooks.wake import wake
 
 
 @admin.register(SideState)
 class SideStateAdmin(ReadOnlyAdmin):
-    list_display = ("name", "failures", "opened_at", "probe_at", "wait_until", "paused", "last_heard_at", "last_error")
+    list_display = ("name", "condition", "heard", "swept", "last_error")
+    fields = (
+        "name",
+        "condition",
+        "failures",
+        "opened_at",
+        "probe_at",
+        "wait_until",
+        "heard",
+        "last_error",
+        "swept",
+        "cursor",
+    )
+    ordering = ("name",)
+    actions_detail = ("pause", "go_on", "probe")
+
+    @display(
+        description="Condition", label={"works": "success", "paused": "warning", "waits": "warning", "away": "danger"}
+    )
+    def condition(self, side: SideState) -> tuple[str, str]:
+        if side.paused:
+            return "paused", "Paused by staff"
+        if side.opened_at:
+            return "away", f"Away since {side.opened_at:%H:%M:%S}: events wait, a probe looks for it"
+        if side.wait_until and side.wait_until > timezone.now():
+            return "waits", f"Asked us to wait until {side.wait_until:%H:%M:%S}"
+        return "works", "Works"
+
+    @admin.display(description="Last good answer", ordering="last_heard_at")
+    def heard(self, side: SideState) -> str:
+        return ago(side.last_heard_at)
+
+    @admin.display(description="Last reconciled", ordering="swept_at")
+    def swept(self, side: SideState) -> str:
+        return ago(side.swept_at)
+
+    def has_pause_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("sync.pause_sidestate")
+
+    @action(description="Pause", permissions=["pause"], url_path="pause", icon="pause")
+    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        words = "Nothing more is read from it or written to it. Deliveries are still taken and stored; they wait."
+        return self._turn(request, object_id, "Pause", words, paused=True)
+
+    @action(description="Go on", permissions=["pause"], url_path="go-on", icon="play_arrow")
+    def go_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._turn(request, object_id, "Go on", "What has waited goes through now.", paused=False)
+
+    @action(description="Probe now", permissions=["pause"], url_path="probe", icon="network_check")
+    def probe(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        words = "A worker tries the way at once. If it is free, everything that has waited goes through."
+        now = timezone.now()
+        return self._turn(request, object_id, "Probe now", words, probe_at=now, wait_until=None)
+
+    def _turn(self, request: HttpRequest, object_id: str, button: str, words: str, **fields: object) -> HttpResponse:
+        side = get_object_or_404(SideState, pk=object_id)
+
+        def deed(said: dict[str, str]) -> str:
+            SideState.objects.filter(pk=side.pk).update(**fields)
+            audit.record(
+                f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
+            )
+            wake(force=True)
+            return f"{side.get_name_display()}: {button.lower()}."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"{button}: {side.get_name_display()}",
+            words=words,
+            button=button,
+            back=reverse("admin:sync_sidestate_change", args=[side.pk]),
+            deed=deed,
+        )
 
 
 @admin.register(Heartbeat)
@@ -18,3 +99,25 @@ class HeartbeatAdmin(ReadOnlyAdmin):
     @admin.display(description="Last seen", ordering="at")
     def seen(self, heartbeat: Heartbeat) -> str:
         return ago(heartbeat.at)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnlyAdmin):
+    list_display = ("key", "standing", "words", "raised", "seen", "cleared")
+    list_filter = (("cleared_at", admin.EmptyFieldListFilter),)
+
+    @display(description="Standing", label={"open": "danger", "over": "success"})
+    def standing(self, alarm: Alarm) -> tuple[str, str]:
+        return ("over", "Over") if alarm.cleared_at else ("open", "Open")
+
+    @admin.display(description="Raised", ordering="raised_at")
+    def raised(self, alarm: Alarm) -> str:
+        return ago(alarm.raised_at)
+
+    @admin.display(description="Last seen", ordering="seen_at")
+    def seen(self, alarm: Alarm) -> str:
+        return ago(alarm.seen_at)
+
+    @admin.display(description="Over", ordering="cleared_at")
+    def cleared(self, alarm: Alarm) -> str:
+        return ago(alarm.cleared_at)

@@ -1,0 +1,172 @@
+"""Orders that differ between the two sides, as drift saw them."""
+
+from datetime import date, datetime, time
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminSingleDateWidget
+
+from orders import audit
+from orders.models import OrderLink
+from sync.admin.asking import ReasonForm, ask_reason
+from sync.models import DriftFinding
+from sync.own_events import resync
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago
+from webhooks.wake import wake
+
+
+class IgnoreForm(ReasonForm):
+    until = forms.DateField(widget=UnfoldAdminSingleDateWidget, help_text="Shown again from this day on")
+
+    def clean_until(self) -> date:
+        until: date = self.cleaned_data["until"]
+        if until <= timezone.now().date():
+            raise forms.ValidationError("Choose a day that is to come.")
+        return until
+
+
+class StandingFilter(DropdownFilter):
+    """Open findings unless asked otherwise: those that are gone or ignored need nobody."""
+
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("ignored", "Ignored for now"), ("gone", "Gone"), ("all", "All")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        ignored = Q(ignored_until__gt=timezone.now())
+        match self.value():
+            case "all":
+                return queryset
+            case "gone":
+                return queryset.filter(gone_at__isnull=False)
+            case "ignored":
+                return queryset.filter(ignored, gone_at=None)
+        return queryset.filter(gone_at=None).exclude(ignored)
+
+
+@admin.register(DriftFinding)
+class DriftFindingAdmin(ReadOnlyAdmin):
+    paginator = EstimatingPaginator
+    list_display = ("id", "kind_badge", "order", "shop", "crm", "found", "seen", "standing")
+    list_filter = (StandingFilter, ("kind", ChoicesDropdownFilter))
+    fields = (
+        "kind_badge",
+        "order",
+        "crm_order_id",
+        "shop",
+        "crm",
+        "found",
+        "seen",
+        "standing",
+        "ignored_by",
+        "ignored_because",
+    )
+    search_fields = ("woo_id__exact", "crm_order_id__exact")
+    search_help_text = "The order's id at either side, exact"
+    actions = ("repair_selected",)
+    actions_detail = ("ignore",)
+
+    def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("orders.check_orderlink") and self.has_view_permission(request)
+
+    def has_ignore_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("sync.ignore_driftfinding") and self.has_view_permission(request)
+
+    @display(
+        description="Kind",
+        label={"status": "danger", "ahead": "info", "missing_in_crm": "danger", "missing_in_shop": "danger"},
+    )
+    def kind_badge(self, finding: DriftFinding) -> tuple[str, str]:
+        return finding.kind, finding.get_kind_display()
+
+    @admin.display(description="Order")
+    def order(self, finding: DriftFinding) -> str:
+        url = reverse("admin:sync_driftfinding_order", args=[finding.pk])
+        return format_html('<a class="text-primary-600" href="{}">{}</a>', url, finding.woo_id)
+
+    @admin.display(description="Found", ordering="found_at")
+    def found(self, finding: DriftFinding) -> str:
+        return ago(finding.found_at)
+
+    @admin.display(description="Last seen", ordering="seen_at")
+    def seen(self, finding: DriftFinding) -> str:
+        return ago(finding.seen_at)
+
+    @admin.display(description="Standing")
+    def standing(self, finding: DriftFinding) -> str:
+        if finding.gone_at:
+            return format_html("gone {}", ago(finding.gone_at))
+        if finding.ignored_until and finding.ignored_until > timezone.now():
+            return f"ignored until {finding.ignored_until:%Y-%m-%d}"
+        return "open"
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        return (("<int:pk>/order/", "sync_driftfinding_order", self.order_view),)
+
+    def order_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
+        """To the order's page: it compares both sides now, and repairs after a dry run."""
+        finding = get_object_or_404(DriftFinding, pk=pk)
+        link = OrderLink.objects.filter(woo_id=finding.woo_id).first()
+        if link is None:
+            return redirect("admin:sync_driftfinding_changelist")
+        return redirect("admin:orders_orderlink_change", link.pk)
+
+    @action(description="Ignore until…", permissions=["ignore"], url_path="ignore", icon="snooze")
+    def ignore(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        finding = get_object_or_404(DriftFinding, pk=object_id)
+
+        def deed(said: dict[str, Any]) -> str:
+            until = timezone.make_aware(datetime.combine(said["until"], time.min))
+            by, reason = request.user.get_username(), said["reason"]
+            DriftFinding.objects.filter(pk=finding.pk).update(
+                ignored_until=until, ignored_by=by, ignored_because=reason
+            )
+            link = OrderLink.objects.filter(woo_id=finding.woo_id).first()
+            audit.record("ignore drift", actor=by, reason=reason, link=link, finding=finding.pk, until=f"{until:%F}")
+            return f"Ignored until {until:%Y-%m-%d}."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"Ignore: {finding}",
+            words="It stays in the list of ignored ones, and is not counted until that day.",
+            button="Ignore",
+            back=reverse("admin:sync_driftfinding_change", args=[finding.pk]),
+            deed=deed,
+            form_class=IgnoreForm,
+        )
+
+    @admin.action(description="Repair…", permissions=["check"])
+    def repair_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
+        """Bring the shop to the CRM's state, as far as the lifecycle allows, by the same path as an event."""
+        links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id"))
+
+        def deed(said: dict[str, Any]) -> str:
+            by, reason = request.user.get_username(), said["reason"]
+            for link in links:
+                resync(link, by=by, reason=reason)
+                audit.record("repair", actor=by, reason=reason, link=link)
+            wake(force=True)
+            return f"{len(links)} asked for. Each order's page tells what came of it."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title="Repair",
+            words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, as far "
+            "as the lifecycle allows. The page of one order shows beforehand what would be done.",
+            button="Repair",
+            back=reverse("admin:sync_driftfinding_changelist"),
+            deed=deed,
+        )

@@ -1,0 +1,175 @@
+"""Is everything all right? The line of truth, banners with the button that mends, and the last day in two charts."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from sync import overview
+from sync.models import SideState
+from sync.overview import MANY, Truths
+from webhooks.models import State
+
+GOOD, WATCH, BAD = "good", "watch", "bad"
+OVERDUE_SECONDS = 60
+SOURCES = {"shop": "woocommerce", "crm": "crm"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """One item of the line: what, how it is, and where to look."""
+
+    label: str
+    value: str
+    level: str
+    link: str
+    icon: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Banner:
+    """Something that needs a person, with the button that mends it where there is one."""
+
+    words: str
+    advice: str
+    button: str = ""
+    link: str = ""
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's DASHBOARD_CALLBACK. Whoever may not see events sees the list of pages only."""
+    if not request.user.has_perm("webhooks.view_webhookevent"):
+        return context
+    now = timezone.now()
+    seen = overview.truths(now)
+    return {
+        **context,
+        "truths": list(line_of_truth(seen, now)),
+        "banners": list(banners(seen, request.user.has_perm)),
+        "charts": charts(overview.hours(now)),
+        "trouble": overview.latest_trouble(),
+        "transitions": overview.latest_transitions(),
+    }
+
+
+def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
+    events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
+    for side in seen.sides:
+        heard = seen.last_received.get(SOURCES[side.name])
+        yield Truth(
+            label=f"Last from the {side.get_name_display()}",
+            value=str(naturaltime(heard)) if heard else "nothing lately",
+            level=GOOD if heard else WATCH,
+            link=f"{events}?source={SOURCES[side.name]}",
+            icon="call_received",
+        )
+        condition, level = _condition(side, now)
+        yield Truth(
+            label=f"{side.get_name_display()} answers", value=condition, level=level, link=sides, icon="swap_vert"
+        )
+    waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0
+    yield Truth(
+        label="Oldest unprocessed",
+        value=f"{waits:.0f} s" if waits >= 1 else "none",
+        level=GOOD if waits < OVERDUE_SECONDS else BAD,
+        link=f"{events}?state={State.PENDING}",
+        icon="hourglass_empty",
+    )
+    yield _count("Retrying", seen.retrying, WATCH, f"{events}?state={State.RETRYING}", "replay")
+    yield _count("Parked", seen.parked, WATCH, f"{events}?state={State.PARKED}", "front_hand")
+    yield _count("Dead", seen.dead, BAD, f"{events}?state={State.DEAD}", "skull")
+    yield _count("Drift", seen.drift, WATCH, reverse("admin:sync_driftfinding_changelist"), "compare_arrows")
+    yield Truth(
+        label="Workers",
+        value=f"{seen.workers} alive" if seen.workers else "none",
+        level=GOOD if seen.workers else BAD,
+        link=reverse("admin:sync_heartbeat_changelist"),
+        icon="monitor_heart",
+    )
+
+
+def _condition(side: SideState, now: datetime) -> tuple[str, str]:
+    if side.paused:
+        return "paused by staff", WATCH
+    if side.opened_at:
+        return "no: events wait", BAD
+    if side.wait_until and side.wait_until > now:
+        return "asked us to wait", WATCH
+    return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not asked yet"), GOOD
+
+
+def _count(label: str, number: int, level: str, link: str, icon: str) -> Truth:
+    shown = f"{MANY}+" if number >= MANY else str(number)
+    return Truth(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
+
+
+def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
+    """The most urgent first. A button stands only where the person may press it."""
+    if not seen.workers:
+        since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
+        yield Banner(
+            words=f"No worker is alive{since}: deliveries are taken and stored, and nothing is done with them.",
+            advice="Start `python manage.py qcluster`; if it runs, restart it.",
+        )
+    for side in seen.sides:
+        name = side.get_name_display()
+        if side.opened_at:
+            yield Banner(
+                words=f"{name} is away since {side.opened_at:%Y-%m-%d %H:%M} UTC: {side.last_error}",
+                advice="Nothing is lost: events wait, and go through once it answers.",
+                **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
+            )
+        if side.paused:
+            yield Banner(
+                words=f"{name} is paused by staff: nothing is read from it or written to it.",
+                advice="Deliveries are still taken and stored.",
+                **_button(may, "sync.pause_sidestate", "Go on", "admin:sync_sidestate_go_on", side.pk),
+            )
+    for alarm in seen.alarms:
+        yield Banner(words=alarm.words, advice=alarm.advice, **_mend(alarm.key, may))
+
+
+MENDS: Mapping[str, tuple[str, str, str]] = {}
+"""By the first word of an alarm's key: the permission, the button and the page that mends it."""
+
+
+def _mend(key: str, may: Callable[[str], bool]) -> dict[str, str]:
+    permission, button, page = MENDS.get(key.partition(":")[0], ("", "", ""))
+    return _button(may, permission, button, page) if page else {}
+
+
+def _button(may: Callable[[str], bool], permission: str, button: str, page: str, *args: Any) -> dict[str, str]:
+    return {"button": button, "link": reverse(page, args=args)} if may(permission) else {}
+
+
+def charts(hours: list[overview.Hour]) -> dict[str, str]:
+    """For unfold's chart components, which take Chart.js data as JSON."""
+    labels = [f"{hour.start:%H}:00" for hour in hours]
+    return {
+        "traffic": json.dumps(
+            {
+                "labels": labels,
+                "datasets": [
+                    _series("Received", [hour.received for hour in hours], "var(--color-primary-300)"),
+                    _series("Took effect", [hour.effects for hour in hours], "var(--color-primary-600)"),
+                    _series("Parked or dead", [hour.failed for hour in hours], "#dc2626"),
+                ],
+            }
+        ),
+        "latency": json.dumps(
+            {
+                "labels": labels,
+                "datasets": [_series("Median seconds", [hour.latency for hour in hours], "var(--color-primary-600)")],
+            }
+        ),
+    }
+
+
+def _series(label: str, data: list[Any], colour: str) -> dict[str, Any]:
+    return {"label": label, "data": data, "backgroundColor": colour, "borderColor": colour, "spanGaps": True}

@@ -1,0 +1,122 @@
+"""Is everything all right? The figures of the home page, each from an index and bounded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from django.core.cache import cache
+from django.db.models import Count, Max, Min, Q, QuerySet
+
+from orders.models import StatusTransition
+from sync.models import Alarm, DriftFinding, Heartbeat, SideState
+from webhooks.models import Outcome, State, WebhookEvent
+
+MANY = 1000
+"""Counting stops here: a number beyond it tells nobody more."""
+LATEST = 2000
+ALIVE = timedelta(minutes=3)
+HOURS = 24
+SAMPLE = 100
+"""Events of an hour whose latency is looked at."""
+CHART_SECONDS = 60
+TROUBLE = 5
+RECEIVED = ("woocommerce", "crm")
+TOOK_EFFECT = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truths:
+    """What is so at this moment."""
+
+    sides: tuple[SideState, ...]
+    last_received: dict[str, datetime]
+    oldest_due: datetime | None
+    retrying: int
+    parked: int
+    dead: int
+    drift: int
+    workers: int
+    last_beat: datetime | None
+    alarms: tuple[Alarm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hour:
+    """One bar of the charts. Latency is the median in seconds from received to finished; None: nothing finished."""
+
+    start: datetime
+    received: int
+    effects: int
+    failed: int
+    latency: float | None
+
+
+def truths(now: datetime) -> Truths:
+    beats = Heartbeat.objects.aggregate(last=Max("at"), alive=Count("pk", filter=Q(at__gte=now - ALIVE)))
+    return Truths(
+        sides=tuple(SideState.objects.order_by("-name")),
+        last_received=_last_received(),
+        oldest_due=WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(at=Min("next_attempt_at"))["at"],
+        retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
+        parked=_up_to_many(WebhookEvent.objects.filter(state=State.PARKED)),
+        dead=_up_to_many(WebhookEvent.objects.filter(state=State.DEAD)),
+        drift=_up_to_many(open_findings(now)),
+        workers=beats["alive"],
+        last_beat=beats["last"],
+        alarms=tuple(Alarm.objects.filter(cleared_at=None).order_by("raised_at")),
+    )
+
+
+def open_findings(now: datetime) -> QuerySet[DriftFinding]:
+    """What drift found and nobody has set aside for now."""
+    return DriftFinding.objects.filter(gone_at=None).exclude(ignored_until__gt=now)
+
+
+def hours(now: datetime) -> list[Hour]:
+    """The last day, hour by hour; of a busy shop that is a look at many rows, hence once a minute."""
+    return cache.get_or_set("overview:hours", lambda: list(_hours(now)), CHART_SECONDS) or []
+
+
+def latest_trouble() -> list[WebhookEvent]:
+    """State by state: each of the two has its index, and their union has none."""
+    events = WebhookEvent.objects.defer("body", "headers").order_by("-id")
+    found = [event for state in (State.DEAD, State.PARKED) for event in events.filter(state=state)[:TROUBLE]]
+    return sorted(found, key=lambda event: -event.pk)[:TROUBLE]
+
+
+def latest_transitions() -> list[StatusTransition]:
+    return list(StatusTransition.objects.select_related("link").order_by("-id")[:TROUBLE])
+
+
+def _last_received() -> dict[str, datetime]:
+    """By source, as far as the latest events tell."""
+    latest = WebhookEvent.objects.order_by("-id").values_list("source", "received_at")[:LATEST]
+    newest: dict[str, datetime] = {}
+    for source, at in latest:
+        newest.setdefault(source, at)
+    return newest
+
+
+def _up_to_many(rows: QuerySet) -> int:
+    return rows.order_by()[:MANY].count()
+
+
+def _hours(now: datetime) -> Iterator[Hour]:
+    last = now.replace(minute=0, second=0, microsecond=0)
+    for back in reversed(range(HOURS)):
+        start = last - timedelta(hours=back)
+        events = WebhookEvent.objects.filter(received_at__gte=start, received_at__lt=start + timedelta(hours=1))
+        counts = events.aggregate(
+            received=Count("pk", filter=Q(source__in=RECEIVED)),
+            effects=Count("pk", filter=Q(outcome__in=TOOK_EFFECT)),
+            failed=Count("pk", filter=Q(state__in=(State.PARKED, State.DEAD))),
+        )
+        yield Hour(start=start, latency=_latency(events), **counts)
+
+
+def _latency(events: QuerySet[WebhookEvent]) -> float | None:
+    finished = events.filter(state=State.DONE, trigger="delivery").order_by("-received_at")
+    times = finished.values_list("received_at", "finished_at")[:SAMPLE]
+    seconds = [(done - came).total_seconds() for came, done in times if done]
+    return median(seconds) if seconds else None
