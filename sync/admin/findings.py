@@ -164,8 +164,8 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             request,
             self.admin_site,
             title="Repair",
-            words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, as far "
-            "as the lifecycle allows. The page of one order shows beforehand what would be done.",
+            words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, "
+            "as far as the lifecycle allows. The page of one order shows beforehand what would be done.",
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
             deed=deed,
