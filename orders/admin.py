@@ -1,8 +1,11 @@
 """The back office of orders: links, the history of their statuses, and the lifecycle that staff edit."""
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from simple_history.admin import SimpleHistoryAdmin
@@ -10,10 +13,15 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
+from orders.drawing import draw
+from orders.forms import AllowedMoveForm, StatusRuleForm
+from orders.lifecycle import traps
 from orders.models import AllowedMove, Decision, OrderLink, StatusRule, StatusTransition
+from orders.rules import current_lifecycle
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, pretty
 from webhooks.masking import masked
 
+EDITS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
 
 
@@ -101,14 +109,62 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
         return preformatted(pretty(masked(transition.crm_answer)))
 
 
-@admin.register(StatusRule)
-class StatusRuleAdmin(SimpleHistoryAdmin, ModelAdmin):
+class LifecycleAdmin(SimpleHistoryAdmin, ModelAdmin):
+    """What both lists of the lifecycle share: above them stand the picture, the traps, and who changed what."""
+
+    list_before_template = "orders/lifecycle.html"
+
+    def known_to_the_shop(self) -> frozenset[str] | None:
+        """The shop's statuses, as far as anybody here can ask it."""
+        return None
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        lifecycle, known = current_lifecycle(), self.known_to_the_shop()
+        context = {
+            "drawing": draw(lifecycle),
+            "moves": [(old, sorted(news)) for old, news in sorted(lifecycle.moves.items())],
+            "traps": traps(lifecycle, known),
+            "shop_is_away": known is None,
+            "edits": latest_edits(),
+        }
+        return super().changelist_view(request, {**(extra_context or {}), **context})
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[forms.ModelForm]:
+        """The same checks in the list as on a row's own page."""
+        return super().get_changelist_form(request, form=self.form, **kwargs)
+
+
+def latest_edits() -> list[tuple[str, str, str]]:
+    """What was changed in both lists, by whom and when. Rows that are gone are still told of."""
+    edits = [
+        edit
+        for model in (StatusRule, AllowedMove)
+        for edit in model.history.select_related("history_user").order_by("-history_date")[:EDITS_SHOWN]
+    ]
+    edits.sort(key=lambda edit: edit.history_date, reverse=True)
+    return [
+        (
+            f"{edit.get_history_type_display()}: {edit.instance}",
+            edit.history_user.get_username() if edit.history_user else "the system",
+            ago(edit.history_date),
+        )
+        for edit in edits[:EDITS_SHOWN]
+    ]
+
+
+class StatusRuleAdmin(LifecycleAdmin):
+    """The status map. Registered by sync.admin, which can ask the shop."""
+
+    form = StatusRuleForm
     list_display = ("crm_status", "woo_status", "critical")
+    list_editable = ("woo_status", "critical")
     search_fields = ("crm_status", "woo_status")
 
 
-@admin.register(AllowedMove)
-class AllowedMoveAdmin(SimpleHistoryAdmin, ModelAdmin):
-    list_display = ("from_status", "to_status")
-    list_display_links = ("from_status", "to_status")
+class AllowedMoveAdmin(LifecycleAdmin):
+    """The moves. Registered by sync.admin, as the status map is."""
+
+    form = AllowedMoveForm
+    list_display = ("__str__", "from_status", "to_status")
+    list_editable = ("from_status", "to_status")
     search_fields = ("from_status", "to_status")

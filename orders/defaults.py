@@ -21,3 +21,8 @@ MOVES: dict[str, tuple[str, ...]] = {
     "shipped": ("completed", "refunded"),
     "completed": ("refunded",),
 }
+
+FIRST = "pending"
+"""The status with which WooCommerce begins an order."""
+FINAL = frozenset(new for news in MOVES.values() for new in news) - MOVES.keys()
+"""Where an order ends: cancelled and refunded."""

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orders.defaults import FINAL, FIRST, MOVES
+
 
 class Unmapped(Exception):
     """A status of the CRM has no rule. There is no default: a wrong guess would reach the customer by mail."""
@@ -95,3 +97,60 @@ class Way:
         if not self.told_by:
             return f"allowed{steps}, but no status of the CRM means it"
         return f"allowed{steps}, made by the worker when the CRM says {' or '.join(self.told_by)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trap:
+    """Something in the lifecycle that will bite. `harmful`: orders will get stuck because of it."""
+
+    words: str
+    harmful: bool = False
+
+
+def traps(lifecycle: Lifecycle, known: frozenset[str] | None = None) -> list[Trap]:
+    """All of them, the harmful ones first. `known` are the shop's statuses at this moment; None: it could not say."""
+    return [
+        *_unknown_to_the_shop(lifecycle, known),
+        *_ways_out_of_an_end(lifecycle),
+        *_unreachable(lifecycle),
+        *_idle_moves(lifecycle),
+    ]
+
+
+def _unknown_to_the_shop(lifecycle: Lifecycle, known: frozenset[str] | None) -> list[Trap]:
+    if known is None:
+        return []
+    mapped = [
+        Trap(words=f"{crm} is mapped to {woo}, which the shop does not know: it will refuse the change.", harmful=True)
+        for crm, woo in sorted(lifecycle.status_map.items())
+        if woo not in known
+    ]
+    only_moves = lifecycle.statuses - known - set(lifecycle.status_map.values()) - MOVES.keys() - FINAL
+    return mapped + [Trap(words=f"Moves name {status}, which the shop does not know.") for status in sorted(only_moves)]
+
+
+def _ways_out_of_an_end(lifecycle: Lifecycle) -> list[Trap]:
+    return [
+        Trap(words=f"{status} is final, and yet a move leads on to {', '.join(sorted(lifecycle.moves[status]))}.")
+        for status in sorted(FINAL & lifecycle.moves.keys())
+        if lifecycle.moves[status]
+    ]
+
+
+def _unreachable(lifecycle: Lifecycle) -> list[Trap]:
+    return [
+        Trap(words=f"No chain of moves leads from {FIRST}, where orders begin, to {status}.")
+        for status in sorted(lifecycle.statuses - {FIRST})
+        if not lifecycle.allows(FIRST, status)
+    ]
+
+
+def _idle_moves(lifecycle: Lifecycle) -> list[Trap]:
+    """The worker only ever goes to a status that some status of the CRM is mapped to."""
+    mapped = set(lifecycle.status_map.values())
+    return [
+        Trap(words=f"{old} → {new}: no status of the CRM is mapped to either of them.")
+        for old, news in sorted(lifecycle.moves.items())
+        for new in sorted(news)
+        if old not in mapped and new not in mapped
+    ]

@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders import audit
 from orders.admin import OrderLinkAdmin
+from orders.drawing import draw
 from orders.lifecycle import Way
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
@@ -133,6 +134,7 @@ class OrderAdmin(OrderLinkAdmin):
                 "link": link,
                 "rows": last_seen(link, lifecycle),
                 "verified": ago(link.verified_at),
+                "drawing": draw(lifecycle, link.woo_status),
                 "ways": lifecycle.ways(link.woo_status),
                 "timeline": Shown.of(story_of(link), request.GET.dict()),
             }

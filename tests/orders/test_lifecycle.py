@@ -1,13 +1,14 @@
 """The default lifecycle, and what chains of moves allow."""
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.defaults import MOVES, RULES
-from orders.lifecycle import Lifecycle, Unmapped
+from orders.lifecycle import Lifecycle, Unmapped, traps
 from orders.rules import current_lifecycle
 
 DEFAULT = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])
@@ -63,3 +64,84 @@ def test_a_chain_is_made_of_allowed_steps(old: str, new: str) -> None:
 @pytest.mark.django_db
 def test_a_fresh_database_has_the_default_lifecycle() -> None:
     assert current_lifecycle() == DEFAULT
+
+
+def test_the_ways_from_a_status_say_who_takes_them() -> None:
+    ways = {way.to: way.words for way in DEFAULT.ways("processing")}
+    assert list(ways) == ["cancelled", "completed", "refunded", "shipped", "failed", "on-hold", "pending"]
+    assert ways["completed"] == "allowed, made by the worker when the CRM says shipped or completed or delivered"
+    assert ways["shipped"] == "allowed, but no status of the CRM means it"
+    assert ways["pending"] == "not allowed; only force"
+
+
+def test_a_way_over_other_statuses_names_them() -> None:
+    [way] = [way for way in DEFAULT.ways("pending") if way.to == "refunded"]
+    assert way.words.startswith("allowed by way of completed, made by the worker")
+
+
+# --- traps ---------------------------------------------------------------------------------------------------------
+
+SHOP = frozenset(STATUSES) - {"shipped"}
+
+
+def changed(rules: dict[str, str] | None = None, moves: Iterable[tuple[str, str]] = ()) -> Lifecycle:
+    """The default lifecycle with these rules and moves added."""
+    default = [(old, new) for old, news in MOVES.items() for new in news]
+    return Lifecycle.of([*RULES, *((crm, woo, False) for crm, woo in (rules or {}).items())], [*default, *moves])
+
+
+def test_the_default_lifecycle_has_no_trap_in_a_plain_shop() -> None:
+    assert traps(DEFAULT, SHOP) == traps(DEFAULT) == []
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "words"),
+    [
+        (changed({"packed": "packed"}, [("pending", "packed")]), "packed is mapped to packed, which the shop does not"),
+        (changed(moves=[("pending", "complted")]), "Moves name complted, which the shop does not know."),
+        (changed(moves=[("refunded", "completed")]), "refunded is final, and yet a move leads on to completed."),
+        (changed({"lost": "trash"}), "No chain of moves leads from pending, where orders begin, to trash."),
+        (changed(moves=[("shipped", "lost")]), "shipped → lost: no status of the CRM is mapped to either of them."),
+    ],
+)
+def test_a_trap_is_named(lifecycle: Lifecycle, words: str) -> None:
+    assert any(trap.words.startswith(words) for trap in traps(lifecycle, SHOP))
+
+
+def test_only_a_map_to_an_unknown_status_does_harm_and_it_comes_first() -> None:
+    found = traps(changed({"packed": "packed"}, [("refunded", "pending")]), SHOP)
+    assert [trap.harmful for trap in found] == [True, False, False]
+
+
+def test_a_shop_that_could_not_say_is_not_held_against_the_map() -> None:
+    lifecycle = changed({"packed": "packed"}, [("pending", "packed")])
+    assert (traps(lifecycle, None), len(traps(lifecycle, SHOP))) == ([], 1)
+
+
+NAMES = st.sampled_from([*STATUSES, "packed", "lost"])
+LIFECYCLES = st.builds(
+    Lifecycle.of,
+    st.lists(st.tuples(NAMES, NAMES, st.booleans()), max_size=8),
+    st.lists(st.tuples(NAMES, NAMES), max_size=12),
+)
+
+
+@given(lifecycle=LIFECYCLES, known=st.none() | st.frozensets(NAMES))
+def test_a_map_does_harm_exactly_where_the_shop_does_not_know_a_target(
+    lifecycle: Lifecycle, known: frozenset[str] | None
+) -> None:
+    harmful = [trap for trap in traps(lifecycle, known) if trap.harmful]
+    unknown = [] if known is None else [woo for woo in lifecycle.status_map.values() if woo not in known]
+    assert len(harmful) == len(unknown)
+
+
+@given(lifecycle=LIFECYCLES)
+def test_a_final_status_is_a_trap_exactly_if_it_allows_a_move(lifecycle: Lifecycle) -> None:
+    said = {trap.words.split(" ", 1)[0] for trap in traps(lifecycle) if "is final" in trap.words}
+    assert said == {status for status in ("cancelled", "refunded") if lifecycle.moves.get(status)}
+
+
+@given(lifecycle=LIFECYCLES)
+def test_a_status_is_unreachable_exactly_if_no_chain_leads_there(lifecycle: Lifecycle) -> None:
+    said = {trap.words.rstrip(".").rsplit(" ", 1)[1] for trap in traps(lifecycle) if "No chain" in trap.words}
+    assert said == {s for s in lifecycle.statuses if s != "pending" and lifecycle.chain("pending", s) is None}

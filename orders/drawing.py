@@ -1,0 +1,55 @@
+"""The lifecycle as a picture: laid out and written as SVG by Graphviz, which the wheel of pygraphviz carries."""
+
+import threading
+from functools import lru_cache
+
+import pygraphviz
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+from orders.lifecycle import Lifecycle
+
+_one_at_a_time = threading.Lock()
+"""Graphviz keeps global state; two threads of the web server may not lay out at once."""
+
+
+def draw(lifecycle: Lifecycle, here: str = "") -> SafeString:
+    """Statuses as boxes, moves as arrows; `here` and the moves that lead on from it have classes of their own.
+
+    Colours are left to the page's style sheet, for the sake of both themes.
+    """
+    moves = frozenset((old, new) for old, news in lifecycle.moves.items() for new in news)
+    return _draw(lifecycle.statuses, moves, here)
+
+
+@lru_cache(maxsize=64)
+def _draw(statuses: frozenset[str], moves: frozenset[tuple[str, str]], here: str) -> SafeString:
+    with _one_at_a_time:
+        graph = pygraphviz.AGraph(directed=True, rankdir="LR", bgcolor="transparent", nodesep="0.35", ranksep="0.45")
+        graph.node_attr.update(shape="box", style="rounded", fixedsize="true", height="0.45", fontsize="13")
+        graph.edge_attr.update(arrowsize="0.7")
+        for status in sorted(statuses):
+            lit = {"class": "here"} if status == here else {}
+            graph.add_node(_name(status), label=_label(status), width=str(0.5 + 0.1 * len(status)), **lit)
+        for old, new in sorted(moves):
+            lit = {"class": "open"} if old == here else {}
+            graph.add_edge(_name(old), _name(new), **lit)
+        graph.layout("dot")
+        svg: str = graph.draw(format="svg").decode()
+        graph.close()
+    where = f" The order is at {here}." if here in statuses else ""
+    words = f"Lifecycle of an order: {len(statuses)} statuses and {len(moves)} moves, listed in words beside it.{where}"
+    start = svg.index("<svg")
+    head, body = svg[start:].split(">", 1)
+    # Graphviz has escaped every name in it.
+    return mark_safe(f'{head} role="img"><title>Lifecycle</title><desc>{escape(words)}</desc>{body}')  # noqa: S308
+
+
+def _name(status: str) -> str:
+    """Graphviz escapes what it writes, except what looks like an entity."""
+    return status.replace("&", "&amp;")
+
+
+def _label(status: str) -> str:
+    """As plain text: Graphviz takes `<…>` for markup and a backslash for the beginning of a code."""
+    return f" {_name(status)} ".replace("\\", "\\\\")

@@ -1,0 +1,34 @@
+"""The lifecycle's rows as staff type them, checked before they are saved."""
+
+from django import forms
+
+from orders.models import AllowedMove, StatusRule
+
+
+def slug(status: str) -> str:
+    """As the REST API writes it; wp-admin shows the same status with wc- before it."""
+    return status.strip().removeprefix("wc-")
+
+
+class StatusRuleForm(forms.ModelForm):
+    class Meta:
+        model = StatusRule
+        fields = ("crm_status", "woo_status", "critical")
+
+    def clean_woo_status(self) -> str:
+        return slug(self.cleaned_data["woo_status"])
+
+
+class AllowedMoveForm(forms.ModelForm):
+    class Meta:
+        model = AllowedMove
+        fields = ("from_status", "to_status")
+
+    def clean_from_status(self) -> str:
+        return slug(self.cleaned_data["from_status"])
+
+    def clean_to_status(self) -> str:
+        status = slug(self.cleaned_data["to_status"])
+        if status == self.cleaned_data.get("from_status"):
+            raise forms.ValidationError("A move leads to another status.")
+        return status

@@ -1,0 +1,58 @@
+"""The status map and the moves, checked against what the shop knows at this moment."""
+
+from django.contrib import admin
+from django.core.cache import cache
+from django.core.exceptions import ValidationError
+
+from orders.admin import AllowedMoveAdmin, StatusRuleAdmin
+from orders.forms import StatusRuleForm
+from orders.models import AllowedMove, StatusRule
+from sync import shop
+from sync.errors import SideError
+
+KEY = "shop-statuses"
+KEPT_SECONDS = 60
+
+
+def shop_statuses() -> frozenset[str] | None:
+    """What the shop knew within the last minute; None: it could not be asked."""
+    known: frozenset[str] | None = cache.get_or_set(KEY, _ask, KEPT_SECONDS)
+    return known
+
+
+def _ask() -> frozenset[str] | None:
+    try:
+        return shop.connect().statuses()
+    except SideError:
+        return None
+
+
+class CheckedRuleForm(StatusRuleForm):
+    """A status that the shop does not know would park every order that gets there."""
+
+    def clean_woo_status(self) -> str:
+        """Only what was changed is checked: a row that was wrong before does not hinder the others of the page."""
+        status = super().clean_woo_status()
+        if "woo_status" not in self.changed_data or status in (shop_statuses() or ()):
+            return status
+        cache.delete(KEY)  # the status may be new in the shop
+        known = shop_statuses()
+        if known is not None and status not in known:
+            names = ", ".join(sorted(known))
+            raise ValidationError(f"The shop does not know the status {status!r}. It knows: {names}.")
+        return status
+
+
+class AskingTheShop:
+    def known_to_the_shop(self) -> frozenset[str] | None:
+        return shop_statuses()
+
+
+@admin.register(StatusRule)
+class RuleAdmin(AskingTheShop, StatusRuleAdmin):
+    form = CheckedRuleForm
+
+
+@admin.register(AllowedMove)
+class MoveAdmin(AskingTheShop, AllowedMoveAdmin):
+    pass
