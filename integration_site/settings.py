@@ -200,15 +200,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "sync_alt",
     "SHOW_HISTORY": True,
     "DASHBOARD_CALLBACK": "sync.admin.home.dashboard",
-    "TABS": [
-        {
-            "models": ["orders.statusrule", "orders.allowedmove"],
-            "items": [
-                {"title": "Status map", "link": "/admin/orders/statusrule/"},
-                {"title": "Allowed moves", "link": "/admin/orders/allowedmove/"},
-            ],
-        },
-    ],
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

@@ -52,8 +52,21 @@ def compare(link: OrderLink, lifecycle: Lifecycle) -> Comparison:
 
 
 def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[Row, ...]:
-    """The same rows without asking anybody: each side as we last saw it."""
-    return _rows(link, None, None, lifecycle)
+    """Each side as we last saw it, without asking anybody."""
+    meant = lifecycle.status_map.get(link.crm_status, "")
+    return (
+        Row(name="Order", shop=str(link.woo_id), link=f"since {_say(link.created_at)}", crm=link.crm_order_id),
+        Row(
+            name="Status",
+            shop=link.woo_status,
+            link=f"{link.crm_status} in the CRM is {meant or 'nothing'} in the shop" if link.crm_status else "",
+            crm=link.crm_status,
+            differs=link.woo_status != meant,
+        ),
+        Row(name="Version", crm=_say(link.crm_version)),
+        Row(name="Changed", link=f"last read {_say(link.verified_at) or 'never'}", crm=_say(link.crm_updated_at)),
+        Row(name="Content", link=_content(link)),
+    )
 
 
 def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
@@ -67,8 +80,7 @@ def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
 
 
 def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle) -> tuple[Row, ...]:
-    meant = lifecycle.status_map.get(crm.status if crm else link.crm_status, "")
-    known = lifecycle.status_map.get(link.crm_status, "")
+    meant = lifecycle.status_map.get(crm.status, "") if crm else ""
     return (
         Row(
             name="Order",
@@ -82,7 +94,7 @@ def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, l
             shop=shop.status if shop else "",
             link=link.woo_status or "not seen yet",
             crm=f"{meant or 'no status rule'}, by the status map" if crm else "",
-            differs=(shop.status if shop else link.woo_status) != (meant if crm else known),
+            differs=shop is not None and (shop.status != link.woo_status or (crm is not None and shop.status != meant)),
         ),
         Row(
             name="Status in the CRM",
@@ -98,17 +110,23 @@ def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, l
         ),
         Row(
             name="Changed",
-            shop=_say(shop.order.get("date_modified_gmt")) if shop else "",
+            shop=_say(shop.order.get("date_modified_gmt")).replace("T", " ") if shop else "",
             link=_say(link.crm_updated_at),
             crm=_say(crm.updated_at) if crm else "",
         ),
         Row(
             name="Content",
-            shop=shop.fingerprint[:12] if shop else "",
-            link=link.woo_fingerprint[:12],
+            shop=("as known here" if shop.fingerprint == link.woo_fingerprint else "changed since") if shop else "",
+            link=_content(link),
             differs=shop is not None and shop.fingerprint != link.woo_fingerprint,
         ),
     )
+
+
+def _content(link: OrderLink) -> str:
+    if not link.woo_fingerprint:
+        return "not seen yet"
+    return "as we wrote it" if link.written_by_us else "as the shop had it"
 
 
 def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lifecycle) -> tuple[bool, str]:

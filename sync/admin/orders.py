@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from orders import audit
 from orders.admin import OrderLinkAdmin
@@ -23,6 +23,7 @@ from orders.lifecycle import Way
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import own_events
+from sync.admin.asking import ReasonForm
 from sync.comparison import compare, last_seen
 from sync.dry_run import foresee_resync
 from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
@@ -45,6 +46,7 @@ PAGES = {
     Strand.CRM: "webhooks_webhookevent",
     Strand.ATTEMPT: "sync_attempt",
     Strand.TRANSITION: "orders_statustransition",
+    Strand.FINDING: "sync_driftfinding",
 }
 
 
@@ -80,10 +82,6 @@ class Shown:
 
 def _url(entry: Entry) -> str:
     return reverse(f"admin:{PAGES[entry.strand]}_change", args=[entry.pk]) if entry.strand in PAGES else ""
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
 
 
 class ForceForm(ReasonForm):
@@ -199,7 +197,13 @@ class OrderAdmin(OrderLinkAdmin):
         return HttpResponseRedirect(_page_of(link))
 
     def _page(self, request: HttpRequest, link: OrderLink, name: str, title: str, **context: Any) -> HttpResponse:
-        context |= {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "link": link}
+        context |= {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "link": link,
+            "original": link,
+        }
         return TemplateResponse(request, f"sync/order/{name}.html", {**context, "back": _page_of(link)})
 
 

@@ -66,3 +66,15 @@ def test_a_name_is_never_taken_for_markup(name: str) -> None:
     picture = drawn(Lifecycle.of([("x", name, False)], []))
     assert titles(picture, "node") == {name}
     assert [text.text.strip() for text in picture.iter(f"{SVG}text") if text.text] == [name]
+
+
+def test_the_first_status_stands_at_the_left_although_moves_lead_back_to_it() -> None:
+    def left(group: ElementTree.Element) -> float:
+        return min(float(text.get("x", "0")) for text in group.iter(f"{SVG}text"))
+
+    nodes = {
+        group.findtext(f"{SVG}title"): left(group)
+        for group in drawn(DEFAULT).iter(f"{SVG}g")
+        if group.get("class") == "node"
+    }
+    assert min(nodes, key=lambda name: nodes[name]) == "pending"
