@@ -22,6 +22,7 @@ class Strand(models.TextChoices):
 
     SHOP = "shop", "Shop events"
     CRM = "crm", "CRM events"
+    OWN = "own", "Our own events"
     ATTEMPT = "attempt", "Attempts"
     TRANSITION = "transition", "Transitions"
     STAFF = "staff", "Staff actions"
@@ -33,6 +34,9 @@ class Strand(models.TextChoices):
 
 
 STRANDS = tuple(Strand)
+EVENTS = (Strand.SHOP, Strand.CRM, Strand.OWN)
+SENDERS = ("woocommerce", "crm")
+"""The sources from outside; what has another one, we made ourselves."""
 Key = tuple[datetime, int, int]
 """When, which strand, and the id of the row."""
 
@@ -49,8 +53,8 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """The word of `explain`, for which the events of both sides are of one kind."""
-        return "event" if self.strand in (Strand.SHOP, Strand.CRM) else self.strand.value
+        """The word of `explain`, for which all events are of one kind."""
+        return "event" if self.strand in EVENTS else self.strand.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +117,9 @@ class Story:
         by_staff = about | Q(link=self.link) if self.link else about
         found = Q(woo_id=self.woo_id) if self.woo_id else Q(crm_order_id=self.crm_order_id)
         return {
-            Strand.SHOP: from_shop,
-            Strand.CRM: from_crm,
+            Strand.SHOP: from_shop.filter(source__in=SENDERS),
+            Strand.CRM: from_crm.filter(source__in=SENDERS),
+            Strand.OWN: (from_shop | from_crm).exclude(source__in=SENDERS),
             Strand.ATTEMPT: Attempt.objects.filter(about),
             Strand.TRANSITION: self.link.transitions.all() if self.link else StatusTransition.objects.none(),
             Strand.STAFF: StaffAction.objects.filter(by_staff),
@@ -221,6 +226,7 @@ def _tone(outcome: str) -> str:
 WHEN = {
     Strand.SHOP: "received_at",
     Strand.CRM: "received_at",
+    Strand.OWN: "received_at",
     Strand.ATTEMPT: "started_at",
     Strand.TRANSITION: "created_at",
     Strand.STAFF: "created_at",
@@ -229,6 +235,7 @@ WHEN = {
 TELL: dict[Strand, Callable[..., Told]] = {
     Strand.SHOP: _event,
     Strand.CRM: _event,
+    Strand.OWN: _event,
     Strand.ATTEMPT: _attempt,
     Strand.TRANSITION: _transition,
     Strand.STAFF: _staff,

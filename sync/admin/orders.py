@@ -36,6 +36,7 @@ LAST_PAGE = 10_000
 ICONS = {
     Strand.SHOP: "shopping_cart",
     Strand.CRM: "contacts",
+    Strand.OWN: "bolt",
     Strand.ATTEMPT: "sync",
     Strand.TRANSITION: "swap_horiz",
     Strand.STAFF: "person",
@@ -44,6 +45,7 @@ ICONS = {
 PAGES = {
     Strand.SHOP: "webhooks_webhookevent",
     Strand.CRM: "webhooks_webhookevent",
+    Strand.OWN: "webhooks_webhookevent",
     Strand.ATTEMPT: "sync_attempt",
     Strand.TRANSITION: "orders_statustransition",
     Strand.FINDING: "sync_driftfinding",

@@ -33,6 +33,7 @@ def everything(link: OrderLink) -> None:
     for of in (link, OrderLinkFactory(woo_id=6, crm_order_id="5")):
         WebhookEventFactory(order_ref=str(of.woo_id), received_at=minute(0))
         asked = WebhookEventFactory(side=Side.CRM, source="crm", order_ref=of.crm_order_id, received_at=minute(1))
+        WebhookEventFactory(side=Side.CRM, source="resync", order_ref=of.crm_order_id, received_at=minute(1))
         CallFactory(attempt=AttemptFactory(event=asked, started_at=minute(2)))
         StatusTransitionFactory(link=of, created_at=minute(3), decision=Decision.REFUSED)
         DriftFinding.objects.create(
@@ -46,6 +47,7 @@ def test_all_strands_are_told_in_order_of_time(link: OrderLink) -> None:
     assert [entry.strand for entry in story_of(link).oldest_first()] == [
         Strand.SHOP,
         Strand.CRM,
+        Strand.OWN,
         Strand.ATTEMPT,
         Strand.TRANSITION,
         Strand.FINDING,
