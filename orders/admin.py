@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
 from orders.drawing import draw
@@ -25,13 +25,34 @@ EDITS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
 
 
+class ShopStatusFilter(DropdownFilter):
+    """Offers what the lifecycle names: DISTINCT over all orders would read all of them."""
+
+    title = "status in the shop"
+    parameter_name = "woo_status"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(status, status) for status in sorted(current_lifecycle().statuses)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+
+
+class CrmStatusFilter(ShopStatusFilter):
+    title = "status in the CRM"
+    parameter_name = "crm_status"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(status, status) for status in sorted(current_lifecycle().status_map)]
+
+
 class OrderLinkAdmin(ReadOnlyAdmin):
     """Both sides of an order. Registered by sync.admin, which adds the timeline."""
 
     paginator = EstimatingPaginator
     list_display = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
     list_display_links = ("woo_id", "crm_order_id")
-    list_filter = ("woo_status", "crm_status", ("verified_at", RangeDateTimeFilter))
+    list_filter = (ShopStatusFilter, CrmStatusFilter, ("verified_at", RangeDateTimeFilter))
     search_fields = ("woo_id", "crm_order_id")
     search_help_text = "The order's id at either side, exact"
     fieldsets = (

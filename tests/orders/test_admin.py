@@ -51,3 +51,13 @@ def test_a_changed_rule_is_kept_in_its_history(admin_client: Client) -> None:
     assert answer.status_code == 302
     assert [old.woo_status for old in rule.history.all()] == ["completed", "processing"]
     assert admin_client.get(f"{url}history/").status_code == 200
+
+
+@pytest.mark.parametrize(("query", "found"), [({"woo_status": "completed"}, [7]), ({"crm_status": "paid"}, [8])])
+def test_orders_are_filtered_by_the_status_of_either_side(
+    admin_client: Client, query: dict[str, str], found: list[int]
+) -> None:
+    OrderLinkFactory(woo_id=7, woo_status="completed", crm_status="shipped")
+    OrderLinkFactory(woo_id=8, woo_status="processing", crm_status="paid")
+    page = admin_client.get("/admin/orders/orderlink/", query)
+    assert [link.woo_id for link in page.context["cl"].queryset] == found
