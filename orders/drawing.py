@@ -31,7 +31,9 @@ def _draw(statuses: frozenset[str], moves: frozenset[tuple[str, str]], here: str
         graph.edge_attr.update(arrowsize="0.7")
         for status in sorted(statuses, key=lambda status: (status != FIRST, status)):  # dot breaks circles there
             lit = {"class": "here"} if status == here else {}
-            graph.add_node(_name(status), label=_label(status), width=str(0.5 + 0.1 * len(status)), **lit)
+            graph.add_node(
+                _name(status), label=_name(status).replace("\\", "\\\\"), width=str(0.5 + 0.1 * len(status)), **lit
+            )
         for old, new in sorted(moves):
             lit = {"class": "open"} if old == here else {}
             graph.add_edge(_name(old), _name(new), **lit)
@@ -46,10 +48,5 @@ def _draw(statuses: frozenset[str], moves: frozenset[tuple[str, str]], here: str
 
 
 def _name(status: str) -> str:
-    """Graphviz escapes what it writes, except what looks like an entity."""
-    return status.replace("&", "&amp;")
-
-
-def _label(status: str) -> str:
-    """As plain text: Graphviz takes `<…>` for markup and a backslash for the beginning of a code."""
-    return f" {_name(status)} ".replace("\\", "\\\\")
+    """Between blanks, as a leading `<` or `%` has a meaning; Graphviz escapes all but what looks like an entity."""
+    return f" {status.replace('&', '&amp;')} "
