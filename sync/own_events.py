@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterable
+from itertools import groupby
 
 from orders.models import OrderLink
 from webhooks import intake
@@ -54,8 +54,11 @@ def read_force(event: WebhookEvent) -> tuple[int, str, str]:
     return asked["woo_id"], asked["to_status"], f"Forced by {event.requested_by}: {asked['reason']}"
 
 
-def answered_together(events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
-    """The first of an order's waiting events that one read answers: a forced move is no question, it stands alone."""
-    if is_force(events[0]):
-        return [events[0]]
-    return list(takewhile(lambda event: not is_force(event), events))
+def answered_together(events: Iterable[WebhookEvent], due: WebhookEvent) -> list[WebhookEvent]:
+    """Those of an order's waiting events that one read answers together with the due one.
+
+    A forced move is no question: it stands alone, and neither waits for the others' retries nor causes them.
+    """
+    if is_force(due):
+        return [due]
+    return next(batch for batch in (list(run) for _, run in groupby(events, key=is_force)) if due in batch)

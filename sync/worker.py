@@ -136,12 +136,12 @@ def take(side: str, order_ref: str) -> Work | None:
             return None
         now = timezone.now()
         due = WebhookEvent.objects.filter(side=side, order_ref=order_ref).unfinished()
-        events = list(due.filter(next_attempt_at__lte=now).order_by("id"))
-        if not events:
+        first = due.filter(next_attempt_at__lte=now).order_by("id").first()
+        if first is None:
             held.release()
             return None
         # Events of this order that wait for a later try are answered by the same read.
-        events = own_events.answered_together(list(due.order_by("id")))
+        events = own_events.answered_together(due.order_by("id"), first)
         due.filter(id__in=[event.id for event in events]).update(state=State.PROCESSING, next_attempt_at=now + DURATION)
     return Work(held=held, events=events)
 

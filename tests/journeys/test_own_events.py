@@ -1,9 +1,12 @@
 """What people ask for takes the same way as what a side reports, and is held to the same rules."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from orders.models import OrderLink, StatusTransition
-from sync import own_events
+from sync import own_events, worker
 from tests.journeys.conftest import World
 from tests.journeys.test_crashes import IN_STATUS, crash_and_go_on
 from webhooks.models import State, WebhookEvent
@@ -100,6 +103,20 @@ def test_a_forced_move_stands_alone_among_the_events_that_one_read_answers(world
     outcomes = [WebhookEvent.objects.get(pk=event.pk).outcome for event in asked]
     assert outcomes == ["superseded", "no_change", "applied", "applied"]
     assert writes(world)[-2:] == [("processing", "on-hold"), ("on-hold", "processing")]
+
+
+def test_a_forced_move_neither_waits_for_an_earlier_events_retry_nor_causes_it(world: World) -> None:
+    """Found by the model: the worker tried the waiting event again and again, without a pause."""
+    link = linked(world, "paid", "processing")
+    waiting = own_events.resync(link)
+    later = timezone.now() + timedelta(hours=1)
+    WebhookEvent.objects.filter(pk=waiting.pk).update(state=State.RETRYING, next_attempt_at=later)
+    asked = own_events.force(link, to_status="on-hold", by="mia", reason="stop it")
+    assert worker.work_once()
+    asked.refresh_from_db()
+    waiting.refresh_from_db()
+    assert (asked.outcome, world.shop.orders[link.woo_id]["status"]) == ("applied", "on-hold")
+    assert (waiting.state, waiting.next_attempt_at, waiting.tries.count()) == (State.RETRYING, later, 0)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -1,0 +1,340 @@
+"""The worker's real code between two sides in memory, and the promises that hold whatever happens to it."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Min
+
+from orders.defaults import MOVES, RULES
+from orders.models import OrderLink, StatusTransition
+from sync import crm as crm_backends
+from sync import leases, own_events, replays, retries, shop, worker
+from sync.http import current_event
+from tests.model.sides import (
+    FIRST_STATUS,
+    Clock,
+    CrmClient,
+    CrmInMemory,
+    CrmOrder,
+    Delivery,
+    Habits,
+    Line,
+    ShopClient,
+    ShopInMemory,
+)
+from webhooks import intake, sources, wake
+from webhooks.models import State, WebhookEvent
+from webhooks.signatures import Verdict
+
+SHOP_STATUS = {crm: woo for crm, woo, _ in RULES}
+UNMAPPED = "archived"
+CALLED_STEPS: tuple[tuple[Any, str], ...] = (
+    (worker, "take"),
+    (worker, "remember"),
+    (worker, "save_link"),
+    (worker, "forget"),
+    (worker, "finish"),
+    (worker, "save_attempt"),
+    (worker, "record"),
+    (leases.Held, "take"),
+    (leases.Held, "release"),
+    (StatusTransition, "save"),
+)
+"""Besides every call to a side: what a process can die before and after."""
+
+
+class Crash(BaseException):
+    """As `kill -9` would: no handler of ours runs, and an open transaction is rolled back."""
+
+
+class Broken(AssertionError):
+    """A promise was broken; the message says which."""
+
+
+def promise(kept: bool, words: str) -> None:
+    if not kept:
+        raise Broken(words)
+
+
+@dataclass
+class Fuse:
+    """Something that happens in the middle of the worker's work, so many steps from now."""
+
+    steps: int
+    deed: Callable[[], None]
+    between_transactions: bool
+    "A crash may come anywhere. What another process does is seen only where this one has no open transaction."
+
+
+@dataclass
+class World:
+    clock: Clock
+    habits: Habits
+    rng: random.Random
+    in_flight: list[Delivery] = field(default_factory=list)
+    received: list[Delivery] = field(default_factory=list)
+    accepted: set[int] = field(default_factory=set)
+    "Events whose delivery got a 200."
+    forced: dict[int, tuple[int, str]] = field(default_factory=dict)
+    disturbed: set[int] = field(default_factory=set)
+    "Orders for which a call or an attempt failed, so that a write may be repeated."
+    silent: set[tuple[str, int]] = field(default_factory=set)
+    "Orders of which a side's news was lost on the way."
+    unmapped: set[int] = field(default_factory=set)
+    need_not_follow: dict[int, str] = field(default_factory=dict)
+    "The CRM's status that was known when somebody else set the shop's: it is not written back, the next one is."
+    untold: set[int] = field(default_factory=set)
+    "Orders whose status was set by hand since the CRM was last told."
+    fuse: Fuse | None = None
+
+    def __post_init__(self) -> None:
+        self.shop = ShopInMemory(self.clock, Line("shop", self.clock), self.in_flight.append)
+        self.crm = CrmInMemory(self.clock, Line("crm", self.clock), self.in_flight.append, self.habits)
+        self.shop.before_write = self.may_be_written
+        self.crm.before_update = self.may_be_told
+
+    # --- what the code is plugged into ----------------------------------------------------------------------------
+
+    def connect_shop(self, on_call: Any = shop.ignore, before_call: Any = shop.nothing) -> ShopClient:
+        return ShopClient(line=self.shop.line, step=self.step, on_call=on_call, before_call=before_call, shop=self.shop)
+
+    def connect_crm(self, on_call: Any = shop.ignore, before_call: Any = shop.nothing) -> CrmClient:
+        return CrmClient(line=self.crm.line, step=self.step, on_call=on_call, before_call=before_call, crm=self.crm)
+
+    def step(self) -> None:
+        fuse = self.fuse
+        if fuse is None or (fuse.between_transactions and connection.savepoint_ids):
+            return
+        fuse.steps -= 1
+        if fuse.steps <= 0:
+            self.fuse = None
+            fuse.deed()
+
+    # --- what may happen ------------------------------------------------------------------------------------------
+
+    def receive(self, delivery: Delivery) -> None:
+        source = sources.woocommerce() if delivery.side == "shop" else sources.crm()
+        signals = source.parse(delivery.body, delivery.headers)
+        stored = intake.store(source, signals, delivery.body, delivery.headers, Verdict(ok=True, key="key 1"))
+        self.accepted.update(pk for pk, _ in stored)
+
+    def receive_all(self) -> None:
+        while self.in_flight:
+            self.received.append(self.in_flight.pop(0))
+            self.receive(self.received[-1])
+
+    def work(self) -> None:
+        """What a worker does until it finds nothing more that can be done now."""
+        for _ in range(200):
+            if not worker.work_once():
+                return
+        raise Broken("The worker does not come to rest.")
+
+    def work_with(self, fuse: Fuse) -> None:
+        self.fuse = fuse
+        try:
+            self.work()
+        except Crash:
+            self.disturbed.update(self.shop.orders)
+        finally:
+            self.fuse = None
+
+    def set_by_hand(self, woo_id: int, status: str) -> None:
+        self.shop.set_by_hand(woo_id, status)
+        self.untold.add(woo_id)
+        self._somebody_else_set(woo_id)
+
+    def _somebody_else_set(self, woo_id: int) -> None:
+        known = OrderLink.objects.filter(woo_id=woo_id).values_list("crm_status", flat=True).first()
+        self.need_not_follow[woo_id] = FIRST_STATUS if known is None else known
+
+    def crash(self) -> None:
+        raise Crash
+
+    def others_work(self) -> None:
+        self.work()
+
+    def sleep_while_others_work(self) -> None:
+        """This worker stands still for longer than its lease; another one does all there is to do."""
+        self.disturbed.update(self.shop.orders)
+        self.clock.advance(61)
+        self.receive_all()
+        self.work()
+
+    def ask_again(self, event: int) -> None:
+        replays.ask_again([event], by="ada")
+
+    def replay_a_copy(self, event: WebhookEvent, status: str) -> None:
+        intake.post(
+            side=event.side,
+            source=own_events.STAFF,
+            topic=event.topic,
+            order_ref=event.order_ref,
+            key=f"copy:{self.rng.random()}",
+            body={"status": status},
+            status=status,
+            requested_by="ada",
+            copy_of=event,
+        )
+
+    def force(self, link: OrderLink, status: str) -> None:
+        event = own_events.force(link, to_status=status, by="ada", reason="she said so")
+        self.forced[event.pk] = (link.woo_id, status)
+
+    # --- the promises, at each write ------------------------------------------------------------------------------
+
+    def may_be_written(self, woo_id: int, old: str, new: str) -> None:
+        promise(old != new, f"The shop shows {new!r} already and is written again.")
+        event = current_event.get() or 0
+        if event in self.forced:
+            promise(self.forced[event] == (woo_id, new), f"{old} → {new} is not what was forced.")
+            self._somebody_else_set(woo_id)
+            return
+        promise(allowed(old, new), f"{old} → {new} is written and no allowed move.")
+        [order] = self.crm.of(woo_id)
+        read = self.crm.last_read.get(order.crm_order_id)
+        promise(read is not None, "Written without reading the CRM.")
+        assert read is not None
+        promise(SHOP_STATUS.get(read.status) == new, f"{new!r} is written, and the CRM said {read.status!r}.")
+        known = OrderLink.objects.filter(woo_id=woo_id).values_list("crm_version", flat=True).first()
+        promise(known is None or read.version >= known, f"Version {read.version} is written after {known}.")
+
+    def may_be_told(self, order: CrmOrder, content: Any) -> None:
+        woo_id = int(order.external_id)
+        told, news = dict(order.content), dict(content)
+        ours = () if woo_id in self.untold else ("status",)
+        same = all(told[name] == news[name] for name in news if name not in ("date_modified_gmt", *ours))
+        promise(not same or woo_id in self.disturbed, f"The CRM is told what it knows: {news}.")
+        self.untold.discard(woo_id)
+
+    # --- the promises, at every moment ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        twice = [
+            name for name, times in Counter(one.external_id for one in self.crm.orders.values()).items() if times > 1
+        ]
+        promise(not twice, f"The CRM got these orders twice: {twice}.")
+
+    # --- the promises, once everything is settled -------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Both sides can be reached again, all news arrives, and the workers get the time they need."""
+        for line in (self.shop.line, self.crm.line):
+            line.down = line.next_write = ""
+        for _ in range(300):
+            self.receive_all()
+            self.work()
+            due = WebhookEvent.objects.unfinished().aggregate(first=Min("next_attempt_at"))["first"]
+            if due is None and not self.in_flight:
+                return self.check_settled()
+            if not self.in_flight:
+                self.clock.at = max(self.clock.at, due) if due > self.clock.at else self.clock.at
+                self.clock.advance(1)
+        raise Broken("It does not settle.")
+
+    def check_settled(self) -> None:
+        self.check()
+        events = {event.pk: event for event in WebhookEvent.objects.defer("body", "headers")}
+        promise(self.accepted <= set(events), "A delivery that got a 200 is lost.")
+        for event in events.values():
+            promise(event.state in (State.DONE, State.PARKED), f"{event} is {event.state}: {event.reason}")
+            if event.state == State.PARKED:
+                promise(self._woo_id(event) in self.unmapped, f"{event} is parked: {event.reason}")
+        links = {link.woo_id: link for link in OrderLink.objects.all()}
+        for woo_id in self.shop.orders:
+            self._check_pair(woo_id, links.get(woo_id))
+
+    def _woo_id(self, event: WebhookEvent) -> int:
+        return int(event.order_ref if event.side == "shop" else self.crm.orders[event.order_ref].external_id)
+
+    def _check_pair(self, woo_id: int, link: OrderLink | None) -> None:
+        orders = self.crm.of(woo_id)
+        if link is None:
+            promise(("shop", woo_id) in self.silent and not orders, f"Order {woo_id} has no link.")
+            return
+        [order] = orders
+        promise(link.crm_order_id == order.crm_order_id, f"{link} is linked to the wrong order.")
+        self._check_log(link)
+        if ("crm", woo_id) not in self.silent and woo_id not in self.unmapped:
+            self._check_shop_follows(link, order)
+        if ("shop", woo_id) not in self.silent:
+            self._check_crm_knows(woo_id, order)
+
+    def _check_log(self, link: OrderLink) -> None:
+        written = [(old, new) for woo_id, old, new in self.shop.writes if woo_id == link.woo_id]
+        rows = link.transitions.exclude(decision="refused").order_by("sequence")
+        logged = list(rows.values_list("from_status", "to_status"))
+        promise(logged == written, f"Logged {logged}, written {written}.")
+
+    def _check_shop_follows(self, link: OrderLink, order: CrmOrder) -> None:
+        promise(link.crm_status == order.now.status, f"{link} knows {link.crm_status!r}, not {order.now.status!r}.")
+        shows, meant = self.shop.orders[link.woo_id]["status"], SHOP_STATUS[order.now.status]
+        last = link.transitions.order_by("sequence").last()
+        refused = last is not None and last.decision == "refused" and last.to_status == meant
+        follows = shows == meant or refused or order.now.status == self.need_not_follow.get(link.woo_id, FIRST_STATUS)
+        promise(follows, f"The shop shows {shows!r}, the CRM says {order.now.status!r}.")
+
+    def _check_crm_knows(self, woo_id: int, order: CrmOrder) -> None:
+        shop = dict(self.shop.orders[woo_id])
+        names = ["customer_note", "total"]
+        if self.shop.set_by_others[woo_id]:
+            names.append("status")
+        for name in names:
+            promise(
+                order.content[name] == shop[name], f"The CRM has {name} {order.content[name]!r}, not {shop[name]!r}."
+            )
+
+
+def allowed(old: str, new: str) -> bool:
+    """Written down once more, independently of the code: new is reached from old by steps of the contract."""
+    reached, ahead = set(), [old]
+    while ahead:
+        for step in MOVES.get(ahead.pop(), ()):
+            if step not in reached:
+                reached.add(step)
+                ahead.append(step)
+    return new in reached
+
+
+class Full:
+    """The queue's broker, with wake-ups enough: the model decides who works when."""
+
+    def queue_size(self) -> int:
+        return wake.ENOUGH
+
+
+def plug(current: Callable[[], World]) -> None:
+    """Once for the process: the two sides, the steps to die at, chance, and the queue."""
+    shop.connect = lambda *args, **kwargs: current().connect_shop(*args, **kwargs)  # type: ignore[assignment]
+    crm_backends.connect = lambda *args, **kwargs: current().connect_crm(*args, **kwargs)  # type: ignore[assignment]
+    wake._broker = Full  # type: ignore[assignment]
+    worker.delay_before = lambda **known: retries.delay_before(**known, rng=current().rng)
+    for owner, name in CALLED_STEPS:
+        setattr(owner, name, _stepping(getattr(owner, name), current))
+
+
+def _stepping(real: Callable[..., Any], current: Callable[[], World]) -> Callable[..., Any]:
+    def stepping(*args: Any, **kwargs: Any) -> Any:
+        current().step()
+        answer = real(*args, **kwargs)
+        current().step()
+        return answer
+
+    return stepping
+
+
+def fresh(clock: Clock, habits: Habits, seed: int) -> tuple[World, Callable[[], None]]:
+    """A new world on an empty database, and what forgets it: all of a history is one transaction, rolled back."""
+    clock.__init__()  # type: ignore[misc]
+    history = transaction.atomic()
+    history.__enter__()
+
+    def forget() -> None:
+        transaction.set_rollback(True)
+        history.__exit__(None, None, None)
+
+    return World(clock, habits, random.Random(seed)), forget
