@@ -7,6 +7,7 @@ import time
 os.environ["DATABASE_URL"] = "sqlite://:memory:"
 os.environ["LOG_LEVEL"] = "CRITICAL"
 os.environ["LOOP_MAX_CHANGES"] = "1000000"  # the loop breaker asks for a person; its own tests show that
+os.environ["RETRY_MAX_SECONDS"] = "30"
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 
 import django

@@ -15,7 +15,8 @@ from webhooks.models import WebhookEvent
 
 ORDERS = 3
 MOST_TROUBLE = 4
-"""Single failures in one history: fewer than what uses an event's attempts up."""
+MOST_OUTAGES = 2
+"""In one history: fewer than what uses an event's attempts up. Each outage costs some until the breaker opens."""
 
 any_order = st.integers(0, ORDERS - 1)
 any_place = st.integers(0, 7)
@@ -41,7 +42,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.forget: Callable[[], None] = lambda: None
-        self.trouble = 0
+        self.trouble = self.outages = 0
         self.notes = 0
 
     @initialize(habits=habits, pace=st.sampled_from((0.0, 0.0, 9.0)), seed=st.integers(0, 999))
@@ -190,8 +191,16 @@ class Histories(RuleBasedStateMachine):
     def lines(self) -> Any:
         return {"shop": self.world.shop.line, "crm": self.world.crm.line}
 
+    def may_go_down(self) -> bool:
+        return self.outages < MOST_OUTAGES
+
+    def may_fail(self) -> bool:
+        return self.trouble < MOST_TROUBLE
+
+    @precondition(may_go_down)
     @rule(side=st.sampled_from(("shop", "crm")), trouble=st.sampled_from(TROUBLES))
     def outage_begins(self, side: str, trouble: str) -> None:
+        self.outages += 1
         self.world.disturbed.update(self.world.shop.orders)
         self.lines()[side].down = trouble
 
@@ -200,20 +209,21 @@ class Histories(RuleBasedStateMachine):
         self.world.disturbed.update(self.world.shop.orders)
         self.lines()[side].down = ""
 
+    @precondition(may_go_down)
     @rule(side=st.sampled_from(("shop", "crm")), trouble=st.sampled_from(TROUBLES))
     def long_outage(self, side: str, trouble: str) -> None:
         self.outage_begins(side, trouble)
-        for _ in range(15):
+        for _ in range(20):
             self.world.work()
             self.clock.advance(31)
         self.outage_ends(side)
 
+    @precondition(may_fail)
     @rule(side=st.sampled_from(("shop", "crm")), trouble=st.sampled_from(TROUBLES))
     def next_write_fails(self, side: str, trouble: str) -> None:
         self.trouble += 1
-        if self.trouble <= MOST_TROUBLE:
-            self.world.disturbed.update(self.world.shop.orders)
-            self.lines()[side].next_write = trouble
+        self.world.disturbed.update(self.world.shop.orders)
+        self.lines()[side].next_write = trouble
 
     # --- staff ----------------------------------------------------------------------------------------------------
 
@@ -230,7 +240,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(place=any_place, status=crm_status)
     def staff_replay_an_edited_copy(self, place: int, status: str) -> None:
-        if event := self.event(place):
+        if (event := self.event(place)) and event.signed_by:
             self.world.replay_a_copy(event, status)
 
     @rule(order=any_order, status=shop_status)

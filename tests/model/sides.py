@@ -142,7 +142,7 @@ class Habits:
     has_versions: bool = True
     list_lag: float = 0.0
     read_lag: float = 0.0
-    "Its reads come from a copy that is this many seconds behind."
+    "Every second read comes from a copy that is this many seconds behind."
     names_events: bool = True
     tells_version: bool = True
 
@@ -174,6 +174,7 @@ class CrmInMemory:
     send: Callable[[Delivery], None]
     habits: Habits = field(default_factory=Habits)
     orders: dict[str, CrmOrder] = field(default_factory=dict)
+    reads: int = 0
     last_read: dict[str, Revision] = field(default_factory=dict)
     before_update: Callable[[CrmOrder, Mapping[str, Any]], None] = lambda order, content: None
 
@@ -191,7 +192,8 @@ class CrmInMemory:
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
         order = self.orders.get(crm_order_id)
-        until = self.clock() - timedelta(seconds=self.habits.read_lag)
+        self.reads += 1
+        until = self.clock() - timedelta(seconds=self.habits.read_lag * (self.reads % 2))
         visible = [revision for revision in order.revisions if revision.at <= until] if order else []
         if order is None or not visible:
             raise NotFound("no such order", side="crm")
