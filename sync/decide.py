@@ -97,6 +97,8 @@ class Plan:
     reasons: tuple[Reason, ...]
     write: Write | None = None
     transitions: tuple[TransitionDraft, ...] = ()
+    confirmed: tuple[TransitionDraft, ...] = ()
+    "Made by an earlier attempt that did not live to record it: logged before anything else is written."
     crm_seen: CrmSnapshot | None = None
     "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
     woo_id: int | None = None
@@ -107,6 +109,7 @@ class Park:
     """A person is needed."""
 
     reasons: tuple[Reason, ...]
+    confirmed: tuple[TransitionDraft, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +258,7 @@ def forced(
     if shop is None:
         return Park(reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there."),))
     reason = Reason("forced", words)
+    written = _written_before(shop, pending, "forced" if pending and pending.to_status == to_status else "applied")
     if shop.status != to_status:
         return Plan(
             outcome="applied",
@@ -263,23 +267,23 @@ def forced(
             transitions=(
                 TransitionDraft(from_status=shop.status, to_status=to_status, decision="forced", reason=words),
             ),
+            confirmed=written,
             woo_id=woo_id,
         )
-    written = _written_before(shop, pending, "forced")
     words = f"The shop shows {to_status!r} already."
     return Plan(
         outcome="applied" if written else "no_change",
         reasons=(reason, Reason("confirmed" if written else "already_there", words)),
-        transitions=written,
+        confirmed=written,
         woo_id=woo_id,
     )
 
 
 def _written_before(
-    shop: ShopSnapshot, pending: PendingWrite | None, decision: Literal["applied", "forced"]
+    shop: ShopSnapshot | None, pending: PendingWrite | None, decision: Literal["applied", "forced"]
 ) -> tuple[TransitionDraft, ...]:
     """The transition of an attempt that wrote to the shop and did not live to record it."""
-    if pending is None or not shop.status == pending.to_status != pending.from_status:
+    if shop is None or pending is None or not shop.status == pending.to_status != pending.from_status:
         return ()
     return (
         TransitionDraft(
@@ -326,7 +330,7 @@ def _lags(event: EventFacts, crm: CrmSnapshot) -> bool:
 def _is_news(link: LinkFacts, crm: CrmSnapshot) -> bool:
     """Newer by version, else by time. The same age with another status is news, too: times have whole seconds."""
     if not link.crm_status:
-        return True
+        return not _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at)
     if link.crm_version is not None and crm.version is not None:
         known, read = link.crm_version, crm.version
     elif link.crm_updated_at is not None and crm.updated_at is not None:
@@ -363,10 +367,11 @@ def _move(
     lifecycle: Lifecycle,
     pending: PendingWrite | None,
 ) -> Decision:
+    confirmed = _written_before(shop, pending, "applied")
     try:
         target = lifecycle.shop_status(crm.status)
     except Unmapped as error:
-        return Park(reasons=(Reason("unmapped", str(error)),))
+        return Park(reasons=(Reason("unmapped", str(error)),), confirmed=confirmed)
     if shop is None:
         woo_id = link.woo_id if link else crm.external_id
         return Park(
@@ -374,13 +379,12 @@ def _move(
         )
     was = link.crm_status if link and link.crm_status else "not seen before"
     told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
-    confirmed = _written_before(shop, pending, "applied")
     if shop.status == target:
         words = f"The shop shows {target!r} already."
         return Plan(
             outcome="applied" if confirmed else "no_change",
             reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
-            transitions=confirmed,
+            confirmed=confirmed,
             crm_seen=crm,
             woo_id=shop.woo_id,
         )
@@ -391,11 +395,11 @@ def _move(
             outcome="refused",
             reasons=(told, Reason("move_refused", refusal)),
             transitions=(
-                *confirmed,
                 TransitionDraft(
                     from_status=shop.status, to_status=target, decision="refused", reason=f"{told.words} {refusal}"
                 ),
             ),
+            confirmed=confirmed,
             crm_seen=crm,
             woo_id=shop.woo_id,
         )
@@ -405,11 +409,11 @@ def _move(
         reasons=(told, Reason("move_allowed", allowed)),
         write=SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=target),
         transitions=(
-            *confirmed,
             TransitionDraft(
                 from_status=shop.status, to_status=target, decision="applied", reason=f"{told.words} {allowed}"
             ),
         ),
+        confirmed=confirmed,
         crm_seen=crm,
         woo_id=shop.woo_id,
     )

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from sync.decide import (
     Plan,
     Reason,
     SetShopStatus,
+    TransitionDraft,
     UpdateInCrm,
     crm_to_shop,
     forced,
@@ -174,6 +175,8 @@ def settle(work: Work) -> None:
     try:
         decision = _too_many_changes(work) or decide(work)
         work.reasons.extend(decision.reasons)
+        if isinstance(decision, Plan | Park) and decision.confirmed:
+            confirm(work, decision)
         if isinstance(decision, Plan):
             applied = apply(work, decision)
             record(work, decision, applied)
@@ -282,13 +285,15 @@ def _decide_for_shop(work: Work) -> Decision:
         linked_elsewhere = other.crm_order_id if other and link is None else ""
     event = work.facts()
     shop: ShopSnapshot | None = None
-    pending: PendingWrite | None = None
-    if crm is not None and woo_id is not None and (link is None or event.resync or link.crm_status != crm.status):
+    known = facts_of(link)
+    pending = _pending_write(woo_id) if woo_id is not None else None
+    if known and pending:
+        known = replace(known, crm_status="")  # the write may have been made, so the two have to be compared
+    if crm is not None and woo_id is not None and (known is None or event.resync or known.crm_status != crm.status):
         shop = _shop_or_none(work, woo_id)
-        pending = _pending_write(woo_id)
     return crm_to_shop(
         event=event,
-        link=facts_of(link),
+        link=known,
         crm=crm,
         shop=shop,
         lifecycle=lifecycle,
@@ -361,32 +366,69 @@ def apply(work: Work, plan: Plan) -> Applied:
     """Make the plan's write. What is about to be written is remembered first, outside any transaction."""
     match plan.write:
         case CreateInCrm(external_id=external_id, order=order):
-            remember(int(external_id), Intent.Kind.CREATE)
+            remember(work, int(external_id), Intent.Kind.CREATE)
             try:
                 answer, created = work.crm().create(external_id, order)
             except Unreachable:
-                forget(int(external_id), Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
+                with transaction.atomic():
+                    work.held.renew()
+                    forget(int(external_id), Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
                 raise
             return Applied(crm=answer, created=created)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             return Applied(crm=work.crm().update(crm_order_id, order))
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
-            remember(woo_id, Intent.Kind.STATUS, old, new)
+            remember(work, woo_id, Intent.Kind.STATUS, old, new)
             return Applied(shop=work.shop().set_status(woo_id, new))
         case None:
             return Applied()
 
 
-def remember(woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:
-    Intent.objects.update_or_create(
-        woo_id=woo_id,
-        kind=kind,
-        defaults={"from_status": from_status, "to_status": to_status, "at": timezone.now()},
-    )
+def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:
+    """Under the lease only: a worker that has lost it would leave an intent behind that nobody has."""
+    with transaction.atomic():
+        work.held.renew()
+        Intent.objects.update_or_create(
+            woo_id=woo_id,
+            kind=kind,
+            defaults={"from_status": from_status, "to_status": to_status, "at": timezone.now()},
+        )
 
 
 def forget(woo_id: int, kind: str) -> None:
     Intent.objects.filter(woo_id=woo_id, kind=kind).delete()
+
+
+def confirm(work: Work, decision: Plan | Park) -> None:
+    """Log what an earlier attempt wrote, before our own intent takes the place of its. Until this event is recorded,
+    the link does not say that both sides agree."""
+    with transaction.atomic():
+        work.held.renew()
+        link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
+        if link is None and isinstance(decision, Plan) and decision.woo_id is not None:
+            link = OrderLink(woo_id=decision.woo_id, crm_order_id=work.order_ref)
+        if link is None:
+            return
+        link.crm_status = ""
+        link.save()
+        for draft in decision.confirmed:
+            log_transition(work, link, draft, decision.crm_seen if isinstance(decision, Plan) else None)
+        forget(link.woo_id, Intent.Kind.STATUS)
+
+
+def log_transition(work: Work, link: OrderLink, draft: TransitionDraft, seen: CrmSnapshot | None) -> None:
+    StatusTransition(
+        link=link,
+        from_status=draft.from_status,
+        to_status=draft.to_status,
+        decision=draft.decision,
+        reason=draft.reason,
+        crm_status=seen.status if seen else "",
+        crm_version=seen.version if seen else None,
+        crm_answer=dict(seen.answer) if seen else {},
+        event=work.newest,
+        actor=work.newest.requested_by,
+    ).save()
 
 
 # --- record --------------------------------------------------------------------------------------------------------
@@ -401,18 +443,7 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
             for draft in plan.transitions:
                 if link is None:
                     break
-                StatusTransition(
-                    link=link,
-                    from_status=draft.from_status,
-                    to_status=draft.to_status,
-                    decision=draft.decision,
-                    reason=draft.reason,
-                    crm_status=plan.crm_seen.status if plan.crm_seen else "",
-                    crm_version=plan.crm_seen.version if plan.crm_seen else None,
-                    crm_answer=dict(plan.crm_seen.answer) if plan.crm_seen else {},
-                    event=work.newest,
-                    actor=work.newest.requested_by,
-                ).save()
+                log_transition(work, link, draft, plan.crm_seen)
             if plan.woo_id is not None:
                 forget(plan.woo_id, Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
             finish(work, State.DONE, plan.outcome)

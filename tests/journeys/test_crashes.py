@@ -94,3 +94,44 @@ def test_status(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: 
     [transition] = StatusTransition.objects.all()
     assert (transition.from_status, transition.to_status, transition.decision) == ("pending", "processing", "applied")
     assert WebhookEvent.objects.get(side="crm").outcome == "applied"
+
+
+def moves(world: World) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What was written to the shop, and what the log says."""
+    written = [(old, new) for _, old, new, *_ in world.shop.status_writes]
+    return written, list(StatusTransition.objects.order_by("id").values_list("from_status", "to_status"))
+
+
+def crash(world: World, monkeypatch: pytest.MonkeyPatch, crm_id: str, status: str, step: str) -> None:
+    """The CRM moves the order, and the process dies after that step."""
+    world.crm.set_status(crm_id, status)
+    world.crm.settle(5)
+    crash_once(monkeypatch, step, "after")
+    with pytest.raises(Crash):
+        world.work()
+    world.bury_the_dead()
+
+
+def test_the_crm_goes_back_after_a_write_that_was_not_recorded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the model: the status was the one we knew, so the shop was left as the lost write had made it."""
+    order = world.shop.create_order(status="pending")
+    world.settle()
+    crm_id = world.link(order["id"]).crm_order_id
+    crash(world, monkeypatch, crm_id, "failed", "status")
+    world.crm.set_status(crm_id, "new")
+    world.settle()
+    assert world.shop.orders[order["id"]]["status"] == "pending"
+    assert moves(world) == ([("pending", "failed"), ("failed", "pending")],) * 2
+
+
+def test_a_write_that_was_not_recorded_is_logged_although_the_next_attempt_dies_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the model: the second intent took the place of the first."""
+    order = world.shop.create_order(status="pending")
+    world.settle()
+    crm_id = world.link(order["id"]).crm_order_id
+    crash(world, monkeypatch, crm_id, "on_hold", "status")
+    crash(world, monkeypatch, crm_id, "paid", "intent")
+    world.settle()
+    assert moves(world) == ([("pending", "on-hold"), ("on-hold", "processing")],) * 2

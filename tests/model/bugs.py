@@ -37,7 +37,7 @@ BUGS = (
     Bug(
         name="a creation that is about to be sent is not remembered",
         file="sync/worker.py",
-        old="            remember(int(external_id), Intent.Kind.CREATE)\n",
+        old="            remember(work, int(external_id), Intent.Kind.CREATE)\n",
         new="",
     ),
     Bug(

@@ -194,9 +194,9 @@ class CrmInMemory:
         order = self.orders.get(crm_order_id)
         self.reads += 1
         until = self.clock() - timedelta(seconds=self.habits.read_lag * (self.reads % 2))
-        visible = [revision for revision in order.revisions if revision.at <= until] if order else []
-        if order is None or not visible:
+        if order is None:
             raise NotFound("no such order", side="crm")
+        visible = [revision for revision in order.revisions if revision.at <= until] or order.revisions[:1]
         self.last_read[crm_order_id] = visible[-1]
         return self._snapshot(order, visible[-1])
 

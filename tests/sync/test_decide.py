@@ -159,7 +159,14 @@ def test_a_write_that_was_not_recorded_is_found_and_logged_once() -> None:
     plan = move(shop=shop_order("processing"), pending=PendingWrite(from_status="pending", to_status="processing"))
     assert isinstance(plan, Plan)
     assert (plan.outcome, plan.write) == ("applied", None)
-    assert [(t.from_status, t.to_status) for t in plan.transitions] == [("pending", "processing")]
+    assert [(t.from_status, t.to_status) for t in plan.confirmed] == [("pending", "processing")]
+
+
+def test_a_write_that_was_not_recorded_is_logged_also_when_a_person_is_needed_meanwhile() -> None:
+    pending = PendingWrite(from_status="pending", to_status="processing")
+    decision = move(crm=crm_order("archived", 9), shop=shop_order("processing"), pending=pending)
+    assert isinstance(decision, Park)
+    assert [(t.from_status, t.to_status) for t in decision.confirmed] == [("pending", "processing")]
 
 
 # --- shop → CRM

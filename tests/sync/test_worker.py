@@ -1,4 +1,4 @@
-"""Which order is next."""
+"""Which order is next, and what a worker may note without its lease."""
 
 import random
 from datetime import timedelta
@@ -7,6 +7,8 @@ import pytest
 from django.utils import timezone
 
 from sync import worker
+from sync.leases import LeaseLost
+from sync.models import Intent, Lease
 from tests.factories import WebhookEventFactory
 
 pytestmark = pytest.mark.django_db
@@ -43,3 +45,14 @@ def test_behind_a_backlog_both_the_oldest_and_the_freshest_get_their_turn(monkey
     monkeypatch.setattr(worker.random, "random", dice.random)
     first = [worker.next_orders()[0][1] for _ in range(40)]
     assert set(first) == {oldest, fresh}
+
+
+def test_a_worker_that_slept_through_its_lease_leaves_no_intent_behind() -> None:
+    """Found by the model: the next attempt took such an intent for a write that was made, and logged it twice."""
+    order = due(1)
+    work = worker.take("shop", order)
+    assert work is not None
+    Lease.objects.all().delete()
+    with pytest.raises(LeaseLost):
+        worker.remember(work, int(order), Intent.Kind.STATUS, "pending", "on-hold")
+    assert not Intent.objects.exists()
