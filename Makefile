@@ -6,7 +6,7 @@ PACKAGES := integration_site sync orders webhooks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres lint types bench model shell migrate clean
+.PHONY: help run test test-postgres lint types bench model model-bugs shell migrate clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(VENV)/dev.stamp ## measure: deliveries per second, events per second, l
 
 model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_STEPS=… MODEL_SEED=…
 	$(BIN)/python -m tests.model
+
+model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
+	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py
 
 shell: $(VENV)/run.stamp ## Django's shell
 	@$(BIN)/python manage.py shell

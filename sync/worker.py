@@ -400,8 +400,8 @@ def forget(woo_id: int, kind: str) -> None:
 
 
 def confirm(work: Work, decision: Plan | Park) -> None:
-    """Log what an earlier attempt wrote, before our own intent takes the place of its. Until this event is recorded,
-    the link does not say that both sides agree."""
+    """Log what an earlier attempt wrote, before our own intent takes the place of its. Until an event of the CRM is
+    recorded, the link does not say that both sides agree; a forced move says nothing about that."""
     with transaction.atomic():
         work.held.renew()
         link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
@@ -409,7 +409,8 @@ def confirm(work: Work, decision: Plan | Park) -> None:
             link = OrderLink(woo_id=decision.woo_id, crm_order_id=work.order_ref)
         if link is None:
             return
-        link.crm_status = ""
+        if not own_events.is_force(work.newest):
+            link.crm_status = ""
         link.save()
         for draft in decision.confirmed:
             log_transition(work, link, draft, decision.crm_seen if isinstance(decision, Plan) else None)

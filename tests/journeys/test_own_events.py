@@ -127,5 +127,6 @@ def test_a_crash_in_a_forced_move(world: World, monkeypatch: pytest.MonkeyPatch,
     crash_and_go_on(world, monkeypatch, step, when)
     assert world.shop.orders[link.woo_id]["status"] == "processing"
     assert writes(world).count(("completed", "processing")) == 1
+    assert world.link(link.woo_id).crm_status == "shipped"
     [transition] = StatusTransition.objects.filter(decision="forced")
     assert (transition.from_status, transition.to_status) == ("completed", "processing")

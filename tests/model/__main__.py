@@ -34,7 +34,7 @@ def main() -> int:
         Histories,
         settings=settings(
             max_examples=int(os.environ.get("MODEL_EXAMPLES", "1000")),
-            stateful_step_count=int(os.environ.get("MODEL_STEPS", "40")),
+            stateful_step_count=int(os.environ.get("MODEL_STEPS", "25")),
             phases=(Phase.generate, Phase.shrink)
             if os.environ.get("MODEL_SHRINK", "yes") == "yes"
             else (Phase.generate,),

@@ -116,7 +116,7 @@ BUGS = (
     Bug(
         name="a write that was not recorded is never logged",
         file="sync/decide.py",
-        old="if pending is None or not shop.status == pending.to_status != pending.from_status:",
+        old="if shop is None or pending is None or not shop.status == pending.to_status != pending.from_status:",
         new="if True:",
     ),
     Bug(

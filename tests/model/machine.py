@@ -13,16 +13,17 @@ from tests.model.sides import TROUBLES, Clock, CrmOrder, Habits
 from tests.model.world import SHOP_STATUS, UNMAPPED, Fuse, World
 from webhooks.models import WebhookEvent
 
-ORDERS = 3
+ORDERS = 4
 MOST_TROUBLE = 4
 MOST_OUTAGES = 2
 """In one history: fewer than what uses an event's attempts up. Each outage costs some until the breaker opens."""
 
-any_order = st.integers(0, ORDERS - 1)
+any_order = st.sampled_from((0, 0, 1, 2))
 any_place = st.integers(0, 7)
 crm_status = st.sampled_from(sorted(SHOP_STATUS))
 shop_status = st.sampled_from(("pending", "on-hold", "processing", "failed", "completed", "cancelled"))
 steps = st.integers(1, 30)
+causes = st.sampled_from(("order is placed", "order is edited", "CRM moves"))
 habits = st.builds(
     Habits,
     honours_key=st.booleans(),
@@ -45,14 +46,17 @@ class Histories(RuleBasedStateMachine):
         self.trouble = self.outages = 0
         self.notes = 0
 
-    @initialize(habits=habits, pace=st.sampled_from((0.0, 0.0, 9.0)), seed=st.integers(0, 999))
-    def begin(self, habits: Habits, pace: float, seed: int) -> None:
+    @initialize(habits=habits, pace=st.sampled_from((0.0, 0.0, 9.0)), seed=st.integers(0, 999), linked=st.booleans())
+    def begin(self, habits: Habits, pace: float, seed: int, linked: bool) -> None:
         if not (habits.has_versions and habits.tells_version):
             habits.read_lag = 0.0  # nobody can know that such a read is old
         self.world, self.forget = worlds.fresh(self.clock, habits, seed)
         self.world.shop.line.pace = self.world.crm.line.pace = pace
         Histories.current = self.world
         self.count["histories"] += 1
+        self.order_is_placed("pending")
+        if linked:
+            self.world.settle()
 
     def teardown(self) -> None:
         try:
@@ -67,9 +71,6 @@ class Histories(RuleBasedStateMachine):
         self.world.check()
 
     # --- the shop -------------------------------------------------------------------------------------------------
-
-    def has_orders(self) -> bool:
-        return bool(self.world.shop.orders)
 
     def has_crm_orders(self) -> bool:
         return bool(self.world.crm.orders)
@@ -96,13 +97,11 @@ class Histories(RuleBasedStateMachine):
     def order_is_placed(self, status: str) -> None:
         self.world.shop.create(status)
 
-    @precondition(has_orders)
     @rule(order=any_order)
     def order_is_edited(self, order: int) -> None:
         self.notes += 1
         self.world.shop.edit(self.woo_id(order), f"note {self.notes}")
 
-    @precondition(has_orders)
     @rule(order=any_order, status=shop_status)
     def status_is_set_by_hand(self, order: int, status: str) -> None:
         self.world.set_by_hand(self.woo_id(order), status)
@@ -152,35 +151,37 @@ class Histories(RuleBasedStateMachine):
     def workers_work(self) -> None:
         self.world.work()
 
-    @rule(steps=steps)
-    def worker_dies(self, steps: int) -> None:
+    def cause(self, cause: str, order: int, status: str) -> None:
+        """Something to work at, so that there is something to disturb."""
+        if cause == "CRM moves" and self.has_crm_orders():
+            self.crm_moves(order, status)
+        elif cause == "order is placed" and self.has_room():
+            self.order_is_placed("pending")
+        else:
+            self.order_is_edited(order)
+        self.world.receive_all()
+
+    @rule(cause=causes, order=any_order, status=crm_status, steps=steps)
+    def worker_dies(self, cause: str, order: int, status: str, steps: int) -> None:
+        self.cause(cause, order, status)
         self.world.work_with(Fuse(steps, self.world.crash, between_transactions=False))
 
-    @rule(steps=steps)
-    def another_worker_works_at_the_same_time(self, steps: int) -> None:
+    @rule(cause=causes, order=any_order, status=crm_status, steps=steps)
+    def another_worker_works_at_the_same_time(self, cause: str, order: int, status: str, steps: int) -> None:
+        self.cause(cause, order, status)
         self.world.work_with(Fuse(steps, self.world.work, between_transactions=True))
 
-    @rule(steps=steps)
-    def worker_sleeps_while_others_work(self, steps: int) -> None:
+    @rule(cause=causes, order=any_order, status=crm_status, steps=steps)
+    def worker_sleeps_while_others_work(self, cause: str, order: int, status: str, steps: int) -> None:
+        self.cause(cause, order, status)
         self.world.work_with(Fuse(steps, self.world.sleep_while_others_work, between_transactions=True))
 
-    @precondition(has_crm_orders)
-    @rule(steps=steps, order=any_order, status=crm_status)
-    def crm_moves_meanwhile(self, steps: int, order: int, status: str) -> None:
-        def news() -> None:
-            self.crm_moves(order, status)
-            self.world.receive_all()
-
-        self.world.work_with(Fuse(steps, news, between_transactions=True))
-
-    @precondition(has_orders)
-    @rule(steps=steps, order=any_order)
-    def order_is_edited_meanwhile(self, steps: int, order: int) -> None:
-        def news() -> None:
-            self.order_is_edited(order)
-            self.world.receive_all()
-
-        self.world.work_with(Fuse(steps, news, between_transactions=True))
+    @rule(cause=causes, meanwhile=causes, order=any_order, status=crm_status, then=crm_status, steps=steps)
+    def more_happens_meanwhile(
+        self, cause: str, meanwhile: str, order: int, status: str, then: str, steps: int
+    ) -> None:
+        self.cause(cause, order, status)
+        self.world.work_with(Fuse(steps, lambda: self.cause(meanwhile, order, then), between_transactions=True))
 
     @rule(seconds=st.sampled_from((1, 5, 11, 46, 61, 301, 86_400)))
     def time_passes(self, seconds: int) -> None:
@@ -219,11 +220,19 @@ class Histories(RuleBasedStateMachine):
         self.outage_ends(side)
 
     @precondition(may_fail)
-    @rule(side=st.sampled_from(("shop", "crm")), trouble=st.sampled_from(TROUBLES))
-    def next_write_fails(self, side: str, trouble: str) -> None:
+    @rule(
+        side=st.sampled_from(("shop", "crm")),
+        trouble=st.sampled_from(TROUBLES),
+        cause=causes,
+        order=any_order,
+        status=crm_status,
+    )
+    def write_fails(self, side: str, trouble: str, cause: str, order: int, status: str) -> None:
         self.trouble += 1
+        self.cause(cause, order, status)
         self.world.disturbed.update(self.world.shop.orders)
         self.lines()[side].next_write = trouble
+        self.world.work()
 
     # --- staff ----------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,8 @@ class ShopInMemory:
 
     def set_by_hand(self, woo_id: int, status: str) -> None:
         self.orders[woo_id]["status"] = status
-        self.set_by_others[woo_id] = True
+        ours = [new for one, _, new in self.writes if one == woo_id]
+        self.set_by_others[woo_id] = not ours or status != ours[-1]
         self._saved(woo_id)
 
     def get(self, woo_id: int) -> ShopSnapshot:

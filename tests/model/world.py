@@ -14,6 +14,7 @@ from orders.models import OrderLink, StatusTransition
 from sync import crm as crm_backends
 from sync import leases, own_events, replays, retries, shop, worker
 from sync.http import current_event
+from sync.models import Intent
 from tests.model.sides import (
     FIRST_STATUS,
     Clock,
@@ -87,8 +88,11 @@ class World:
     unmapped: set[int] = field(default_factory=set)
     need_not_follow: dict[int, str] = field(default_factory=dict)
     "The CRM's status that was known when somebody else set the shop's: it is not written back, the next one is."
+    unprovable: set[int] = field(default_factory=set)
+    "Orders set by hand after a write of ours was made and before it was recorded: nothing shows that write any more."
     untold: set[int] = field(default_factory=set)
     "Orders whose status was set by hand since the CRM was last told."
+    broken: list[str] = field(default_factory=list)
     fuse: Fuse | None = None
 
     def __post_init__(self) -> None:
@@ -144,6 +148,8 @@ class World:
             self.fuse = None
 
     def set_by_hand(self, woo_id: int, status: str) -> None:
+        if Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.STATUS).exists():
+            self.unprovable.add(woo_id)
         self.shop.set_by_hand(woo_id, status)
         self.untold.add(woo_id)
         self._somebody_else_set(woo_id)
@@ -188,32 +194,38 @@ class World:
     # --- the promises, at each write ------------------------------------------------------------------------------
 
     def may_be_written(self, woo_id: int, old: str, new: str) -> None:
-        promise(old != new, f"The shop shows {new!r} already and is written again.")
+        self.must(old != new, f"The shop shows {new!r} already and is written again.")
         event = current_event.get() or 0
         if event in self.forced:
-            promise(self.forced[event] == (woo_id, new), f"{old} → {new} is not what was forced.")
+            self.must(self.forced[event] == (woo_id, new), f"{old} → {new} is not what was forced.")
             self._somebody_else_set(woo_id)
             return
-        promise(allowed(old, new), f"{old} → {new} is written and no allowed move.")
+        self.must(allowed(old, new), f"{old} → {new} is written and no allowed move.")
         [order] = self.crm.of(woo_id)
         read = self.crm.last_read.get(order.crm_order_id)
-        promise(read is not None, "Written without reading the CRM.")
+        self.must(read is not None, "Written without reading the CRM.")
         assert read is not None
-        promise(SHOP_STATUS.get(read.status) == new, f"{new!r} is written, and the CRM said {read.status!r}.")
+        self.must(SHOP_STATUS.get(read.status) == new, f"{new!r} is written, and the CRM said {read.status!r}.")
         known = OrderLink.objects.filter(woo_id=woo_id).values_list("crm_version", flat=True).first()
-        promise(known is None or read.version >= known, f"Version {read.version} is written after {known}.")
+        self.must(known is None or read.version >= known, f"Version {read.version} is written after {known}.")
 
     def may_be_told(self, order: CrmOrder, content: Any) -> None:
         woo_id = int(order.external_id)
         told, news = dict(order.content), dict(content)
-        ours = () if woo_id in self.untold else ("status",)
-        same = all(told[name] == news[name] for name in news if name not in ("date_modified_gmt", *ours))
-        promise(not same or woo_id in self.disturbed, f"The CRM is told what it knows: {news}.")
+        same = all(told[name] == news[name] for name in news if name not in ("date_modified_gmt", "status"))
+        repeated = same and woo_id not in self.untold | self.disturbed
+        self.must(not repeated, f"The CRM is told what it knows: {news}.")
         self.untold.discard(woo_id)
+
+    def must(self, kept: bool, words: str) -> None:
+        """The worker would take an exception for a bug of its own and try again."""
+        if not kept:
+            self.broken.append(words)
 
     # --- the promises, at every moment ------------------------------------------------------------------------------
 
     def check(self) -> None:
+        promise(not self.broken, " ".join(self.broken))
         twice = [
             name for name, times in Counter(one.external_id for one in self.crm.orders.values()).items() if times > 1
         ]
@@ -224,6 +236,8 @@ class World:
     def settle(self) -> None:
         """Both sides can be reached again, all news arrives, and the workers get the time they need."""
         for line in (self.shop.line, self.crm.line):
+            if line.down or line.next_write:
+                self.disturbed.update(self.shop.orders)
             line.down = line.next_write = ""
         for _ in range(300):
             self.receive_all()
@@ -268,7 +282,8 @@ class World:
         written = [(old, new) for woo_id, old, new in self.shop.writes if woo_id == link.woo_id]
         rows = link.transitions.exclude(decision="refused").order_by("sequence")
         logged = list(rows.values_list("from_status", "to_status"))
-        promise(logged == written, f"Logged {logged}, written {written}.")
+        complete = logged == written or link.woo_id in self.unprovable
+        promise(complete, f"Logged {logged}, written {written}.")
 
     def _check_shop_follows(self, link: OrderLink, order: CrmOrder) -> None:
         promise(link.crm_status == order.now.status, f"{link} knows {link.crm_status!r}, not {order.now.status!r}.")
@@ -281,7 +296,7 @@ class World:
     def _check_crm_knows(self, woo_id: int, order: CrmOrder) -> None:
         shop = dict(self.shop.orders[woo_id])
         names = ["customer_note", "total"]
-        if self.shop.set_by_others[woo_id]:
+        if self.shop.set_by_others[woo_id] and shop["status"] != SHOP_STATUS.get(order.now.status):
             names.append("status")
         for name in names:
             promise(
