@@ -19,8 +19,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
 from orders.models import StatusTransition
+from sync.alarms import open_alarms
 from sync.models import Attempt, Call, Heartbeat, SideState
-from webhooks.models import RefusalCount, State, WebhookEvent
+from sync.own_events import SWEEP
+from webhooks.models import RefusalCount, Side, State, WebhookEvent
 
 HEARTBEAT_SECONDS = 180
 OVERDUE_SECONDS = 300
@@ -167,6 +169,7 @@ class FromTheDatabase:
         yield from self._inbox(now)
         yield from self._work()
         yield from self._sides(now)
+        yield from self._missed()
 
     def _inbox(self, now: datetime) -> Iterator[Any]:
         events = WebhookEvent.objects.order_by()
@@ -221,6 +224,14 @@ class FromTheDatabase:
         heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
         yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
         yield _gauge("drift", "Orders that differ, as the last run of drift found them.", ("kind",), [])
+
+    def _missed(self) -> Iterator[Any]:
+        """How reliable the webhooks are, and what needs a person."""
+        swept = dict(WebhookEvent.objects.filter(source=SWEEP).order_by().values_list("side").annotate(n=Count("id")))
+        found = [((side,), swept.get(side, 0)) for side in Side.values]
+        yield _counter("found_by_sweep", "Changes that no delivery told us of.", ("side",), found)
+        alarms = [((key,), 1) for key in open_alarms().values_list("key", flat=True)]
+        yield _gauge("alarm", "1: this needs a person.", ("key",), alarms)
 
 
 Sample = tuple[tuple[str, ...], float]

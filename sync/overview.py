@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.db.models import Count, Max, Min, Q, QuerySet
 
 from orders.models import StatusTransition
+from sync.alarms import open_alarms
 from sync.models import Alarm, DriftFinding, Heartbeat, SideState
 from webhooks.models import Outcome, State, WebhookEvent
 
@@ -64,7 +65,7 @@ def truths(now: datetime) -> Truths:
         drift=_up_to_many(open_findings(now)),
         workers=beats["alive"],
         last_beat=beats["last"],
-        alarms=tuple(Alarm.objects.filter(cleared_at=None).order_by("raised_at")),
+        alarms=tuple(open_alarms()),
     )
 
 

@@ -11,6 +11,8 @@ from webhooks.models import Side, WebhookEvent
 
 RESYNC = "resync"
 """Source of the events that ask to compare the two sides, whether or not the CRM has news."""
+SWEEP = "sweep"
+"""Source of the events of which no delivery told us: `reconcile` found them."""
 STAFF = "staff"
 FORCE = "order.force"
 

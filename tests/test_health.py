@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from integration_site import health
 from orders.models import OrderLink, StatusTransition
+from sync.alarms import clear, raise_alarm
 from sync.models import Attempt, Call, Heartbeat, SideState
 from webhooks.models import RefusalCount, WebhookEvent
 
@@ -206,8 +207,24 @@ def test_every_name_of_the_contract(client: Client) -> None:
     text = client.get("/metrics").content.decode()
     names = ["deliveries_total", "refused_total", "duplicates_total", "events", "oldest_due_seconds", "attempts_total"]
     names += ["calls_total", "call_seconds", "breaker_open", "transitions_total", "last_heard_seconds", "drift"]
+    names += ["found_by_sweep_total", "alarm"]
     for name in names:
         assert f"# TYPE orderbridge_{name} " in text
+
+
+@pytest.mark.usefixtures("db")
+def test_what_was_missed_and_what_needs_a_person(client: Client) -> None:
+    for number in range(2):
+        event(f"sweep-{number}", source="sweep")
+    raise_alarm("webhook:order.updated", "It is disabled.", "Repair it.")
+    raise_alarm("silence:crm", "It is quiet.", "Look at it.")
+    clear("silence:crm")
+    lines = client.get("/metrics").content.decode().splitlines()
+    assert 'orderbridge_found_by_sweep_total{side="shop"} 2.0' in lines
+    assert 'orderbridge_found_by_sweep_total{side="crm"} 0.0' in lines
+    assert [line for line in lines if line.startswith("orderbridge_alarm{")] == [
+        'orderbridge_alarm{key="webhook:order.updated"} 1.0'
+    ]
 
 
 @pytest.mark.usefixtures("db")

@@ -1,0 +1,34 @@
+"""What needs a person: raised once, seen again while it lasts, cleared when it is over."""
+
+import logging
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from sync.models import Alarm
+
+log = logging.getLogger("orderbridge.alarms")
+
+
+def raise_alarm(key: str, words: str, advice: str) -> None:
+    """While it is open, raising it again only says that it still is so."""
+    if open_alarms().filter(key=key).update(words=words, advice=advice, seen_at=timezone.now()):
+        return
+    try:
+        with transaction.atomic():
+            Alarm.objects.create(key=key, words=words, advice=advice)
+    except IntegrityError:  # another process saw it at the same moment: `open_alarm_once`
+        return
+    log.error("alarm raised", extra={"alarm": key, "words": words, "advice": advice})
+
+
+def clear(key: str) -> None:
+    """It is over. Nothing happens if it was not open."""
+    if open_alarms().filter(key=key).update(cleared_at=timezone.now()):
+        log.warning("alarm cleared", extra={"alarm": key})
+
+
+def open_alarms() -> QuerySet[Alarm]:
+    """The longest standing first."""
+    return Alarm.objects.filter(cleared_at=None).order_by("raised_at", "pk")
