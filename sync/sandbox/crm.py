@@ -7,13 +7,13 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import requests
 
 from sync.sandbox.faults import Fault
-from sync.sandbox.outbox import Outbox
+from sync.sandbox.outbox import Outbox, Road
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.signing import standard_webhooks
 
@@ -40,6 +40,7 @@ class SandboxCrm(LoopbackServer):
     """In memory, thread-safe. `set_status` is what the CRM's people do; REST is for the service.
 
     `duplicate_next`, `drop_next`: so many of the next webhooks are sent twice, or never. `hold` and `release` reorder.
+    `road` does it by lot. What is written while `list_lag` is set appears in lists only so many seconds later.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class SandboxCrm(LoopbackServer):
         self.next_id = first_id
         self.duplicate_next = 0
         self.drop_next = 0
+        self.road = Road()
         self._older: dict[str, dict[str, Any]] = {}
+        self._listed_from: dict[str, datetime] = {}
         self._held: list[tuple[str, Any]] | None = None
         self._outbox = Outbox("CRM webhooks")
 
@@ -91,8 +94,7 @@ class SandboxCrm(LoopbackServer):
         with self.lock:
             order = self.orders[crm_id]
             self.tell(f"crm:  order {crm_id} (shop {order['external_id']}) {order['status']} → {status}")
-            self._older[crm_id] = copy.deepcopy(order)
-            order.update(status=status, version=order["version"] + 1, updated_at=_now())
+            self._change(crm_id, status=status)
             if notify:
                 self.send(crm_id, self.event(crm_id))
             return copy.deepcopy(order)
@@ -175,7 +177,8 @@ class SandboxCrm(LoopbackServer):
             self.tell(f"crm:  webhook of {crm_id} answered {status or 'not at all'}; {plan}")
             return again
 
-        self._outbox.put(attempt)
+        for delay in self.road.delays():
+            self._outbox.put(attempt, delay)
 
     # --- REST --------------------------------------------------------------------------------------------------
 
@@ -231,25 +234,37 @@ class SandboxCrm(LoopbackServer):
             "external_id": external_id,
             "status": status,
             "version": 1,
-            "updated_at": _now(),
-            "created_at": _now(),
+            "updated_at": self._stamp(),
             "order": dict(content),
         }
+        self._listed_from[crm_id] = self.now() + timedelta(seconds=self.list_lag)
         return self.orders[crm_id]
+
+    def _change(self, crm_id: str, **fields: Any) -> None:
+        known = self.orders[crm_id]
+        self._older[crm_id] = copy.deepcopy(known)
+        known.update(fields, version=known["version"] + 1, updated_at=self._stamp())
+        self._listed_from[crm_id] = self.now() + timedelta(seconds=self.list_lag)
+
+    def _stamp(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def _patch(self, order: dict[str, Any], fields: Any) -> Answer:
         if not isinstance(fields, dict) or not isinstance(fields.get("order"), dict):
             return Answer(422, {"error": "order must be an object"})
-        self._older[order["id"]] = copy.deepcopy(order)
-        order["order"] = {**order["order"], **fields["order"]}
-        order.update(version=order["version"] + 1, updated_at=_now())
+        self._change(order["id"], order={**order["order"], **fields["order"]})
         self.tell(f"crm:  order {order['id']} heard of a change in the shop (now {fields['order'].get('status', '?')})")
         return Answer(200, _shown(order))
 
+    def _listed(self, crm_id: str) -> dict[str, Any] | None:
+        """The order as the index of the lists knows it: behind for a while, a new one not at all."""
+        if self._listed_from.get(crm_id, self.now()) <= self.now():
+            return self.orders[crm_id]
+        return self._older.get(crm_id)
+
     def _list(self, query: Mapping[str, str]) -> Answer:
         limit = min(int(query.get("limit", "100")), 100)
-        visible = datetime.now(UTC) - timedelta(seconds=self.list_lag)
-        found = [order for order in self.orders.values() if datetime.fromisoformat(order["created_at"]) <= visible]
+        found = [order for order in map(self._listed, self.orders) if order is not None]
         if "external_id" in query:
             found = [order for order in found if order["external_id"] == query["external_id"]]
         if "updated_since" in query:
@@ -264,10 +279,6 @@ class SandboxCrm(LoopbackServer):
         page = found[:limit]
         cursor = _encoded(_place(page[-1])) if len(found) > limit else None
         return Answer(200, {"results": [_shown(order) for order in page], "next_cursor": cursor})
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _shown(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Named ways to fail, which both sandbox servers can be told, limited by count, method and path."""
+"""Named ways to fail, which both sandbox servers can be told, limited by count, share, method and path."""
 
+import random
 import threading
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ NAMES = frozenset(
         "slow",
         "422",
         "500",
+        "502",
         "503-retry-after",
         "429",
         "html",
@@ -18,14 +20,18 @@ NAMES = frozenset(
         "timeout-after-effect",
         "wrong-status-answer",
         "stale-reads",
+        "shifting-pages",
     }
 )
-ONLY_METHOD = {"wrong-status-answer": "PUT", "stale-reads": "GET"}
+ONLY_METHOD = {"wrong-status-answer": "PUT", "stale-reads": "GET", "shifting-pages": "GET"}
 
 
 @dataclass
 class Fault:
-    """One fault. `times` None: until cleared. `seconds`: how slow; `after`: what Retry-After says."""
+    """One fault. `times` None: until cleared. `share`: of the calls that it may hit, so many it does hit, by lot.
+
+    `seconds`: how slow; `after`: what Retry-After says.
+    """
 
     name: str
     times: int | None = None
@@ -33,6 +39,7 @@ class Fault:
     path: str = ""
     seconds: float = 0.0
     after: float = 1.0
+    share: float = 1.0
 
     def matches(self, method: str, path: str) -> bool:
         return self.times != 0 and self.method in (None, method) and path.startswith(self.path)
@@ -42,6 +49,7 @@ class Faults:
     """The faults in force; the first that matches a call is used up by one."""
 
     def __init__(self) -> None:
+        self.rng = random.Random()
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
@@ -54,10 +62,11 @@ class Faults:
         path: str = "",
         seconds: float = 0.0,
         after: float = 1.0,
+        share: float = 1.0,
     ) -> Fault:
         if name not in NAMES:
             raise ValueError(f"Unknown fault {name!r}. Known: {', '.join(sorted(NAMES))}.")
-        fault = Fault(name, times, method or ONLY_METHOD.get(name), path, seconds, after)
+        fault = Fault(name, times, method or ONLY_METHOD.get(name), path, seconds, after, share)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -69,7 +78,7 @@ class Faults:
     def take(self, method: str, path: str) -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if fault.matches(method, path):
+                if fault.matches(method, path) and (fault.share >= 1 or self.rng.random() < fault.share):
                     if fault.times is not None:
                         fault.times -= 1
                     return fault

@@ -2,12 +2,36 @@
 
 import heapq
 import itertools
+import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 Job = Callable[[], float | None]
 """Sends something; the answer is the seconds after which to try again, or None when it is settled."""
+
+
+@dataclass
+class Road:
+    """How deliveries get lost, doubled and overtaken: shares from 0 to 1. The same seed, the same fate."""
+
+    lose: float = 0.0
+    double: float = 0.0
+    delay: float = 0.0
+    longest: float = 1.0
+    "Seconds that a delayed one takes at most; those sent after it overtake it."
+    rng: random.Random = field(default_factory=random.Random)
+
+    def delays(self) -> list[float]:
+        """One for each copy that arrives."""
+        if self.rng.random() < self.lose:
+            return []
+        copies = 2 if self.rng.random() < self.double else 1
+        return [self._delay() for _ in range(copies)]
+
+    def _delay(self) -> float:
+        return self.rng.uniform(0, self.longest) if self.rng.random() < self.delay else 0.0
 
 
 class Outbox:

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from sync.sandbox.faults import Fault, Faults
 
-BEFORE_EFFECT = {"422", "500", "503-retry-after", "429", "html", "captcha-202"}
+BEFORE_EFFECT = {"422", "500", "502", "503-retry-after", "429", "html", "captcha-202"}
 
 
 @dataclass
@@ -77,6 +78,8 @@ def failed_answer(fault: Fault) -> Answer:
             return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "500":
             return Answer(500, {"code": "internal_server_error", "message": "There has been a critical error."})
+        case "502":
+            return _html(502, "Bad Gateway")
         case "503-retry-after":
             return _html(503, "Service Unavailable", **{"Retry-After": after})
         case "429":
@@ -88,13 +91,17 @@ def failed_answer(fault: Fault) -> Answer:
 
 
 class LoopbackServer:
-    """Start, stop, count calls and fail on demand. Subclasses fulfil `handle`."""
+    """Start, stop, count calls and fail on demand. Subclasses fulfil `handle`.
+
+    `clock_is_ahead` puts its clock wrong; what it signs keeps the right time, else nothing would arrive at all.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.faults = Faults()
         self.requests: list[Request] = []
         self.listener: Callable[[str], None] | None = None
+        self.clock_is_ahead = timedelta()
         self.lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
@@ -126,6 +133,10 @@ class LoopbackServer:
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def now(self) -> datetime:
+        """By this server's own clock, which dates its orders and answers."""
+        return datetime.now(UTC) + self.clock_is_ahead
 
     def tell(self, line: str) -> None:
         if self.listener:
@@ -200,6 +211,9 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
         def handle(self) -> None:
             with suppress(OSError):
                 super().handle()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(server.now().timestamp() if timestamp is None else timestamp)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Silence: `requests` has them all."""

@@ -13,7 +13,7 @@ import requests
 
 from sync.sandbox.faults import Fault
 from sync.sandbox.orders import SHOP_OFFSET, STATUSES, after_status, dated, merge, new_order
-from sync.sandbox.outbox import Outbox
+from sync.sandbox.outbox import Outbox, Road
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.shop_auth import KeyCheck
 from sync.sandbox.signing import hmac_base64, php_json
@@ -43,7 +43,10 @@ class Delivery(NamedTuple):
 
 
 class SandboxShop(LoopbackServer):
-    """In memory, thread-safe. Methods are what people do in the shop's admin and checkout; REST is for the service."""
+    """In memory, thread-safe. Methods are what people do in the shop's admin and checkout; REST is for the service.
+
+    `road` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,9 @@ class SandboxShop(LoopbackServer):
         self.status_writes: list[StatusWrite] = []
         self.deliveries: list[Delivery] = []
         self.next_id = first_id
-        self._keys = KeyCheck(consumer_key, consumer_secret)
+        self.road = Road()
+        self.owner_may_read = True
+        self.keys = KeyCheck(consumer_key, consumer_secret)
         self._outbox = Outbox("shop deliveries")
         self._pending: set[tuple[int, int]] = set()
         self._before_trash: dict[int, str] = {}
@@ -99,7 +104,7 @@ class SandboxShop(LoopbackServer):
     def create_order(self, **fields: Any) -> dict[str, Any]:
         """A new order; with `created_via="checkout"` the shop tells `updated` before `created`."""
         with self.lock:
-            order = new_order(self.next_id, self._now(), self.url, fields)
+            order = new_order(self.next_id, self.now(), self.url, fields)
             self.next_id += 1
             self.orders[order["id"]] = order
             topics = ["order.created", "order.updated"]
@@ -161,18 +166,15 @@ class SandboxShop(LoopbackServer):
 
     # --- state -------------------------------------------------------------------------------------------------
 
-    def _now(self) -> datetime:
-        return datetime.now(UTC)
-
     def _touch(self, order: dict[str, Any]) -> None:
-        order.update(dated("date_modified", self._now()))
+        order.update(dated("date_modified", self.now()))
 
     def _save(self, order: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         """Every save bumps the date and tells it, also one that changes nothing (FACTS A9)."""
         was_trash = order["status"] == "trash"
         merge(order, fields)
         if "status" in fields:
-            after_status(order, self._now())
+            after_status(order, self.now())
         self._touch(order)
         # A status write on a trashed order restores it and sends nothing (FACTS I).
         if not was_trash:
@@ -186,12 +188,15 @@ class SandboxShop(LoopbackServer):
             waiting = (hook_id, woo_id)
             # Coalesced while one of the same order waits; the payload is built when it goes out (FACTS A5, A8).
             if hook["status"] == "active" and hook["topic"] == topic and waiting not in self._pending:
-                self._pending.add(waiting)
-                self._outbox.put(partial(self._deliver, hook_id, woo_id))
+                for delay in self.road.delays():
+                    self._pending.add(waiting)
+                    self._outbox.put(partial(self._deliver, hook_id, woo_id), delay)
 
     def _payload(self, topic: str, woo_id: int) -> dict[str, Any]:
         if topic == "order.deleted":
             return {"id": woo_id}
+        if not self.owner_may_read:
+            return _error("woocommerce_rest_cannot_view", "Sorry, you cannot view this resource.", 401)
         return copy.deepcopy(self.orders[woo_id]) if woo_id in self.orders else _unknown(404).content
 
     def _deliver(self, hook_id: int, woo_id: int) -> None:
@@ -228,7 +233,7 @@ class SandboxShop(LoopbackServer):
         }
 
     def _count(self, hook: dict[str, Any], status: int) -> None:
-        hook.update(dated("date_modified", self._now()))
+        hook.update(dated("date_modified", self.now()))
         if 200 <= status < 303:
             hook["failure_count"] = 0
         elif hook["failure_count"] > FAILURES_BEFORE_DISABLING:
@@ -249,8 +254,8 @@ class SandboxShop(LoopbackServer):
                 "event": fields["topic"].partition(".")[2],
                 "hooks": [],
                 "delivery_url": fields["delivery_url"],
-                **dated("date_created", self._now()),
-                **dated("date_modified", self._now()),
+                **dated("date_created", self.now()),
+                **dated("date_modified", self.now()),
                 "secret": fields.get("secret", ""),
                 "failure_count": 0,
             }
@@ -265,7 +270,7 @@ class SandboxShop(LoopbackServer):
             return Answer(200, {"name": "Sandbox shop", "url": self.url, "gmt_offset": "1", "namespaces": ["wc/v3"]})
         if not path.startswith(API):
             return Answer(404, _error("rest_no_route", "No route was found matching the URL.", 404))
-        self._keys.check(request, self.url)
+        self.keys.check(request, self.url)
         found = re.fullmatch(r"/(orders|webhooks|reports/orders/totals)(?:/(\d+))?(/notes)?", path[len(API) :])
         if not found:
             return Answer(404, _error("rest_no_route", "No route was found matching the URL.", 404))
@@ -287,7 +292,7 @@ class SandboxShop(LoopbackServer):
             case "OPTIONS", _:
                 return Answer(200, self._schema())
             case "GET", False:
-                return self._list(request)
+                return self._list(request, fault)
             case "POST", False:
                 return self._create_by_rest(request)
             case "GET", True:
@@ -319,7 +324,7 @@ class SandboxShop(LoopbackServer):
         order = self._known(woo_id, 400)
         self._check_status(fields)
         if "status" in fields:
-            self.status_writes.append(StatusWrite(woo_id, order["status"], fields["status"], self._now()))
+            self.status_writes.append(StatusWrite(woo_id, order["status"], fields["status"], self.now()))
             self.tell(f"shop: order {woo_id} set by REST: {order['status']} → {fields['status']}")
         if fault and fault.name == "wrong-status-answer":
             # An exception while saving is swallowed: 200, and the old status stays (FACTS B2).
@@ -336,7 +341,7 @@ class SandboxShop(LoopbackServer):
             self.trash(woo_id)
         return Answer(200, order)
 
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request, fault: Fault | None) -> Answer:
         query = request.query
         page, per_page = _number(query, "page", 1, 10**9), _number(query, "per_page", 10, 100)
         found = [order for order in self.orders.values() if self._wanted(order, request)]
@@ -349,7 +354,11 @@ class SandboxShop(LoopbackServer):
         # A page beyond the end is 200 with totals of 0 (FACTS I).
         total = len(found) if shown else 0
         headers = {"X-WP-Total": str(total), "X-WP-TotalPages": str(-(-total // per_page))}
-        return Answer(200, [_chosen(order, query) for order in shown], headers)
+        content = [_chosen(order, query) for order in shown]
+        if fault and fault.name == "shifting-pages" and shown:
+            # Somebody saves an order of this page, so that it leaves its place and all behind it move up.
+            self._save(shown[0], {})
+        return Answer(200, content, headers)
 
     def _wanted(self, order: Mapping[str, Any], request: Request) -> bool:
         query = request.query
@@ -414,7 +423,7 @@ class SandboxShop(LoopbackServer):
             elif request.method in ("PUT", "POST", "PATCH"):
                 wanted = ("status", "topic", "delivery_url", "secret", "name")
                 hook.update({name: value for name, value in request.json().items() if name in wanted})
-                hook.update(dated("date_modified", self._now()))
+                hook.update(dated("date_modified", self.now()))
             return Answer(200, _public(hook))
 
     def _list_webhooks(self, request: Request) -> Answer:

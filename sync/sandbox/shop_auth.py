@@ -25,6 +25,7 @@ class KeyCheck:
 
     consumer_key: str
     consumer_secret: str
+    may_write: bool = True
     _nonces: dict[str, float] = field(default_factory=dict)
 
     def check(self, request: Request, shop_url: str) -> None:
@@ -39,6 +40,8 @@ class KeyCheck:
             self._compare(query["consumer_key"], query.get("consumer_secret", ""))
         else:
             raise refused("Sorry, you cannot list resources.", "woocommerce_rest_cannot_view")
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not self.may_write:
+            raise refused("The API key provided does not have write permissions.")
 
     def _compare(self, key: str, secret: str) -> None:
         if not hmac.compare_digest(key.encode(), self.consumer_key.encode()):

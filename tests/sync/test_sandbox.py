@@ -1,9 +1,12 @@
 """The sandbox behaves as FACTS.md says a real shop and a CRM do."""
 
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -16,6 +19,8 @@ from requests_oauthlib import OAuth1
 
 from sync.sandbox import state
 from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.orders import dated
+from sync.sandbox.outbox import Road
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.signing import hmac_base64, php_json, standard_webhooks
 from sync.sandbox.traffic import Traffic
@@ -181,6 +186,52 @@ def test_dates_are_read_in_the_shops_time_unless_told(shop: SandboxShop) -> None
     assert found(per_page="101") == 3, "an error body"
 
 
+def test_the_road_loses_doubles_and_overtakes_by_lot(shop: SandboxShop, receiver: Receiver) -> None:
+    shop.road = Road(lose=0.3, double=0.3, delay=0.5, longest=0.05, rng=random.Random(7))
+    for _ in range(30):
+        shop.create_order()
+    shop.settle()
+    told = [(json.loads(body)["id"], headers["x-wc-webhook-topic"]) for headers, body in receiver.got]
+    assert len(set(told)) < 60, "some got lost"
+    assert len(told) > len(set(told)), "some came twice"
+    assert [woo_id for woo_id, _ in told] != sorted(woo_id for woo_id, _ in told), "some were overtaken"
+
+
+def test_a_page_that_shifts_while_it_is_read(shop: SandboxShop) -> None:
+    """Reading page after page then skips orders, as it does on a real shop (FACTS B6)."""
+    for number in range(6):
+        shop.create_order()
+        shop.orders[1001 + number].update(dated("date_modified", datetime(2026, 1, 1, number, tzinfo=UTC)))
+    shop.faults.add("shifting-pages")
+    seen = []
+    for page in ("1", "2", "3"):
+        query = {"orderby": "modified", "order": "asc", "per_page": "2", "page": page}
+        seen += [order["id"] for order in requests.get(orders(shop), params=query, auth=KEYS, timeout=5).json()]
+    assert len(set(seen)) < 6
+
+
+def test_a_key_that_may_only_read(shop: SandboxShop) -> None:
+    shop.keys.may_write = False
+    assert requests.get(orders(shop), auth=KEYS, timeout=5).status_code == 200
+    assert requests.put(orders(shop, "/1"), json={}, auth=KEYS, timeout=5).status_code == 401
+
+
+def test_a_webhook_whose_owner_is_gone_tells_its_error(shop: SandboxShop, receiver: Receiver) -> None:
+    shop.owner_may_read = False
+    shop.create_order()
+    shop.settle()
+    assert json.loads(receiver.got[0][1])["code"] == "woocommerce_rest_cannot_view"
+
+
+def test_a_clock_that_is_ahead(shop: SandboxShop) -> None:
+    shop.clock_is_ahead = timedelta(hours=5)
+    answer = requests.get(orders(shop), auth=KEYS, timeout=5)
+    ahead = parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)
+    assert timedelta(hours=4, minutes=59) < ahead < timedelta(hours=5, minutes=1)
+    made = datetime.fromisoformat(shop.create_order()["date_created_gmt"]).replace(tzinfo=UTC)
+    assert made > datetime.now(UTC) + timedelta(hours=4)
+
+
 def test_seven_failures_disable_the_webhook(shop: SandboxShop, receiver: Receiver) -> None:
     woo_id = shop.create_order()["id"]
     shop.settle()
@@ -228,8 +279,12 @@ def test_crm_lists_page_by_page_and_late(crm: SandboxCrm) -> None:
         params["cursor"] = page["next_cursor"]
     assert seen == ["0", "1", "2", "3", "4"]
     crm.list_lag = 60
-    late = requests.get(f"{crm.url}/orders", params={"external_id": "3"}, headers=BEARER, timeout=5)
+    create(crm, "late")
+    late = requests.get(f"{crm.url}/orders", params={"external_id": "late"}, headers=BEARER, timeout=5)
     assert late.json()["results"] == []
+    crm.set_status(crm.by_external("3")[0]["id"], "paid")
+    behind = requests.get(f"{crm.url}/orders", params={"external_id": "3"}, headers=BEARER, timeout=5)
+    assert behind.json()["results"][0]["status"] == "new"
 
 
 def test_crm_webhook_is_signed_repeated_and_given_up(crm: SandboxCrm, receiver: Receiver) -> None:
@@ -266,6 +321,7 @@ def read(crm: SandboxCrm, crm_id: str) -> requests.Response:
     ("name", "status", "header"),
     [
         ("500", 500, ""),
+        ("502", 502, ""),
         ("503-retry-after", 503, "Retry-After"),
         ("429", 429, "Retry-After"),
         ("html", 200, ""),
@@ -308,6 +364,13 @@ def test_faults_of_one_side(shop: SandboxShop, crm: SandboxCrm) -> None:
     crm.set_status(crm_id, "paid")
     crm.faults.add("stale-reads", times=1)
     assert [read(crm, crm_id).json()["version"] for _ in range(2)] == [1, 2]
+
+
+def test_faults_by_lot(crm: SandboxCrm) -> None:
+    crm_id = create(crm).json()["id"]
+    crm.faults.rng.seed(7)
+    crm.faults.add("500", share=0.5)
+    assert {read(crm, crm_id).status_code for _ in range(20)} == {200, 500}
 
 
 def test_faults_over_http(crm: SandboxCrm) -> None:
