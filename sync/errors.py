@@ -57,6 +57,10 @@ class Blocked(SideError):
     may_have_got_through = True
 
 
+class TooLarge(Blocked):
+    """The answer is longer than we read. A list may be asked for in smaller pages."""
+
+
 class Unconfirmed(SideError):
     """The side answered well, but its answer does not show what we wrote."""
 

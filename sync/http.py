@@ -33,6 +33,7 @@ from sync.errors import (
     RateLimited,
     Rejected,
     ServerTrouble,
+    TooLarge,
     Unreachable,
 )
 
@@ -208,7 +209,7 @@ class JsonClient:
             while part := response.raw.read1(65536, decode_content=True):
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise Blocked(f"The {self.side}'s answer is larger than {MAX_ANSWER_BYTES} bytes.", side=self.side)
+                    raise TooLarge(f"The {self.side}'s answer is larger than {MAX_ANSWER_BYTES} bytes.", side=self.side)
                 if time.monotonic() > until:
                     raise TimeoutError("the answer trickles")
         except (urllib3.exceptions.HTTPError, OSError) as error:

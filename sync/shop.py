@@ -1,7 +1,8 @@
 """The shop's REST API: read an order, set its status, and nothing else is ever written."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,13 @@ from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPage:
+    orders: list[ShopSnapshot]
+    total: int
+    "On all pages together."
 
 
 class Shop:
@@ -42,6 +50,15 @@ class Shop:
             words = f"The shop answered 200 but shows {after.status!r} instead of {status!r}; a plugin may hinder it."
             raise Unconfirmed(words, side="shop")
         return after
+
+    def orders(self, query: Mapping[str, str]) -> OrderPage:
+        """One page of the list. Dates in the query are UTC without a `Z`; filters are strictly after and before."""
+        params = {"dates_are_gmt": "true", **query, **_nonce()}
+        answer = self._call("GET", ORDERS, params=params, headers={"Cache-Control": "no-cache"})
+        total = answer.headers.get("X-WP-Total", "")
+        if not isinstance(answer.data, list) or not total.isdigit():
+            raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
+        return OrderPage(orders=[_snapshot(one) for one in answer.data], total=int(total))
 
     def statuses(self) -> frozenset[str]:
         """The statuses that this shop knows, those of its plugins included."""
@@ -95,8 +112,9 @@ def _nonce() -> dict[str, str]:
     return {"_": secrets.token_hex(8)}
 
 
-def _snapshot(data: Any, woo_id: int) -> ShopSnapshot:
+def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
+    """`woo_id`: the order that was asked for; None: whichever stands in a list."""
     is_order = isinstance(data, dict) and type(data.get("id")) is int and isinstance(data.get("status"), str)
-    if not is_order or data["id"] != woo_id:
-        raise Blocked(f"The shop's answer is not order {woo_id}.", side="shop")
-    return ShopSnapshot(woo_id=woo_id, status=data["status"].removeprefix("wc-"), order=data)
+    if not is_order or woo_id not in (None, data["id"]):
+        raise Blocked(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
+    return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)

@@ -62,6 +62,8 @@ class Work:
     started: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=timezone.now)
     reasons: list[Reason] = field(default_factory=list)
+    seen: ShopSnapshot | None = None
+    "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
 
     @property
     def newest(self) -> WebhookEvent:
@@ -228,7 +230,8 @@ def decide(work: Work) -> Decision:
 def _decide_for_crm(work: Work) -> Decision:
     woo_id = int(work.order_ref)
     link = OrderLink.objects.filter(woo_id=woo_id).first()
-    shop = read_shop_order(work, woo_id)
+    fresh = work.seen if link is None and len(work.events) == 1 else None
+    shop = fresh or read_shop_order(work, woo_id)
     found = None if link else work.crm().find(str(woo_id))
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
     return shop_to_crm(

@@ -1,0 +1,120 @@
+"""A long run in the foreground: its progress on a terminal, its report at the end, its exit code."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError
+from tqdm import tqdm
+
+from sync import crm as crm_backends
+from sync import runs
+from sync import shop as shop_client
+from sync.errors import SideError
+from sync.models import Run
+from sync.settling import patiently
+from sync.shop_identity import AnotherShop, check
+
+FAILED, WRONG_USE = 1, 2
+LINE_EVERY = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+def begin(start: Callable[[], Run]) -> Run:
+    """The run, held by this process. Raises CommandError where it can not even begin."""
+    try:
+        return start()
+    except runs.AlreadyRunning as error:
+        raise CommandError(str(error), returncode=WRONG_USE) from error
+
+
+def check_sides() -> None:
+    """Both are configured, and the shop is the one we know."""
+    try:
+        crm_backends.connect()
+        shop = shop_client.connect()
+    except SideError as error:
+        raise CommandError(str(error), returncode=WRONG_USE) from error
+    try:
+        with quiet():
+            to_the_end(patiently(lambda: check(shop)))
+    except AnotherShop as error:
+        raise CommandError(str(error), returncode=WRONG_USE) from error
+    except (SideError, runs.Failed) as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+
+
+def carry_out(run: Run) -> None:
+    """Until it ends. Ctrl-C pauses it, and the same command goes on."""
+    with Progress(run) as progress, quiet():
+        try:
+            runs.carry_out(run, on_progress=progress.show)
+        except KeyboardInterrupt:
+            runs.pause(run)
+            words = "Stopped. Give the same command again to go on; --restart begins anew."
+            raise CommandError(words, returncode=FAILED) from None
+    if run.state == Run.State.FAILED:
+        raise CommandError(run.error, returncode=FAILED)
+    if run.state != Run.State.DONE:
+        raise CommandError(f"{run} was {run.get_state_display().lower()} by staff.", returncode=FAILED)
+
+
+def rehearse(job: runs.Job, run: Run) -> None:
+    """A dry run: the same work without a row of its own, and so without a checkpoint."""
+    try:
+        with Progress(run) as progress, quiet():
+            to_the_end(job(run), lambda: progress.show(run))
+    except KeyboardInterrupt:
+        raise CommandError("Stopped.", returncode=FAILED) from None
+    except (SideError, runs.Failed) as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+
+
+def to_the_end(steps: Any, at_each: Callable[[], None] = lambda: None) -> None:
+    for _ in steps:
+        at_each()
+
+
+class Progress:
+    """A bar with rate and time left on a terminal; elsewhere a line from time to time. All of it on stderr."""
+
+    def __init__(self, run: Run) -> None:
+        self.started_with = run.counts.get("seen", 0)
+        self.name = run.get_kind_display()
+        self.on_terminal = sys.stderr.isatty()
+        self.line_at = time.monotonic() + LINE_EVERY
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.on_terminal:
+            self.bar = tqdm(desc=self.name, unit=" orders", initial=self.started_with, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, run: Run) -> None:
+        seen = run.counts.get("seen", 0)
+        if self.bar is not None:
+            self.bar.total = run.total
+            self.bar.update(seen - self.bar.n)
+        elif time.monotonic() >= self.line_at:
+            self.line_at = time.monotonic() + LINE_EVERY
+            of = f" of {run.total}" if run.total is not None else ""
+            sys.stderr.write(f"{self.name}: {seen}{of} orders\n")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Each call and attempt is kept in the database; their log lines would drown the progress and spoil --json."""
+    logger = logging.getLogger("orderbridge")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

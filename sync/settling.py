@@ -1,0 +1,230 @@
+"""A run settles its orders itself, several at once, on the same path as every event; it waits for a side in need."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Barrier
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+
+from sync import sides, worker
+from sync.errors import AuthFailed, NotConfigured, SideError
+from sync.models import Attempt, Run, SideState
+from sync.retries import delay_before
+from sync.runs import Failed
+from sync.snapshots import ShopSnapshot
+from webhooks.models import Outcome, State, WebhookEvent
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work that can be stopped at each step: see `sync.runs.Job`."""
+
+THREADS = 4
+"""Orders at once. Their time is spent in waiting for the two sides."""
+POLL = 0.1
+PATIENCE = 300.0
+"""Seconds that a run waits for a side, or for orders that are tried again, without any of them getting on."""
+
+EFFECTS: dict[str, str] = {
+    Outcome.CREATED: "created",
+    Outcome.UPDATED: "updated",
+    Outcome.APPLIED: "applied",
+    Outcome.REFUSED: "refused",
+}
+"""The count of each outcome; all others changed nothing."""
+COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "failed")
+NAMED = 100
+"""Failed orders that a run remembers by name."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order with a waiting event, and what the shop's list showed of it a moment ago."""
+
+    side: str
+    ref: str
+    seen: ShopSnapshot | None = None
+
+
+@contextmanager
+def crew() -> Iterator[ThreadPoolExecutor]:
+    """Threads that call the two sides. Each closes its database connection when the work is over."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="settling") as pool:
+        try:
+            yield pool
+        finally:
+            together = Barrier(THREADS)  # so that each of the threads gets one
+            for _ in range(THREADS):
+                pool.submit(_leave, together)
+
+
+def _leave(together: Barrier) -> None:
+    together.wait()
+    connections.close_all()
+
+
+def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps[None]:
+    """Try each order once, as fast as the sides and the speed limit of the run allow."""
+    waiting, flying = deque(orders), set[Future[None]]()
+    gate, pace = Gate(), Pace(run.per_minute)
+    while waiting or flying:
+        while waiting and len(flying) < THREADS and pace.allows() and gate.is_open():
+            pace.went()
+            flying.add(pool.submit(_settle, waiting.popleft()))
+        if flying:
+            finished, flying = wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
+            for one in finished:
+                one.result()
+        else:
+            time.sleep(POLL)
+        yield
+
+
+def _settle(order: Order) -> None:
+    work = worker.take(order.side, order.ref)
+    if work is not None:
+        work.seen = order.seen
+        worker.settle(work)
+
+
+def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> Steps[None]:
+    """Until none of the events waits for another try. What does not get on is left to the workers."""
+    rest = WebhookEvent.objects.filter(pk__in=events).unfinished()
+    left, until = len(events), time.monotonic() + PATIENCE
+    while (now_left := rest.count()) and time.monotonic() < until:
+        if now_left < left:
+            left, until = now_left, time.monotonic() + PATIENCE
+        due = rest.filter(next_attempt_at__lte=timezone.now()).values_list("side", "order_ref")
+        yield from settle(run, pool, [Order(side, ref) for side, ref in due])
+        time.sleep(POLL)
+        yield
+
+
+def patiently(read: Callable[[], T]) -> Steps[T]:
+    """The answer of a read, also if the side must be waited for. Its errors count as those of any other call."""
+    gate, attempt, until = Gate(), 0, time.monotonic() + PATIENCE
+    while True:
+        if gate.is_open():
+            attempt += 1
+            try:
+                return read()
+            except SideError as error:
+                if not error.again or isinstance(error, AuthFailed | NotConfigured) or time.monotonic() > until:
+                    raise
+                sides.failed(error, timezone.now())
+                again_at = time.monotonic() + _delay(attempt, error)
+                while time.monotonic() < again_at:
+                    time.sleep(POLL)
+                    yield
+        else:
+            time.sleep(POLL)
+            yield
+
+
+def _delay(attempt: int, error: SideError) -> float:
+    if error.after is not None:
+        return 0.0  # the gate is closed for so long
+    longest = min(30.0, settings.RETRY_MAX_SECONDS)
+    return delay_before(attempt=attempt, base=settings.RETRY_BASE_SECONDS, longest=longest).total_seconds()
+
+
+class Gate:
+    """Whether both sides may be called. Raises Failed when that takes too long."""
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+
+    def is_open(self) -> bool:
+        if sides.gate(timezone.now(), worker.PINGS):
+            self.until = None
+            return True
+        self.until = self.until or time.monotonic() + PATIENCE
+        if time.monotonic() > self.until:
+            raise Failed(f"{_why_closed()} Then start the run again: it goes on where it was.")
+        return False
+
+
+def _why_closed() -> str:
+    for side in SideState.objects.order_by("name"):
+        if side.paused:
+            return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
+        if side.wait_until and side.wait_until > timezone.now():
+            return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC."
+        if side.opened_at:
+            return f"The {side.name} is out of order since {side.opened_at:%H:%M:%S} UTC: {side.last_error}"
+    return "The two sides were out of order for too long."
+
+
+class Pace:
+    """The speed limit of a run."""
+
+    def __init__(self, per_minute: int | None) -> None:
+        self.pause = 60 / per_minute if per_minute else 0.0
+        self.next = 0.0
+
+    def allows(self) -> bool:
+        return time.monotonic() >= self.next
+
+    def went(self) -> None:
+        self.next = time.monotonic() + self.pause
+
+
+# --- what came of it -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What became of the events of a run: each is counted once, when it is finished."""
+
+    counts: dict[str, int]
+    open: list[int] = field(default_factory=list)
+    "Events that are not finished yet."
+    failed: list[int] = field(default_factory=list)
+    "Events that need a person; the first of them."
+
+    @classmethod
+    def of(cls, run: Run) -> "Tally":
+        counts = {name: int(run.counts.get(name, 0)) for name in COUNTS}
+        return cls(counts, list(run.checkpoint.get("open", [])), list(run.checkpoint.get("failed", [])))
+
+    def add(self, events: Iterable[int]) -> None:
+        self.open = [*self.open, *events]
+
+    def count(self, *, to_the_end: bool = False) -> None:
+        """Count what is finished. `to_the_end`: what is still open by now has failed."""
+        still_open = []
+        found = WebhookEvent.objects.filter(pk__in=self.open).values_list("pk", "state", "outcome", "next_attempt_at")
+        rows = list(found.order_by("pk"))
+        linked = _found_in_crm([pk for pk, _, outcome, _ in rows if outcome == Outcome.CREATED])
+        for pk, state, outcome, due in rows:
+            if due is not None and not to_the_end:
+                still_open.append(pk)
+            elif state == State.DONE:
+                self.counts["linked" if pk in linked else EFFECTS.get(outcome, "unchanged")] += 1
+            else:
+                self.counts["failed"] += 1
+                self.failed = [*self.failed, pk][:NAMED]
+        self.open = still_open
+
+    def save(self, run: Run, **checkpoint: object) -> None:
+        """Counts and place together, so that a page that is done again is not counted twice."""
+        run.counts = dict(self.counts)
+        run.checkpoint = {**checkpoint, "open": self.open, "failed": self.failed}
+
+
+def _found_in_crm(events: Sequence[int]) -> set[int]:
+    """Of the events that linked an order, those that found it in the CRM instead of creating it."""
+    tries = Attempt.objects.filter(event__in=events, result=Outcome.CREATED).values_list("event", "reasons")
+    return {event for event, reasons in tries if any(code == "found" for code, _ in reasons)}
+
+
+def failures(run: Run) -> Iterator[str]:
+    """The orders that failed, by name and with the reason."""
+    for event in WebhookEvent.objects.filter(pk__in=run.checkpoint.get("failed", [])).order_by("pk"):
+        yield f"order {event.order_ref}: {event.reason} (/admin/webhooks/webhookevent/{event.pk}/)"

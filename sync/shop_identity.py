@@ -1,0 +1,70 @@
+"""Is it still the same shop? After WOO_URL has changed, another one may answer under the order numbers that we know."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+
+from orders.models import OrderLink
+from sync.models import Run
+from sync.runs import Failed
+from sync.shop import Shop
+from sync.snapshots import ShopSnapshot
+from webhooks.models import Side, WebhookEvent
+
+SAMPLE = 20
+
+
+class AnotherShop(Failed):
+    """The shop's orders are not those that are linked."""
+
+
+def check(shop: Shop) -> None:
+    """Compare the latest linked orders with what the shop shows under their ids. Raises AnotherShop."""
+    links = list(OrderLink.objects.order_by("-pk")[:SAMPLE])
+    if not links:
+        return
+    ids = ",".join(str(link.woo_id) for link in links)
+    shown = {order.woo_id: order for order in shop.orders({"include": ids, "per_page": str(SAMPLE)}).orders}
+    created = _created(link.woo_id for link in links)
+    verdicts = [_is_same(link, shown.get(link.woo_id), created.get(link.woo_id)) for link in links]
+    if True in verdicts or (False not in verdicts and not _moved()):
+        return
+    raise AnotherShop(
+        f"The shop at {settings.WOO_URL} does not have the orders that are linked here: of the latest {len(links)} it "
+        f"shows {len(shown)}, and none as we know it. Is WOO_URL right? Another shop needs a database of its own."
+    )
+
+
+def _is_same(link: OrderLink, shown: ShopSnapshot | None, created: str | None) -> bool | None:
+    """None: nothing is known that would tell."""
+    if shown is None:
+        return None
+    if created is not None:
+        return bool(shown.order.get("date_created_gmt") == created)
+    return True if shown.fingerprint == link.woo_fingerprint else None
+
+
+def _created(woo_ids: Iterable[int]) -> dict[int, str]:
+    """When each order was made, as the shop said when it last told us of it."""
+    told = WebhookEvent.objects.filter(side=Side.SHOP, order_ref__in=map(str, woo_ids)).order_by("pk")
+    known: dict[int, str] = {}
+    for order_ref, body in told.values_list("order_ref", "body"):
+        order = _read(body)
+        if isinstance(order, dict) and isinstance(order.get("date_created_gmt"), str):
+            known[int(order_ref)] = order["date_created_gmt"]
+    return known
+
+
+def _read(body: bytes | memoryview) -> Any:
+    try:
+        return json.loads(bytes(body))
+    except ValueError:
+        return None
+
+
+def _moved() -> bool:
+    """The last run had another address for the shop."""
+    last = Run.objects.filter(options__has_key="shop").order_by("-pk").values_list("options__shop", flat=True).first()
+    return last is not None and last != settings.WOO_URL
