@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
@@ -66,6 +66,13 @@ class CallRecord:
     response_body: str
     error: str
     at: datetime
+    their_time: datetime | None = None
+    "By the clock of that side, when it answered; whole seconds."
+
+    @property
+    def clock_is_ahead(self) -> timedelta | None:
+        """How far that side's clock is ahead of ours, as well as whole seconds and the time of the call tell."""
+        return self.their_time - self.at - timedelta(milliseconds=self.milliseconds) if self.their_time else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +127,7 @@ class JsonClient:
         self.before_call()
         started, at = time.monotonic(), datetime.now(UTC)
         status: int | None = None
+        their_time: datetime | None = None
         body, error = b"", ""
         url = self.base_url + path
         is_write = method not in READS if write is None else write
@@ -127,13 +135,14 @@ class JsonClient:
             response = self._send(method, url, params, json, headers, is_write)
             with response:
                 status, url = response.status_code, response.url or url
+                their_time = http_date(response.headers.get("Date"))
                 body = self._read(response, method, is_write, started + 2 * settings.HTTP_TIMEOUT)
             return self._understand(method, response, body)
         except BaseException as problem:
             error = clean(str(problem) or type(problem).__name__)
             raise
         finally:
-            self._keep(method, url, status, started, at, json, body, error)
+            self._keep(method, url, status, started, at, json, body, error, their_time)
 
     def _send(
         self,
@@ -252,6 +261,7 @@ class JsonClient:
         json: Any,
         body: bytes,
         error: str,
+        their_time: datetime | None,
     ) -> None:
         record = CallRecord(
             side=self.side,
@@ -263,6 +273,7 @@ class JsonClient:
             response_body=clean(body[: 4 * KEPT].decode("utf-8", "replace"))[:KEPT],
             error=error,
             at=at,
+            their_time=their_time,
         )
         self.on_call(record)
         log.info(
@@ -372,8 +383,17 @@ def retry_after(value: str | None) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):
+        until = http_date(value)
+        if until is None:
             return None
+        seconds = (until - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None
+
+
+def http_date(value: str | None) -> datetime | None:
+    """None if there is none, or none that can be read."""
+    try:
+        at = parsedate_to_datetime(value or "")
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None

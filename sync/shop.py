@@ -1,8 +1,10 @@
-"""The shop's REST API: read an order, set its status, and nothing else is ever written."""
+"""The shop's REST API: read orders, set a status, keep our webhooks, and nothing else is ever written."""
 
+import itertools
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +16,7 @@ from sync.http import Answer, CallRecord, JsonClient, ignore, nothing
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
+WEBHOOKS = "/wp-json/wc/v3/webhooks"
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 
 
@@ -22,6 +25,18 @@ class OrderPage:
     orders: list[ShopSnapshot]
     total: int
     "On all pages together."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """A webhook of the shop. `touched_at`, by the shop's clock: its last delivery, good or bad, or its last edit."""
+
+    number: int
+    topic: str
+    status: str
+    url: str
+    created_at: datetime
+    touched_at: datetime
 
 
 class Shop:
@@ -67,6 +82,34 @@ class Shop:
             return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
         except (KeyError, TypeError, AttributeError) as error:
             raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
+
+    def webhooks(self) -> list[Hook]:
+        """All of them, other people's as well. Secrets and failure counts are not shown (FACTS A7)."""
+        found: list[Hook] = []
+        for page in itertools.count(1):
+            params = {
+                "status": "all",
+                "per_page": "100",
+                "page": str(page),
+                "orderby": "id",
+                "order": "asc",
+                **_nonce(),
+            }
+            data = self._call("GET", WEBHOOKS, params=params).data
+            if not isinstance(data, list):
+                raise Blocked("The shop's answer is not a list of webhooks.", side="shop")
+            found += map(_hook, data)
+            if len(data) < 100:
+                break
+        return found
+
+    def create_webhook(self, *, name: str, topic: str, url: str, secret: str) -> Hook:
+        """It is active at once; the shop pings the address before it answers, and creates it whatever comes back."""
+        wanted = {"name": name, "topic": topic, "delivery_url": url, "secret": secret}
+        return _hook(self._call("POST", WEBHOOKS, json=wanted).data)
+
+    def delete_webhook(self, number: int) -> None:
+        self._call("DELETE", f"{WEBHOOKS}/{number}", params={"force": "true"})
 
     def ping(self) -> None:
         orders = self._call("GET", ORDERS, params={"per_page": "1", "_fields": "id", **_nonce()}).data
@@ -118,3 +161,17 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
     if not is_order or woo_id not in (None, data["id"]):
         raise Blocked(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
     return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)
+
+
+def _hook(data: Any) -> Hook:
+    try:
+        return Hook(
+            number=int(data["id"]),
+            topic=str(data["topic"]),
+            status=str(data["status"]),
+            url=str(data["delivery_url"]),
+            created_at=datetime.fromisoformat(data["date_created_gmt"]).replace(tzinfo=UTC),
+            touched_at=datetime.fromisoformat(data["date_modified_gmt"]).replace(tzinfo=UTC),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Blocked("The shop's answer is not a webhook.", side="shop") from error
