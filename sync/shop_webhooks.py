@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,8 +14,9 @@ from django.utils import timezone
 
 from sync import alarms
 from sync import shop as shop_client
-from sync.errors import NotConfigured
+from sync.errors import NotConfigured, SideError
 from sync.http import CallRecord
+from sync.models import SideState
 from sync.own_events import SWEEP
 from sync.shop import Hook, Shop
 from webhooks import sources
@@ -177,6 +179,13 @@ def check() -> list[Verdict]:
         else:
             alarms.raise_alarm(f"webhook:{one.topic}", f"Webhook {one.topic}: {one.words}", one.advice)
     return verdicts
+
+
+def on_schedule() -> None:
+    """Check, if the shop can be asked. That it can not be is told by its circuit breaker."""
+    if SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
+        with suppress(SideError):
+            check()
 
 
 def carry_out(shop: Shop, wanted: Sequence[Step]) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from sync import runs, worker
+from sync import reconciliation, runs, schedules, shop_webhooks, silence, worker
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
 from webhooks.models import WebhookEvent
@@ -51,8 +51,25 @@ def sweep() -> None:
     now = timezone.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
+    schedules.keep_in_step()
     runs.pick_up()
     drain()
+
+
+def reconcile() -> None:
+    """What no delivery told us of."""
+    reconciliation.on_schedule(STRETCH)
+
+
+def reconcile_deep() -> None:
+    """Every night: the last days again, and orders that were deleted for good."""
+    reconciliation.on_schedule(STRETCH, deep=True)
+
+
+def watch() -> None:
+    """Are the webhooks well, and does each side talk as much as usual?"""
+    shop_webhooks.on_schedule()
+    silence.on_schedule()
 
 
 def carry_out(run_id: int) -> None:

@@ -1,0 +1,392 @@
+"""What no delivery told us of: both sides are asked what changed, and what was missed becomes an event.
+
+A cursor is a side's own time, and it moves only once the events are stored. What changed is compared by content with
+what we know, so that asking twice costs nothing: hence the overlap for what shows up late.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync import crm as crm_backends
+from sync import runs, shop_identity, sides, worker
+from sync import shop as shop_client
+from sync.crm.base import Crm
+from sync.decide import DRAFTS
+from sync.errors import NotConfigured, NotFound, SideError
+from sync.http import CallRecord
+from sync.models import Run, SideState
+from sync.own_events import SWEEP
+from sync.settling import Steps, patiently
+from sync.shop import Shop
+from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.walk import Place, Walk, modified
+from webhooks import intake
+from webhooks.models import Side, State, WebhookEvent
+from webhooks.wake import wake
+
+OVERLAP = timedelta(minutes=5)
+"""What was changed so long before the cursor may have been hidden by a transaction that was still open."""
+TOLERANCE = timedelta(minutes=1)
+"""A cursor that is further ahead of its side's clock: that clock was put back."""
+BATCH = 100
+COUNTS = ("seen", "shop", "crm")
+"""Orders read, and what was missed on each side."""
+NAMED = 100
+"""Finds that a run remembers by name."""
+KEPT = timedelta(days=7)
+"""Scheduled runs are many; what they found stays, as events."""
+TRASH = "trash"
+SHOP, CRM, DELETED = "shop", "crm", "deleted"
+"""The steps of a run. Only a deep one looks for orders that were deleted for good: WooCommerce tells nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """A change that no delivery told us of. `key` is that of the change: found again, it is the same event."""
+
+    side: str
+    topic: str
+    order_ref: str
+    key: str
+    body: Mapping[str, Any] = field(repr=False)
+    version: int | None = None
+    status: str = ""
+    occurred_at: datetime | None = None
+
+    def post(self) -> bool:
+        """False: it was found before."""
+        return intake.post(source=SWEEP, **{name: getattr(self, name) for name in self.__dataclass_fields__})[1]
+
+    def is_known(self) -> bool:
+        return WebhookEvent.objects.filter(source=SWEEP, dedupe_key=self.key).exists()
+
+
+class Clock:
+    """How far a side's clock is ahead of ours, as its last answer told."""
+
+    ahead = timedelta()
+
+    def __call__(self, call: CallRecord) -> None:
+        ahead = call.clock_is_ahead
+        self.ahead = self.ahead if ahead is None else ahead
+
+    def now(self) -> datetime:
+        return timezone.now() + self.ahead
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+def begin_at(cursor: datetime | None, now: datetime, *, overlap: timedelta, deep: bool) -> datetime:
+    """From when on a side is asked what changed; cursor, `now` and answer are by its own clock."""
+    first = now - timedelta(days=settings.RECONCILE_DAYS)
+    if cursor is None or deep or cursor > now + TOLERANCE:
+        return first
+    return cursor - overlap
+
+
+def missed_topic(order: ShopSnapshot, link: OrderLink | None) -> str:
+    """What the shop should have told of this order; empty: we know it as it is."""
+    if link is None:
+        return "" if order.status in DRAFTS or order.status == TRASH else "order.created"
+    if order.fingerprint == link.woo_fingerprint:
+        return ""
+    if order.status == TRASH:
+        return "order.deleted"
+    return "order.restored" if link.woo_status == TRASH else "order.updated"
+
+
+def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) -> bool:
+    """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
+    if link is None:
+        return (crm.external_id or "").isdigit()
+    if not link.crm_status:
+        # Found there, never compared (docs/decisions/0008): news only where it would move the shop forward.
+        target = lifecycle.status_map.get(crm.status, link.woo_status)
+        return lifecycle.is_ahead(target, of=link.woo_status)
+    if crm.status == link.crm_status:
+        return False
+    if crm.version is not None and link.crm_version is not None:
+        return crm.version >= link.crm_version  # a list may be behind what we have seen
+    return not (crm.updated_at and link.crm_updated_at and crm.updated_at < link.crm_updated_at)
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def options(*, deep: bool = False, dry_run: bool = False) -> dict[str, Any]:
+    return {"deep": deep, "dry_run": dry_run, "shop": settings.WOO_URL}
+
+
+def start(*, deep: bool = False, actor: str = "", reason: str = "") -> Run:
+    return runs.start(Run.Kind.RECONCILE, options=options(deep=deep), actor=actor, reason=reason)
+
+
+def on_schedule(budget: float, *, deep: bool = False) -> None:
+    """A stretch of `budget` seconds; the workers do the rest. A side that is away is asked the next time."""
+    Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=timezone.now() - KEPT).delete()
+    try:
+        shop_client.connect(), crm_backends.connect()
+        if not sides.gate(timezone.now(), worker.PINGS):
+            return
+        run = start(deep=deep)
+    except (NotConfigured, runs.AlreadyRunning):
+        return
+    if not runs.carry_out(run, budget=budget):
+        runs.hand_over(run)
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the step, where it is, and the first finds by name. `counts`: orders seen, and found by side."""
+    shop_clock, crm_clock = Clock(), Clock()
+    shop, crm = shop_client.connect(on_call=shop_clock), crm_backends.connect(on_call=crm_clock)
+    yield from patiently(lambda: shop_identity.check(shop))
+    statuses = yield from patiently(lambda: all_statuses(shop))
+    step = run.checkpoint.get("step", SHOP)
+    if step == SHOP:
+        yield from _sweep_shop(run, shop, statuses, shop_clock)
+        yield from _enter(run, CRM)
+    if step in (SHOP, CRM):
+        yield from _sweep_crm(run, crm, crm_clock)
+        yield from _enter(run, DELETED)
+    if run.options["deep"]:
+        yield from _look_for_deleted(run, shop, statuses)
+
+
+def all_statuses(shop: Shop) -> list[str]:
+    """Those of the shop's plugins and the trash included, which `any` leaves out (FACTS B6); no drafts."""
+    return sorted({*shop.statuses(), TRASH} - DRAFTS)
+
+
+def _enter(run: Run, step: str) -> Steps[None]:
+    run.checkpoint = {"step": step, "found": run.checkpoint.get("found", [])}
+    yield
+
+
+def _sweep_shop(run: Run, shop: Shop, statuses: Sequence[str], clock: Clock) -> Steps[None]:
+    side = SideState.objects.get(name=Side.SHOP)
+    place = run.checkpoint.get("place")
+    since = begin_at(known_cursor(side, settings.WOO_URL), clock.now(), overlap=OVERLAP, deep=run.options["deep"])
+    walk = Walk(shop, statuses=statuses, place=Place.of_json(place) if place else Place(at=since))
+    while not walk.ended:
+        began = timezone.now()
+        page = yield from patiently(walk.next)
+        missed = _missed_in_shop(page, began)
+        up_to = Cursor(max(map(modified, page), default=since), now=clock.now(), url=settings.WOO_URL)
+        _keep(run, side, missed, len(page), up_to, place=walk.place.as_json())
+        yield
+    _swept(run, side)
+
+
+def _sweep_crm(run: Run, crm: Crm, clock: Clock) -> Steps[None]:
+    side = SideState.objects.get(name=Side.CRM)
+    yield from patiently(crm.ping)  # tells its time
+    overlap = OVERLAP + timedelta(seconds=settings.CRM_LIST_LAG)
+    since = begin_at(known_cursor(side, settings.CRM_URL), clock.now(), overlap=overlap, deep=run.options["deep"])
+    feed = Feed(crm, _time(run.checkpoint.get("since")) or since)
+    while True:
+        began = timezone.now()
+        batch = yield from patiently(feed.next)
+        if not batch:
+            break
+        missed = _missed_in_crm(batch, began)
+        up_to = Cursor(feed.since, now=clock.now(), url=settings.CRM_URL)
+        _keep(run, side, missed, len(batch), up_to, since=str(feed.since))
+        yield
+    _swept(run, side)
+
+
+def _look_for_deleted(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[None]:
+    """Links whose order neither stands in the shop's list nor can be read: an orphaned status hides from lists only."""
+    side = SideState.objects.get(name=Side.SHOP)
+    after = run.checkpoint.get("after", 0)
+    links = OrderLink.objects.exclude(woo_status=TRASH).order_by("pk")
+    while batch := list(links.filter(pk__gt=after)[:BATCH]):
+        query = {
+            "include": ",".join(str(link.woo_id) for link in batch),
+            "status": ",".join(statuses),
+            "per_page": str(BATCH),
+            "_fields": "id,status",
+        }
+        page = yield from patiently(lambda query=query: shop.orders(query))  # type: ignore[misc]
+        shown = {order.woo_id for order in page.orders}
+        missed = []
+        for link in batch:
+            if link.woo_id not in shown and (
+                yield from patiently(lambda link=link: _is_gone(shop, link.woo_id))  # type: ignore[misc]
+            ):
+                missed.append(_deleted(link))
+        after = batch[-1].pk
+        _keep(run, side, missed, after=after)
+        yield
+
+
+def _is_gone(shop: Shop, woo_id: int) -> bool:
+    try:
+        shop.get(woo_id)
+    except NotFound:
+        return True
+    return False
+
+
+def _deleted(link: OrderLink) -> Missed:
+    return Missed(
+        side=Side.SHOP,
+        topic="order.deleted",
+        order_ref=str(link.woo_id),
+        key=f"deleted:{link.woo_id}:{link.woo_fingerprint}",
+        body={"id": link.woo_id},
+    )
+
+
+class Feed:
+    """The CRM's changed orders, batch by batch. After an error it begins again at the last one it gave."""
+
+    def __init__(self, crm: Crm, since: datetime) -> None:
+        self.crm = crm
+        self.since = since
+        self.rest: Iterator[CrmSnapshot] | None = None
+
+    def next(self) -> list[CrmSnapshot]:
+        self.rest = self.rest or self.crm.changed_since(self.since)
+        try:
+            batch = list(islice(self.rest, BATCH))
+        except SideError:
+            self.rest = None
+            raise
+        self.since = max([self.since, *(crm.updated_at for crm in batch if crm.updated_at)])
+        return batch
+
+
+# --- compared with what we know ------------------------------------------------------------------------------------
+
+
+def _missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed]:
+    links = OrderLink.objects.in_bulk([order.woo_id for order in page], field_name="woo_id")
+    heard = _heard(Side.SHOP, [str(order.woo_id) for order in page], began)
+    topics = [(order, missed_topic(order, links.get(order.woo_id))) for order in page]
+    return [
+        Missed(
+            side=Side.SHOP,
+            topic=topic,
+            order_ref=str(order.woo_id),
+            # An order that goes back to what it was has another time.
+            key=f"shop:{order.woo_id}:{modified(order):%Y%m%dT%H%M%S}:{order.fingerprint}",
+            body=order.order,
+            occurred_at=modified(order),
+        )
+        for order, topic in topics
+        if topic and str(order.woo_id) not in heard
+    ]
+
+
+def _missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed]:
+    ids = [crm.crm_order_id for crm in batch]
+    links = OrderLink.objects.in_bulk(ids, field_name="crm_order_id")
+    lifecycle = current_lifecycle()
+    news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle)]
+    heard = _heard(Side.CRM, [crm.crm_order_id for crm in news], began)
+    # Where the shop's order still waits, its link is about to be made.
+    being_linked = _heard(Side.SHOP, [crm.external_id for crm in news if crm.crm_order_id not in links], began)
+    return [
+        Missed(
+            side=Side.CRM,
+            topic="order.status_changed",
+            order_ref=crm.crm_order_id,
+            key=f"crm:{crm.crm_order_id}:{crm.version if crm.version is not None else crm.updated_at}:{crm.status}",
+            body=crm.answer,
+            version=crm.version,
+            status=crm.status,
+            occurred_at=crm.updated_at,
+        )
+        for crm in news
+        if crm.crm_order_id not in heard
+        and (crm.crm_order_id in links or crm.external_id not in being_linked)
+        and not _with_a_person(crm)
+    ]
+
+
+def _heard(side: str, refs: Sequence[str | None], began: datetime) -> set[str]:
+    """Orders of which an event waits, or was settled since we began to read the list."""
+    events = WebhookEvent.objects.filter(side=side, order_ref__in=refs)
+    events = events.filter(Q(next_attempt_at__isnull=False) | Q(finished_at__gte=began))
+    return set(events.values_list("order_ref", flat=True))
+
+
+def _with_a_person(crm: CrmSnapshot) -> bool:
+    """An event of this very version waits for staff, who need no second one."""
+    waiting = WebhookEvent.objects.filter(
+        side=Side.CRM, order_ref=crm.crm_order_id, state__in=(State.PARKED, State.DEAD)
+    )
+    return crm.version is not None and waiting.filter(version__gte=crm.version).exists()
+
+
+# --- cursors and counts --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Up to where a side was read, and what its clock said then; `url`: another server has another cursor."""
+
+    at: datetime
+    now: datetime
+    url: str
+
+    def store(self, side: SideState) -> None:
+        """Forward only, as a deep run begins far back; and never into the future of a clock that may be put right."""
+        side.refresh_from_db(fields=["cursor"])
+        known = known_cursor(side, self.url)
+        at = min(self.at, self.now)
+        if known is None or known > self.now + TOLERANCE or at > known:
+            side.cursor = {"at": at.isoformat(), "url": self.url}
+            side.save(update_fields=["cursor"])
+
+
+def known_cursor(side: SideState, url: str) -> datetime | None:
+    return _time(side.cursor.get("at")) if side.cursor.get("url") == url else None
+
+
+def _keep(
+    run: Run,
+    side: SideState,
+    missed: Sequence[Missed],
+    read: int = 0,
+    up_to: Cursor | None = None,
+    **checkpoint: object,
+) -> None:
+    """Store the events, and only with them how far we are."""
+    if run.options["dry_run"]:
+        new = [one for one in missed if not one.is_known()]
+    else:
+        with transaction.atomic():
+            new = [one for one in missed if one.post()]
+            if up_to is not None:
+                up_to.store(side)
+        if new:
+            wake()
+    counts = {name: run.counts.get(name, 0) for name in COUNTS}
+    counts["seen"] += read
+    counts[side.name] += len(new)
+    run.counts = counts
+    found = [*run.checkpoint.get("found", []), *([one.side, one.order_ref, one.topic] for one in new)]
+    run.checkpoint = {"step": run.checkpoint.get("step", SHOP), "found": found[:NAMED], **checkpoint}
+
+
+def _swept(run: Run, side: SideState) -> None:
+    if not run.options["dry_run"]:
+        SideState.objects.filter(pk=side.pk).update(swept_at=timezone.now())
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

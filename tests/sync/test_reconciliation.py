@@ -1,0 +1,491 @@
+"""Reconcile finds what no delivery told, whatever hides it, and finds it once."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+from unittest.mock import Mock, patch
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync import reconciliation, runs, tasks, walk
+from sync.models import Run, SideState
+from sync.reconciliation import begin_at, is_missed, missed_topic
+from sync.sandbox.orders import dated
+from sync.snapshots import CrmSnapshot, ShopSnapshot
+from tests.factories import OrderLinkFactory, WebhookEventFactory
+from tests.sync.conftest import TwoSides
+from webhooks.models import Side, State, WebhookEvent
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTES = timedelta(minutes=5)
+
+
+@pytest.fixture(autouse=True)
+def wake() -> Iterator[Mock]:
+    with patch("sync.reconciliation.wake") as woken:
+        yield woken
+
+
+def reconcile(**options: Any) -> Run:
+    run = reconciliation.start(**options)
+    assert runs.carry_out(run), run.error
+    assert run.state == Run.State.DONE, run.error
+    return run
+
+
+def settle() -> None:
+    while tasks.worker.work_once():
+        pass
+    assert not WebhookEvent.objects.unfinished().exists()
+
+
+def found() -> list[tuple[str, str, str]]:
+    rows = WebhookEvent.objects.filter(source="sweep").order_by("pk")
+    return list(rows.values_list("side", "topic", "order_ref"))
+
+
+def forget() -> None:
+    """What was found so far is not what the test looks for."""
+    WebhookEvent.objects.update(source="earlier")
+
+
+def linked(sides: TwoSides, count: int = 1) -> list[tuple[int, str]]:
+    """New orders, linked and swept, so that nothing is news: their ids on both sides."""
+    made = [sides.shop.create_order()["id"] for _ in range(count)]
+    reconcile()
+    settle()
+    forget()
+    return [(woo_id, OrderLink.objects.get(woo_id=woo_id).crm_order_id) for woo_id in made]
+
+
+def crm_order(status: str = "paid", version: int | None = 2, at: datetime | None = NOW, woo: str = "14") -> CrmSnapshot:
+    return CrmSnapshot(
+        crm_order_id="C-1", external_id=woo, status=status, version=version, updated_at=at, answer={"id": "C-1"}
+    )
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cursor", "deep", "begins"),
+    [
+        (None, False, NOW - timedelta(days=7)),
+        (NOW - timedelta(minutes=3), False, NOW - timedelta(minutes=8)),
+        (NOW - timedelta(days=30), False, NOW - timedelta(days=30, minutes=5)),
+        (NOW - timedelta(minutes=3), True, NOW - timedelta(days=7)),
+        (NOW + timedelta(seconds=30), False, NOW - timedelta(minutes=4, seconds=30)),
+        (NOW + timedelta(hours=3), False, NOW - timedelta(days=7)),
+    ],
+    ids=["first", "then", "after a long rest", "deep", "clocks have seconds", "the clock was put back"],
+)
+def test_where_to_begin(cursor: datetime | None, deep: bool, begins: datetime) -> None:
+    assert begin_at(cursor, NOW, overlap=MINUTES, deep=deep) == begins
+
+
+@pytest.mark.parametrize(
+    ("status", "known", "topic"),
+    [
+        ("processing", None, "order.created"),
+        ("checkout-draft", None, ""),
+        ("trash", None, ""),
+        ("processing", ("processing", True), ""),
+        ("processing", ("pending", False), "order.updated"),
+        ("trash", ("processing", False), "order.deleted"),
+        ("processing", ("trash", False), "order.restored"),
+    ],
+)
+def test_what_the_shop_should_have_told(status: str, known: tuple[str, bool] | None, topic: str) -> None:
+    order = ShopSnapshot(woo_id=14, status=status, order={"id": 14, "status": status})
+    link = None
+    if known is not None:
+        link = OrderLink(woo_id=14, woo_status=known[0], woo_fingerprint=order.fingerprint if known[1] else "other")
+    assert missed_topic(order, link) == topic
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("crm", "known", "missed"),
+    [
+        (crm_order(), None, True),
+        (crm_order(woo="INV-7"), None, False),
+        (crm_order("paid", 3), {"crm_status": "paid", "crm_version": 2}, False),
+        (crm_order("shipped", 3), {"crm_status": "paid", "crm_version": 2}, True),
+        (crm_order("new", 1), {"crm_status": "paid", "crm_version": 2}, False),
+        (crm_order("shipped", None), {"crm_status": "paid", "crm_updated_at": NOW - MINUTES}, True),
+        (crm_order("new", None), {"crm_status": "paid", "crm_updated_at": NOW + MINUTES}, False),
+        (crm_order("shipped", None, None), {"crm_status": "paid"}, True),
+        (crm_order("shipped"), {"crm_status": "", "woo_status": "processing"}, True),
+        (crm_order("new"), {"crm_status": "", "woo_status": "processing"}, False),
+        (crm_order("new"), {"crm_status": "", "woo_status": "failed"}, False),
+        (crm_order("unheard of"), {"crm_status": "", "woo_status": "pending"}, False),
+    ],
+)
+def test_what_the_crm_should_have_told(crm: CrmSnapshot, known: dict[str, Any] | None, missed: bool) -> None:
+    link = OrderLink(woo_id=14, crm_order_id="C-1", **known) if known is not None else None
+    assert is_missed(crm, link, current_lifecycle()) is missed
+
+
+# --- what it finds -------------------------------------------------------------------------------------------------
+
+
+def test_the_first_run_looks_back_some_days(two_sides: TwoSides, settings: Any) -> None:
+    settings.RECONCILE_DAYS = 7
+    now = timezone.now()
+    two_sides.order(1, now - timedelta(days=8))
+    two_sides.order(2, now - timedelta(days=6))
+    run = reconcile()
+    assert found() == [("shop", "order.created", "2")]
+    assert run.counts == {"seen": 1, "shop": 1, "crm": 0}
+    settle()
+    assert OrderLink.objects.get().woo_id == 2
+
+
+def test_a_second_run_finds_nothing(two_sides: TwoSides, wake: Mock) -> None:
+    linked(two_sides, 3)
+    wake.reset_mock()
+    assert reconcile().counts == {"seen": 6, "shop": 0, "crm": 0}
+    assert found() == []
+    assert not wake.called
+
+
+def test_what_the_shop_did_not_tell(two_sides: TwoSides, wake: Mock) -> None:
+    (edited, _), (trashed, _), (restored, _), (quiet, _) = linked(two_sides, 4)
+    two_sides.shop.trash(restored)
+    reconcile()
+    settle()
+    two_sides.shop.edit(edited, customer_note="Ring twice.")
+    two_sides.shop.trash(trashed)
+    two_sides.shop.restore(restored)
+    two_sides.shop.edit(quiet)
+    new = two_sides.shop.create_order()["id"]
+    forget()
+    wake.reset_mock()
+    run = reconcile()
+    assert sorted(found(), key=lambda one: one[2]) == [
+        ("shop", "order.updated", str(edited)),
+        ("shop", "order.deleted", str(trashed)),
+        ("shop", "order.restored", str(restored)),
+        ("shop", "order.created", str(new)),
+    ]
+    assert run.counts["shop"] == 4
+    assert wake.called
+    settle()
+    told = {woo_id: two_sides.crm.by_external(woo_id)[0]["order"] for woo_id in (edited, trashed, restored, new)}
+    assert told[edited]["customer_note"] == "Ring twice."
+    assert [told[woo_id]["status"] for woo_id in (trashed, restored, new)] == ["trash", "pending", "pending"]
+
+
+def test_what_the_crm_did_not_tell(two_sides: TwoSides) -> None:
+    (woo_id, crm_id), (_, other) = linked(two_sides, 2)
+    two_sides.crm.set_status(crm_id, "paid")
+    two_sides.crm.set_status(other, "paid")
+    two_sides.crm.set_status(other, "new")
+    reconcile()
+    assert found() == [("crm", "order.status_changed", crm_id)]
+    settle()
+    assert two_sides.shop.orders[woo_id]["status"] == "processing"
+
+
+def test_an_order_of_the_crm_that_names_one_of_ours(two_sides: TwoSides) -> None:
+    two_sides.order(5, timezone.now() - timedelta(days=30))
+    made = two_sides.crm.add_order("5", "paid")
+    two_sides.crm.add_order("INV-1", "paid")
+    two_sides.crm.add_order(None, "paid")
+    reconcile()
+    settle()
+    assert found() == [("crm", "order.status_changed", made["id"])]
+    assert OrderLink.objects.get().crm_order_id == made["id"]
+    assert two_sides.shop.orders[5]["status"] == "processing"
+
+
+def test_orders_deleted_for_good_are_found_by_a_deep_run_once(two_sides: TwoSides) -> None:
+    (gone, _), (orphaned, _), (trashed, _), _ = linked(two_sides, 4)
+    two_sides.shop.trash(trashed)
+    reconcile()
+    settle()
+    forget()
+    two_sides.shop.delete(gone)
+    two_sides.shop.delete(trashed)
+    two_sides.shop.orders[orphaned]["status"] = "of-a-plugin-that-is-gone"
+    reconcile()
+    assert found() == []
+    run = reconcile(deep=True)
+    assert found() == [("shop", "order.deleted", str(gone))]
+    assert run.counts["shop"] == 1
+    settle()
+    assert two_sides.crm.by_external(gone)[0]["order"]["status"] == "trash"
+    assert reconcile(deep=True).counts["shop"] == 0
+
+
+def test_a_deep_run_looks_back_again_and_leaves_the_cursor(two_sides: TwoSides) -> None:
+    linked(two_sides)
+    cursor = SideState.objects.get(name="shop").cursor
+    two_sides.order(5, timezone.now() - timedelta(days=3))
+    assert reconcile().counts["shop"] == 0
+    assert reconcile(deep=True).counts["shop"] == 1
+    assert SideState.objects.get(name="shop").cursor == cursor
+
+
+# --- what was not missed -------------------------------------------------------------------------------------------
+
+
+def test_an_order_with_a_waiting_event_was_not_missed(two_sides: TwoSides) -> None:
+    (edited, _), (_, moved) = linked(two_sides, 2)
+    two_sides.shop.edit(edited, customer_note="x")
+    two_sides.crm.set_status(moved, "paid")
+    new = two_sides.shop.create_order()["id"]
+    made = two_sides.crm.add_order(str(new))
+    for side, ref in (("shop", edited), ("crm", moved), ("shop", new)):
+        WebhookEventFactory(side=side, order_ref=str(ref), state=State.RETRYING, next_attempt_at=NOW)
+    reconcile()
+    assert found() == [], made
+
+
+def test_an_event_that_is_settled_while_the_list_is_read_was_not_missed(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((woo_id, _),) = linked(two_sides)
+    two_sides.shop.edit(woo_id, customer_note="x")
+    read = walk.Walk.next
+
+    def settled_meanwhile(self: walk.Walk) -> list[ShopSnapshot]:
+        page = read(self)
+        WebhookEventFactory(
+            side="shop", order_ref=str(woo_id), state=State.DONE, next_attempt_at=None, finished_at=timezone.now()
+        )
+        return page
+
+    monkeypatch.setattr(walk.Walk, "next", settled_meanwhile)
+    assert reconcile().counts["shop"] == 0
+
+
+def test_what_waits_for_a_person_is_not_posted_again_until_it_moves_on(two_sides: TwoSides) -> None:
+    ((_, crm_id),) = linked(two_sides)
+    two_sides.crm.set_status(crm_id, "a status without a rule")
+    WebhookEventFactory(side="crm", order_ref=crm_id, version=2, state=State.PARKED, next_attempt_at=None)
+    reconcile()
+    assert found() == []
+    two_sides.crm.set_status(crm_id, "paid")
+    reconcile()
+    assert len(found()) == 1
+
+
+def test_what_a_person_has_to_see_is_found_once(two_sides: TwoSides) -> None:
+    ((_, crm_id),) = linked(two_sides)
+    two_sides.crm.set_status(crm_id, "a status without a rule")
+    for _ in range(3):
+        reconcile()
+        settle()
+    assert len(found()) == 1
+
+
+def test_an_order_that_goes_back_to_what_it_was_is_found_again(two_sides: TwoSides) -> None:
+    ((woo_id, _),) = linked(two_sides)
+    start = timezone.now().replace(microsecond=0)
+    for n, note in enumerate(("one", "two", "one")):
+        two_sides.shop.orders[woo_id].update(customer_note=note, **dated("date_modified", start + timedelta(seconds=n)))
+        reconcile()
+        settle()
+    assert len(found()) == 3
+    assert two_sides.crm.by_external(woo_id)[0]["order"]["customer_note"] == "one"
+
+
+# --- cursors and clocks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clocks_of_both_sides_are_their_own(two_sides: TwoSides, hours: int) -> None:
+    two_sides.shop.clock_is_ahead = timedelta(hours=hours)
+    two_sides.crm.clock_is_ahead = timedelta(hours=-hours)
+    ((woo_id, crm_id),) = linked(two_sides)
+    for n in range(3):
+        two_sides.shop.edit(woo_id, customer_note=f"note {n}")
+        two_sides.crm.set_status(crm_id, ("on_hold", "paid", "shipped")[n])
+        reconcile()
+        settle()
+    assert two_sides.crm.by_external(woo_id)[0]["order"]["customer_note"] == "note 2"
+    assert two_sides.shop.orders[woo_id]["status"] == "completed"
+
+
+def test_a_clock_that_is_put_back_hides_nothing(two_sides: TwoSides) -> None:
+    two_sides.shop.clock_is_ahead = timedelta(hours=5)
+    ((woo_id, _),) = linked(two_sides)
+    two_sides.shop.clock_is_ahead = timedelta()
+    two_sides.shop.edit(woo_id, customer_note="changed at the right time")
+    reconcile()
+    assert len(found()) == 1
+
+
+def test_an_order_that_shows_up_late_is_behind_the_cursor_and_found(two_sides: TwoSides) -> None:
+    linked(two_sides)
+    cursor = datetime.fromisoformat(SideState.objects.get(name="shop").cursor["at"])
+    two_sides.order(5, cursor - timedelta(minutes=4))
+    assert reconcile().counts["shop"] == 1
+
+
+def test_a_change_that_the_crm_lists_late_is_behind_the_cursor_and_found(two_sides: TwoSides, settings: Any) -> None:
+    """By more than the overlap that transactions need: CRM_LIST_LAG adds to it."""
+    settings.CRM_LIST_LAG = 60.0
+    (_, late), (_, early) = linked(two_sides, 2)
+    two_sides.crm.list_lag = 3600
+    two_sides.crm.set_status(late, "paid")
+    two_sides.crm.list_lag = 0
+    two_sides.crm.clock_is_ahead = timedelta(minutes=5, seconds=30)
+    two_sides.crm.set_status(early, "paid")
+    reconcile()
+    assert found() == [("crm", "order.status_changed", early)]
+    settle()
+    two_sides.crm.clock_is_ahead = timedelta(hours=2)
+    reconcile()
+    assert found()[1:] == [("crm", "order.status_changed", late)]
+
+
+def test_equal_times_at_the_edge_hide_nothing(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without the overlap: whole seconds, and a filter that is strictly 'after' (FACTS I)."""
+    monkeypatch.setattr(reconciliation, "OVERLAP", timedelta())
+    at = timezone.now().replace(microsecond=0) - timedelta(seconds=5)
+    two_sides.order(1, at)
+    reconcile()
+    two_sides.order(2, at)
+    assert reconcile().counts["shop"] == 1
+
+
+def test_another_shop_or_crm_has_another_cursor(two_sides: TwoSides) -> None:
+    for name in ("shop", "crm"):
+        cursor = {"at": timezone.now().isoformat(), "url": "https://another.example"}
+        SideState.objects.filter(name=name).update(cursor=cursor)
+    two_sides.order(1, timezone.now() - timedelta(days=2))
+    two_sides.crm.add_order("2")
+    assert reconcile().counts == {"seen": 2, "shop": 1, "crm": 1}
+
+
+def test_the_cursor_does_not_move_when_the_events_can_not_be_stored(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked(two_sides)
+    two_sides.shop.create_order()
+    two_sides.shop.clock_is_ahead = timedelta(minutes=30)
+    two_sides.shop.create_order()
+    before = SideState.objects.get(name="shop").cursor
+    monkeypatch.setattr("sync.reconciliation.intake.post", Mock(side_effect=OSError("the disk is full")))
+    run = reconciliation.start()
+    runs.carry_out(run)
+    assert run.state == Run.State.FAILED
+    assert SideState.objects.get(name="shop").cursor == before
+    monkeypatch.undo()
+    assert reconcile().counts["shop"] == 2
+
+
+def test_a_crash_after_a_page_goes_on_from_there(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "SIZES", (2, 1))
+    start = timezone.now() - timedelta(days=1)
+    for n in range(7):
+        two_sides.order(n + 1, start + timedelta(minutes=n))
+    steps = reconciliation.job(run := reconciliation.start())
+    for _ in range(2):
+        next(steps)
+        runs._save(run)
+    steps.close()
+    assert 0 < len(found()) < 7
+    assert runs.carry_out(Run.objects.get())
+    assert sorted(ref for _, _, ref in found()) == [str(n + 1) for n in range(7)]
+    assert Run.objects.get().counts["shop"] == 7
+
+
+# --- unpleasant sides ----------------------------------------------------------------------------------------------
+
+
+def test_pages_that_shift_while_they_are_read(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    start = timezone.now() - timedelta(days=1)
+    for n in range(10):
+        two_sides.order(n + 1, start + timedelta(minutes=n))
+    two_sides.shop.faults.add("shifting-pages", 4, path="/wp-json/wc/v3/orders")
+    reconcile()
+    assert {ref for _, _, ref in found()} == {str(n + 1) for n in range(10)}
+
+
+@pytest.mark.parametrize("fault", ["429", "502", "captcha-202", "html", "truncated", "down"])
+def test_a_fault_of_either_side_delays_and_hides_nothing(two_sides: TwoSides, fault: str) -> None:
+    two_sides.order(1, timezone.now() - timedelta(days=1))
+    two_sides.crm.add_order("2")
+    for server in (two_sides.shop, two_sides.crm):
+        server.faults.add(fault, 2, after=0.05)
+    assert reconcile().counts == {"seen": 2, "shop": 1, "crm": 1}
+
+
+# --- commands and the schedule -------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> str:
+    out = StringIO()
+    call_command("reconcile", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_dry_run_tells_and_writes_nothing(two_sides: TwoSides) -> None:
+    woo_id = two_sides.shop.create_order()["id"]
+    told = json.loads(command("--dry-run", "--json"))
+    assert told["found"] == [{"side": "shop", "order": str(woo_id), "topic": "order.created"}]
+    assert (told["dry_run"], told["shop"]) == (True, 1)
+    assert not WebhookEvent.objects.exists()
+    assert not Run.objects.exists()
+    assert SideState.objects.get(name="shop").cursor == {}
+    assert SideState.objects.get(name="shop").swept_at is None
+
+
+def test_the_command_tells_what_it_found(two_sides: TwoSides) -> None:
+    woo_id = two_sides.shop.create_order()["id"]
+    assert command().splitlines() == [
+        f"missed: order.created of order {woo_id} (shop)",
+        "1 orders seen; missed: 1 of the shop, 0 of the CRM",
+    ]
+    assert SideState.objects.get(name="crm").swept_at
+
+
+def test_a_second_one_at_the_same_time_is_refused(two_sides: TwoSides) -> None:
+    Run.objects.filter(pk=reconciliation.start().pk).update(holder="elsewhere:7")
+    with pytest.raises(CommandError, match="elsewhere:7") as refusal:
+        command()
+    assert refusal.value.returncode == 2
+
+
+@pytest.mark.django_db
+def test_without_settings_it_says_so(settings: Any) -> None:
+    settings.WOO_URL = settings.CRM_URL = ""
+    with pytest.raises(CommandError, match="is not set") as refusal:
+        command()
+    assert refusal.value.returncode == 2
+    tasks.reconcile()
+    assert not Run.objects.exists()
+
+
+def test_the_schedule_finds_what_was_missed_and_forgets_old_runs(two_sides: TwoSides) -> None:
+    two_sides.shop.create_order()
+    tasks.reconcile()
+    assert len(found()) == 1
+    Run.objects.update(finished_at=timezone.now() - timedelta(days=8))
+    tasks.reconcile_deep()
+    assert Run.objects.get().options["deep"] is True
+
+
+def test_the_schedule_leaves_a_side_that_is_paused_alone(two_sides: TwoSides) -> None:
+    SideState.objects.filter(name=Side.CRM).update(paused=True)
+    tasks.reconcile()
+    assert not Run.objects.exists()
+    assert two_sides.shop.requests == []
+
+
+def test_links_are_left_as_they_are(two_sides: TwoSides) -> None:
+    """Only events settle anything: the sweep itself changes neither side nor link."""
+    link = OrderLinkFactory(woo_id=two_sides.shop.create_order()["id"], woo_fingerprint="old")
+    reconcile()
+    assert OrderLink.objects.filter(pk=link.pk, woo_fingerprint="old").exists()
+    assert not two_sides.writes()
