@@ -1,0 +1,84 @@
+"""Our webhooks in the shop: make, check, repair or remove them."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sync import reconciliation, shop_webhooks
+from sync import shop as shop_client
+from sync.errors import NotConfigured, SideError
+from sync.management import long_runs
+
+ACTIONS = {
+    "ensure": "create those that are missing",
+    "check": "say how each is doing",
+    "repair": "create those that are missing, make the broken ones again, and fetch what was missed meanwhile",
+    "remove": "delete ours",
+}
+
+
+class Command(BaseCommand):
+    help = "Our four webhooks in the shop, to PUBLIC_URL: " + "; ".join(f"{k}: {v}" for k, v in ACTIONS.items()) + "."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = "Example: python manage.py shop_webhooks repair --dry-run"
+        parser.add_argument("action", choices=ACTIONS)
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done; nothing is written")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, action: str, dry_run: bool, **options: Any) -> None:
+        try:
+            with long_runs.quiet():
+                verdicts, done = self._act(action, dry_run)
+        except NotConfigured as error:
+            raise CommandError(str(error), returncode=long_runs.WRONG_USE) from error
+        except SideError as error:
+            raise CommandError(str(error), returncode=long_runs.FAILED) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(action, dry_run, verdicts, done)))
+        else:
+            self.stdout.write("\n".join(_as_lines(dry_run, verdicts, done)))
+        if action == "repair" and done and not dry_run:
+            long_runs.carry_out(long_runs.begin(lambda: reconciliation.start(actor="command", reason="repair")))
+        wrong = [one for one in verdicts if one.state != "ok"]
+        if wrong and action != "remove" and not (dry_run and done):
+            names = ", ".join(f"{one.topic} {one.state}" for one in wrong)
+            raise CommandError(f"Not well: {names}.", returncode=long_runs.FAILED)
+
+    def _act(self, action: str, dry_run: bool) -> tuple[list[shop_webhooks.Verdict], list[shop_webhooks.Step]]:
+        """How they are afterwards, and what was done."""
+        verdicts = shop_webhooks.look()
+        wanted = shop_webhooks.steps(action, verdicts)
+        if not dry_run:
+            shop_webhooks.carry_out(shop_client.connect(), wanted)
+            verdicts = shop_webhooks.check()
+        return verdicts, wanted
+
+
+def _as_json(
+    action: str, dry_run: bool, verdicts: list[shop_webhooks.Verdict], done: list[shop_webhooks.Step]
+) -> dict[str, Any]:
+    return {
+        "action": action,
+        "dry_run": dry_run,
+        "url": shop_webhooks.delivery_url(),
+        "webhooks": [
+            {
+                "topic": one.topic,
+                "state": one.state,
+                "numbers": one.numbers,
+                "words": one.words,
+                "advice": one.advice,
+            }
+            for one in verdicts
+        ],
+        "done": [str(step) for step in done],
+    }
+
+
+def _as_lines(dry_run: bool, verdicts: list[shop_webhooks.Verdict], done: list[shop_webhooks.Step]) -> list[str]:
+    return [
+        *(f"{'would ' if dry_run else ''}{step}" for step in done),
+        *(f"{one.topic:<15} {one.state:<13} {one.words} {one.advice}".rstrip() for one in verdicts),
+    ]
