@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
 
+from django.conf import settings
 from django.utils import timezone
 
 from sync import alarms
+from sync.models import SideState
 from sync.own_events import SWEEP
 from webhooks.models import Side, WebhookEvent
 
@@ -24,23 +26,28 @@ ENOUGH = 100
 """More than so many need not be counted."""
 SENDERS = {Side.SHOP: "woocommerce", Side.CRM: "crm"}
 
+SHORTEST = timedelta(minutes=15)
+"""A shorter silence is none, however busy the side: its queue may be late (FACTS C)."""
+
 Verdict = Literal["usual", "idle", "dead"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quiet:
-    """Since when a side is silent, how many deliveries the same stretches before brought, and what was missed."""
+    """How long a side is silent, how many deliveries the same stretches before brought, and what was missed in it."""
 
-    since: datetime
+    long: timedelta
     before: Sequence[int]
     missed: int
+    asked: bool = True
+    "Reconcile could ask the side itself of late."
 
 
 def judge(quiet: Quiet) -> Verdict:
     """`idle`: quiet, and it had nothing to tell. The median, so that one busy week is not what is usual."""
-    if not quiet.before or median(quiet.before) < MANY:
+    if quiet.long < SHORTEST or not quiet.before or median(quiet.before) < MANY:
         return "usual"
-    return "dead" if quiet.missed else "idle"
+    return "dead" if quiet.missed or not quiet.asked else "idle"
 
 
 def on_schedule() -> None:
@@ -48,7 +55,7 @@ def on_schedule() -> None:
     for side, source in SENDERS.items():
         quiet = listen(side, source, now)
         if quiet is not None and judge(quiet) == "dead":
-            _raise(side, quiet, now)
+            _raise(side, quiet)
         else:
             alarms.clear(f"silence:{side}")
 
@@ -61,13 +68,18 @@ def listen(side: str, source: str, now: datetime) -> Quiet | None:
     if first is None or last is None:
         return None
     return Quiet(
-        since=last,
+        long=now - last,
         before=[
             came.filter(received_at__gt=start, received_at__lte=end)[:ENOUGH].count()
             for start, end in stretches(first, last, now)
         ],
         missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:ENOUGH].count(),
+        asked=SideState.objects.filter(name=side, swept_at__gte=now - max(SHORTEST, 3 * _round())).exists(),
     )
+
+
+def _round() -> timedelta:
+    return timedelta(minutes=settings.RECONCILE_MINUTES)
 
 
 def stretches(first: datetime, last: datetime, now: datetime) -> list[tuple[datetime, datetime]]:
@@ -77,14 +89,15 @@ def stretches(first: datetime, last: datetime, now: datetime) -> list[tuple[date
     return [(start, end) for start, end in moved if first <= start and end <= last]
 
 
-def _raise(side: str, quiet: Quiet, now: datetime) -> None:
-    minutes = round((now - quiet.since).total_seconds() / 60)
+def _raise(side: str, quiet: Quiet) -> None:
     name = Side(side).label
+    found = (
+        f"found {quiet.missed} change(s) meanwhile that should have been told" if quiet.asked else "could not ask it"
+    )
+    where = "run `shop_webhooks check`" if side == Side.SHOP else "look at its webhooks in the CRM"
     alarms.raise_alarm(
         f"silence:{side}",
-        f"{name}: no delivery for {minutes} minutes, where there usually are {median(quiet.before):g}. Reconcile found "
-        f"{quiet.missed} change(s) meanwhile that should have been told.",
-        "Nothing is lost: reconcile fetches what changes. See why the webhooks do not arrive: `shop_webhooks check`."
-        if side == Side.SHOP
-        else "Nothing is lost: reconcile fetches what changes. See in the CRM why its webhooks do not arrive here.",
+        f"{name}: no delivery for {quiet.long // timedelta(minutes=1)} minutes, in which there usually are "
+        f"{median(quiet.before):g}. Reconcile {found}.",
+        f"To see why nothing arrives, {where}. Reconcile fetches what changes; `doctor` says what hinders it.",
     )
