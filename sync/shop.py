@@ -3,6 +3,7 @@
 import itertools
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
 WEBHOOKS = "/wp-json/wc/v3/webhooks"
+NO_ORDER = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 
 
@@ -82,6 +84,18 @@ class Shop:
             return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
         except (KeyError, TypeError, AttributeError) as error:
             raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
+
+    def prove_write(self) -> None:
+        """Raises AuthFailed where the key may only read. No order has this number, so nothing is written."""
+        with suppress(NotFound):
+            self._order("PUT", NO_ORDER, json={})
+
+    def time_zone(self) -> str:
+        """Its name, or its distance from UTC where the shop has not chosen a place."""
+        site = self._call("GET", "/wp-json/").data
+        if not isinstance(site, dict):
+            raise Blocked("The shop's answer is not WordPress's. Is WOO_URL right?", side="shop")
+        return str(site.get("timezone_string") or f"{site.get('gmt_offset') or 0} hours from UTC")
 
     def webhooks(self) -> list[Hook]:
         """All of them, other people's as well. Secrets and failure counts are not shown (FACTS A7)."""

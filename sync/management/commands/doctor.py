@@ -1,0 +1,41 @@
+"""Examine this installation, and both sides with the real keys."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sync import doctor
+from sync.management import long_runs
+
+MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+
+
+class Command(BaseCommand):
+    help = (
+        "Examine addresses, keys, clocks, statuses, webhooks, database, queue and schedules, and say what to do about "
+        "each. Nothing is written to either side."
+    )
+    requires_system_checks: list[str] = []  # they are among the findings
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = "Example: python manage.py doctor --json"
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not doctor.is_configured():
+            words = "Nothing is configured: set WOO_URL and CRM_URL with their keys in .env, as .env.example shows."
+            raise CommandError(words, returncode=long_runs.WRONG_USE)
+        with long_runs.quiet():
+            findings = doctor.examine()
+        errors = [one for one in findings if one.level == "error"]
+        if options["json"]:
+            self.stdout.write(json.dumps({"ok": not errors, "findings": [asdict(one) for one in findings]}))
+        else:
+            for one in findings:
+                self.stdout.write(f"{MARKS[one.level]}  {one.check:<10}  {one.words}")
+                if one.advice:
+                    self.stdout.write(f"{'':<21}→ {one.advice}")
+        if errors:
+            raise CommandError(f"{len(errors)} of {len(findings)} findings need a person.", returncode=long_runs.FAILED)
