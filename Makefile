@@ -61,6 +61,9 @@ model: $(VENV)/dev.stamp ## histories of all that can happen, against the promis
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py
 
+chaos-reconcile: $(VENV)/dev.stamp ## 2 000 orders while nearly everything goes wrong; then reconcile has its say
+	$(BIN)/python -m tests.chaos.reconcile
+
 shell: $(VENV)/run.stamp ## Django's shell
 	@$(BIN)/python manage.py shell
 

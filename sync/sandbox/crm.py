@@ -109,6 +109,10 @@ class SandboxCrm(LoopbackServer):
             del self.orders[crm_id]
             self.tell(f"crm:  order {crm_id} deleted")
 
+    def lists_are_complete(self) -> bool:
+        with self.lock:
+            return all(moment <= self.now() for moment in self._listed_from.values())
+
     def by_external(self, external_id: str | int) -> list[dict[str, Any]]:
         with self.lock:
             found = [order for order in self.orders.values() if order["external_id"] == str(external_id)]

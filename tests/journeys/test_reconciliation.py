@@ -1,0 +1,65 @@
+"""After `reconcile` every order is linked once and equal on both sides, whatever went wrong between them before.
+
+`python -m tests.chaos.reconcile` tells the same story with 2 000 orders.
+"""
+
+import os
+import random
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sync import reconciliation, runs
+from sync.models import Run
+from tests.chaos.story import Story, figures
+from tests.journeys.conftest import World, wait_for
+
+ORDERS = int(os.environ.get("CHAOS_ORDERS", "80"))
+SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
+PATIENCE = 30 + ORDERS
+
+
+@pytest.fixture
+def story(world: World, settings: Any) -> Story:
+    settings.LOOP_MAX_CHANGES = 10**6  # the loop breaker asks for a person; its own tests show that
+    settings.RETRY_MAX_ATTEMPTS = 50
+    settings.CRM_LIST_LAG = 1.0
+    world.crm.honours_idempotency_key = False
+    return Story(world.shop, world.crm, SEED)
+
+
+def reconcile(*, deep: bool = False) -> int:
+    """How much was missed."""
+    run = reconciliation.start(deep=deep)
+    runs.carry_out(run)
+    assert run.state == Run.State.DONE, run.error
+    return int(run.counts["shop"] + run.counts["crm"])
+
+
+def test_whatever_goes_wrong_both_sides_are_equal_in_the_end(world: World, story: Story) -> None:
+    started = time.monotonic()
+    story.turn_bad()
+    world.shop.clock_is_ahead, world.crm.clock_is_ahead = timedelta(hours=5), -timedelta(hours=3)
+    story.order(ORDERS)
+    world.settle(PATIENCE)
+    reconcile()
+    world.settle(PATIENCE)
+    for _ in range(3):
+        story.live(ORDERS // 2)
+        world.settle(PATIENCE)
+        reconcile()
+        story.live(ORDERS // 2)
+        world.settle(PATIENCE)
+    story.restore_all()
+    world.settle(PATIENCE)
+    wait_for(lambda: world.crm.lists_are_complete())
+    missed = reconcile(deep=True)
+    world.settle(PATIENCE)
+    again = reconcile(deep=True)
+    told = {"seed": SEED, **story.happened, **figures(time.monotonic() - started), "missed in the end": missed}
+    sys.stdout.write("\n".join(f"{name}: {value}" for name, value in told.items()) + "\n")
+    assert list(story.differences()) == []
+    assert again == 0
