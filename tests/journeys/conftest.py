@@ -54,12 +54,12 @@ class World:
         """Until every delivery is in and every event is finished."""
 
         def quiet() -> bool:
-            self.shop.settle(5)
-            self.crm.settle(5)
+            self.shop.settle(seconds)
+            self.crm.settle(seconds)
             run_queue()
             tasks.drain()
-            self.shop.settle(5)
-            self.crm.settle(5)
+            self.shop.settle(seconds)
+            self.crm.settle(seconds)
             return not WebhookEvent.objects.unfinished().exists()
 
         wait_for(quiet, seconds)

@@ -304,6 +304,7 @@ def test_an_order_that_goes_back_to_what_it_was_is_found_again(two_sides: TwoSid
 def test_the_clocks_of_both_sides_are_their_own(two_sides: TwoSides, hours: int) -> None:
     two_sides.shop.clock_is_ahead = timedelta(hours=hours)
     two_sides.crm.clock_is_ahead = timedelta(hours=-hours)
+    two_sides.order(1, timezone.now() - timedelta(days=3))
     ((woo_id, crm_id),) = linked(two_sides)
     for n in range(3):
         two_sides.shop.edit(woo_id, customer_note=f"note {n}")
@@ -312,6 +313,7 @@ def test_the_clocks_of_both_sides_are_their_own(two_sides: TwoSides, hours: int)
         settle()
     assert two_sides.crm.by_external(woo_id)[0]["order"]["customer_note"] == "note 2"
     assert two_sides.shop.orders[woo_id]["status"] == "completed"
+    assert Run.objects.first().counts["seen"] == 3, "neither clock makes it begin days ago"  # type: ignore[union-attr]
 
 
 def test_a_clock_that_is_put_back_hides_nothing(two_sides: TwoSides) -> None:
@@ -355,6 +357,23 @@ def test_equal_times_at_the_edge_hide_nothing(two_sides: TwoSides, monkeypatch: 
     reconcile()
     two_sides.order(2, at)
     assert reconcile().counts["shop"] == 1
+
+
+def test_a_cursor_stays_where_it_is_when_there_is_nothing_to_read(two_sides: TwoSides) -> None:
+    ((woo_id, _),) = linked(two_sides)
+    cursor = SideState.objects.get(name="shop").cursor
+    two_sides.shop.delete(woo_id)
+    reconcile()
+    assert SideState.objects.get(name="shop").cursor == cursor
+
+
+def test_an_order_with_a_date_in_the_future_does_not_take_the_cursor_there(two_sides: TwoSides) -> None:
+    two_sides.order(1, timezone.now() - timedelta(days=3))
+    two_sides.order(2, timezone.now() + timedelta(days=3))
+    reconcile()
+    settle()
+    assert set(OrderLink.objects.values_list("woo_id", flat=True)) == {1, 2}
+    assert reconcile().counts["seen"] == 3, "not the one of three days ago"
 
 
 def test_another_shop_or_crm_has_another_cursor(two_sides: TwoSides) -> None:
