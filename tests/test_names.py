@@ -94,7 +94,9 @@ def test_models_and_their_admin_pages(label: str, fields: list[str]) -> None:
     assert reverse(f"admin:{app}_{name}_changelist") == f"/admin/{app}/{name}/"
 
 
-@pytest.mark.parametrize("name", ["sandbox", "send_webhook", "explain", "replay", "reconcile", "shop_webhooks", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["sandbox", "send_webhook", "explain", "replay", "reconcile", "shop_webhooks", "doctor"]
+)
 def test_commands(name: str) -> None:
     assert name in get_commands()
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import reconciliation, runs, tasks, walk
+from sync.errors import ServerTrouble
 from sync.models import Run, SideState
-from sync.reconciliation import begin_at, is_missed, missed_topic
+from sync.reconciliation import Feed, begin_at, is_missed, missed_topic
 from sync.sandbox.orders import dated
 from sync.snapshots import CrmSnapshot, ShopSnapshot
 from tests.factories import OrderLinkFactory, WebhookEventFactory
@@ -402,20 +403,22 @@ def test_the_cursor_does_not_move_when_the_events_can_not_be_stored(
     assert reconcile().counts["shop"] == 2
 
 
-def test_a_crash_after_a_page_goes_on_from_there(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_crash_after_a_page_goes_on_from_there(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, deep: bool
+) -> None:
     monkeypatch.setattr(walk, "SIZES", (2, 1))
     start = timezone.now() - timedelta(days=1)
     for n in range(7):
         two_sides.order(n + 1, start + timedelta(minutes=n))
-    steps = reconciliation.job(run := reconciliation.start())
-    for _ in range(2):
+    steps = reconciliation.job(run := reconciliation.start(deep=deep))
+    while not 0 < len(found()) < 7:
         next(steps)
         runs._save(run)
     steps.close()
-    assert 0 < len(found()) < 7
     assert runs.carry_out(Run.objects.get())
     assert sorted(ref for _, _, ref in found()) == [str(n + 1) for n in range(7)]
-    assert Run.objects.get().counts["shop"] == 7
+    assert Run.objects.get().counts == {"seen": 7, "shop": 7, "crm": 0}
 
 
 # --- unpleasant sides ----------------------------------------------------------------------------------------------
@@ -432,12 +435,38 @@ def test_pages_that_shift_while_they_are_read(two_sides: TwoSides, monkeypatch: 
 
 
 @pytest.mark.parametrize("fault", ["429", "502", "captcha-202", "html", "truncated", "down"])
-def test_a_fault_of_either_side_delays_and_hides_nothing(two_sides: TwoSides, fault: str) -> None:
+def test_a_fault_of_either_side_delays_and_hides_nothing(
+    two_sides: TwoSides, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very calls that list what changed."""
+    monkeypatch.setattr("sync.crm.rest.RestCrm.ping", lambda crm: None)
     two_sides.order(1, timezone.now() - timedelta(days=1))
     two_sides.crm.add_order("2")
     for server in (two_sides.shop, two_sides.crm):
-        server.faults.add(fault, 2, after=0.05)
+        server.faults.add(fault, 2, method="GET", after=0.05)
     assert reconcile().counts == {"seen": 2, "shop": 1, "crm": 1}
+
+
+def test_a_list_of_the_crm_that_breaks_off_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "BATCH", 2)
+    orders = [crm_order(at=NOW + timedelta(minutes=n)) for n in range(4)]
+    asked: list[datetime] = []
+
+    def changed_since(since: datetime) -> Iterator[CrmSnapshot]:
+        asked.append(since)
+        for n, order in enumerate(one for one in orders if one.updated_at and one.updated_at >= since):
+            if n == 3 and len(asked) == 1:
+                raise ServerTrouble("502", side="crm")
+            yield order
+
+    feed = Feed(Mock(changed_since=changed_since), NOW)
+    assert feed.next() == orders[:2]
+    with pytest.raises(ServerTrouble):
+        feed.next()
+    assert feed.next() == orders[1:3]
+    assert feed.next() == orders[3:]
+    assert feed.next() == []
+    assert asked == [NOW, orders[1].updated_at]
 
 
 # --- commands and the schedule -------------------------------------------------------------------------------------
