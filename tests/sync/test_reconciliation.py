@@ -317,11 +317,12 @@ def test_the_clocks_of_both_sides_are_their_own(two_sides: TwoSides, hours: int)
     assert Run.objects.first().counts["seen"] == 3, "neither clock makes it begin days ago"  # type: ignore[union-attr]
 
 
-def test_a_clock_that_is_put_back_hides_nothing(two_sides: TwoSides) -> None:
-    two_sides.shop.clock_is_ahead = timedelta(hours=5)
+@pytest.mark.parametrize(("before", "after"), [(5, 0), (0, -5)])
+def test_a_clock_that_is_put_back_hides_nothing(two_sides: TwoSides, before: int, after: int) -> None:
+    two_sides.shop.clock_is_ahead = timedelta(hours=before)
     ((woo_id, _),) = linked(two_sides)
-    two_sides.shop.clock_is_ahead = timedelta()
-    two_sides.shop.edit(woo_id, customer_note="changed at the right time")
+    two_sides.shop.clock_is_ahead = timedelta(hours=after)
+    two_sides.shop.edit(woo_id, customer_note="changed later, and dated earlier")
     reconcile()
     assert len(found()) == 1
 
