@@ -391,9 +391,9 @@ def retry_after(value: str | None) -> float | None:
 
 
 def http_date(value: str | None) -> datetime | None:
-    """None if there is none, or none that can be read."""
+    """None if there is none, or none that can be read; one without a zone says nothing."""
     try:
         at = parsedate_to_datetime(value or "")
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo else None
     except (ValueError, TypeError, OverflowError):
         return None

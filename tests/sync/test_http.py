@@ -30,6 +30,7 @@ from sync.errors import (
     Rejected,
     ServerTrouble,
     SideError,
+    TooLarge,
     Unreachable,
 )
 from sync.http import CallRecord, JsonClient, clean, current_event, retry_after
@@ -500,7 +501,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
     monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 10_000)
     with Peer(says(answer)) as peer:
         found = failure(JsonClient("crm", f"http://{peer.address}"), method)
-    assert type(found) is Blocked
+    assert type(found) is TooLarge
     assert "larger than" in str(found)
 
 
