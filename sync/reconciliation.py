@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
@@ -112,9 +113,9 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
     if link is None:
         return (crm.external_id or "").isdigit()
     if not link.crm_status:
-        # Found there, never compared (docs/decisions/0008): news only where it would move the shop forward.
+        # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.
         target = lifecycle.status_map.get(crm.status, link.woo_status)
-        return lifecycle.is_ahead(target, of=link.woo_status)
+        return target != FIRST and lifecycle.allows(link.woo_status, target)
     if crm.status == link.crm_status:
         return False
     if crm.version is not None and link.crm_version is not None:

@@ -125,6 +125,7 @@ def test_what_the_shop_should_have_told(status: str, known: tuple[str, bool] | N
         (crm_order("shipped"), {"crm_status": "", "woo_status": "processing"}, True),
         (crm_order("new"), {"crm_status": "", "woo_status": "processing"}, False),
         (crm_order("new"), {"crm_status": "", "woo_status": "failed"}, False),
+        (crm_order("on_hold"), {"crm_status": "", "woo_status": "pending"}, True),
         (crm_order("unheard of"), {"crm_status": "", "woo_status": "pending"}, False),
     ],
 )
