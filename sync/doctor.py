@@ -129,8 +129,8 @@ def _answers(url: str) -> Finding:
         words = f"{url} redirects to {answer.headers.get('Location', 'nowhere')}: every delivery would be lost."
         advice = "Correct PUBLIC_URL, or exempt /webhooks/ from the redirect of the proxy."
         return Finding(check="public_url", level="error", words=words, advice=advice)
-    if answer.status_code != 200:
-        words = f"{url} answers {answer.status_code} to WooCommerce's ping instead of 200."
+    if answer.status_code != 200 or b'"ping"' not in answer.content[:100]:
+        words = f"{url} answers {answer.status_code} to WooCommerce's ping, and not as this service does."
         advice = "See that PUBLIC_URL leads to this service and that the proxy lets POST through."
         return Finding(check="public_url", level="error", words=words, advice=advice)
     return Finding(check="public_url", level="ok", words=f"{url} answers, and does not redirect.")

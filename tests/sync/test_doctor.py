@@ -106,14 +106,13 @@ def test_one_side_without_settings_is_a_finding_and_the_other_is_examined(well: 
         ({"status": 302, "headers": {"Location": "/login"}}, "redirects to /login"),
         ({"status": 204}, "answers 204"),
         ({"status": 403}, "answers 403"),
-        ({"body": OSError("refused")}, "does not answer"),
+        ({"body": "<h1>Welcome to nginx</h1>"}, "not as this service does"),
+        ({"body": responses.ConnectionError("refused")}, "does not answer"),
     ],
 )
 def test_public_url(settings: Any, answer: dict[str, Any], words: str) -> None:
     settings.PUBLIC_URL, settings.WOO_URL = "https://bridge.example", "https://shop.example"
     with responses.RequestsMock() as wire:
-        if "body" in answer:
-            answer = {"body": responses.ConnectionError("refused")}
         wire.post("https://bridge.example/webhooks/woocommerce/", **answer)
         (found,) = doctor._public_url()
     assert (found.level, words in found.words) == ("error", True)
@@ -123,7 +122,7 @@ def test_public_url(settings: Any, answer: dict[str, Any], words: str) -> None:
 def test_an_address_to_which_woocommerce_does_not_deliver(settings: Any, url: str) -> None:
     settings.PUBLIC_URL, settings.WOO_URL = url, "https://shop.example"
     with responses.RequestsMock() as wire:
-        wire.post(f"{url}/webhooks/woocommerce/", json={})
+        wire.post(f"{url}/webhooks/woocommerce/", json={"status": "ping"})
         _, found = doctor._public_url()
     assert (found.level, "does not deliver" in found.words) == ("error", True)
 
