@@ -40,11 +40,10 @@ class Story:
         self.shop.faults.add("shifting-pages", share=0.3, path=ORDERS)
         self.crm.list_lag = 1.0
 
-    def turn_good(self) -> None:
+    def mend_the_road(self) -> None:
+        """What was lost stays lost; what settling it causes is told. Calls go on failing."""
         for server in (self.shop, self.crm):
-            server.faults.clear()
             server.road = Road()
-        self.crm.list_lag = 0.0
 
     def order(self, count: int) -> None:
         for _ in range(count):

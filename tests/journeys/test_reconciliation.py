@@ -56,6 +56,7 @@ def test_whatever_goes_wrong_both_sides_are_equal_in_the_end(world: World, story
     story.restore_all()
     world.settle(PATIENCE)
     wait_for(lambda: world.crm.lists_are_complete())
+    story.mend_the_road()
     missed = reconcile(deep=True)
     world.settle(PATIENCE)
     again = reconcile(deep=True)
