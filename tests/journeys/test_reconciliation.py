@@ -59,9 +59,6 @@ def test_whatever_goes_wrong_both_sides_are_equal_in_the_end(world: World, story
     story.mend_the_road()
     missed = reconcile(deep=True)
     world.settle(PATIENCE)
-    again = reconcile(deep=True)
-    world.settle(PATIENCE)  # pages that shift are told, too
     told = {"seed": SEED, **story.happened, **figures(time.monotonic() - started), "missed in the end": missed}
     sys.stdout.write("\n".join(f"{name}: {value}" for name, value in told.items()) + "\n")
     assert list(story.differences()) == [], f"CHAOS_SEED={SEED}"
-    assert again == 0
