@@ -7,6 +7,7 @@ what we know, so that asking twice costs nothing: hence the overlap for what sho
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
@@ -24,7 +25,7 @@ from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.decide import DRAFTS
-from sync.errors import NotConfigured, NotFound, SideError
+from sync.errors import Blocked, NotConfigured, NotFound, SideError
 from sync.http import CallRecord
 from sync.models import Run, SideState
 from sync.own_events import SWEEP
@@ -48,6 +49,8 @@ NAMED = 100
 KEPT = timedelta(days=7)
 """Scheduled runs are many; what they found stays, as events."""
 TRASH = "trash"
+WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed"})
+"""The statuses of a shop without plugins (FACTS B3)."""
 SHOP, CRM, DELETED = "shop", "crm", "deleted"
 """The steps of a run. Only a deep one looks for orders that were deleted for good: WooCommerce tells nobody."""
 
@@ -167,7 +170,13 @@ def job(run: Run) -> Steps[None]:
 
 def all_statuses(shop: Shop) -> list[str]:
     """Those of the shop's plugins and the trash included, which `any` leaves out (FACTS B6); no drafts."""
-    return sorted({*shop.statuses(), TRASH} - DRAFTS)
+    try:
+        known = shop.statuses()
+    except Blocked as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        known = WOOCOMMERCE  # it tells neither way, so it is asked for those that every shop has
+    return sorted({*known, TRASH} - DRAFTS)
 
 
 def _enter(run: Run, step: str) -> Steps[None]:

@@ -12,11 +12,12 @@ from django.conf import settings
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.errors import Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
+from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
+TOTALS = "/wp-json/wc/v3/reports/orders/totals"
 WEBHOOKS = "/wp-json/wc/v3/webhooks"
 NO_ORDER = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
@@ -25,8 +26,8 @@ NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 @dataclass(frozen=True, kw_only=True)
 class OrderPage:
     orders: list[ShopSnapshot]
-    total: int
-    "On all pages together."
+    total: int | None
+    "On all pages together; None where something on the way has taken the header."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +74,19 @@ class Shop:
         params = {"dates_are_gmt": "true", **query, **_nonce()}
         answer = self._call("GET", ORDERS, params=params, headers={"Cache-Control": "no-cache"})
         total = answer.headers.get("X-WP-Total", "")
-        if not isinstance(answer.data, list) or not total.isdigit():
+        if not isinstance(answer.data, list):
             raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
-        return OrderPage(orders=[_snapshot(one) for one in answer.data], total=int(total))
+        return OrderPage(orders=[_snapshot(one) for one in answer.data], total=int(total) if total.isdigit() else None)
 
     def statuses(self) -> frozenset[str]:
-        """The statuses that this shop knows, those of its plugins included."""
-        schema = self._call("OPTIONS", ORDERS).data
+        """The statuses that this shop knows, those of its plugins included.
+
+        A firewall or a plugin for CORS may answer OPTIONS in the shop's place: then a report tells them (FACTS B3).
+        """
         try:
-            return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
+            return _statuses_of_schema(self._call("OPTIONS", ORDERS).data)
+        except (AuthFailed, Blocked, Rejected, ServerTrouble):
+            return _statuses_of_report(self._call("GET", TOTALS, params=_nonce()).data)
 
     def prove_write(self) -> None:
         """Raises AuthFailed where the key may only read. No order has this number, so nothing is written."""
@@ -175,6 +178,23 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
     if not is_order or woo_id not in (None, data["id"]):
         raise Blocked(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
     return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)
+
+
+def _statuses_of_schema(schema: Any) -> frozenset[str]:
+    try:
+        return frozenset(one.removeprefix("wc-") for one in schema["schema"]["properties"]["status"]["enum"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Blocked("The shop's answer is not the schema of its orders.", side="shop") from error
+
+
+def _statuses_of_report(report: Any) -> frozenset[str]:
+    try:
+        known = frozenset(one["slug"].removeprefix("wc-") for one in report)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Blocked("The shop's answer is not the report of its orders.", side="shop") from error
+    if not known:
+        raise Blocked("The shop names no status of orders.", side="shop")
+    return known
 
 
 def _hook(data: Any) -> Hook:

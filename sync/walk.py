@@ -66,6 +66,8 @@ class Walk:
         moments = [modified(order) for order in page.orders]
         full = len(moments) >= self.place.size
         if full and moments[0] == moments[-1]:
+            if page.total is None:
+                raise Blocked("The shop's list lacks X-WP-Total. See what takes it away on the way.", side="shop")
             self.place = Place(at=moments[0], page=-(-page.total // self.place.size), size=self.place.size)
             return self._crowded_second()
         self.ended = not full

@@ -14,10 +14,12 @@ from django.utils import timezone
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import reconciliation, runs, tasks, walk
-from sync.errors import ServerTrouble
+from sync.errors import Blocked, ServerTrouble
+from sync.http import JsonClient
 from sync.models import Run, SideState
 from sync.reconciliation import Feed, begin_at, is_missed, missed_topic
 from sync.sandbox.orders import dated
+from sync.shop import Shop
 from sync.snapshots import CrmSnapshot, ShopSnapshot
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
@@ -539,3 +541,18 @@ def test_links_are_left_as_they_are(two_sides: TwoSides) -> None:
     reconcile()
     assert OrderLink.objects.filter(pk=link.pk, woo_fingerprint="old").exists()
     assert not two_sides.writes()
+
+
+@pytest.mark.parametrize(("status", "known"), [(404, True), (403, False), (200, False)])
+def test_a_shop_that_can_not_tell_its_statuses_is_asked_for_those_that_every_shop_has(status: int, known: bool) -> None:
+    class Silent(Shop):
+        def statuses(self) -> frozenset[str]:
+            raise Blocked("No route.", side="shop", status=status)
+
+    shop = Silent(JsonClient("shop", "http://127.0.0.1:1"))
+    if known:
+        asked = reconciliation.all_statuses(shop)
+        assert {"pending", "completed", "trash"} < set(asked)
+    else:
+        with pytest.raises(Blocked):
+            reconciliation.all_statuses(shop)

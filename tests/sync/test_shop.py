@@ -18,6 +18,7 @@ from sync.shop import Shop
 
 HTTPS, HTTP = "https://shop.example", "http://shop.internal:8080"
 ORDERS = "/wp-json/wc/v3/orders"
+TOTALS = "/wp-json/wc/v3/reports/orders/totals"
 KEYS = ("ck_of_the_shop", "cs_of_the_shop")
 ORDER = {"id": 14, "status": "processing", "total": "12.00"}
 NO_SUCH = {"code": "woocommerce_rest_shop_order_invalid_id", "message": "Invalid ID.", "data": {"status": 404}}
@@ -161,6 +162,7 @@ def test_a_wrong_address_says_where_to_look(answers: responses.RequestsMock) -> 
     answers.get(f"{HTTPS}{ORDERS}/14", status=404, body="<html>Not found")
     answers.get(f"{HTTPS}{ORDERS}", status=404, json=NO_ROUTE)
     answers.options(f"{HTTPS}{ORDERS}", status=404, json=NO_ROUTE)
+    answers.get(f"{HTTPS}{TOTALS}", status=404, json=NO_ROUTE)
     shop = shop_client.connect()
     for call in (lambda: shop.get(14), shop.ping, shop.statuses):
         with pytest.raises(Blocked, match="Is WOO_URL right, and are pretty permalinks on"):
@@ -213,11 +215,37 @@ def test_the_shop_tells_its_own_statuses(answers: responses.RequestsMock) -> Non
     assert shop_client.connect().statuses() == {"auto-draft", "pending", "shipped", "trash"}
 
 
-@pytest.mark.parametrize("schema", [{}, [], None, {"schema": {"properties": {"status": {"enum": [1]}}}}])
-def test_what_is_no_schema_is_blocked(answers: responses.RequestsMock, schema: Any) -> None:
-    answers.options(f"{HTTPS}{ORDERS}", json=schema)
+@pytest.mark.parametrize(
+    "instead",
+    [
+        {"body": "", "status": 200},
+        {"json": {}, "status": 200},
+        {"json": {"schema": {"properties": {"status": {"enum": [1]}}}}},
+        {"body": "<h1>Forbidden</h1>", "status": 403},
+        {"json": {"code": "not_allowed"}, "status": 405},
+        {"body": "Not implemented", "status": 501},
+    ],
+)
+def test_where_options_is_not_the_shops_to_answer_a_report_tells(
+    answers: responses.RequestsMock, instead: dict[str, Any]
+) -> None:
+    answers.options(f"{HTTPS}{ORDERS}", **instead)
+    answers.get(f"{HTTPS}{TOTALS}", json=[{"slug": "pending", "total": 3}, {"slug": "wc-shipped", "total": 0}])
+    assert shop_client.connect().statuses() == {"pending", "shipped"}
+
+
+@pytest.mark.parametrize("report", [{}, [], None, [1], [{"name": "Pending"}]])
+def test_what_tells_no_status_is_blocked(answers: responses.RequestsMock, report: Any) -> None:
+    answers.options(f"{HTTPS}{ORDERS}", json={})
+    answers.get(f"{HTTPS}{TOTALS}", json=report)
     with pytest.raises(Blocked):
         shop_client.connect().statuses()
+
+
+def test_a_list_without_its_total_is_a_list_all_the_same(answers: responses.RequestsMock) -> None:
+    answers.get(f"{HTTPS}{ORDERS}", json=[ORDER])
+    page = shop_client.connect().orders({})
+    assert ([order.woo_id for order in page.orders], page.total) == ([14], None)
 
 
 def test_the_ping_is_a_small_read_past_every_cache(answers: responses.RequestsMock) -> None:
