@@ -209,7 +209,7 @@ def banner(env: dict[str, str], web: int, sandbox: bool) -> None:
 def children_of(env: dict[str, str], web: int) -> list[Child]:
     gunicorn = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "--bind", f"127.0.0.1:{web}"]
     gunicorn += ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"]
-    gunicorn += ["--graceful-timeout", "8", "--error-logfile", "-"]
+    gunicorn += ["--graceful-timeout", "8", "--error-logfile", "-", "--no-control-socket"]
     return [Child("web", gunicorn, env), Child("worker", [sys.executable, "manage.py", "qcluster"], env)]
 
 
