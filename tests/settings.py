@@ -15,3 +15,4 @@ os.environ.setdefault("CRM_TOKEN", "crm-token")
 from integration_site.settings import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # noqa: F405  its flush may empty what is append-only
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a real one takes a third of a second a person
