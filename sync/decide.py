@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from orders.lifecycle import Lifecycle, Unmapped
 from sync.retries import READ_AGAIN_FOR, delay_before_reading_again
-from sync.snapshots import CARRIED, CrmSnapshot, ShopSnapshot
+from sync.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
@@ -172,7 +172,7 @@ def _create(
                 ),
             ),
         )
-    if shop.status in DRAFTS or shop.status == "trash":
+    if shop.status in DRAFTS or shop.status == TRASH:
         return Plan(
             outcome="no_change",
             reasons=(Reason("not_an_order", f"Its status is {shop.status!r} and the CRM does not know it."),),
@@ -187,8 +187,8 @@ def _create(
 
 def what_the_shop_owns(shop: ShopSnapshot) -> dict[str, Any]:
     """What a PATCH tells the CRM: for an order in the trash just that (CONTRACT section 3)."""
-    if shop.status == "trash":
-        return {"id": shop.woo_id, "status": "trash"}
+    if shop.status == TRASH:
+        return {"id": shop.woo_id, "status": TRASH}
     names = ("id", "number", *CARRIED, "date_created_gmt", "date_modified_gmt", "date_paid_gmt", "date_completed_gmt")
     return {name: shop.order[name] for name in names if name in shop.order}
 

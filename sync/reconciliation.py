@@ -31,7 +31,7 @@ from sync.models import Run, SideState
 from sync.own_events import SWEEP
 from sync.settling import Steps, patiently
 from sync.shop import Shop
-from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.walk import Place, Walk, modified
 from webhooks import intake
 from webhooks.models import Side, State, WebhookEvent
@@ -48,7 +48,6 @@ NAMED = 100
 """Finds that a run remembers by name."""
 KEPT = timedelta(days=7)
 """Scheduled runs are many; what they found stays, as events."""
-TRASH = "trash"
 WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed"})
 """The statuses of a shop without plugins (FACTS B3)."""
 SHOP, CRM, DELETED = "shop", "crm", "deleted"

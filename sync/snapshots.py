@@ -34,9 +34,14 @@ CARRIED = (
 """The fields of a WooCommerce order that we carry. Neither dates nor meta_data: every save bumps those (FACTS A9)."""
 
 
+TRASH = "trash"
+"""The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
+
+
 def fingerprint(order: Mapping[str, Any]) -> str:
-    """SHA-256 over the carried fields. Equal fingerprints: nothing changed that the CRM should hear of."""
-    carried = {name: order[name] for name in CARRIED if name in order}
+    """SHA-256 over what we carry of it. Equal fingerprints: nothing changed that the CRM should hear of."""
+    names = ("status",) if order.get("status") == TRASH else CARRIED
+    carried = {name: order[name] for name in names if name in order}
     return hashlib.sha256(json.dumps(carried, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

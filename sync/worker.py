@@ -41,7 +41,7 @@ from sync.leases import DURATION, Busy, Held, LeaseLost, worker_name
 from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
-from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
@@ -260,7 +260,7 @@ def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
         order = {}
     if isinstance(order, dict) and isinstance(order.get("status"), str):
         return order
-    return {"id": int(event.order_ref), "status": "trash"}
+    return {"id": int(event.order_ref), "status": TRASH}
 
 
 def _decide_by_force(work: Work) -> Decision:
@@ -517,6 +517,8 @@ def _remember_crm_state(row: OrderLink, plan: Plan, applied: Applied) -> None:
 
 
 def _same_but_status(row: OrderLink, write: SetShopStatus, answer: ShopSnapshot) -> bool:
+    if write.from_status == TRASH:
+        return False  # the CRM was told of the trash alone, not of the order that is back
     before = ShopSnapshot(
         woo_id=row.woo_id, status=write.from_status, order={**answer.order, "status": write.from_status}
     )

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from orders.models import OrderLink, StatusRule, StatusTransition
+from sync import own_events, reconciliation, runs
 from sync.models import Attempt, Call, SideState
 from tests.deliveries import recorded
 from tests.journeys.conftest import World, linked_order, wait_for
@@ -92,6 +93,33 @@ def test_the_shops_edits_are_sent_and_the_trash_is_told(world: World) -> None:
     world.settle()
     assert world.crm.orders[crm_id]["order"]["status"] == "trash"
     assert world.link(woo_id).crm_order_id == crm_id
+
+
+def test_the_trash_is_told_once_and_the_order_is_told_when_it_is_back(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.trash(woo_id)
+    world.settle()
+    calls = Call.objects.filter(side="crm").count()
+    world.shop.resend("order.deleted", woo_id)
+    world.settle()
+    run = reconciliation.start()
+    runs.carry_out(run)
+    assert (world.outcomes("shop")[-1], run.counts["shop"]) == ("no_change", 0)
+    assert Call.objects.filter(side="crm").count() == calls
+    world.shop.restore(woo_id)
+    world.settle()
+    assert world.crm.orders[crm_id]["order"]["status"] == "pending"
+
+
+def test_a_move_forced_out_of_the_trash_is_told_to_the_crm(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.trash(woo_id)
+    world.settle()
+    own_events.force(world.link(woo_id), to_status="on-hold", by="mia", reason="not meant to go")
+    world.settle()
+    world.shop.resend("order.updated", woo_id)
+    world.settle()
+    assert world.crm.orders[crm_id]["order"]["status"] == "on-hold"
 
 
 def test_an_edit_that_changes_nothing_is_no_call_to_the_crm(world: World) -> None:
