@@ -1,8 +1,32 @@
 """The WSGI entry: `gunicorn integration_site.wsgi`."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from django.core.wsgi import get_wsgi_application
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "integration_site.settings")
-application = get_wsgi_application()
+
+
+class Request(WSGIRequest):
+    """Text is UTF-8, whatever a Content-Type says.
+
+    Django takes its charset over before any handler of errors is there: an unknown or an odd one became a 500.
+    """
+
+    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+        try:
+            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        except ValueError:
+            self.content_type, self.content_params = "", {}
+
+
+class Handler(WSGIHandler):
+    request_class = Request
+
+
+django.setup(set_prefix=False)
+application = Handler()

@@ -14,7 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from webhooks import intake, signatures, sources
+from webhooks import intake, openapi, signatures, sources
 from webhooks.intake import Stored
 from webhooks.signatures import Delivery, Verdict
 from webhooks.sources import Signal, Source
@@ -96,6 +96,7 @@ class DeliveryView(APIView):
         return _stored(source, signals, stored, started, body)
 
 
+@openapi.describe(openapi.FROM_THE_SHOP)
 class WooCommerceView(DeliveryView):
     def source(self) -> Source:
         return sources.woocommerce()
@@ -104,6 +105,7 @@ class WooCommerceView(DeliveryView):
         return "X-WC-Webhook-Signature" not in request.headers and PING.fullmatch(body) is not None
 
 
+@openapi.describe(openapi.FROM_THE_CRM)
 class CrmView(DeliveryView):
     def source(self) -> Source:
         return sources.crm()

@@ -1,0 +1,90 @@
+"""The settings of production, as Django's own examination sees them, and what each answer tells a browser."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+ROOT = Path(__file__).parent.parent.parent
+PRODUCTION = {
+    "ORDERBRIDGE_ENV_FILE": "",
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "PUBLIC_URL": "https://bridge.example",
+    "ALLOWED_HOSTS": "bridge.example",
+    "DATABASE_URL": "sqlite://:memory:",
+    "WOO_URL": "https://shop.example",
+    "WOO_CONSUMER_KEY": "ck_1",
+    "WOO_CONSUMER_SECRET": "cs_1",
+    "WOO_WEBHOOK_SECRETS": secrets.token_hex(24),
+    "CRM_URL": "https://crm.example",
+    "CRM_TOKEN": "t",
+    "CRM_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+ANSWERS = """
+import json
+from django.test import Client
+client = Client(headers={"host": "bridge.example"})
+told = {}
+for path, secure in (("/admin/login/", False), ("/admin/login/", True), ("/webhooks/crm", False), ("/healthz", False)):
+    answer = client.get(path, secure=secure)
+    cookies = {name: morsel.OutputString() for name, morsel in answer.cookies.items()}
+    told[f"{path} {secure}"] = [answer.status_code, dict(answer.headers), cookies]
+print(json.dumps(told))
+"""
+
+
+def manage(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    whole = {"PATH": os.environ["PATH"], **PRODUCTION, **env}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, env=whole, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_check_deploy_finds_nothing_with_the_settings_of_production() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING")
+    assert done.returncode == 0, done.stderr
+
+
+def test_check_deploy_finds_a_service_without_https() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", PUBLIC_URL="http://bridge.example")
+    assert done.returncode == 1 and "security.W004" in done.stderr and "security.W012" in done.stderr
+
+
+def test_over_https_the_back_office_is_strict_and_a_delivery_is_never_redirected() -> None:
+    done = manage("shell", "-v", "0", "-c", ANSWERS)
+    told = json.loads(done.stdout.splitlines()[-1])
+    status, headers, _ = told["/admin/login/ False"]
+    assert (status, headers["Location"]) == (301, "https://bridge.example/admin/login/")
+    status, headers, cookies = told["/admin/login/ True"]
+    assert (status, headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
+    assert {"Secure", "HttpOnly", "SameSite=Lax"} <= set(cookies["csrftoken"].split("; "))
+    assert told["/webhooks/crm False"][0] == 405
+    assert told["/healthz False"][0] == 200
+
+
+@pytest.mark.django_db
+def test_a_page_tells_the_browser_what_it_may_do(client: Client) -> None:
+    headers = client.get("/admin/login/").headers
+    policy = dict(one.strip().split(" ", 1) for one in headers["Content-Security-Policy"].split(";"))
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["default-src"] == policy["form-action"] == "'self'"
+    assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.django_db
+def test_a_delivery_does_not_pay_for_what_only_browsers_need(client: Client) -> None:
+    answer = client.post("/webhooks/woocommerce/", b"{}", content_type="application/json")
+    assert answer.status_code == 401
+    assert "Content-Security-Policy" not in answer.headers and not answer.cookies
+
+
+def test_a_session_ends_with_the_browser_and_after_a_working_day() -> None:
+    assert settings.SESSION_EXPIRE_AT_BROWSER_CLOSE and settings.SESSION_COOKIE_AGE == 12 * 3600
