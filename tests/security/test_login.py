@@ -16,8 +16,7 @@ LOGIN = "/admin/login/"
 
 
 @pytest.fixture(autouse=True)
-def alice(db: None, settings: Any) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def alice(db: None) -> User:
     return User.objects.create_superuser("alice", password="right-horse-battery")
 
 
