@@ -339,6 +339,24 @@ UNFOLD: dict[str, Any] = {
                         "permission": lambda request: request.user.has_perm("sync.view_driftfinding"),
                     },
                     {
+                        "title": "Runs",
+                        "icon": "directions_run",
+                        "link": "/admin/sync/run/",
+                        "permission": lambda request: request.user.has_perm("sync.view_run"),
+                    },
+                    {
+                        "title": "Webhooks in the shop",
+                        "icon": "webhook",
+                        "link": "/admin/sync/sidestate/webhooks/",
+                        "permission": lambda request: request.user.has_perm("sync.view_sidestate"),
+                    },
+                    {
+                        "title": "Doctor",
+                        "icon": "stethoscope",
+                        "link": "/admin/sync/sidestate/doctor/",
+                        "permission": lambda request: request.user.has_perm("sync.view_sidestate"),
+                    },
+                    {
                         "title": "Workers",
                         "icon": "monitor_heart",
                         "link": "/admin/sync/heartbeat/",

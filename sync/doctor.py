@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -68,16 +69,43 @@ def is_configured() -> bool:
 
 def examine() -> list[Finding]:
     """Every check, also if another one fails; a side that does not answer is a finding of its own."""
+    return [finding for name in CHECKS for finding in _examine(name)]
+
+
+def examine_within(seconds: float) -> list[Finding]:
+    """The same for somebody who waits at a page: all checks at once, and those that take longer are named."""
+    pool = ThreadPoolExecutor(len(CHECKS), thread_name_prefix="doctor")
+    asked = {name: pool.submit(_examine_apart, name) for name in CHECKS}
+    wait(asked.values(), timeout=seconds)
+    pool.shutdown(wait=False, cancel_futures=True)
+    late = f"Not finished within {seconds:.0f} s."
+    advice = "Run `python manage.py doctor`: it waits for the answer."
+    return [
+        finding
+        for name, answer in asked.items()
+        for finding in (
+            answer.result() if answer.done() else [Finding(check=name, level="error", words=late, advice=advice)]
+        )
+    ]
+
+
+def _examine_apart(name: str) -> list[Finding]:
+    try:
+        return _examine(name)
+    finally:
+        connection.close()
+
+
+def _examine(name: str) -> list[Finding]:
     found: list[Finding] = []
-    for name, check in CHECKS.items():
-        try:
-            for finding in check():
-                found.append(finding)
-        except SideError as error:
-            found.append(Finding(check=name, level="error", words=str(error), advice=_advice(error)))
-        except DatabaseError as error:
-            words = f"The database can not be asked ({type(error).__name__}: {error})."
-            found.append(Finding(check=name, level="error", words=words, advice=IN_ORDER))
+    try:
+        for finding in CHECKS[name]():
+            found.append(finding)
+    except SideError as error:
+        found.append(Finding(check=name, level="error", words=str(error), advice=_advice(error)))
+    except DatabaseError as error:
+        words = f"The database can not be asked ({type(error).__name__}: {error})."
+        found.append(Finding(check=name, level="error", words=words, advice=IN_ORDER))
     return found
 
 

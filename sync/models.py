@@ -152,6 +152,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     beat_at = models.DateTimeField(default=timezone.now, help_text="The last sign of life of its holder")
+    worked = models.FloatField(default=0.0, help_text="Seconds of work so far, pauses left out")
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -10,7 +10,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet
 
 from orders.models import StatusTransition
 from sync.alarms import open_alarms
-from sync.models import Alarm, DriftFinding, Heartbeat, SideState
+from sync.models import Alarm, DriftFinding, Heartbeat, Run, SideState
 from webhooks.models import Outcome, State, WebhookEvent
 
 MANY = 1000
@@ -40,6 +40,8 @@ class Truths:
     workers: int
     last_beat: datetime | None
     alarms: tuple[Alarm, ...]
+    runs: tuple[Run, ...]
+    "Those at work."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ def truths(now: datetime) -> Truths:
         workers=beats["alive"],
         last_beat=beats["last"],
         alarms=tuple(open_alarms()),
+        runs=tuple(Run.objects.filter(state=Run.State.RUNNING)[:TROUBLE]),
     )
 
 

@@ -132,8 +132,8 @@ def options(*, deep: bool = False, dry_run: bool = False) -> dict[str, Any]:
     return {"deep": deep, "dry_run": dry_run, "shop": settings.WOO_URL}
 
 
-def start(*, deep: bool = False, actor: str = "", reason: str = "") -> Run:
-    return runs.start(Run.Kind.RECONCILE, options=options(deep=deep), actor=actor, reason=reason)
+def start(*, deep: bool = False, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
+    return runs.start(Run.Kind.RECONCILE, options=options(deep=deep, dry_run=dry_run), actor=actor, reason=reason)
 
 
 def on_schedule(budget: float, *, deep: bool = False) -> None:

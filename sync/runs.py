@@ -122,9 +122,11 @@ def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
     """True: it got to its end."""
     job: Job = import_string(JOBS[run.kind])
     saved, saved_at = run.checkpoint, float("-inf")
+    began = time.monotonic() - run.worked
     with closing(job(run)) as steps:
         for _ in steps:
             now = time.monotonic()
+            run.worked = now - began
             if run.checkpoint is not saved or now - saved_at > BEAT_SECONDS:
                 if not _save(run):
                     return False
@@ -132,13 +134,15 @@ def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
                 on_progress(run)
             if now > until:
                 return False
+    run.worked = time.monotonic() - began
     return _save(run)
 
 
 def _save(run: Run) -> bool:
     """False: it was paused, cancelled or taken over meanwhile, so that it is no longer ours."""
     mine = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, holder=worker_name())
-    return bool(mine.update(checkpoint=run.checkpoint, counts=run.counts, total=run.total, beat_at=timezone.now()))
+    done = {"checkpoint": run.checkpoint, "counts": run.counts, "total": run.total, "worked": run.worked}
+    return bool(mine.update(**done, beat_at=timezone.now()))
 
 
 # --- what people do with a run -------------------------------------------------------------------------------------

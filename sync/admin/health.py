@@ -1,5 +1,8 @@
 """How the sides and the workers are doing, and the valve on each side."""
 
+from functools import partial
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -9,6 +12,8 @@ from unfold.decorators import action, display
 
 from orders import audit
 from sync.admin.asking import ask_reason
+from sync.admin.doctor import doctor_view
+from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
 from webhooks.admin import ReadOnlyAdmin, ago
 from webhooks.wake import wake
@@ -51,6 +56,14 @@ class SideStateAdmin(ReadOnlyAdmin):
     @admin.display(description="Last reconciled", ordering="swept_at")
     def swept(self, side: SideState) -> str:
         return ago(side.swept_at)
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        """What belongs to the sides and has no table: our webhooks in the shop, and the doctor."""
+        return (
+            ("webhooks/", "sync_webhooks", partial(webhooks_view, self)),
+            ("webhooks/<slug:action>/", "sync_webhooks_act", partial(act_view, self)),
+            ("doctor/", "sync_doctor", partial(doctor_view, self)),
+        )
 
     def has_pause_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("sync.pause_sidestate")

@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync import overview
-from sync.models import SideState
+from sync.admin.runs import how_far
+from sync.models import Run, SideState
 from sync.overview import MANY, Truths
 from webhooks.models import State
 
@@ -52,6 +53,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         **context,
         "truths": list(line_of_truth(seen, now)),
         "banners": list(banners(seen, request.user.has_perm)),
+        "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
         "charts": charts(overview.hours(now)),
         "trouble": overview.latest_trouble(),
         "transitions": overview.latest_transitions(),
@@ -78,12 +80,12 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
         label="Oldest unprocessed",
         value=f"{waits:.0f} s" if waits >= 1 else "none",
         level=GOOD if waits < OVERDUE_SECONDS else BAD,
-        link=f"{events}?state={State.PENDING}",
+        link=f"{events}?state__exact={State.PENDING}",
         icon="hourglass_empty",
     )
-    yield _count("Retrying", seen.retrying, WATCH, f"{events}?state={State.RETRYING}", "replay")
-    yield _count("Parked", seen.parked, WATCH, f"{events}?state={State.PARKED}", "front_hand")
-    yield _count("Dead", seen.dead, BAD, f"{events}?state={State.DEAD}", "skull")
+    yield _count("Retrying", seen.retrying, WATCH, f"{events}?state__exact={State.RETRYING}", "replay")
+    yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}", "front_hand")
+    yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}", "skull")
     yield _count("Drift", seen.drift, WATCH, reverse("admin:sync_driftfinding_changelist"), "compare_arrows")
     yield Truth(
         label="Workers",
@@ -91,6 +93,21 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
         level=GOOD if seen.workers else BAD,
         link=reverse("admin:sync_heartbeat_changelist"),
         icon="monitor_heart",
+    )
+    unwell = sum(alarm.key.startswith("webhook:") for alarm in seen.alarms)
+    yield Truth(
+        label="Webhooks in the shop",
+        value=f"{unwell} not well" if unwell else "well",
+        level=BAD if unwell else GOOD,
+        link=reverse("admin:sync_webhooks"),
+        icon="webhook",
+    )
+    yield Truth(
+        label="Runs",
+        value=f"{len(seen.runs)} at work" if seen.runs else "none at work",
+        level=GOOD,
+        link=f"{reverse('admin:sync_run_changelist')}{f'?state__exact={Run.State.RUNNING}' if seen.runs else ''}",
+        icon="directions_run",
     )
 
 
@@ -135,13 +152,16 @@ def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
         yield Banner(words=alarm.words, advice=alarm.advice, **_mend(alarm.key, may))
 
 
-MENDS: Mapping[str, tuple[str, str, str]] = {}
-"""By the first word of an alarm's key: the permission, the button and the page that mends it."""
+MENDS: Mapping[str, tuple[str, ...]] = {
+    "webhook": ("sync.start_run", "Repair…", "admin:sync_webhooks"),
+    "silence": ("sync.start_run", "Reconcile…", "admin:sync_run_start", Run.Kind.RECONCILE),
+}
+"""By the first word of an alarm's key: the permission, the button, and the page that mends it with its arguments."""
 
 
 def _mend(key: str, may: Callable[[str], bool]) -> dict[str, str]:
-    permission, button, page = MENDS.get(key.partition(":")[0], ("", "", ""))
-    return _button(may, permission, button, page) if page else {}
+    mend = MENDS.get(key.partition(":")[0])
+    return _button(may, *mend) if mend else {}
 
 
 def _button(may: Callable[[str], bool], permission: str, button: str, page: str, *args: Any) -> dict[str, str]:

@@ -1,0 +1,46 @@
+"""One page of truths about this installation, each with what to do about it."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+
+from orders import audit
+from sync import doctor
+
+SECONDS = 20.0
+"""A web server gives up on a request after thirty."""
+COLOURS = {"ok": "success", "warning": "warning", "error": "danger"}
+
+
+def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """Both sides are asked at a POST only."""
+    if not owner.has_view_permission(request):
+        raise PermissionDenied
+    may = request.user.has_perm("orders.check_orderlink")
+    findings: list[doctor.Finding] = []
+    if request.method == "POST":
+        if not may:
+            raise PermissionDenied
+        findings = doctor.examine_within(SECONDS)
+        told = f"{_many(findings, 'error')} errors, {_many(findings, 'warning')} warnings"
+        audit.record("doctor", actor=request.user.get_username(), result=told)
+    context = {
+        **owner.admin_site.each_context(request),
+        "title": "Doctor",
+        "may": may,
+        "findings": [(one, COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
+        "errors": _many(findings, "error"),
+        "warnings": _many(findings, "warning"),
+    }
+    return TemplateResponse(request, "sync/health/doctor.html", context)
+
+
+def _many(findings: list[doctor.Finding], level: str) -> int:
+    return sum(one.level == level for one in findings)
+
+
+def _urgency(finding: doctor.Finding) -> int:
+    return -list(COLOURS).index(finding.level)

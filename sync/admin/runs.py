@@ -1,0 +1,280 @@
+"""Long runs: started, watched, stopped and read by staff who never see a terminal."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldBooleanWidget
+
+from orders import audit
+from sync import reconciliation, run_report, runs
+from sync.admin.asking import NotDone, ReasonForm, ask_reason
+from sync.models import Run
+from webhooks.admin import ReadOnlyAdmin, ago
+
+COLOURS = {
+    Run.State.RUNNING: "info",
+    Run.State.PAUSED: "warning",
+    Run.State.DONE: "success",
+    Run.State.FAILED: "danger",
+    Run.State.CANCELLED: None,
+}
+
+
+class DryRunForm(ReasonForm):
+    dry_run = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanWidget,
+        label="Dry run",
+        help_text="Only count what would be done. Nothing is written, here or at either side.",
+    )
+    field_order: tuple[str, ...] = ("dry_run", "reason")
+
+
+class ReconcileForm(DryRunForm):
+    deep = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanWidget,
+        label="Deep",
+        help_text="The last days again, and orders that were deleted for good: as every night.",
+    )
+    field_order = ("deep", "dry_run", "reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starter:
+    """A kind of run that staff may start: what it does, what it has to be told, and how it begins."""
+
+    words: str
+    form: type[forms.Form]
+    start: Callable[..., Run]
+
+
+STARTERS: Mapping[str, Starter] = {
+    Run.Kind.RECONCILE: Starter(
+        words="Both sides are asked what changed since the last time, and what no delivery told us of becomes an "
+        "event. It also runs on a schedule.",
+        form=ReconcileForm,
+        start=reconciliation.start,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """What may be done with a run that is there."""
+
+    label: str
+    words: str
+    act: Callable[[Run], bool]
+    done: str
+    states: tuple[str, ...] = field(default=(Run.State.RUNNING,))
+    "In which it may be pressed."
+
+
+DEEDS: Mapping[str, Deed] = {
+    "pause": Deed(
+        label="Pause",
+        words="It stops after the step it is at, and goes on from there when it is resumed.",
+        act=runs.pause,
+        done="Paused.",
+    ),
+    "resume": Deed(
+        label="Resume",
+        words="A worker goes on where it stopped.",
+        act=runs.resume,
+        done="Handed to the workers.",
+        states=(Run.State.PAUSED, Run.State.FAILED),
+    ),
+    "cancel": Deed(
+        label="Cancel",
+        words="It stops after the step it is at, for good. What was done stays done.",
+        act=runs.cancel,
+        done="Cancelled.",
+        states=(Run.State.RUNNING, Run.State.PAUSED, Run.State.FAILED),
+    ),
+}
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = ("id", "kind", "state_badge", "progress", "who", "started", "speed", "left", "result")
+    list_display_links = ("id", "kind")
+    list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
+    actions_list = ({"title": "Start…", "icon": "play_arrow", "items": ["start_reconcile"]},)
+    change_form_outer_before_template = "sync/run/page.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> list[Any]:
+        """None: the page's own template shows all of it."""
+        return []
+
+    def has_start_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("sync.start_run") and self.has_view_permission(request)
+
+    # --- the list --------------------------------------------------------------------------------------------------
+
+    @display(description="State", label=COLOURS)
+    def state_badge(self, run: Run) -> tuple[str, str]:
+        return run.state, run.get_state_display()
+
+    @admin.display(description="Progress")
+    def progress(self, run: Run) -> str:
+        return render_to_string("sync/run/bar.html", how_far(run))
+
+    @admin.display(description="Who", ordering="actor")
+    def who(self, run: Run) -> str:
+        return run.actor or "the schedule"
+
+    @admin.display(description="Started", ordering="id")
+    def started(self, run: Run) -> str:
+        return ago(run.started_at)
+
+    @admin.display(description="Speed")
+    def speed(self, run: Run) -> str:
+        return how_far(run)["speed"] or "–"
+
+    @admin.display(description="Time left")
+    def left(self, run: Run) -> str:
+        return how_far(run)["left"] or "–"
+
+    @admin.display(description="Result")
+    def result(self, run: Run) -> str:
+        words = run.error if run.state == Run.State.FAILED else run_report.in_short(run)
+        return words if len(words) <= 100 else f"{words[:99]}…"
+
+    # --- one run ---------------------------------------------------------------------------------------------------
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        context = {**(extra_context or {}), **(self._report(request, run) if run else {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def _report(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        may = self.has_start_permission(request)
+        return {
+            "run": run,
+            "running": run.state == Run.State.RUNNING,
+            "colour": COLOURS[Run.State(run.state)],
+            "started": ago(run.started_at),
+            "finished": ago(run.finished_at),
+            "standing": run_report.standing(run),
+            "counts": run_report.counts(run),
+            "options": run_report.options(run),
+            "found": run_report.found(run),
+            "failures": list(run_report.failures(run)),
+            "deeds": [(name, deed.label) for name, deed in DEEDS.items() if may and run.state in deed.states],
+            **how_far(run),
+        }
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        return (
+            ("start/<slug:kind>/", "sync_run_start", self.start_view),
+            ("<int:pk>/progress/", "sync_run_progress", self.progress_view),
+            ("<int:pk>/do/<slug:name>/", "sync_run_do", self.do_view),
+        )
+
+    def progress_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
+        """The part of the page that changes while it runs."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = get_object_or_404(Run, pk=pk)
+        return TemplateResponse(request, "sync/run/progress.html", self._report(request, run))
+
+    def do_view(self, request: HttpRequest, pk: int, name: str, **kwargs: Any) -> HttpResponse:
+        if not self.has_start_permission(request):
+            raise PermissionDenied
+        run = get_object_or_404(Run, pk=pk)
+        chosen = DEEDS.get(name)
+        back = reverse("admin:sync_run_change", args=[run.pk])
+        if chosen is None:
+            return HttpResponseRedirect(back)
+
+        def deed(said: dict[str, Any]) -> str:
+            try:
+                done = chosen.act(run)
+            except runs.AlreadyRunning as error:
+                raise NotDone(str(error)) from error
+            if not done:
+                run.refresh_from_db()
+                raise NotDone(f"{run} is {run.get_state_display().lower()} by now, so there was nothing to do.")
+            who = request.user.get_username()
+            audit.record(f"run: {name}", actor=who, reason=said["reason"], result=chosen.done, run=run.pk)
+            return chosen.done
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"{chosen.label}: {run}",
+            words=chosen.words,
+            button=chosen.label,
+            back=back,
+            deed=deed,
+        )
+
+    # --- starting --------------------------------------------------------------------------------------------------
+
+    @action(description="Reconcile", permissions=["start"], url_path="reconcile", icon="sync")
+    def start_reconcile(self, request: HttpRequest) -> HttpResponse:
+        return to_start(Run.Kind.RECONCILE)
+
+    def start_view(self, request: HttpRequest, kind: str, **kwargs: Any) -> HttpResponse:
+        """A GET asks; the POST starts it and hands it to the workers, as a request has no time for it."""
+        if not self.has_start_permission(request):
+            raise PermissionDenied
+        starter = STARTERS.get(kind)
+        if starter is None:
+            return HttpResponseRedirect(reverse("admin:sync_run_changelist"))
+        form = starter.form(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                run = begin(starter.start, by=request.user.get_username(), **form.cleaned_data)
+            except runs.AlreadyRunning as error:
+                form.add_error(None, str(error))
+            else:
+                messages.success(request, f"{run} was handed to the workers.")
+                return HttpResponseRedirect(reverse("admin:sync_run_change", args=[run.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Start: {Run.Kind(kind).label}",
+            "words": starter.words,
+            "form": form,
+            "back": reverse("admin:sync_run_changelist"),
+        }
+        return TemplateResponse(request, "sync/run/start.html", context)
+
+
+def to_start(kind: str) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:sync_run_start", args=[kind]))
+
+
+def begin(start: Callable[..., Run], *, by: str, reason: str, **options: Any) -> Run:
+    """Start it, record who did and why, and leave the work to the workers. Raises AlreadyRunning."""
+    run = start(actor=by, reason=reason, **options)
+    runs.hand_over(run)
+    audit.record(f"run: start {run.kind}", actor=by, reason=reason, run=run.pk, options=run.options)
+    return run
+
+
+def how_far(run: Run) -> dict[str, Any]:
+    """For the bar: how much of how many, how fast, how long still."""
+    rate, left = run_report.per_minute(run), run_report.time_left(run)
+    return {
+        "seen": run_report.seen(run),
+        "total": run.total,
+        "percent": run_report.percent(run),
+        "speed": f"{rate:,.0f} a minute" if rate is not None else "",
+        "left": run_report.in_words(left) if left is not None else "",
+    }

@@ -1,0 +1,152 @@
+"""Our webhooks in the shop: how each is doing, asked anew, and mended from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+
+from orders import audit
+from sync import reconciliation, runs, shop_webhooks
+from sync import shop as shop_client
+from sync.admin.asking import ReasonForm
+from sync.admin.runs import begin
+from sync.alarms import open_alarms
+from sync.errors import SideError
+from sync.models import Alarm
+from sync.shop_webhooks import TOPICS, Step, Verdict
+
+CHECK = "orders.check_orderlink"
+ACT = "sync.start_run"
+ACTIONS = {
+    "ensure": ("Create missing", "Those that are missing are created."),
+    "repair": (
+        "Repair",
+        "Those that are missing are created and the broken ones made again; then a reconcile fetches what was missed.",
+    ),
+    "remove": ("Remove", "Ours are deleted in the shop. It tells us of nothing any more until they are created again."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One of the four, as it was judged last."""
+
+    topic: str
+    well: bool
+    words: str
+    advice: str
+    numbers: str = ""
+
+
+def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """A GET shows what the schedule's last look found; a POST asks the shop now."""
+    if not owner.has_view_permission(request):
+        raise PermissionDenied
+    rows = [_remembered(topic, alarms) for alarms in [_alarms()] for topic in TOPICS]
+    asked = False
+    if request.method == "POST":
+        if not request.user.has_perm(CHECK):
+            raise PermissionDenied
+        try:
+            rows, asked = [_judged(one) for one in shop_webhooks.check()], True
+        except SideError as error:
+            messages.error(request, f"{error} What stands here is what was seen before; `doctor` tells what to do.")
+    context = {"rows": rows, "asked": asked, "may_check": request.user.has_perm(CHECK), "url": _url()}
+    if request.user.has_perm(ACT):
+        context["actions"] = [(name, label) for name, (label, _) in ACTIONS.items()]
+    return _page(owner, request, "webhooks", "Webhooks in the shop", **context)
+
+
+def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any) -> HttpResponse:
+    """The first POST shows the steps, the second, with a reason, takes them. A GET asks the shop nothing."""
+    if not (owner.has_view_permission(request) and request.user.has_perm(ACT)):
+        raise PermissionDenied
+    back = reverse("admin:sync_webhooks")
+    if request.method != "POST" or action not in ACTIONS:
+        return HttpResponseRedirect(back)
+    form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+    try:
+        verdicts = shop_webhooks.look()
+        steps = shop_webhooks.steps(action, verdicts)
+        if form.is_valid():
+            messages.success(request, _carry_out(request, action, steps, form.cleaned_data["reason"]))
+            return HttpResponseRedirect(back)
+    except SideError as error:
+        messages.error(request, f"{error} Press it again once that is mended: it begins with what is there then.")
+        return HttpResponseRedirect(back)
+    label, words = ACTIONS[action]
+    rows = [_judged(one) for one in verdicts]
+    return _page(
+        owner,
+        request,
+        "webhooks_act",
+        f"{label}: webhooks",
+        rows=rows,
+        steps=steps,
+        form=form,
+        label=label,
+        words=words,
+    )
+
+
+def _carry_out(request: HttpRequest, action: str, steps: Sequence[Step], reason: str) -> str:
+    """What was done, in words. Also what broke off half-way is in the audit."""
+    who = request.user.get_username()
+    try:
+        shop_webhooks.carry_out(shop_client.connect(), steps)
+    except SideError as error:
+        audit.record(f"webhooks: {action}", actor=who, reason=reason, result=str(error), steps=_names(steps))
+        raise
+    verdicts = shop_webhooks.check()
+    left = ", ".join(f"{one.topic} {one.state}" for one in verdicts if one.state != "ok")
+    told = f"{len(steps)} steps taken."
+    if action != "remove":
+        told += f" Not well yet: {left}." if left else " All four are active."
+    audit.record(f"webhooks: {action}", actor=who, reason=reason, result=told, steps=_names(steps))
+    if action == "repair" and steps:
+        told += f" {_fetch_what_was_missed(who, reason)}"
+    return told
+
+
+def _fetch_what_was_missed(who: str, reason: str) -> str:
+    try:
+        run = begin(reconciliation.start, by=who, reason=reason)
+    except runs.AlreadyRunning:
+        return "A reconcile is at work already: it fetches what was missed."
+    return f"{run} fetches what was missed."
+
+
+def _names(steps: Sequence[Step]) -> list[str]:
+    return [str(step) for step in steps]
+
+
+def _alarms() -> dict[str, Alarm]:
+    return {alarm.key.partition(":")[2]: alarm for alarm in open_alarms().filter(key__startswith="webhook:")}
+
+
+def _remembered(topic: str, alarms: dict[str, Alarm]) -> Row:
+    alarm = alarms.get(topic)
+    if alarm is None:
+        return Row(topic=topic, well=True, words="Nothing is known against it.", advice="")
+    return Row(topic=topic, well=False, words=alarm.words, advice=alarm.advice)
+
+
+def _judged(one: Verdict) -> Row:
+    numbers = ", ".join(map(str, one.numbers))
+    return Row(topic=one.topic, well=one.state == "ok", words=one.words, advice=one.advice, numbers=numbers)
+
+
+def _url() -> str:
+    return shop_webhooks.delivery_url()
+
+
+def _page(owner: ModelAdmin, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
+    back = reverse("admin:sync_webhooks")
+    context |= {**owner.admin_site.each_context(request), "title": title, "back": back}
+    return TemplateResponse(request, f"sync/health/{name}.html", context)
