@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -255,6 +256,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "sync_alt",
     "SHOW_HISTORY": True,
     "LOGIN": {"form": "integration_site.protection.SignInForm"},
+    "STYLES": [lambda request: static("sync/admin.css")],
     "DASHBOARD_CALLBACK": "sync.admin.home.dashboard",
     "SIDEBAR": {
         "show_search": False,

@@ -22,6 +22,12 @@ class Attempt(models.Model):
         max_length=32, help_text="An outcome; or the class of the error; or waiting, when it was not the event's fault"
     )
     reasons = models.JSONField(default=list, blank=True, help_text="The trace of the decision: [code, words] pairs")
+    compared = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What the decision compared: by whom it was said, then status, version, time",
+    )
+    decided_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it failed before it could decide")
     error = models.TextField(blank=True)
 
     class Meta:

@@ -47,7 +47,8 @@ def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEv
 
 
 def is_force(event: WebhookEvent) -> bool:
-    return event.source == STAFF and event.topic == FORCE
+    """An edited copy never is: its topic is what somebody wrote, and forcing has its own permission."""
+    return event.source == STAFF and event.topic == FORCE and event.copy_of_id is None
 
 
 def read_force(event: WebhookEvent) -> tuple[int, str, str]:

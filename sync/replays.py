@@ -1,37 +1,127 @@
-"""Asking again for events that were already looked at, by a person or by a command."""
+"""Asking again for events that were looked at, or setting them aside: by a person, or by a command."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.utils import timezone
 
-from webhooks.models import State, WebhookEvent
+from sync import own_events
+from webhooks.models import Outcome, State, WebhookEvent
 from webhooks.wake import wake
+
+LOOK = "Look at what came of it, then ask again if need be."
+
+
+class NotNow(Exception):
+    """The event does not allow it as it is now; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which events are due again, and which were left alone because a worker has them."""
+    """Which events are due again, and which were left alone: the busy ones are with a worker or wait for one already,
+    the unreadable ones name nothing that could be read."""
 
     again: list[int] = field(default_factory=list)
     busy: list[int] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)
 
 
 def ask_again(events: Iterable[int], *, by: str) -> Asked:
     """Make the events due now and wake a worker. Each has its own short transaction, so that nobody waits for all."""
     asked = Asked()
-    for event in events:
-        (asked.again if _ask_one(event, by=by) else asked.busy).append(event)
+    for pk in events:
+        with _locked(pk) as event:
+            if is_waiting(event):
+                asked.busy.append(pk)
+            elif why_unreadable(event):
+                asked.unreadable.append(pk)
+            else:
+                event.ask_again(trigger="replay", by=by)
+                asked.again.append(pk)
     if asked.again:
         wake(force=True)
     return asked
 
 
-def _ask_one(pk: int, *, by: str) -> bool:
-    """The lock (the write transaction on SQLite) keeps a worker from taking the event between the look and the save."""
-    with transaction.atomic():
-        event = WebhookEvent.objects.select_for_update().defer("body", "headers").get(pk=pk)
-        if event.state == State.PROCESSING:
-            return False
+def replay(pk: int, *, by: str, as_seen: str = "") -> None:
+    """The same for one event. `as_seen` is its `condition` when the person looked: of two who ask at once, one does."""
+    with _locked(pk) as event:
+        if obstacle := why_not_again(event):
+            raise NotNow(obstacle)
+        if as_seen and as_seen != condition(event):
+            raise NotNow(f"The event has moved since you looked at it: it is {event.get_state_display()} now. {LOOK}")
         event.ask_again(trigger="replay", by=by)
-        return True
+    wake(force=True)
+
+
+def retry_now(pk: int, *, by: str) -> None:
+    """A retrying event is due at once. The attempts that it has used up stay counted."""
+    with _locked(pk) as event:
+        if event.state != State.RETRYING:
+            raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
+        event.next_attempt_at, event.trigger, event.requested_by = timezone.now(), "retry", by
+        event.save(update_fields=["next_attempt_at", "trigger", "requested_by"])
+    wake(force=True)
+
+
+def cancel_retry(pk: int, *, by: str, reason: str) -> None:
+    """No further try; the event waits for a person."""
+    with _locked(pk) as event:
+        if event.state != State.RETRYING:
+            raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. There is nothing to cancel.")
+        _set_aside(event, State.PARKED, f"Retries cancelled by {by}: {reason}")
+
+
+def resolve(pk: int, *, by: str, reason: str) -> None:
+    """A person saw to it in another way."""
+    with _locked(pk) as event:
+        if event.state not in (State.PARKED, State.DEAD, State.RETRYING):
+            words = f"It needs nobody: it is {event.get_state_display()}."
+            raise NotNow(f"{words} Only what is parked, dead or retrying can be marked resolved.")
+        event.outcome = Outcome.RESOLVED
+        _set_aside(event, State.DONE, f"Resolved by {by}: {reason}")
+
+
+def condition(event: WebhookEvent) -> str:
+    """Changes whenever anything is done to the event."""
+    return f"{event.state} {(event.finished_at or event.next_attempt_at or event.received_at).isoformat()}"
+
+
+def is_waiting(event: WebhookEvent) -> bool:
+    return event.state in (State.PENDING, State.PROCESSING)
+
+
+def why_not_again(event: WebhookEvent) -> str:
+    """Empty if it can be replayed; else why not, and what to do."""
+    asked = f", asked for by {event.requested_by}" if event.requested_by else ""
+    match event.state:
+        case State.PROCESSING:
+            return f"Being processed at this moment{asked}, and so not replayed. {LOOK}"
+        case State.PENDING:
+            return f"It waits for a worker already{asked}. {LOOK}"
+    return why_unreadable(event)
+
+
+def why_unreadable(event: WebhookEvent) -> str:
+    """Both sides are read at a replay, so a body past its retention is not missed. Two kinds of event need theirs."""
+    if not event.order_ref:
+        return "It names no order, so there is nothing to read. Edit and replay it with an order's id, or resolve it."
+    if own_events.is_force(event) and not event.body:
+        return "What was to be forced is past its retention. Force the move anew on the order's page."
+    return ""
+
+
+@contextmanager
+def _locked(pk: int) -> Iterator[WebhookEvent]:
+    """The lock (the write transaction on SQLite) keeps workers and other people away between the look and the save."""
+    with transaction.atomic():
+        yield WebhookEvent.objects.select_for_update().defer("body", "headers").get(pk=pk)
+
+
+def _set_aside(event: WebhookEvent, state: State, words: str) -> None:
+    before = f" Before that: {event.reason}" if event.reason else ""
+    event.state, event.reason = state, f"{words}.{before}"
+    event.next_attempt_at, event.finished_at = None, timezone.now()
+    event.save(update_fields=["state", "outcome", "reason", "next_attempt_at", "finished_at"])

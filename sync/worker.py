@@ -36,6 +36,7 @@ from sync.decide import (
     shop_to_crm,
 )
 from sync.errors import NotFound, SideError, Unreachable
+from sync.evidence import compared
 from sync.http import CallRecord, current_event
 from sync.leases import DURATION, Busy, Held, LeaseLost, worker_name
 from sync.models import Attempt, Call, Intent
@@ -62,6 +63,9 @@ class Work:
     started: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=timezone.now)
     reasons: list[Reason] = field(default_factory=list)
+    compared: dict[str, dict[str, str]] = field(default_factory=dict)
+    "Who says what of the order: the event, we from before, the CRM, the shop. For the page that tells why."
+    decided_at: datetime | None = None
     seen: ShopSnapshot | None = None
     "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
 
@@ -176,6 +180,7 @@ def settle(work: Work) -> None:
     context = current_event.set(work.newest.id)
     try:
         decision = _too_many_changes(work) or decide(work)
+        work.decided_at = timezone.now()
         work.reasons.extend(decision.reasons)
         if isinstance(decision, Plan | Park) and decision.confirmed:
             confirm(work, decision)
@@ -234,8 +239,10 @@ def _decide_for_crm(work: Work) -> Decision:
     shop = fresh or read_shop_order(work, woo_id)
     found = None if link else work.crm().find(str(woo_id))
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
+    known = facts_of(link)
+    work.compared = compared(work.facts(), work.newest.status, known, found, shop)
     return shop_to_crm(
-        link=facts_of(link),
+        link=known,
         shop=shop,
         found=found,
         create_tried=timezone.now() - tried.at if tried else None,
@@ -249,7 +256,8 @@ def read_shop_order(work: Work, woo_id: int) -> ShopSnapshot:
         return work.shop().get(woo_id)
     except NotFound:
         order = _order_in_body(work.newest)
-        work.reasons.append(Reason("shop_404", "The shop no longer has this order; its signed delivery is used."))
+        said = "the copy that staff edited" if work.newest.copy_of_id else "its signed delivery"
+        work.reasons.append(Reason("shop_404", f"The shop no longer has this order; {said} is used."))
         return ShopSnapshot(woo_id=woo_id, status=str(order["status"]), order=order)
 
 
@@ -294,6 +302,7 @@ def _decide_for_shop(work: Work) -> Decision:
         known = replace(known, crm_status="")  # the write may have been made, so the two have to be compared
     if crm is not None and woo_id is not None and (known is None or event.resync or known.crm_status != crm.status):
         shop = _shop_or_none(work, woo_id)
+    work.compared = compared(event, work.newest.status, facts_of(link), crm, shop)
     return crm_to_shop(
         event=event,
         link=known,
@@ -332,7 +341,8 @@ def _may_be_taken(work: Work, critical: frozenset[str]) -> bool:
     """VERIFY=critical: one signed event that carries status and version, and the status is not a critical one."""
     event = work.newest
     complete = bool(event.status) and event.version is not None
-    return settings.VERIFY == "critical" and len(work.events) == 1 and complete and event.status not in critical
+    alone = len(work.events) == 1 and event.copy_of_id is None  # what staff edited, nobody signed
+    return settings.VERIFY == "critical" and alone and complete and event.status not in critical
 
 
 def _shop_id(crm: CrmSnapshot | None) -> int | None:
@@ -616,6 +626,8 @@ def save_attempt(work: Work, result: str, error: str = "") -> None:
         milliseconds=round((time.monotonic() - work.started) * 1000),
         result=result,
         reasons=[[reason.code, reason.words] for reason in work.reasons],
+        compared=work.compared,
+        decided_at=work.decided_at,
         error=error,
     )
     Call.objects.bulk_create(_rows(attempt, work.calls))

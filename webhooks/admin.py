@@ -11,9 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Max, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.http import urlencode
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
@@ -21,12 +20,9 @@ from unfold.decorators import display
 
 from webhooks.masking import masked, masked_text
 from webhooks.models import RefusedDelivery, State, WebhookEvent
-from webhooks.reveal import is_revealed, may_reveal
+from webhooks.reveal import may_reveal
 
 BODY_SHOWN = 200_000
-NEIGHBOURS = 5
-EXACT = {"body_text": "body_exact", "headers_text": "headers_exact"}
-"""Of each masked field, the one that shows it after a reveal."""
 STATE_COLOURS = {
     State.PENDING: "info",
     State.PROCESSING: "info",
@@ -128,7 +124,7 @@ class TopicFilter(RecentValuesFilter):
 
 
 class WebhookEventAdmin(ReadOnlyAdmin):
-    """Everything about an event that the inbox knows by itself. Registered by sync.admin, which adds the attempts."""
+    """The list, as far as the inbox knows it. Registered by sync.admin, which adds orders, attempts and the page."""
 
     paginator = EstimatingPaginator
     list_display = (
@@ -155,44 +151,9 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     )
     search_fields = ("id", "order_ref", "delivery_id")
     search_help_text = "Event id, order id of either side, or delivery id; all of them exact"
-    fieldsets = (
-        (
-            "What became of it",
-            {"fields": ("state_badge", "why", "attempts", "next_attempt", "trigger", "requested_by", "finished_at")},
-        ),
-        (
-            "What came",
-            {
-                "fields": (
-                    "received",
-                    "side",
-                    "source",
-                    "topic",
-                    "order",
-                    "status",
-                    "version",
-                    "occurred_at",
-                    "delivery_id",
-                    "duplicates",
-                    "signature",
-                )
-            },
-        ),
-        ("Body", {"fields": ("body_text", "body_index", "body_sha256", "headers_text")}),
-        ("Same order", {"fields": ("neighbours",)}),
-    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).defer("body", "headers")
-
-    def get_fieldsets(self, request: HttpRequest, obj: WebhookEvent | None = None) -> Any:
-        sections = super().get_fieldsets(request, obj)
-        if obj is None or not is_revealed(request, obj.pk):
-            return sections
-        return [
-            (title, {**options, "fields": [EXACT.get(name, name) for name in options["fields"]]})
-            for title, options in sections
-        ]
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Exact matches only, so that the indexes serve."""
@@ -236,14 +197,6 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     def next_attempt(self, event: WebhookEvent) -> str:
         return ago(event.next_attempt_at)
 
-    @admin.display(description="Order")
-    def order(self, event: WebhookEvent) -> str:
-        if not event.order_ref:
-            return "–"
-        query = urlencode({"side": event.side, "order_ref": event.order_ref})
-        url = reverse("admin:webhooks_webhookevent_changelist")
-        return format_html('<a class="text-primary-600" href="{}?{}">{}</a>', url, query, event.order_ref)
-
     @admin.display(description="What it did")
     def what(self, event: WebhookEvent) -> str:
         words = ": ".join(filter(None, [event.get_outcome_display(), masked_text(event.reason)]))
@@ -254,49 +207,6 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         if event.finished_at is None:
             return "–"
         return f"{(event.finished_at - event.received_at).total_seconds():.1f} s"
-
-    @admin.display(description="Why")
-    def why(self, event: WebhookEvent) -> str:
-        why = ": ".join(filter(None, [event.get_outcome_display(), masked_text(event.reason)]))
-        return why or "Nothing has been decided yet"
-
-    @admin.display(description="Signature")
-    def signature(self, event: WebhookEvent) -> str:
-        return f"Good, made with {event.signed_by}" if event.signed_by else f"None: made here by {event.source}"
-
-    @admin.display(description="Headers")
-    def headers_text(self, event: WebhookEvent) -> str:
-        return preformatted(pretty(masked(event.headers)))
-
-    @admin.display(description="Headers")
-    def headers_exact(self, event: WebhookEvent) -> str:
-        return preformatted(pretty(event.headers))
-
-    @admin.display(description="Body, personal data masked")
-    def body_text(self, event: WebhookEvent) -> str:
-        return preformatted(readable(bytes(event.body))) if event.body else "Empty, or past its retention"
-
-    @admin.display(description="Body, personal data revealed")
-    def body_exact(self, event: WebhookEvent) -> str:
-        body = bytes(event.body)
-        if not body:
-            return "Empty, or past its retention"
-        url = reverse("admin:webhooks_webhookevent_body", args=[event.pk])
-        link = format_html('<a class="text-primary-600" href="{}">Download the exact {} bytes</a>', url, len(body))
-        return format_html("{}{}", link, preformatted(readable(body, revealed=True)))
-
-    @admin.display(description="Events before and after")
-    def neighbours(self, event: WebhookEvent) -> str:
-        if not event.order_ref:
-            return "The event names no order"
-        same = WebhookEvent.objects.filter(side=event.side, order_ref=event.order_ref).defer("body", "headers")
-        after = list(same.filter(pk__gt=event.pk).order_by("id")[:NEIGHBOURS])[::-1]
-        before = list(same.filter(pk__lt=event.pk).order_by("-id")[:NEIGHBOURS])
-        lines = (
-            (reverse("admin:webhooks_webhookevent_change", args=[one.pk]), one, one.state, self.what(one))
-            for one in [*after, *before]
-        )
-        return format_html_join("", '<div><a class="text-primary-600" href="{}">{}</a> {} {}</div>', lines) or "None"
 
 
 @admin.register(RefusedDelivery)

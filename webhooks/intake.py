@@ -33,11 +33,16 @@ Stored = tuple[int, bool]
 
 
 def store(
-    source: Source, signals: Sequence[Signal], body: bytes, headers: Mapping[str, str], verdict: Verdict
+    source: Source,
+    signals: Sequence[Signal],
+    body: bytes,
+    headers: Mapping[str, str],
+    verdict: Verdict,
+    received_at: datetime | None = None,
 ) -> list[Stored]:
     """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT."""
-    kept, digest = masked(headers, source.header), hashlib.sha256(body).hexdigest()
-    rows = [_row(source, signal, body, kept, digest, verdict.key) for signal in signals]
+    kept, digest, came = masked(headers, source.header), hashlib.sha256(body).hexdigest(), received_at or timezone.now()
+    rows = [_row(source, signal, body, kept, digest, verdict.key, came) for signal in signals]
     # What was not understood can not be read either: its repetition is no news.
     weak = {signal.dedupe_key for signal in signals if signal.weak and not signal.parked_reason}
     if len(rows) == 1:
@@ -91,7 +96,13 @@ def post(
 
 
 def _row(
-    source: Source, signal: Signal, body: bytes, headers: dict[str, str], digest: str, signed_by: str
+    source: Source,
+    signal: Signal,
+    body: bytes,
+    headers: dict[str, str],
+    digest: str,
+    signed_by: str,
+    received_at: datetime,
 ) -> WebhookEvent:
     row = WebhookEvent(
         side=source.side,
@@ -109,6 +120,7 @@ def _row(
         headers=headers,
         delivery_id=signal.delivery_id,
         signed_by=signed_by,
+        received_at=received_at,
         dedupe_key=signal.dedupe_key,
     )
     if signal.parked_reason:

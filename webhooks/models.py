@@ -79,6 +79,12 @@ class WebhookEvent(models.Model):
     dedupe_key = models.CharField(max_length=160)
     duplicates = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField(default=timezone.now)
+    stored_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        default=timezone.now,
+        help_text="When it was written; the sender's answer came after that",
+    )
 
     state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
     outcome = models.CharField(max_length=12, choices=Outcome.choices, blank=True)

@@ -4,11 +4,13 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -85,7 +87,7 @@ class DeliveryView(APIView):
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
         signals = source.parse(body, request.headers)
         try:
-            stored = intake.store(source, signals, body, request.headers, verdict)
+            stored = intake.store(source, signals, body, request.headers, verdict, _moment(started))
         except Error:
             log.exception("a delivery could not be stored")
             answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)
@@ -109,6 +111,11 @@ class WooCommerceView(DeliveryView):
 class CrmView(DeliveryView):
     def source(self) -> Source:
         return sources.crm()
+
+
+def _moment(started: float) -> datetime:
+    """When the delivery began to come in."""
+    return timezone.now() - timedelta(seconds=time.monotonic() - started)
 
 
 def _verify(source: Source, request: HttpRequest, body: bytes) -> Verdict:

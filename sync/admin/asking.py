@@ -27,23 +27,33 @@ def ask_reason(
     words: str,
     button: str,
     back: str,
-    deed: Callable[[Any], str],
-    form_class: type[forms.Form] = ReasonForm,
+    deed: Callable[[Any], str | HttpResponse],
+    form_class: Callable[..., forms.Form] = ReasonForm,
+    template: str = "sync/ask.html",
     **context: Any,
 ) -> HttpResponse:
-    """The page that asks, or the deed. `deed` gets the valid form's data and tells in words what came of it.
+    """The page that asks, or the deed. `deed` gets the valid form's data and tells in words what came of it, or
+    answers with a page of its own.
 
     What else was posted, such as the rows selected for an action of a list, comes back with the reason.
     """
-    form = form_class(request.POST if "confirmed" in request.POST else None)
+    form = form_class(request.POST if _answers(request) else None)
     if form.is_valid():
         try:
-            messages.success(request, deed(form.cleaned_data))
+            done = deed(form.cleaned_data)
+            if isinstance(done, HttpResponse):
+                return done
+            messages.success(request, done)
         except NotDone as error:
             messages.error(request, str(error))
         return HttpResponseRedirect(back)
     page = {**site.each_context(request), "title": title, "words": words, "button": button, "back": back, "form": form}
-    return TemplateResponse(request, "sync/ask.html", {**page, "posted": list(_posted(request, form)), **context})
+    return TemplateResponse(request, template, {**page, "posted": list(_posted(request, form)), **context})
+
+
+def _answers(request: HttpRequest) -> bool:
+    """Whether this POST answers our page. The first POST of a list's action only names the rows."""
+    return request.method == "POST" and ("confirmed" in request.POST or "action" not in request.POST)
 
 
 def _posted(request: HttpRequest, form: forms.Form) -> Iterator[tuple[str, str]]:

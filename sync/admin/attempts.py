@@ -3,10 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from unfold.admin import TabularInline
 
 from sync.models import Attempt, Call
@@ -29,32 +28,6 @@ class ReadOnlyInline(TabularInline):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-class AttemptInline(ReadOnlyInline):
-    model = Attempt
-    fields = readonly_fields = (
-        "started_at",
-        "trigger",
-        "actor",
-        "result",
-        "milliseconds",
-        "what_failed",
-        "what_was_called",
-    )
-    verbose_name_plural = "attempts"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).prefetch_related("calls")
-
-    @admin.display(description="Error")
-    def what_failed(self, attempt: Attempt) -> str:
-        return masked_text(attempt.error)
-
-    @admin.display(description="Calls")
-    def what_was_called(self, attempt: Attempt) -> str:
-        lines = ((masked_text(summary(call)),) for call in attempt.calls.all())
-        return format_html_join("", "<div>{}</div>", lines) or "–"
 
 
 class CallInline(ReadOnlyInline):

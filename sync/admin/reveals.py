@@ -1,54 +1,40 @@
 """Personal data is shown to those who may see it, when they ask and say why; each time it is recorded."""
 
-from django import forms
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import reverse
-from unfold.decorators import action
-from unfold.widgets import UnfoldAdminTextInputWidget
+from django.http import HttpRequest, HttpResponse
 
 from orders import audit
+from sync.admin.asking import ask_reason
+from sync.admin.one_event import for_event, page_of
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import WebhookEvent
-from webhooks.reveal import SECONDS, may_reveal, reveal
+from webhooks.reveal import SECONDS, reveal
 
-
-class RevealForm(forms.Form):
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+MINUTES = SECONDS // 60
 
 
 class Revealing(WebhookEventAdmin):
     """An event's page on which personal data can be revealed."""
 
-    def has_reveal_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return may_reveal(request) and self.has_view_permission(request)
+    @for_event("webhooks.reveal_webhookevent")
+    def reveal_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        """To this person, and for a while."""
 
-    @action(description="Reveal personal data", permissions=["reveal"], url_path="reveal", icon="visibility")
-    def reveal_event(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """A GET only asks for the reason; the POST reveals, to this person and for a while."""
-        event = get_object_or_404(self.get_queryset(request), pk=object_id)
-        back = reverse("admin:webhooks_webhookevent_change", args=[event.pk])
-        form = RevealForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
-            audit.record(
-                "reveal",
-                actor=request.user.get_username(),
-                reason=form.cleaned_data["reason"],
-                event=event,
-                result=f"shown for {SECONDS // 60} minutes",
-            )
+        def deed(said: dict[str, str]) -> str:
+            result = f"shown for {MINUTES} minutes"
+            audit.record("reveal", actor=request.user.get_username(), reason=said["reason"], event=event, result=result)
             reveal(request, event.pk)
-            return HttpResponseRedirect(back)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"Reveal personal data of {event}",
-            "form": form,
-            "minutes": SECONDS // 60,
-            "back": back,
-        }
-        return TemplateResponse(request, "sync/reveal.html", context)
+            return f"Personal data of {event} is shown for {MINUTES} minutes, to you alone."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"Reveal personal data of {event}",
+            words=f"You will see names, addresses, mail and phone of this event for {MINUTES} minutes. "
+            "That you did, and why, stays in the audit.",
+            button="Reveal",
+            back=page_of(event),
+            deed=deed,
+        )
 
     def body_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         answer = super().body_view(request, pk)

@@ -80,7 +80,7 @@ def test_support_replays_one_with_a_reason(support: Client, dead: WebhookEvent, 
     dead.refresh_from_db()
     assert (dead.state, dead.attempts, dead.trigger, dead.requested_by) == (State.PENDING, 0, "replay", "support")
     wake.assert_called_once_with(force=True)
-    assert "CRM mended" in support.get(f"{LIST}{dead.pk}/history/").content.decode()
+    assert "CRM mended" in support.get(f"{LIST}{dead.pk}/change/").content.decode()
 
 
 def test_no_replay_without_a_reason(support: Client, dead: WebhookEvent) -> None:

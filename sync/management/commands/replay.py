@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
 from sync.dry_run import Foreseen, foresee
-from sync.replays import ask_again
+from sync.replays import Asked, ask_again
 from webhooks.models import State, WebhookEvent
 
 WRONG_USE = 2
@@ -19,7 +20,7 @@ LONGEST = 120
 
 
 class Command(BaseCommand):
-    help = "Process events again. Earlier attempts stay in the history; events being processed are left alone."
+    help = "Process events again. Earlier attempts stay in the history; events that wait for a worker are left alone."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py replay --state dead --since 2026-03-01 --dry-run"
@@ -39,14 +40,15 @@ class Command(BaseCommand):
             self._foresee(events, as_json=options["json"])
             return
         asked = ask_again(_ids(events), by="command")
+        skipped = asked.busy + asked.unreadable
         if options["json"]:
-            self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": asked.busy}))
+            self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": skipped}))
         else:
             for pk in asked.again:
                 self.stdout.write(f"event {pk} asked again")
-            self.stdout.write(f"{len(asked.again)} asked again, {len(asked.busy)} skipped")
-        if asked.busy:
-            raise CommandError(f"Being processed, and so skipped: {_names(asked.busy)}.", returncode=1)
+            self.stdout.write(f"{len(asked.again)} asked again, {len(skipped)} skipped")
+        if skipped:
+            raise CommandError(" ".join(_why_skipped(asked)), returncode=1)
 
     def _foresee(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
         """Both sides are read for each event; nothing is written to either, nor here."""
@@ -66,6 +68,13 @@ class Command(BaseCommand):
         else:
             counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no event matches"
             self.stdout.write(f"Nothing was written. {counts}")
+
+
+def _why_skipped(asked: Asked) -> Iterator[str]:
+    if asked.busy:
+        yield f"With a worker or waiting for one, and so skipped: {_names(asked.busy)}."
+    if asked.unreadable:
+        yield f"Without anything that could be read, and so skipped: {_names(asked.unreadable)}. Their pages say why."
 
 
 def _selected(options: dict[str, Any]) -> QuerySet[WebhookEvent]:

@@ -1,0 +1,235 @@
+"""What staff can do with one event. Each deed asks for a reason, has its own permission, and stays in the audit."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from orders import audit
+from sync import replays
+from sync.admin.asking import NotDone, ReasonForm, ask_reason
+from sync.admin.one_event import for_event, page_of
+from sync.dry_run import Foreseen, foresee
+from sync.replays import NotNow
+from sync.timeline import summary
+from webhooks.admin import WebhookEventAdmin
+from webhooks.masking import masked, masked_text
+from webhooks.models import State, WebhookEvent
+from webhooks.reveal import is_revealed
+
+REPLAY, EDIT, RESOLVE = (
+    "webhooks.replay_webhookevent",
+    "webhooks.edit_webhookevent",
+    "webhooks.resolve_webhookevent",
+)
+REVEAL = "webhooks.reveal_webhookevent"
+LONGEST = 500
+"""Characters of a value that a dry run shows."""
+MEANINGS = {
+    "nothing": ("", "A replay would change nothing."),
+    "forward": ("success", "A replay would change this:"),
+    "backward": ("danger", "The lifecycle refuses this move, so a replay would write nothing."),
+    "waits": ("warning", "It cannot be said now; the worker would try again until it can."),
+    "person": ("warning", "A replay would be parked: a person is needed."),
+    "failed": ("danger", "A replay would fail."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Button:
+    label: str
+    url: str
+    icon: str
+    variant: str = "default"
+
+
+class ReplayForm(ReasonForm):
+    as_seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
+    """Those that this person may press, and that mean something as the event stands."""
+    may, retrying = request.user.has_perm, event.state == State.RETRYING
+    if may(REPLAY) and event.order_ref:
+        yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
+        if not replays.is_waiting(event):
+            yield Button(label="Replay…", url=_url("replay", event), icon="replay", variant="primary")
+        if retrying:
+            yield Button(label="Retry now…", url=_url("retry", event), icon="bolt")
+    if may(RESOLVE) and retrying:
+        yield Button(label="Cancel retries…", url=_url("cancel", event), icon="cancel")
+    if may(RESOLVE) and event.state in (State.PARKED, State.DEAD, State.RETRYING):
+        yield Button(label="Mark resolved…", url=_url("resolve", event), icon="task_alt")
+    if may(REVEAL) and not is_revealed(request, event.pk):
+        yield Button(label="Reveal personal data…", url=_url("reveal", event), icon="lock_open")
+
+
+def _url(name: str, event: WebhookEvent) -> str:
+    return reverse(f"admin:webhooks_webhookevent_{name}", args=[event.pk])
+
+
+class Deeds(WebhookEventAdmin):
+    """The addresses of the deeds on one event."""
+
+    @for_event(REPLAY)
+    def replay_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        def deed(by: str, said: dict[str, str]) -> str:
+            replays.replay(event.pk, by=by, as_seen=said["as_seen"])
+            return "Asked again."
+
+        return self._ask(
+            request,
+            event,
+            "replay",
+            deed,
+            title=f"Replay {event}",
+            words="A worker reads both sides again and does what is right now. Earlier attempts stay in the history.",
+            button="Replay",
+            form_class=partial(
+                ReplayForm, initial={"as_seen": replays.condition(event), "reason": request.GET.get("reason", "")}
+            ),
+            obstacle=replays.why_not_again(event),
+        )
+
+    @for_event(REPLAY)
+    def retry_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        def deed(by: str, said: dict[str, str]) -> str:
+            replays.retry_now(event.pk, by=by)
+            return "Due at once."
+
+        return self._ask(
+            request,
+            event,
+            "retry now",
+            deed,
+            title=f"Retry {event} now",
+            words=f"It is tried now instead of at its time. The {event.attempts} attempts it has used stay counted.",
+            button="Retry now",
+        )
+
+    @for_event(RESOLVE)
+    def cancel_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        def deed(by: str, said: dict[str, str]) -> str:
+            replays.cancel_retry(event.pk, by=by, reason=said["reason"])
+            return "No further retries: it is parked."
+
+        return self._ask(
+            request,
+            event,
+            "cancel retries",
+            deed,
+            title=f"Cancel the retries of {event}",
+            words="It is not tried again; it is parked with your reason, until somebody replays or resolves it.",
+            button="Cancel retries",
+        )
+
+    @for_event(RESOLVE)
+    def resolve_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        def deed(by: str, said: dict[str, str]) -> str:
+            replays.resolve(event.pk, by=by, reason=said["reason"])
+            return "Marked resolved."
+
+        return self._ask(
+            request,
+            event,
+            "resolve",
+            deed,
+            title=f"Mark {event} resolved",
+            words="For what was seen to in another way. Nothing is read or written; it is done, with your reason.",
+            button="Mark resolved",
+        )
+
+    @for_event(REPLAY)
+    def dry_run_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        """Both sides are asked at the POST only, as each look is recorded."""
+
+        def deed(by: str, said: dict[str, str]) -> HttpResponse:
+            if obstacle := replays.why_unreadable(event):
+                raise NotNow(obstacle)
+            foreseen = foresee(event)
+            audit.record(
+                "dry run", actor=by, reason=said["reason"], result=f"{foreseen.kind} ({foreseen.outcome})", event=event
+            )
+            return self._foreseen(request, event, foreseen, said["reason"])
+
+        return self._ask(
+            request,
+            event,
+            "",
+            deed,
+            title=f"Dry run of {event}",
+            words="Both sides are asked what they know now, and you see what a replay would do. Nothing is written.",
+            button="Look",
+        )
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        event: WebhookEvent,
+        action: str,
+        deed: Callable[[str, dict[str, str]], str | HttpResponse],
+        *,
+        obstacle: str = "",
+        **page: Any,
+    ) -> HttpResponse:
+        """Ask for the reason, do it, and record under `action` what came of it. Empty: the deed records itself."""
+
+        def done(said: dict[str, str]) -> str | HttpResponse:
+            by = request.user.get_username()
+            try:
+                result = deed(by, said)
+            except NotNow as error:
+                raise NotDone(str(error)) from error
+            if action:
+                audit.record(action, actor=by, reason=said["reason"], result=str(result), event=event)
+            return result
+
+        listed = [obstacle] if obstacle else []
+        return ask_reason(
+            request,
+            self.admin_site,
+            back=page_of(event),
+            deed=done,
+            opts=self.opts,
+            original=event,
+            listed=listed,
+            **page,
+        )
+
+    def _foreseen(self, request: HttpRequest, event: WebhookEvent, foreseen: Foreseen, reason: str) -> HttpResponse:
+        """Shown at once and kept nowhere: it tells of this moment."""
+        revealed = is_revealed(request, event.pk)
+        tone, meaning = MEANINGS[foreseen.kind]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": event,
+            "title": f"Dry run of {event}",
+            "event": event,
+            "foreseen": foreseen,
+            "tone": tone,
+            "meaning": meaning,
+            "changes": [
+                (change.side, change.name, *_values(change.name, change.before, change.after, revealed=revealed))
+                for change in foreseen.changes
+            ],
+            "reasons": [masked_text(one.words) for one in foreseen.reasons],
+            "calls": [masked_text(summary(call)) for call in foreseen.calls],
+            "back": page_of(event),
+            "replay": _url("replay", event) if not replays.why_not_again(event) else "",
+            "reason": reason,
+        }
+        return TemplateResponse(request, "sync/event/foreseen.html", context)
+
+
+def _values(name: str, *values: Any, revealed: bool) -> Iterator[str]:
+    """As text, with the eyes of this person: the name of a field tells whether it is personal."""
+    for value in values:
+        shown = value if revealed else masked({name: value})[name]
+        text = "–" if shown in (None, "") else str(shown)
+        yield text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

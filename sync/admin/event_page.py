@@ -1,0 +1,200 @@
+"""What the page of one event shows: its way, why, what came, what was tried, who did what, and its neighbours."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+
+from orders.models import StaffAction
+from sync.models import Attempt, Call
+from sync.steps import attempt_for, steps
+from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of, summary
+from webhooks.admin import ago, pretty, readable
+from webhooks.intake import MASK
+from webhooks.masking import masked, masked_text
+from webhooks.models import Outcome, Side, WebhookEvent
+from webhooks.reveal import is_revealed, may_reveal
+
+NEIGHBOURS = 5
+HISTORY = 50
+"""Attempts and staff actions that the page shows; the lists of both have the rest."""
+ADDRESSES = {"woocommerce": "/webhooks/woocommerce/", "crm": "/webhooks/crm/"}
+SENT = ("content-type", "user-agent", "x-wc-", "webhook-", "x-crm-", "x-hubspot-")
+"""Beginnings of the headers that a sender sets on purpose; the others are those of the way."""
+EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
+WHO = {"event": "The event claims", "known": "Known before", "crm": "The CRM said", "shop": "The shop said"}
+WHAT = {
+    "status": "Status in the CRM",
+    "shop status": "Status in the shop",
+    "version": "Version",
+    "changed": "Changed (each by its own clock)",
+    "content": "Content",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happened:
+    """An attempt or a deed of staff, as a line of the history. `tone` is that of a label."""
+
+    at: datetime
+    moment: str
+    title: str
+    label: str
+    tone: str
+    words: str
+    url: str = ""
+    reasons: Sequence[str] = ()
+    calls: Sequence[tuple[str, str, str, str]] = ()
+    "Each with its tone, what was sent and what was answered."
+
+
+def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
+    """The context of sync/event/page.html."""
+    revealed = is_revealed(request, event.pk)
+    attempt = attempt_for(event)
+    calls = list(attempt.calls.all()) if attempt else []
+    return {
+        "event": event,
+        "tone": tone_of(event),
+        "link": link_of(event),
+        "steps": steps(event, attempt, calls),
+        "why": why(event, attempt),
+        "compared": compared(attempt),
+        "transitions": list(event.transitions.order_by("id")),
+        "revealed": revealed,
+        "may_reveal": may_reveal(request),
+        "body": readable(bytes(event.body), revealed=revealed),
+        "body_bytes": len(event.body),
+        "headers": pretty(event.headers if revealed else masked(event.headers)),
+        "signature": signature(event),
+        "curl": curl(event, revealed=revealed),
+        "history": history(event, revealed=revealed),
+        "copies": list(event.copies.order_by("id").defer("body", "headers")),
+        "neighbours": list(neighbours(event)),
+        "received": ago(event.received_at),
+    }
+
+
+def tone_of(event: WebhookEvent) -> str:
+    """The colour of what became of it."""
+    if event.outcome:
+        return "success" if event.outcome in EFFECTS else OUTCOME_TONES.get(event.outcome, "")
+    return STATE_TONES.get(event.state, "info")
+
+
+def why(event: WebhookEvent, attempt: Attempt | None) -> list[str]:
+    """The sentences of the decision; without one what the event itself knows."""
+    said = [masked_text(words) for _, words in attempt.reasons] if attempt else []
+    own = masked_text(event.reason)
+    if own and own not in " ".join(said):
+        return [own, *(words for words in said if words not in own)]
+    return said
+
+
+def compared(attempt: Attempt | None) -> dict[str, Any]:
+    """A table of who said what. Its columns are those who said anything."""
+    facts = attempt.compared if attempt else {}
+    columns = [who for who in WHO if who in facts]
+    rows = [(WHAT[what], [facts[who].get(what, "") for who in columns]) for what in WHAT]
+    return {"columns": [WHO[who] for who in columns], "rows": [row for row in rows if any(row[1])]}
+
+
+def signature(event: WebhookEvent) -> tuple[str, str, str]:
+    """A tone, a word and a sentence."""
+    if event.signed_by:
+        return "success", "good", f"Made with {event.signed_by}."
+    if event.copy_of_id:
+        return "warning", "none", f"Staff edited a copy of event {event.copy_of_id}."
+    return "info", "none", f"It was made here by {event.source}, so nobody had to sign it."
+
+
+def curl(event: WebhookEvent, *, revealed: bool) -> str:
+    """The delivery as a command line. Its signature is kept by nobody, so a new one has to be put in."""
+    address = ADDRESSES.get(event.source)
+    if address is None or not event.body:
+        return ""
+    headers = {
+        name: "<signature>" if value == MASK else value
+        for name, value in (event.headers if revealed else masked(event.headers)).items()
+        if name.lower().startswith(SENT)
+    }
+    parts = [f"curl -X POST {shlex.quote(settings.PUBLIC_URL + address)}"]
+    parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    parts.append(f"--data-binary {shlex.quote(readable(bytes(event.body), revealed=revealed))}")
+    return " \\\n  ".join(parts)
+
+
+def history(event: WebhookEvent, *, revealed: bool) -> list[Happened]:
+    """Attempts and deeds of staff, the latest first. Neither is ever changed."""
+    attempts = event.tries.prefetch_related("calls").order_by("-id")[:HISTORY]
+    deeds = StaffAction.objects.filter(event=event).order_by("-id")[:HISTORY]
+    lines = [*(_tried(attempt, revealed=revealed) for attempt in attempts), *map(_did, deeds)]
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:HISTORY]
+
+
+def _tried(attempt: Attempt, *, revealed: bool) -> Happened:
+    by = f" by {attempt.actor}" if attempt.actor else ""
+    return Happened(
+        at=attempt.started_at,
+        moment=ago(attempt.started_at),
+        title=f"{attempt.trigger.capitalize()}{by}: {attempt.milliseconds} ms",
+        label=Outcome(attempt.result).label if attempt.succeeded else attempt.result,
+        tone=_tone(attempt),
+        words=masked_text(attempt.error),
+        url=reverse("admin:sync_attempt_change", args=[attempt.pk]),
+        reasons=[masked_text(words) for _, words in attempt.reasons],
+        calls=[_called(call, revealed=revealed) for call in attempt.calls.all()],
+    )
+
+
+def _tone(attempt: Attempt) -> str:
+    if attempt.error:
+        return "danger"
+    if not attempt.succeeded:
+        return "warning"
+    return "success" if attempt.result in EFFECTS else OUTCOME_TONES.get(attempt.result, "")
+
+
+def _called(call: Call, *, revealed: bool) -> tuple[str, str, str, str]:
+    good = call.status is not None and call.status < 400
+    sent, answered = (readable(text.encode(), revealed=revealed) for text in (call.request_body, call.response_body))
+    return masked_text(summary(call)), "success" if good else "danger", sent, answered
+
+
+def _did(deed: StaffAction) -> Happened:
+    because = f"{masked_text(deed.reason)}: " if deed.reason else ""
+    return Happened(
+        at=deed.created_at,
+        moment=ago(deed.created_at),
+        title=f"{deed.action.capitalize()} by {deed.actor}",
+        label="staff",
+        tone="info",
+        words=f"{because}{masked_text(deed.result)}",
+    )
+
+
+def neighbours(event: WebhookEvent) -> Iterator[tuple[WebhookEvent, bool]]:
+    """Those of the same order before and after it, from both sides; the newest first, this one among them."""
+    about = order_of(event)
+    if about is None:
+        return
+    same = WebhookEvent.objects.filter(about).defer("body", "headers")
+    after = list(same.filter(pk__gt=event.pk).order_by("id")[:NEIGHBOURS])[::-1]
+    before = list(same.filter(pk__lt=event.pk).order_by("-id")[:NEIGHBOURS])
+    yield from ((one, one is event) for one in (*after, event, *before))
+
+
+def order_of(event: WebhookEvent) -> Q | None:
+    """The events of its order, from both sides if they are linked."""
+    if not event.order_ref:
+        return None
+    link = link_of(event)
+    if link is None:
+        return Q(side=event.side, order_ref=event.order_ref)
+    return Q(side=Side.SHOP, order_ref=str(link.woo_id)) | Q(side=Side.CRM, order_ref=link.crm_order_id)

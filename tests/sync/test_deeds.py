@@ -1,0 +1,235 @@
+"""What staff can do with one event, who may, and what the audit keeps of it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from unittest.mock import Mock, patch
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from orders.models import StaffAction
+from sync import own_events
+from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
+from tests.test_roles import ALL, MAY, person
+from webhooks.models import Outcome, State, WebhookEvent
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/webhooks/webhookevent/"
+LATER = timedelta(hours=3)
+NEEDS = {
+    "replay": "webhooks.replay_webhookevent",
+    "dry-run": "webhooks.replay_webhookevent",
+    "retry": "webhooks.replay_webhookevent",
+    "cancel": "webhooks.resolve_webhookevent",
+    "resolve": "webhooks.resolve_webhookevent",
+    "reveal": "webhooks.reveal_webhookevent",
+}
+
+
+@pytest.fixture(autouse=True)
+def wake() -> Iterator[Mock]:
+    with patch("sync.replays.wake") as woken:
+        yield woken
+
+
+def signed_in(role: str, name: str = "") -> Client:
+    client, user = Client(), person(role)
+    if name:
+        user.username = name
+        user.save()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def support() -> Client:
+    return signed_in("support")
+
+
+@pytest.fixture
+def dead() -> WebhookEvent:
+    event: WebhookEvent = WebhookEventFactory(
+        state=State.DEAD, next_attempt_at=None, finished_at=timezone.now(), attempts=12, reason="502 for hours"
+    )
+    return event
+
+
+@pytest.fixture
+def retrying() -> WebhookEvent:
+    event: WebhookEvent = WebhookEventFactory(
+        state=State.RETRYING, next_attempt_at=timezone.now() + LATER, attempts=4, trigger="retry", reason="502"
+    )
+    return event
+
+
+def do(client: Client, event: WebhookEvent, deed: str, reason: str = "the CRM was mended", **more: str) -> str:
+    """Press the button, give the reason, and read the page that comes."""
+    answer = client.post(f"{LIST}{event.pk}/{deed}/", {"reason": reason, "confirmed": "yes", **more}, follow=True)
+    assert answer.status_code == 200
+    event.refresh_from_db()
+    return answer.content.decode()
+
+
+# --- who may -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deed", NEEDS)
+def test_a_deed_is_for_those_who_have_its_permission(retrying: WebhookEvent, deed: str) -> None:
+    url = f"{LIST}{retrying.pk}/{deed}/"
+    for role in ALL:
+        client, may = signed_in(role), role in MAY[NEEDS[deed]]
+        assert (url in client.get(f"{LIST}{retrying.pk}/change/").content.decode()) == may, role
+        assert client.get(url).status_code == (200 if may else 403), role
+        if not may:
+            assert client.post(url, {"reason": "x", "confirmed": "yes"}).status_code == 403, role
+    retrying.refresh_from_db()
+    assert retrying.state == State.RETRYING
+    assert not StaffAction.objects.exists()
+
+
+@pytest.mark.parametrize("deed", NEEDS)
+def test_a_get_only_asks_and_a_post_without_a_reason_does_nothing(
+    admin_client: Client, retrying: WebhookEvent, deed: str
+) -> None:
+    url = f"{LIST}{retrying.pk}/{deed}/"
+    assert "csrfmiddlewaretoken" in admin_client.get(url, {"reason": "x", "confirmed": "yes"}).content.decode()
+    assert "required" in admin_client.post(url, {"reason": " ", "confirmed": "yes"}).content.decode()
+    before = WebhookEvent.objects.values().get()
+    assert (before["state"], before["attempts"]) == (State.RETRYING, 4)
+    assert not StaffAction.objects.exists()
+
+
+@pytest.mark.parametrize("deed", NEEDS)
+def test_of_an_unknown_event_nothing_can_be_asked(admin_client: Client, deed: str) -> None:
+    assert admin_client.post(f"{LIST}999999/{deed}/", {"reason": "x", "confirmed": "yes"}).status_code == 404
+
+
+# --- replay --------------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_is_recorded_with_its_reason(support: Client, dead: WebhookEvent, wake: Mock) -> None:
+    page = do(support, dead, "replay")
+    assert (dead.state, dead.trigger, dead.requested_by) == (State.PENDING, "replay", "support")
+    done = StaffAction.objects.get()
+    assert (done.action, done.actor, done.reason, done.result, done.event_id) == (
+        *("replay", "support", "the CRM was mended", "Asked again."),
+        dead.pk,
+    )
+    assert "Replay by support" in page and "the CRM was mended" in page
+    wake.assert_called_once_with(force=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [(State.PENDING, "waits for a worker already"), (State.PROCESSING, "Being processed")]
+)
+def test_what_a_worker_has_or_will_have_is_not_asked_for_twice(
+    support: Client, wake: Mock, state: str, words: str
+) -> None:
+    event = WebhookEventFactory(state=state, requested_by="ada")
+    page = do(support, event, "replay")
+    assert words in page and "asked for by ada" in page
+    assert event.state == state
+    wake.assert_not_called()
+    assert not StaffAction.objects.exists()
+
+
+def test_of_two_who_looked_at_the_same_moment_one_replays(dead: WebhookEvent, wake: Mock) -> None:
+    anna, bert = signed_in("support", "anna"), signed_in("operator", "bert")
+    url = f"{LIST}{dead.pk}/replay/"
+    seen = [client.get(url).context["form"]["as_seen"].value() for client in (anna, bert)]
+    do(anna, dead, "replay", as_seen=seen[0])
+    # The worker is quick: when the other one presses, the event is finished already.
+    WebhookEvent.objects.filter(pk=dead.pk).update(
+        state=State.DEAD, next_attempt_at=None, finished_at=timezone.now() + timedelta(seconds=1)
+    )
+    assert "has moved since you looked" in do(bert, dead, "replay", as_seen=seen[1])
+    assert dead.state == State.DEAD
+    wake.assert_called_once_with(force=True)
+    assert [done.actor for done in StaffAction.objects.all()] == ["anna"]
+
+
+def test_an_event_whose_body_is_past_its_retention_is_replayed(support: Client) -> None:
+    event = WebhookEventFactory(body=b"", headers={}, state=State.DONE, outcome=Outcome.NO_CHANGE, next_attempt_at=None)
+    assert "past its retention" in support.get(f"{LIST}{event.pk}/change/").content.decode()
+    do(support, event, "replay")
+    assert event.state == State.PENDING
+
+
+def test_an_event_that_names_no_order_says_what_to_do_instead(support: Client, wake: Mock) -> None:
+    event = WebhookEventFactory(order_ref="", body=b"", state=State.PARKED, next_attempt_at=None)
+    assert "names no order" in do(support, event, "replay")
+    assert "names no order" in do(support, event, "dry-run")
+    assert event.state == State.PARKED
+    wake.assert_not_called()
+
+
+def test_a_forced_move_past_its_retention_is_not_guessed(support: Client) -> None:
+    event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    WebhookEvent.objects.filter(pk=event.pk).update(body=b"", state=State.DONE, next_attempt_at=None)
+    assert "Force the move anew" in do(support, event, "replay")
+    assert event.state == State.DONE
+
+
+# --- retries -------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_is_brought_forward_and_its_attempts_stay_counted(
+    support: Client, retrying: WebhookEvent, wake: Mock
+) -> None:
+    do(support, retrying, "retry")
+    assert (retrying.state, retrying.attempts, retrying.requested_by) == (State.RETRYING, 4, "support")
+    assert retrying in WebhookEvent.objects.due(timezone.now())
+    wake.assert_called_once_with(force=True)
+    assert StaffAction.objects.get().action == "retry now"
+
+
+def test_cancelled_retries_leave_the_event_to_a_person(support: Client, retrying: WebhookEvent) -> None:
+    do(support, retrying, "cancel", "the customer gave up")
+    assert (retrying.state, retrying.next_attempt_at) == (State.PARKED, None)
+    assert retrying.reason == "Retries cancelled by support: the customer gave up. Before that: 502"
+    assert not WebhookEvent.objects.unfinished().exists()
+    assert StaffAction.objects.get().action == "cancel retries"
+
+
+@pytest.mark.parametrize("deed", ["retry", "cancel"])
+def test_without_a_retry_there_is_none_to_move(support: Client, dead: WebhookEvent, wake: Mock, deed: str) -> None:
+    assert "waits for no retry" in do(support, dead, deed)
+    assert dead.state == State.DEAD
+    wake.assert_not_called()
+    assert not StaffAction.objects.exists()
+
+
+@pytest.mark.parametrize("state", [State.PARKED, State.DEAD, State.RETRYING])
+def test_what_was_seen_to_otherwise_is_marked_resolved(support: Client, state: str) -> None:
+    due = timezone.now() + LATER if state == State.RETRYING else None
+    event = WebhookEventFactory(state=state, next_attempt_at=due, reason="404")
+    do(support, event, "resolve", "merged by hand")
+    assert (event.state, event.outcome, event.next_attempt_at) == (State.DONE, Outcome.RESOLVED, None)
+    assert event.reason == "Resolved by support: merged by hand. Before that: 404"
+    assert event.finished_at is not None
+    assert StaffAction.objects.get().reason == "merged by hand"
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.PENDING, State.PROCESSING])
+def test_what_needs_nobody_cannot_be_resolved(support: Client, state: str) -> None:
+    event = WebhookEventFactory(state=state, outcome=Outcome.APPLIED if state == State.DONE else "")
+    assert "It needs nobody" in do(support, event, "resolve")
+    assert event.state == state
+
+
+def test_buttons_stand_only_where_they_mean_something(support: Client, dead: WebhookEvent) -> None:
+    AttemptFactory(event=dead, result="ServerTrouble", error="502")
+    page = support.get(f"{LIST}{dead.pk}/change/").content.decode()
+    assert [deed for deed in NEEDS if f"{LIST}{dead.pk}/{deed}/" in page] == ["replay", "dry-run", "resolve"]
+
+
+# --- dry run -------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_is_recorded_also_when_a_side_is_away(support: Client, dead: WebhookEvent) -> None:
+    page = do(support, dead, "dry-run")
+    assert 'data-kind="waits"' in page and "the worker would try again" in page
+    done = StaffAction.objects.get()
+    assert (done.action, done.reason, done.result) == ("dry run", "the CRM was mended", "waits (Unreachable)")
+    assert dead.state == State.DEAD
