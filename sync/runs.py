@@ -25,7 +25,10 @@ Job = Callable[[Run], Generator[None, None, None]]
 """Works on a run and yields wherever it may be stopped. It replaces `run.checkpoint` and `run.counts` together, after
 each page: they are saved together, so that a page that is done again is not counted twice."""
 
-JOBS: dict[str, str] = {Run.Kind.RECONCILE: "sync.reconciliation.job"}
+JOBS: dict[str, str] = {
+    Run.Kind.RECONCILE: "sync.reconciliation.job",
+    Run.Kind.VERIFY: "sync.verify_audit.job",
+}
 """What does the work of each kind."""
 
 SILENT = timedelta(seconds=60)
