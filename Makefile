@@ -33,6 +33,11 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt
 	@$(BIN)/python -m pip install -q -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/dev.stamp requirements-bench.txt
+	@echo "installing requirements-bench.txt into $(VENV) …"
+	@$(BIN)/python -m pip install -q -r requirements-bench.txt
+	@touch $@
+
 run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
 	@$(BIN)/python scripts/run.py
 
@@ -51,9 +56,8 @@ lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
 types: $(VENV)/dev.stamp ## mypy
 	$(BIN)/mypy $(PACKAGES)
 
-bench: $(VENV)/dev.stamp ## measure: deliveries per second, events per second, latency
-	$(BIN)/python -m tests.benchmarks.ingest
-	$(BIN)/python -m tests.benchmarks.drain
+bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1
+	$(BIN)/python -m tests.benchmarks $(PART) $(if $(DATABASE),--database $(DATABASE)) $(if $(SCALE),--scale $(SCALE))
 
 model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_STEPS=… MODEL_SEED=…
 	$(BIN)/python -m tests.model

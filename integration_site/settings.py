@@ -62,6 +62,8 @@ INSTALLED_APPS = [
     "sync",
 ]
 MIDDLEWARE = [
+    # Of a delivery, the others see nothing (docs/decisions/0015).
+    "integration_site.shortcut.deliveries_first",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

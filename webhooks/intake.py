@@ -1,19 +1,20 @@
 """A delivery becomes rows: new ones once, known ones counted."""
 
+import functools
 import hashlib
 import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, IntegrityError, connection, transaction
+from django.db import Error, IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from webhooks.insert import insert
 from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.signatures import Verdict
 from webhooks.sources import Signal, Source, clean
@@ -30,6 +31,8 @@ TRIES = 5
 
 Stored = tuple[int, bool]
 """The event's id, and whether it was seen before."""
+Row = dict[str, Any]
+"""An event by the names of its columns, before it has an id."""
 
 
 def store(
@@ -46,9 +49,9 @@ def store(
     # What was not understood can not be read either: its repetition is no news.
     weak = {signal.dedupe_key for signal in signals if signal.weak and not signal.parked_reason}
     if len(rows) == 1:
-        return _insert_one(rows[0], weak)
+        return [_insert_one(rows[0], weak)]
     # In the order of their keys: two arrays with the same events in another order would wait for each other.
-    places = sorted(range(len(rows)), key=lambda place: rows[place].dedupe_key)
+    places = sorted(range(len(rows)), key=lambda place: rows[place]["dedupe_key"])
     ordered = [rows[place] for place in places]
     with transaction.atomic():
         chunks = [_insert(ordered[start : start + CHUNK], weak) for start in range(0, len(rows), CHUNK)]
@@ -103,91 +106,85 @@ def _row(
     digest: str,
     signed_by: str,
     received_at: datetime,
-) -> WebhookEvent:
-    row = WebhookEvent(
-        side=source.side,
-        source=source.name,
-        topic=signal.topic,
-        order_ref=signal.order_ref,
-        version=signal.version,
-        status=signal.status,
-        occurred_at=signal.occurred_at,
+) -> Row:
+    now = timezone.now()
+    row: Row = {
+        "side": source.side.value,
+        "source": source.name,
+        "topic": signal.topic,
+        "order_ref": signal.order_ref,
+        "version": signal.version,
+        "status": signal.status,
+        "occurred_at": signal.occurred_at,
         # The exact bytes are kept once. A hundred events of one array would keep them a hundred times, so those after
         # the first keep their own element; body_sha256 is that of the whole delivery and leads back to it.
-        body=signal.element if signal.index else body,
-        body_sha256=digest,
-        body_index=signal.index,
-        headers=headers,
-        delivery_id=signal.delivery_id,
-        signed_by=signed_by,
-        received_at=received_at,
-        dedupe_key=signal.dedupe_key,
-    )
+        "body": signal.element if signal.index else body,
+        "body_sha256": digest,
+        "body_index": signal.index,
+        "headers": headers,
+        "delivery_id": signal.delivery_id,
+        "signed_by": signed_by,
+        "dedupe_key": signal.dedupe_key,
+        "received_at": received_at,
+        "stored_at": now,
+        "next_attempt_at": now,
+    }
     if signal.parked_reason:
-        row.state, row.reason = State.PARKED, signal.parked_reason
-        row.next_attempt_at, row.finished_at = None, timezone.now()
+        row |= {"state": State.PARKED.value, "reason": signal.parked_reason}
+        row |= {"next_attempt_at": None, "finished_at": now}
     return row
 
 
-def _savepoint() -> AbstractContextManager[None]:
-    """Alone, an INSERT needs no transaction around it: opening and closing one costs as much as the INSERT itself."""
-    return transaction.atomic() if connection.in_atomic_block else nullcontext()
-
-
-def _insert(rows: list[WebhookEvent], weak: set[str]) -> list[Stored]:
+def _insert(rows: list[Row], weak: set[str]) -> list[Stored]:
     """All at once; one by one only if some of them are known."""
+    events = [WebhookEvent(**row) for row in rows]
     try:
         with transaction.atomic():
-            WebhookEvent.objects.bulk_create(rows)
+            WebhookEvent.objects.bulk_create(events)
     except IntegrityError:
-        return [stored for row in rows for stored in _insert_one(row, weak)]
-    return [(row.pk, False) for row in rows]
+        return [_insert_one(row, weak) for row in rows]
+    return [(event.pk, False) for event in events]
 
 
-def _insert_one(row: WebhookEvent, weak: set[str]) -> list[Stored]:
-    try:
-        with _savepoint():
-            _create(row)
-    except IntegrityError:
-        with transaction.atomic():
-            return [_again(row, row.dedupe_key in weak)]
-    return [(row.pk, False)]
+def _insert_one(row: Row, weak: set[str]) -> Stored:
+    new = insert(row)
+    if new is not None:
+        return new, False
+    with transaction.atomic():
+        return _again(row, row["dedupe_key"] in weak)
 
 
-def _create(row: WebhookEvent) -> None:
-    # A failed bulk_create may have left these behind.
-    row.pk, row._state.adding = None, True
-    row.save(force_insert=True)
-
-
-def _again(row: WebhookEvent, weak: bool) -> Stored:
+def _again(row: Row, weak: bool) -> Stored:
     """It is known. Count it, or take it as news if only its hash is known and its first event is finished."""
     for _ in range(TRIES):
-        same = WebhookEvent.objects.filter(source=row.source, dedupe_key=row.dedupe_key)
+        same = WebhookEvent.objects.filter(source=row["source"], dedupe_key=row["dedupe_key"])
         first = same.select_for_update().only("id", "state", "next_attempt_at").first()
         if first is not None and not (weak and first.is_finished):
             WebhookEvent.objects.filter(pk=first.pk).update(duplicates=F("duplicates") + 1)
             return first.pk, True
         if first is not None:
-            WebhookEvent.objects.filter(pk=first.pk).update(dedupe_key=f"{row.dedupe_key}:{first.pk}")
-        try:
-            with transaction.atomic():
-                _create(row)
-            return row.pk, False
-        except IntegrityError:
-            # Another process did the same between our look and our INSERT: look again.
-            continue
-    raise IntegrityError(f"{row.source}: the key of a delivery changed hands {TRIES} times")
+            WebhookEvent.objects.filter(pk=first.pk).update(dedupe_key=f"{row['dedupe_key']}:{first.pk}")
+        new = insert(row)
+        if new is not None:
+            return new, False
+        # Another process did the same between our look and our INSERT: look again.
+    raise IntegrityError(f"{row['source']}: the key of a delivery changed hands {TRIES} times")
 
 
 def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:
     """Fit to be kept and shown: no secrets, bounded, storable."""
+    signature_header = signature_header.lower()
     return {
         clean(name, 100): MASK
-        if SECRET_NAMES.search(name) or name.lower() == signature_header.lower()
+        if _names_a_secret(name) or name.lower() == signature_header
         else clean(value, MAX_HEADER_LENGTH)
         for name, value in list(headers.items())[:MAX_HEADERS]
     }
+
+
+@functools.lru_cache(maxsize=256)
+def _names_a_secret(header: str) -> bool:
+    return SECRET_NAMES.search(header) is not None
 
 
 def refuse(source: Source, verdict: Verdict, body: bytes, headers: Mapping[str, str], remote_addr: str) -> None:

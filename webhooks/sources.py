@@ -87,6 +87,8 @@ def crm() -> Source:
 
 def clean(text: str, length: int) -> str:
     """What PostgreSQL can store in a column of this length: no NUL, no lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text[:length]
     return text.replace("\0", "").encode("utf-8", "ignore").decode()[:length]
 
 

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from webhooks import intake, openapi, signatures, sources
 from webhooks.intake import Stored
+from webhooks.reconnect import reconnecting
 from webhooks.signatures import Delivery, Verdict
 from webhooks.sources import Signal, Source
 from webhooks.wake import wake
@@ -87,7 +88,9 @@ class DeliveryView(APIView):
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
         signals = source.parse(body, request.headers)
         try:
-            stored = intake.store(source, signals, body, request.headers, verdict, _moment(started))
+            stored = reconnecting(
+                lambda: intake.store(source, signals, body, request.headers, verdict, _moment(started))
+            )
         except Error:
             log.exception("a delivery could not be stored")
             answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)

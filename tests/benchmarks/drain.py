@@ -1,8 +1,6 @@
-"""Events per second from inbox to link, and the latency of one change at idle: `python -m tests.benchmarks.drain`."""
+"""Events per second from inbox to link, and the latency of one change at idle."""
 
-import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests import servers
-from tests.benchmarks.running import ROOT, database, environment, migrate, percentile, running, say, web
+from tests.benchmarks.running import Options, database, environment, migrate, percentile, python, running, say, web
 
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 IDLE_SECONDS = 1.3
@@ -26,7 +24,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.02)
 
 
-def one(kind: str, home: Path, orders: int, changes: int) -> None:
+def one(home: Path, orders: int, changes: int) -> None:
     """In a process of its own, whose environment names the database."""
     import django
 
@@ -79,38 +77,23 @@ def one(kind: str, home: Path, orders: int, changes: int) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--orders", type=int, default=1000)
-    parser.add_argument("--changes", type=int, default=50)
-    parser.add_argument("--database", choices=["sqlite", "postgres"], action="append")
-    parser.add_argument("--inner", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inner:
-        kind, home = options.inner.split(":", 1)
-        return one(kind, Path(home), options.orders, options.changes)
-    for kind in options.database or ["sqlite", "postgres"]:
-        say(f"{kind}, one qcluster with 2 workers, sandbox shop and CRM on the same machine")
-        try:
-            with tempfile.TemporaryDirectory(prefix="orderbridge-bench-") as home, database(kind, Path(home)) as url:
-                env = environment(
-                    url,
-                    servers.free_port(),
-                    DJANGO_SETTINGS_MODULE="integration_site.settings",
-                    WOO_CONSUMER_KEY="ck_bench",
-                    WOO_CONSUMER_SECRET="cs_bench",
-                    CRM_TOKEN="bench-token",
-                    CRM_WEBHOOK_SECRETS=CRM_SECRET,
-                    CRM_LIST_LAG="0",
-                )
-                migrate(env)
-                command = [sys.executable, "-m", "tests.benchmarks.drain", "--inner", f"{kind}:{home}"]
-                command += ["--orders", str(options.orders), "--changes", str(options.changes)]
-                subprocess.run(command, cwd=ROOT, env=env, check=False)
-        except servers.NotInstalled as error:
-            say(f"  skipped: {error}\n")
-    return None
+def drain(options: Options) -> None:
+    say(f"\n{options.kind}, one qcluster with 2 workers, sandbox shop and CRM on the same machine")
+    with tempfile.TemporaryDirectory(prefix="orderbridge-bench-") as home, database(options.kind, Path(home)) as url:
+        env = environment(
+            url,
+            servers.free_port(),
+            DJANGO_SETTINGS_MODULE="integration_site.settings",
+            WOO_CONSUMER_KEY="ck_bench",
+            WOO_CONSUMER_SECRET="cs_bench",
+            CRM_TOKEN="bench-token",
+            CRM_WEBHOOK_SECRETS=CRM_SECRET,
+            CRM_LIST_LAG="0",
+        )
+        migrate(env)
+        arguments = [home, str(options.size(1000)), str(options.size(50))]
+        python(["-m", "tests.benchmarks.drain", *arguments], env, seconds=900)
 
 
 if __name__ == "__main__":
-    main()
+    one(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

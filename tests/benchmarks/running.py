@@ -8,12 +8,26 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests import servers
 
 ROOT = Path(__file__).parent.parent.parent
 GRACE_SECONDS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What was asked for on the command line."""
+
+    kind: str
+    "sqlite or postgres."
+    scale: float
+    "1: the sizes that docs/performance.md quotes; less for a quick look."
+
+    def size(self, full: int) -> int:
+        return max(20, int(full * self.scale))
 
 
 def say(text: str) -> None:
@@ -31,7 +45,6 @@ def environment(database_url: str, port: int, **more: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "WOO_WEBHOOK_SECRETS": "bench-secret",
-        "LOG_LEVEL": "WARNING",
         **more,
     }
 
@@ -66,18 +79,30 @@ def running(command: Sequence[str], env: dict[str, str], log: Path) -> Iterator[
         process.wait()
 
 
+def python(arguments: Sequence[str], env: dict[str, str], seconds: float = 120) -> None:
+    """One command that has to succeed."""
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, check=True, timeout=seconds)
+
+
 def migrate(env: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=env, check=True, timeout=120)
+    python(["manage.py", "migrate", "-v", "0", "--skip-checks"], env)
+
+
+def command(server: str, app: str, port: int) -> list[str]:
+    """Two processes of a web server: gunicorn's sync or gthread workers, or granian's."""
+    if server == "granian":
+        where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--interface", "wsgi"]
+        factory = ["--factory"] if app.endswith("()") else []
+        return [sys.executable, "-m", "granian", *where, *factory, "--no-ws", app.removesuffix("()")]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "-k", server]
+    return [*gunicorn, *(["--threads", "8"] if server == "gthread" else []), "--error-logfile", "-", app]
 
 
 @contextmanager
 def web(
-    env: dict[str, str], port: int, log: Path, app: str = "integration_site.wsgi", threads: int = 1
-) -> Iterator[None]:
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "--error-logfile", "-"]
-    if threads > 1:
-        command += ["-k", "gthread", "--threads", str(threads)]
-    with running([*command, app], env, log) as process:
+    env: dict[str, str], port: int, log: Path, app: str = "integration_site.wsgi:application", server: str = "sync"
+) -> Iterator[subprocess.Popen[bytes]]:
+    with running(command(server, app, port), env, log) as process:
         until = time.monotonic() + 30
         while True:
             try:
@@ -87,7 +112,7 @@ def web(
                 if time.monotonic() > until or process.poll() is not None:
                     raise SystemExit(f"the web server did not start:\n{log.read_text()[-2000:]}") from None
                 time.sleep(0.05)
-        yield
+        yield process
 
 
 def percentile(values: Sequence[float], share: float) -> float:

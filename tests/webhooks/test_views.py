@@ -326,7 +326,12 @@ def test_an_unknown_scheme_lets_nobody_in(settings: Any) -> None:
 
 
 def test_a_database_that_can_not_store_is_503() -> None:
-    with patch("webhooks.models.WebhookEvent.save", side_effect=OperationalError):
+    def full(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("INSERT INTO webhooks_webhookevent"):
+            raise OperationalError("disk full")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(full):
         answer = from_shop(b'{"id": 5}')
     assert (answer.status_code, answer["Retry-After"]) == (503, "30")
     assert answer.json() == {"error": "storage_unavailable"}
@@ -522,3 +527,26 @@ def test_no_bytes_and_no_headers_make_an_error(body: bytes, given_headers: dict[
 @given(st.lists(events) | events)
 def test_no_event_makes_an_error(content: Any) -> None:
     assert from_crm(content).status_code == 200
+
+
+def test_nothing_that_is_for_people_stands_before_a_delivery(settings: Any) -> None:
+    """No session, no login, no redirect to https; and DRF's own answers are whole."""
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_REDIRECT_EXEMPT = True, []
+    answer = post(WOO, *recorded("00008"))
+    assert (answer.status_code, int(answer["Content-Length"])) == (200, len(answer.content))
+    assert not answer.cookies
+    wrong = Client().get(WOO)
+    assert (wrong.status_code, wrong["Allow"], int(wrong["Content-Length"])) == (405, "POST", len(wrong.content))
+    assert Client().post("/webhooks/nobody/").status_code == 404
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connection that could be cut")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_was_cut_meanwhile_costs_no_delivery() -> None:
+    first = from_shop(b'{"id": 5}').json()["event"]
+    # As the test client does not, the database's end of a request would; the connection itself is kept.
+    with connection.cursor() as cursor, pytest.raises(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    answer = from_shop(b'{"id": 6}')
+    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
+    assert answer.json()["event"] != first

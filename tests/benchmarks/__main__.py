@@ -1,0 +1,38 @@
+"""Measure: `python -m tests.benchmarks [PART …]`. docs/performance.md says how to read what is printed."""
+
+import argparse
+import time
+from collections.abc import Callable
+
+from tests import servers
+from tests.benchmarks import drain, ingest
+from tests.benchmarks.running import Options, say
+
+DATABASES = ("sqlite", "postgres")
+PARTS: dict[str, Callable[[Options], None]] = {
+    "ingest": ingest.ingest,
+    "servers": ingest.compare_servers,
+    "drain": drain.drain,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--database", choices=DATABASES, action="append", help="both by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of the work, for a quick look")
+    chosen = parser.parse_args()
+    if unknown := [part for part in chosen.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}: choose from {', '.join(PARTS)}")
+    for part in chosen.parts or PARTS:
+        for kind in chosen.database or DATABASES:
+            started = time.monotonic()
+            try:
+                PARTS[part](Options(kind=kind, scale=chosen.scale))
+                say(f"  ({part} on {kind} took {time.monotonic() - started:.0f} s)")
+            except servers.NotInstalled as error:
+                say(f"{part} on {kind} is skipped: {error}")
+
+
+if __name__ == "__main__":
+    main()

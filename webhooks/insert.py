@@ -1,0 +1,58 @@
+"""One INSERT for one event, its SQL made once: making it anew for each row costs more than storing the row."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, models
+
+from webhooks.models import WebhookEvent
+
+AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField)
+"""Fields whose values every database takes without conversion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """For rows that give the same columns; the others have their defaults."""
+
+    sql: str
+    converted: tuple[models.Field, ...]
+    "The columns whose values the database wants in another form."
+    constant: tuple[Any, ...]
+    fresh: tuple[models.Field, ...]
+    "The columns whose default is another one for each row."
+
+
+def insert(row: Mapping[str, Any]) -> int | None:
+    """The new event's id, or None if its key is known. Outside a transaction it is committed when this returns."""
+    database = connections[DEFAULT_DB_ALIAS]
+    statement = _statement(tuple(row), database.vendor)
+    values = dict(row)
+    for field in statement.converted:
+        values[field.attname] = field.get_db_prep_save(row[field.attname], database)
+    fresh = [field.get_db_prep_save(field.get_default(), database) for field in statement.fresh]
+    with database.cursor() as cursor:
+        cursor.execute(statement.sql, (*values.values(), *statement.constant, *fresh))
+        new = cursor.fetchone()
+    return new[0] if new else None
+
+
+@functools.cache
+def _statement(names: tuple[str, ...], vendor: str) -> Statement:
+    meta, database = WebhookEvent._meta, connections[DEFAULT_DB_ALIAS]
+    columns = {field.attname: field for field in meta.concrete_fields if not field.primary_key}
+    given, rest = [columns[name] for name in names], [columns[name] for name in columns if name not in names]
+    constant = [field for field in rest if not callable(field.default)]
+    fresh = [field for field in rest if callable(field.default)]
+    into = ", ".join(field.attname for field in (*given, *constant, *fresh))
+    places = ", ".join(["%s"] * len(columns))
+    return Statement(
+        # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
+        sql=f"INSERT INTO {meta.db_table} ({into}) VALUES ({places}) "  # noqa: S608
+        "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING id",
+        converted=tuple(field for field in given if not isinstance(field, AS_THEY_ARE)),
+        constant=tuple(field.get_db_prep_save(field.get_default(), database) for field in constant),
+        fresh=tuple(fresh),
+    )
