@@ -11,14 +11,13 @@ from django.utils.html import format_html
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
-from unfold.decorators import display
 
 from orders.drawing import draw
 from orders.forms import AllowedMoveForm, StatusRuleForm
 from orders.lifecycle import traps
 from orders.models import AllowedMove, Decision, OrderLink, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, pretty
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, preformatted, pretty
 from webhooks.masking import masked
 
 EDITS_SHOWN = 10
@@ -101,9 +100,9 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
         "hash",
     )
 
-    @display(description="Decision", label=DECISION_COLOURS)
-    def decision_badge(self, transition: StatusTransition) -> tuple[str, str]:
-        return transition.decision, transition.get_decision_display()
+    @admin.display(description="Decision")
+    def decision_badge(self, transition: StatusTransition) -> str:
+        return badge(transition.get_decision_display(), DECISION_COLOURS[Decision(transition.decision)])
 
     @admin.display(description="When", ordering="id")
     def created(self, transition: StatusTransition) -> str:
@@ -112,7 +111,7 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
     @admin.display(description="Order")
     def order(self, transition: StatusTransition) -> str:
         url = reverse("admin:orders_orderlink_change", args=[transition.link_id])
-        return format_html('<a class="text-primary-600" href="{}">{}</a>', url, transition.link)
+        return format_html('<a class="text-link" href="{}">{}</a>', url, transition.link)
 
     @admin.display(description="By")
     def who(self, transition: StatusTransition) -> str:
@@ -123,7 +122,7 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
         if transition.event_id is None:
             return "–"
         url = reverse("admin:webhooks_webhookevent_change", args=[transition.event_id])
-        return format_html('<a class="text-primary-600" href="{}">event {}</a>', url, transition.event_id)
+        return format_html('<a class="text-link" href="{}">event {}</a>', url, transition.event_id)
 
     @admin.display(description="What the CRM said")
     def answer(self, transition: StatusTransition) -> str:

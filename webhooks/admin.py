@@ -11,12 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Max, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
-from unfold.decorators import display
 
 from webhooks.masking import masked, masked_text
 from webhooks.models import RefusedDelivery, State, WebhookEvent
@@ -55,6 +55,16 @@ class ReadOnlyAdmin(ModelAdmin):
     ordering = ("-pk",)
     list_filter_submit = True
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Without the button to a history of edits: there are none."""
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -65,11 +75,18 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
+def badge(words: str, kind: str = "") -> SafeString:
+    """Words on a coloured ground: success, info, warning, danger. The same in a list and on a row's own page."""
+    return render_to_string("unfold/helpers/label.html", {"text": words, "type": kind})
+
+
 def ago(moment: datetime | None) -> str:
     """Relative for the eye, exact on hover."""
     if moment is None:
         return "–"
-    return format_html('<span title="{}">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}", naturaltime(moment))
+    return format_html(
+        '<span class="moment" title="{}">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}", naturaltime(moment)
+    )
 
 
 def pretty(value: Any) -> str:
@@ -185,9 +202,9 @@ class WebhookEventAdmin(ReadOnlyAdmin):
             },
         )
 
-    @display(description="State", label=STATE_COLOURS)
-    def state_badge(self, event: WebhookEvent) -> tuple[str, str]:
-        return event.state, event.get_state_display()
+    @admin.display(description="State")
+    def state_badge(self, event: WebhookEvent) -> str:
+        return badge(event.get_state_display(), STATE_COLOURS[State(event.state)])
 
     @admin.display(description="Received", ordering="id")
     def received(self, event: WebhookEvent) -> str:

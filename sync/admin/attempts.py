@@ -3,10 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.admin import TabularInline
 
 from sync.models import Attempt, Call
 from sync.timeline import summary
@@ -15,56 +14,17 @@ from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed
 
 
-class ReadOnlyInline(TabularInline):
-    extra = 0
-    can_delete = False
-    show_change_link = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class CallInline(ReadOnlyInline):
-    model = Call
-    show_change_link = False
-    readonly_fields = ("at", "in_short", "request_text", "response_text", "request_exact", "response_exact")
-
-    def get_fields(self, request: HttpRequest, obj: Attempt | None = None) -> tuple[str, ...]:
-        if obj and is_revealed(request, obj.event_id):
-            return ("at", "in_short", "request_exact", "response_exact")
-        return ("at", "in_short", "request_text", "response_text")
-
-    @admin.display(description="Call")
-    def in_short(self, call: Call) -> str:
-        return masked_text(summary(call))
-
-    @admin.display(description="Sent")
-    def request_text(self, call: Call) -> str:
-        return preformatted(readable(call.request_body.encode()))
-
-    @admin.display(description="Answered")
-    def response_text(self, call: Call) -> str:
-        return preformatted(readable(call.response_body.encode()))
-
-    @admin.display(description="Sent, personal data revealed")
-    def request_exact(self, call: Call) -> str:
-        return preformatted(call.request_body)
-
-    @admin.display(description="Answered, personal data revealed")
-    def response_exact(self, call: Call) -> str:
-        return preformatted(call.response_body)
+def called(call: Call, *, revealed: bool) -> tuple[str, str, str, str]:
+    """For sync/call.html: the call in short, its tone, what was sent, what was answered."""
+    good = call.status is not None and call.status < 400
+    sent, answered = (readable(text.encode(), revealed=revealed) for text in (call.request_body, call.response_body))
+    return masked_text(summary(call)), "success" if good else "danger", sent, answered
 
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
-    inlines = (CallInline,)
+    change_form_outer_after_template = "sync/attempt/calls.html"
     list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "what_failed")
     list_filter = ("trigger",)
     search_fields = ("event__id__exact",)
@@ -81,6 +41,14 @@ class AttemptAdmin(ReadOnlyAdmin):
         "reasons_text",
     )
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        attempt = self.get_object(request, object_id)
+        revealed = bool(attempt and is_revealed(request, attempt.event_id))
+        calls = [called(call, revealed=revealed) for call in attempt.calls.order_by("pk")] if attempt else []
+        return super().change_view(request, object_id, form_url, {"calls": calls})
+
     @admin.display(description="Started", ordering="id")
     def started(self, attempt: Attempt) -> str:
         return ago(attempt.started_at)
@@ -88,7 +56,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     @admin.display(description="Event")
     def event_link(self, attempt: Attempt) -> str:
         url = reverse("admin:webhooks_webhookevent_change", args=[attempt.event_id])
-        return format_html('<a class="text-primary-600" href="{}">event {}</a>', url, attempt.event_id)
+        return format_html('<a class="text-link" href="{}">event {}</a>', url, attempt.event_id)
 
     @admin.display(description="Error")
     def what_failed(self, attempt: Attempt) -> str:

@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from orders.models import StaffAction
-from sync.models import Attempt, Call
+from sync.admin.attempts import called
+from sync.models import Attempt
 from sync.steps import attempt_for, steps
-from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of, summary
+from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from webhooks.admin import ago, pretty, readable
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_text
@@ -149,7 +150,7 @@ def _tried(attempt: Attempt, *, revealed: bool) -> Happened:
         words=masked_text(attempt.error),
         url=reverse("admin:sync_attempt_change", args=[attempt.pk]),
         reasons=[masked_text(words) for _, words in attempt.reasons],
-        calls=[_called(call, revealed=revealed) for call in attempt.calls.all()],
+        calls=[called(call, revealed=revealed) for call in attempt.calls.all()],
     )
 
 
@@ -159,12 +160,6 @@ def _tone(attempt: Attempt) -> str:
     if not attempt.succeeded:
         return "warning"
     return "success" if attempt.result in EFFECTS else OUTCOME_TONES.get(attempt.result, "")
-
-
-def _called(call: Call, *, revealed: bool) -> tuple[str, str, str, str]:
-    good = call.status is not None and call.status < 400
-    sent, answered = (readable(text.encode(), revealed=revealed) for text in (call.request_body, call.response_body))
-    return masked_text(summary(call)), "success" if good else "danger", sent, answered
 
 
 def _did(deed: StaffAction) -> Happened:

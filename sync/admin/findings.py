@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from orders import audit
@@ -20,7 +20,7 @@ from orders.models import OrderLink
 from sync.admin.asking import ReasonForm, ask_reason
 from sync.models import DriftFinding
 from sync.own_events import resync
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge
 from webhooks.wake import wake
 
 
@@ -83,17 +83,14 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def has_ignore_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("sync.ignore_driftfinding") and self.has_view_permission(request)
 
-    @display(
-        description="Kind",
-        label={"status": "danger", "ahead": "info", "missing_in_crm": "danger", "missing_in_shop": "danger"},
-    )
-    def kind_badge(self, finding: DriftFinding) -> tuple[str, str]:
-        return finding.kind, finding.get_kind_display()
+    @admin.display(description="Kind")
+    def kind_badge(self, finding: DriftFinding) -> str:
+        return badge(finding.get_kind_display(), "info" if finding.kind == DriftFinding.Kind.AHEAD else "danger")
 
     @admin.display(description="Order")
     def order(self, finding: DriftFinding) -> str:
         url = reverse("admin:sync_driftfinding_order", args=[finding.pk])
-        return format_html('<a class="text-primary-600" href="{}">{}</a>', url, finding.woo_id)
+        return format_html('<a class="text-link" href="{}">{}</a>', url, finding.woo_id)
 
     @admin.display(description="Found", ordering="found_at")
     def found(self, finding: DriftFinding) -> str:

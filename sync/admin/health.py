@@ -8,14 +8,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
-from unfold.decorators import action, display
+from django.utils.html import format_html
+from unfold.decorators import action
 
 from orders import audit
 from sync.admin.asking import ask_reason
 from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
-from webhooks.admin import ReadOnlyAdmin, ago
+from webhooks.admin import ReadOnlyAdmin, ago, badge
 from webhooks.wake import wake
 
 
@@ -37,17 +38,15 @@ class SideStateAdmin(ReadOnlyAdmin):
     ordering = ("name",)
     actions_detail = ("pause", "go_on", "probe")
 
-    @display(
-        description="Condition", label={"works": "success", "paused": "warning", "waits": "warning", "away": "danger"}
-    )
-    def condition(self, side: SideState) -> tuple[str, str]:
+    @admin.display(description="Condition")
+    def condition(self, side: SideState) -> str:
         if side.paused:
-            return "paused", "Paused by staff"
+            return badge("Paused by staff", "warning")
         if side.opened_at:
-            return "away", f"Away since {side.opened_at:%H:%M:%S}: events wait, a probe looks for it"
+            return format_html("{} {}", badge("Away", "danger"), f"since {side.opened_at:%H:%M:%S} UTC: events wait")
         if side.wait_until and side.wait_until > timezone.now():
-            return "waits", f"Asked us to wait until {side.wait_until:%H:%M:%S}"
-        return "works", "Works"
+            return format_html("{} {}", badge("Waits", "warning"), f"as it asked, until {side.wait_until:%H:%M:%S} UTC")
+        return badge("Works", "success")
 
     @admin.display(description="Last good answer", ordering="last_heard_at")
     def heard(self, side: SideState) -> str:
@@ -119,9 +118,9 @@ class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("key", "standing", "words", "raised", "seen", "cleared")
     list_filter = (("cleared_at", admin.EmptyFieldListFilter),)
 
-    @display(description="Standing", label={"open": "danger", "over": "success"})
-    def standing(self, alarm: Alarm) -> tuple[str, str]:
-        return ("over", "Over") if alarm.cleared_at else ("open", "Open")
+    @admin.display(description="Standing")
+    def standing(self, alarm: Alarm) -> str:
+        return badge("Over", "success") if alarm.cleared_at else badge("Open", "danger")
 
     @admin.display(description="Raised", ordering="raised_at")
     def raised(self, alarm: Alarm) -> str:

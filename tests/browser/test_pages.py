@@ -1,0 +1,53 @@
+"""Every page in a browser: no error, nothing beyond a phone's width; and the way through them by keyboard."""
+
+from collections.abc import Iterator
+
+from django.contrib import admin
+from django.urls import reverse
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PHONE, SignIn, tab_to
+from tests.browser.story import a_day, dead
+from tests.journeys.conftest import World
+from webhooks.models import State, WebhookEvent
+
+
+def pages() -> Iterator[str]:
+    """The home page, each list, and one row of each."""
+    yield "/admin/"
+    for model, shown in admin.site._registry.items():
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        yield reverse(f"{name}_changelist")
+        row = model._default_manager.order_by("-pk").first()
+        if row:
+            yield reverse(f"{name}_change", args=[row.pk])
+        if shown.get_search_fields(None):  # type: ignore[arg-type]
+            yield reverse(f"{name}_changelist") + "?q=no-such-thing"
+
+
+def test_no_page_errs_or_is_wider_than_a_phone(world: World, sign_in: SignIn, settings: object) -> None:
+    a_day(world, settings)
+    page = sign_in("root", viewport=PHONE)
+    too_wide = []
+    for path in pages():
+        answer = page.goto(path)
+        assert answer and answer.status == 200, path
+        beyond = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if beyond > 0:
+            too_wide.append((path, beyond))
+    assert too_wide == []
+
+
+def test_an_event_is_replayed_without_a_mouse(world: World, sign_in: SignIn, settings: object) -> None:
+    woo_id = dead(world, settings)
+    page = sign_in("support", keyboard_only=True)
+    for name in ("Dead", str(WebhookEvent.objects.get(state=State.DEAD).pk), "Replay"):
+        tab_to(page, name)
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+    tab_to(page, "Reason")
+    page.keyboard.type("By keyboard")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Asked again.", exact=True)).to_be_visible()
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "processing"
