@@ -28,8 +28,9 @@ class Asked:
     unreadable: list[int] = field(default_factory=list)
 
 
-def ask_again(events: Iterable[int], *, by: str) -> Asked:
-    """Make the events due now and wake a worker. Each has its own short transaction, so that nobody waits for all."""
+def ask_again(events: Iterable[int], *, by: str, wake_up: bool = True) -> Asked:
+    """Make the events due now and wake a worker, unless the caller is one. Each has its own short transaction, so that
+    nobody waits for all."""
     asked = Asked()
     for pk in events:
         with _locked(pk) as event:
@@ -40,7 +41,7 @@ def ask_again(events: Iterable[int], *, by: str) -> Asked:
             else:
                 event.ask_again(trigger="replay", by=by)
                 asked.again.append(pk)
-    if asked.again:
+    if asked.again and wake_up:
         wake(force=True)
     return asked
 

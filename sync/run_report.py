@@ -9,8 +9,10 @@ from django.utils import timezone
 
 from sync import runs
 from sync.models import Run
+from sync.selection import Selection
+from sync.settling import NAMED
 from webhooks.masking import masked_text
-from webhooks.models import Outcome, WebhookEvent
+from webhooks.models import Outcome, State, WebhookEvent
 
 FIRST_SECONDS = 2.0
 """So early a rate says nothing."""
@@ -21,6 +23,9 @@ NAMES = {
     "linked": "Found in the CRM and linked",
     "unchanged": "Unchanged",
     "failed": "Failed",
+    State.PARKED: "Parked",
+    State.DEAD: "Dead",
+    "unreadable": "Not replayed: names no order",
     "again": "Still being tried again",
     "skipped": "Skipped: a worker had it",
 }
@@ -101,6 +106,8 @@ def in_short(run: Run) -> str:
 
 
 def options(run: Run) -> list[tuple[str, str]]:
+    if run.kind == Run.Kind.REPLAY:
+        return [("events", Selection.of_options(run.actor, run.options).words())]
     return [(name.replace("_", " "), _shown(value)) for name, value in run.options.items() if value not in (None, "")]
 
 
@@ -117,7 +124,15 @@ def found(run: Run) -> list[tuple[str, str, str]]:
 
 def failures(run: Run) -> Iterator[Failure]:
     """The first orders that failed, with the reason."""
-    events = WebhookEvent.objects.filter(pk__in=run.checkpoint.get("failed", [])).defer("body", "headers")
-    for event in events.order_by("pk"):
+    return _named(run.checkpoint.get("failed", []))
+
+
+def still_tried(run: Run) -> Iterator[Failure]:
+    """Of a replay that is over: what it left to the workers."""
+    return _named(run.checkpoint.get("open", [])[:NAMED] if run.counts.get("again") else [])
+
+
+def _named(events: list[int]) -> Iterator[Failure]:
+    for event in WebhookEvent.objects.filter(pk__in=events).defer("body", "headers").order_by("pk"):
         words = masked_text(event.reason) or event.get_state_display()
         yield Failure(event=event.pk, order=event.order_ref or "–", words=words)

@@ -1,8 +1,9 @@
 """Events: the list with what each did, and the page of one event with all that is known of it."""
 
+from functools import partial
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -11,17 +12,13 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from orders import audit
-from sync.admin.asking import NotDone, ask_reason
+from sync.admin import bulk
 from sync.admin.deeds import Deeds, buttons
 from sync.admin.event_page import shown
 from sync.admin.reveals import Revealing
-from sync.replays import ask_again
 from sync.timeline import link_of
 from webhooks.admin import WebhookEventAdmin
-from webhooks.models import Outcome, State, WebhookEvent
-
-NAMED = 20
+from webhooks.models import Outcome, WebhookEvent
 
 
 @admin.register(WebhookEvent)
@@ -31,8 +28,8 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
     change_form_outer_before_template = "sync/event/page.html"
     actions = ("replay_selected",)
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("webhooks.replay_webhookevent") and self.has_view_permission(request)
+    def has_bulk_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(bulk.PERMISSION) and self.has_view_permission(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("transitions")
@@ -60,9 +57,13 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
             "resolve": self.resolve_view,
             "reveal": self.reveal_view,
         }
-        return tuple(
-            (f"<int:pk>/{path}/", f"webhooks_webhookevent_{path.replace('-', '_')}", view)
-            for path, view in views.items()
+        return (
+            ("replay-many/", "webhooks_webhookevent_bulk", partial(bulk.plan_view, self)),
+            ("replay-many/sample/", "webhooks_webhookevent_bulk_sample", partial(bulk.sample_view, self)),
+            *(
+                (f"<int:pk>/{path}/", f"webhooks_webhookevent_{path.replace('-', '_')}", view)
+                for path, view in views.items()
+            ),
         )
 
     @admin.display(description="What it did")
@@ -92,35 +93,7 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
         query = urlencode({"side": event.side, "order_ref": event.order_ref})
         return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_changelist')}?{query}")
 
-    @admin.action(description="Replay…", permissions=["replay"])
+    @admin.action(description="Replay…", permissions=["bulk"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
-        """First the page that says how many; the second POST, with a reason, does it."""
-
-        def deed(said: dict[str, Any]) -> str:
-            by = request.user.get_username()
-            asked = ask_again(list(queryset.values_list("pk", flat=True)), by=by)
-            left = asked.busy + asked.unreadable
-            result = f"{len(asked.again)} asked again, {len(left)} left alone"
-            audit.record("replay", actor=by, reason=said["reason"], result=result, events=asked.again)
-            if left:
-                names = ", ".join(map(str, left[:NAMED]))
-                words = f"With a worker, waiting for one, or without an order, and so not replayed: {names}."
-                self.message_user(request, words, messages.WARNING)
-            if not asked.again:
-                raise NotDone("None was asked again.")
-            return f"{len(asked.again)} asked again."
-
-        total = queryset.count()
-        busy = queryset.filter(state__in=(State.PENDING, State.PROCESSING)).count()
-        return ask_reason(
-            request,
-            self.admin_site,
-            title="Replay 1 event" if total == 1 else f"Replay {total} events",
-            words="They will be due again at once. What was tried before stays in the history."
-            + (f" {busy} wait for a worker already, or are with one, and will be left alone." if busy else ""),
-            button="Replay",
-            back=reverse("admin:webhooks_webhookevent_changelist"),
-            deed=deed,
-            opts=self.opts,
-            listed=[f"{event}: {event.get_state_display()}" for event in queryset.order_by("-pk")[:NAMED]],
-        )
+        """The ticked ones, or all that match: first the page that says what it would be."""
+        return bulk.to_plan(request)

@@ -174,6 +174,7 @@ class RunAdmin(ReadOnlyAdmin):
             "options": run_report.options(run),
             "found": run_report.found(run),
             "failures": list(run_report.failures(run)),
+            "still_tried": list(run_report.still_tried(run)),
             "deeds": [(name, deed.label) for name, deed in DEEDS.items() if may and run.state in deed.states],
             **how_far(run),
         }

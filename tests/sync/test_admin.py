@@ -108,25 +108,6 @@ def test_an_event_in_work_is_left_alone_and_said_so(support: Client, wake: Mock)
     wake.assert_not_called()
 
 
-def test_several_are_replayed_after_a_page_that_counts_them(support: Client, dead: WebhookEvent) -> None:
-    other = WebhookEventFactory(state=State.PARKED, next_attempt_at=None)
-    chosen = {"action": "replay_selected", "_selected_action": [dead.pk, other.pk]}
-    assert "Replay 2 events" in support.post(LIST, chosen).content.decode()
-    assert not WebhookEvent.objects.filter(state=State.PENDING).exists()
-    support.post(LIST, {**chosen, "confirmed": "yes", "reason": "rule added"})
-    assert WebhookEvent.objects.filter(state=State.PENDING, requested_by="support").count() == 2
-
-
-def test_all_that_match_are_replayed(support: Client, dead: WebhookEvent) -> None:
-    WebhookEventFactory(state=State.DEAD, next_attempt_at=None)
-    done = WebhookEventFactory(state=State.DONE, next_attempt_at=None)
-    chosen = {"action": "replay_selected", "_selected_action": [dead.pk], "select_across": "1"}
-    support.post(f"{LIST}?state__exact=dead", {**chosen, "confirmed": "yes", "reason": "CRM mended"})
-    assert WebhookEvent.objects.filter(state=State.PENDING).count() == 2
-    done.refresh_from_db()
-    assert done.state == State.DONE
-
-
 def test_an_event_shows_its_attempts_and_their_calls(admin_client: Client) -> None:
     attempt = AttemptFactory(result="ServerTrouble", error="<script>alert(1)")
     CallFactory(attempt=attempt, status=502)

@@ -1,0 +1,150 @@
+"""Replay of many events: first a page that says what it would be, then a run in the workers."""
+
+from collections import Counter
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
+
+from sync import bulk_replay, run_report
+from sync.admin.asking import ReasonForm
+from sync.admin.runs import begin
+from sync.dry_run import Foreseen
+from sync.selection import NoSuchFilter, Selection, Size, measure
+from webhooks.masking import masked_text
+from webhooks.models import WebhookEvent
+
+PERMISSION = "webhooks.bulk_replay_webhookevent"
+SAMPLED = 10
+SAMPLE_SECONDS = 8.0
+KINDS_SHOWN = 12
+FASTEST = 60_000
+SPEEDS = (600, 120)
+"""A minute: for these the page says how long it would take, beside the full speed."""
+CLASSES = {
+    "nothing": ("", "Nothing would change"),
+    "forward": ("success", "Something would be written"),
+    "backward": ("danger", "The lifecycle would refuse"),
+    "waits": ("warning", "Would be tried until it can be said"),
+    "person": ("warning", "Would need a person"),
+    "failed": ("danger", "Would fail"),
+    "unknown": ("", "Could not be told in time"),
+}
+
+
+class BulkForm(ReasonForm):
+    per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=FASTEST,
+        required=False,
+        initial=SPEEDS[0],
+        label="Speed limit, events a minute",
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Empty: as fast as both sides answer. What comes in goes first at any speed.",
+    )
+    field_order = ("per_minute", "reason")
+
+
+def to_plan(request: HttpRequest) -> HttpResponse:
+    """From the action of the list to the page that says what a replay would be."""
+    if request.POST.get("select_across") == "1":
+        chosen = Selection.of_list(request.user.get_username(), request.GET)
+    else:
+        ids = ",".join(request.POST.getlist("_selected_action"))
+        chosen = Selection.of_ticked(request.user.get_username(), ids)
+    return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{chosen.as_address()}")
+
+
+def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """A GET says how many, of which kind and how long; the POST, with a reason, starts the run."""
+    back = reverse("admin:webhooks_webhookevent_changelist")
+    chosen = _selection(owner, request)
+    try:
+        size = measure(chosen, SAMPLED)
+    except NoSuchFilter as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(back)
+    if not size.number:
+        messages.warning(request, f"No event matches ({chosen.words()}), so there is nothing to replay.")
+        return HttpResponseRedirect(back)
+    form = BulkForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            run = _begin(request, chosen, size, **form.cleaned_data)
+        except bulk_replay.Running as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, f"{run} was handed to the workers.")
+            return HttpResponseRedirect(reverse("admin:sync_run_change", args=[run.pk]))
+    context = {
+        **owner.admin_site.each_context(request),
+        "opts": owner.opts,
+        "title": f"Replay {'about ' if not size.is_exact else ''}{size.number:,} event{'s' if size.number > 1 else ''}",
+        "chosen": chosen,
+        "size": size,
+        "kinds": size.kinds[:KINDS_SHOWN],
+        "other_kinds": sum(kind.number for kind in size.kinds[KINDS_SHOWN:]),
+        "times": _times(size),
+        "sample": f"{reverse('admin:webhooks_webhookevent_bulk_sample')}?{chosen.as_address()}",
+        "list": f"{back}?{chosen.query}",
+        "back": back,
+        "form": form,
+    }
+    return TemplateResponse(request, "sync/bulk/plan.html", context)
+
+
+def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    """A part of the plan that comes later, as both sides are read for it: dry runs of a few of the events."""
+    chosen = _selection(owner, request)
+    try:
+        spread = measure(chosen, SAMPLED).spread
+    except NoSuchFilter as error:
+        return TemplateResponse(request, "sync/bulk/sample.html", {"error": str(error)})
+    seen = bulk_replay.sample(spread, within=SAMPLE_SECONDS)
+    kinds = Counter(foreseen.kind if foreseen else "unknown" for _, foreseen in seen)
+    context = {
+        "classes": [(*CLASSES[kind], number) for kind, number in kinds.most_common()],
+        "samples": [_told(event, foreseen) for event, foreseen in seen],
+        "number": len(seen),
+    }
+    return TemplateResponse(request, "sync/bulk/sample.html", context)
+
+
+def _selection(owner: ModelAdmin, request: HttpRequest) -> Selection:
+    if not (owner.has_view_permission(request) and request.user.has_perm(PERMISSION)):
+        raise PermissionDenied
+    who = request.user.get_username()
+    if "ticked" in request.GET:
+        return Selection.of_ticked(who, request.GET["ticked"])
+    return Selection.of_list(who, request.GET)
+
+
+def _begin(request: HttpRequest, chosen: Selection, size: Size, *, reason: str, per_minute: int | None) -> Any:
+    def start(actor: str, reason: str) -> Any:
+        return bulk_replay.start(chosen, actor=actor, reason=reason, total=size.number, per_minute=per_minute)
+
+    return begin(start, by=request.user.get_username(), reason=reason)
+
+
+def _times(size: Size) -> list[tuple[str, str]]:
+    """How long it would take, at full speed and slower."""
+    full = bulk_replay.estimate(size.number)
+    if full is None:
+        return []
+    slower = [(f"At {speed:,} a minute", bulk_replay.estimate(size.number, speed) or full) for speed in SPEEDS]
+    return [(label, run_report.in_words(span)) for label, span in [("At full speed", full), *slower]]
+
+
+def _told(event: WebhookEvent, foreseen: Foreseen | None) -> tuple[WebhookEvent, str, str, str]:
+    """The event with the colour, the class and the words of its dry run."""
+    colour, name = CLASSES[foreseen.kind if foreseen else "unknown"]
+    words = foreseen.words if foreseen else ""
+    if foreseen and foreseen.changes:
+        words += f" It would change: {', '.join(f'{one.side} {one.name}' for one in foreseen.changes)}."
+    return event, colour, name, masked_text(words)

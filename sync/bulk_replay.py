@@ -1,0 +1,246 @@
+"""Many events are replayed, a few at a time, by a run in the workers that lets whatever comes in go first."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import mean
+from typing import Literal, Self
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.utils import timezone
+
+from sync import replays, runs, sides, worker
+from sync.dry_run import Foreseen, foresee
+from sync.models import Attempt, Run
+from sync.selection import NoSuchFilter, Selection
+from sync.settling import NAMED, POLL, THREADS, Steps, crew
+from webhooks.models import State, WebhookEvent
+
+PAGE = 20
+"""Events that the checkpoint names before they are asked again."""
+MOST_OPEN = 200
+"""So many that are tried again and again are waited for: something is wrong with all of them."""
+REST = timedelta(seconds=60)
+"""At the end, those that are tried again are waited for while some get on; then they are left to the workers."""
+LATEST = 100
+"""Attempts that tell how long one takes."""
+
+Asked = Literal["again", "skipped", "unreadable"]
+
+
+class Running(Exception):
+    """The same events are being replayed already."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            f"{run} replays the same events since {run.started_at:%Y-%m-%d %H:%M:%S} UTC for {run.actor}: "
+            "wait for it, or cancel it first."
+        )
+
+
+# --- before it begins ----------------------------------------------------------------------------------------------
+
+
+def start(selection: Selection, *, actor: str, reason: str, total: int, per_minute: int | None = None) -> Run:
+    """A run held by this process, to be handed over. Raises Running."""
+    wanted = {name: value for name, value in selection.as_options().items() if name != "up_to"}
+    at_work = Run.objects.filter(kind=Run.Kind.REPLAY, state__in=(Run.State.RUNNING, Run.State.PAUSED))
+    for run in at_work:
+        if {name: run.options.get(name) for name in wanted} == wanted:
+            raise Running(run)
+    return runs.start(
+        Run.Kind.REPLAY,
+        options=selection.as_options(),
+        actor=actor,
+        reason=reason,
+        per_minute=per_minute,
+        total=total,
+    )
+
+
+def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+    """What a replay of each would do now. None: that could not be told within so many seconds."""
+    rows = sorted(WebhookEvent.objects.in_bulk(list(events)).values(), key=lambda event: -event.pk)
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sample")
+    asked = [(event, pool.submit(_foresee_apart, event)) for event in rows]
+    wait([answer for _, answer in asked], timeout=within)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [(event, answer.result() if answer.done() and not answer.cancelled() else None) for event, answer in asked]
+
+
+def _foresee_apart(event: WebhookEvent) -> Foreseen:
+    try:
+        return foresee(event)
+    finally:
+        connection.close()
+
+
+def estimate(number: int, per_minute: int | None = None) -> timedelta | None:
+    """How long so many take, judged by the latest attempts. None: there were none yet."""
+    times = list(Attempt.objects.order_by("-pk").values_list("milliseconds", flat=True)[:LATEST])
+    if not times:
+        return None
+    seconds = number * mean(times) / 1000 / THREADS
+    return timedelta(seconds=max(seconds, number * 60 / per_minute if per_minute else 0.0))
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Book:
+    """Which events were claimed, which are being tried, and what became of the others. Saved as the checkpoint."""
+
+    after: int
+    "Up to where events were claimed."
+    page: list[int]
+    "The last ones that were claimed; of them only it is in doubt whether they were asked again."
+    claimed_at: datetime
+    open: list[int]
+    "Claimed, and not finished yet."
+    failed: list[int]
+    counts: Counter[str]
+    not_before: float
+    "When the speed limit allows the next one, by the clock on the wall: it outlives the process."
+    rests_since: datetime | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        saved, now = run.checkpoint, timezone.now()
+        return cls(
+            after=saved.get("after", 0),
+            page=saved.get("page", []),
+            claimed_at=_time(saved.get("claimed_at")) or now,
+            open=saved.get("open", []),
+            failed=saved.get("failed", []),
+            counts=Counter(run.counts),
+            not_before=saved.get("not_before", 0.0),
+            rests_since=_time(saved.get("rests_since")),
+        )
+
+    def save(self, run: Run) -> None:
+        run.counts = dict(self.counts)
+        run.checkpoint = {
+            "after": self.after,
+            "page": self.page,
+            "claimed_at": self.claimed_at.isoformat(),
+            "open": list(self.open),
+            "failed": list(self.failed),
+            "not_before": self.not_before,
+            "rests_since": self.rests_since.isoformat() if self.rests_since else None,
+        }
+
+    def claim(self, page: list[int]) -> None:
+        self.after, self.page, self.claimed_at = page[-1], page, timezone.now()
+        self.open = [*self.open, *page]
+
+    def not_asked(self) -> list[int]:
+        """Of the last page, those that a process which died had not come to: they lie as they lay."""
+        lying = WebhookEvent.objects.filter(pk__in={*self.page} & {*self.open}, next_attempt_at=None)
+        return list(lying.exclude(finished_at__gte=self.claimed_at).order_by("pk").values_list("pk", flat=True))
+
+    def skip(self, pk: int, why: Asked) -> None:
+        self.open.remove(pk)
+        self.counts[why] += 1
+        self.counts["seen"] += 1
+
+    def count(self, but: set[int]) -> bool:
+        """Count what has come to its end, each once; `but`: these were not asked yet. Whether there was any."""
+        rows = WebhookEvent.objects.filter(pk__in=[pk for pk in self.open if pk not in but], next_attempt_at=None)
+        ended = list(rows.values_list("pk", "state", "outcome"))
+        for pk, state, outcome in ended:
+            self.open.remove(pk)
+            self.counts[outcome if state == State.DONE else state] += 1
+            self.counts["seen"] += 1
+            if state != State.DONE:
+                self.failed = [*self.failed, pk][:NAMED]
+        return bool(ended)
+
+    def rests_for(self) -> timedelta:
+        """How long nothing got on at the end."""
+        self.rests_since = self.rests_since or timezone.now()
+        return timezone.now() - self.rests_since
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the book. `counts`: events seen, by outcome, and by state where a person is needed."""
+    selection, book = _selection(run), Book.of(run)
+    waiting, flying = deque(book.not_asked()), dict[Future[Asked], int]()
+    more = True
+    with crew() as pool:
+        while more or waiting or flying or (book.open and book.rests_for() < REST):
+            if worker.work_once():
+                pass  # what comes in goes first: it is settled here, too, should there be no other worker
+            elif waiting and len(flying) < THREADS and _may_go(run, book):
+                pk = waiting.popleft()
+                flying[pool.submit(_replay, pk, run.actor)] = pk
+            elif more and not waiting and len(book.open) < MOST_OPEN:
+                page = selection.after(book.after, PAGE)
+                more = bool(page)
+                if more:
+                    book.claim(page)
+                    book.save(run)
+                    yield  # the claim is saved before any of them is asked: no event is replayed twice
+                    waiting.extend(page)
+            elif flying:
+                wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(POLL)
+            if _collect(book, flying) | book.count(but={*waiting, *flying.values()}):
+                book.rests_since = None
+                book.save(run)
+            yield
+    if book.open:
+        book.counts["again"] = len(book.open)
+    book.save(run)
+
+
+def _selection(run: Run) -> Selection:
+    selection = Selection.of_options(run.actor, run.options)
+    try:
+        selection.events.exists()
+    except NoSuchFilter as error:
+        raise runs.Failed(str(error)) from error
+    except get_user_model().DoesNotExist as error:
+        words = f"{run.actor} has no account any more, so it can not be told what they saw. Start a new run."
+        raise runs.Failed(words) from error
+    return selection
+
+
+def _may_go(run: Run, book: Book) -> bool:
+    """Neither faster than the speed limit, nor while a side can not be called."""
+    if time.time() < book.not_before or not sides.gate(timezone.now(), worker.PINGS):
+        return False
+    book.not_before = time.time() + 60 / run.per_minute if run.per_minute else 0.0
+    return True
+
+
+def _replay(pk: int, actor: str) -> Asked:
+    """Asked again and settled at once, so that it never stands in the queue before what comes in."""
+    asked = replays.ask_again([pk], by=actor, wake_up=False)
+    if not asked.again:
+        return "unreadable" if asked.unreadable else "skipped"
+    event = WebhookEvent.objects.only("side", "order_ref").get(pk=pk)
+    work = worker.take(event.side, event.order_ref)
+    if work is not None:
+        worker.settle(work)
+    return "again"
+
+
+def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:
+    """Whether any was left alone."""
+    skipped = False
+    for one in [one for one in flying if one.done()]:
+        pk, result = flying.pop(one), one.result()
+        if result != "again":
+            book.skip(pk, result)
+            skipped = True
+    return skipped
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,42 @@
+"""A big bulk replay takes the workers away from nobody."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import QueryDict
+
+from sync import bulk_replay
+from sync.selection import Selection
+from tests.factories import WebhookEventFactory
+from tests.journeys.conftest import World
+from webhooks.models import State, WebhookEvent
+
+
+def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even by the only worker there is, and that one works on the bulk replay."""
+    User.objects.create_superuser("ada")
+    order = world.shop.create_order()
+    world.settle()
+    backlog = 40
+    for _ in range(backlog):
+        WebhookEventFactory(order_ref=str(order["id"]), state=State.DEAD, next_attempt_at=None)
+    chosen = Selection.of_list("ada", QueryDict("state__exact=dead"))
+    run = bulk_replay.start(chosen, actor="ada", reason="x", total=backlog)
+    steps = bulk_replay.job(run)
+    while not run.counts.get("seen"):
+        next(steps)
+    fresh = world.shop.create_order()
+    world.shop.settle(5)
+    while not settled(fresh["id"]):
+        next(steps)
+    left = WebhookEvent.objects.filter(state=State.DEAD).count()
+    assert left > backlog / 2
+    assert world.link(fresh["id"])
+    for _ in steps:
+        pass
+    assert run.counts["seen"] == backlog
+
+
+def settled(woo_id: int) -> bool:
+    return not WebhookEvent.objects.filter(order_ref=str(woo_id)).unfinished().exists()

@@ -1,0 +1,235 @@
+"""Many events are replayed by a run: a few at a time, each once, and whatever comes in goes first."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import QueryDict
+from django.utils import timezone
+
+from sync import bulk_replay, run_report, runs
+from sync.bulk_replay import Book
+from sync.models import Attempt, Run, SideState
+from sync.selection import Selection
+from sync.settling import THREADS
+from tests.factories import WebhookEventFactory
+from tests.sync.conftest import TwoSides
+from tests.sync.test_runs import held_by_another
+from webhooks.models import Side, State, WebhookEvent
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def person(db: None) -> User:
+    return User.objects.create_superuser("ada")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_replay, "POLL", 0.005)
+    monkeypatch.setattr(bulk_replay, "PAGE", 5)
+
+
+def event(order_ref: object, **fields: Any) -> WebhookEvent:
+    """It was given up an hour ago."""
+    past = timezone.now() - HOUR
+    given_up = {"state": State.DEAD, "next_attempt_at": None, "finished_at": past, "received_at": past}
+    row: WebhookEvent = WebhookEventFactory(order_ref=str(order_ref), **{**given_up, **fields})
+    return row
+
+
+def given_up(two_sides: TwoSides, many: int) -> list[WebhookEvent]:
+    return [event(woo_id) for woo_id in two_sides.orders(many)]
+
+
+def start(query: str = "state__exact=dead", **fields: Any) -> Run:
+    chosen = Selection.of_list("ada", QueryDict(query))
+    return bulk_replay.start(chosen, actor="ada", reason="the CRM is mended", total=chosen.events.count(), **fields)
+
+
+def replayed() -> set[int]:
+    return set(Attempt.objects.values_list("event", flat=True))
+
+
+def test_all_that_match_are_replayed_and_counted_by_what_came_of_them(two_sides: TwoSides) -> None:
+    events = given_up(two_sides, 12)
+    other = event(1, state=State.PARKED)
+    run = start()
+    assert runs.carry_out(run)
+    assert (run.state, run.counts, run.error) == (Run.State.DONE, {"created": 12, "seen": 12}, "")
+    assert len(two_sides.crm.orders) == 12
+    tries = Attempt.objects.values_list("event", "trigger", "actor")
+    assert sorted(tries) == [(one.pk, "replay", "ada") for one in events]
+    other.refresh_from_db()
+    assert other.state == State.PARKED
+
+
+def test_what_came_after_the_start_is_not_in_it(two_sides: TwoSides) -> None:
+    known, later = two_sides.orders(2)
+    first = event(known)
+    run = start()
+    event(later)
+    runs.carry_out(run)
+    assert replayed() == {first.pk}
+
+
+def test_those_that_were_ticked_and_no_others(two_sides: TwoSides) -> None:
+    first, _, third = given_up(two_sides, 3)
+    chosen = Selection.of_ticked("ada", f"{third.pk},{first.pk},nonsense,,{10**30}")
+    run = bulk_replay.start(chosen, actor="ada", reason="x", total=2)
+    runs.carry_out(run)
+    assert replayed() == {first.pk, third.pk}
+
+
+def test_two_events_of_one_order_are_both_answered(two_sides: TwoSides) -> None:
+    (woo_id,) = two_sides.orders(1)
+    for _ in range(4):
+        event(woo_id)
+    run = start()
+    runs.carry_out(run)
+    assert run.counts["seen"] == 4
+    assert run.counts["created"] == len(two_sides.crm.orders) == 1
+    assert not WebhookEvent.objects.exclude(state=State.DONE).exists()
+
+
+def test_never_more_than_a_few_stand_before_what_comes_in(two_sides: TwoSides) -> None:
+    given_up(two_sides, 15)
+    run, most = start(), 0
+    for _ in bulk_replay.job(run):
+        most = max(most, WebhookEvent.objects.unfinished().filter(trigger="replay").count())
+    assert 0 < most <= THREADS
+
+
+def test_a_process_that_died_before_it_asked_leaves_nothing_out(two_sides: TwoSides) -> None:
+    given_up(two_sides, 7)
+    run = start()
+    assert not runs.carry_out(run, budget=0)
+    assert (len(run.checkpoint["open"]), Attempt.objects.count()) == (5, 0)
+    held_by_another(run, silent=61)
+    assert runs.carry_out(run)
+    assert run.counts == {"created": 7, "seen": 7}
+
+
+@pytest.mark.parametrize("dies_at", [1, 4, 6])
+def test_a_process_that_died_under_way_is_succeeded_and_no_event_is_replayed_twice(
+    two_sides: TwoSides, dies_at: int
+) -> None:
+    given_up(two_sides, 9)
+    run, begun = start(), Counter[str]()
+    before = bulk_replay._replay
+
+    def dying(pk: int, actor: str) -> bulk_replay.Asked:
+        begun["all"] += 1
+        if begun["all"] == dies_at:
+            raise KeyboardInterrupt
+        return before(pk, actor)
+
+    with patch.object(bulk_replay, "_replay", dying), pytest.raises(KeyboardInterrupt):
+        runs.carry_out(run)
+    held_by_another(Run.objects.get(), silent=61)
+    run.refresh_from_db()
+    assert runs.carry_out(run)
+    assert run.counts == {"created": 9, "seen": 9}
+    assert set(Counter(Attempt.objects.values_list("event", flat=True)).values()) == {1}
+
+
+def test_cancelled_it_leaves_the_rest_as_it_is(two_sides: TwoSides) -> None:
+    given_up(two_sides, 30)
+    run = start()
+    runs.carry_out(run, on_progress=lambda run: runs.cancel(run) if run.counts.get("seen") else None)
+    assert run.state == Run.State.CANCELLED
+    done = len(replayed())
+    assert 0 < done < 30
+    assert WebhookEvent.objects.filter(state=State.DEAD).count() == 30 - done
+
+
+def test_while_a_side_is_paused_none_is_asked(two_sides: TwoSides) -> None:
+    given_up(two_sides, 3)
+    SideState.objects.filter(name=Side.CRM).update(paused=True)
+    steps = bulk_replay.job(start())
+    for _ in range(20):
+        next(steps)
+    assert WebhookEvent.objects.filter(state=State.DEAD).count() == 3
+    SideState.objects.update(paused=False)
+    for _ in steps:
+        pass
+    assert len(replayed()) == 3
+
+
+def test_what_needs_a_person_is_named_in_the_report(two_sides: TwoSides) -> None:
+    lost = event("C-404", side=Side.CRM, source="crm")
+    run = start()
+    runs.carry_out(run)
+    assert (run.state, run.counts) == (Run.State.DONE, {"parked": 1, "seen": 1})
+    (told,) = run_report.failures(run)
+    assert (told.event, told.order) == (lost.pk, "C-404")
+    assert "does not know" in told.words or "404" in told.words
+
+
+def test_what_can_not_be_replayed_is_left_alone_and_counted(two_sides: TwoSides) -> None:
+    (woo_id,) = two_sides.orders(1)
+    busy = event(woo_id, state=State.PROCESSING, next_attempt_at=timezone.now() + HOUR, finished_at=None)
+    event("", state=State.PARKED)
+    run = start("")
+    runs.carry_out(run)
+    assert (run.state, run.counts) == (Run.State.DONE, {"skipped": 1, "unreadable": 1, "seen": 2})
+    busy.refresh_from_db()
+    assert busy.state == State.PROCESSING
+
+
+def test_what_is_tried_again_at_the_end_is_left_to_the_workers_and_named(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.RETRY_BASE_SECONDS = settings.RETRY_MAX_SECONDS = 3600.0
+    monkeypatch.setattr(bulk_replay, "REST", timedelta(seconds=0.1))
+    lost = event("C-404", side=Side.CRM, source="crm", received_at=timezone.now())
+    run = start()
+    runs.carry_out(run)
+    assert (run.state, run.counts) == (Run.State.DONE, {"again": 1})
+    assert [one.event for one in run_report.still_tried(run)] == [lost.pk]
+
+
+def test_the_speed_limit_outlives_the_process(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("sync.bulk_replay.time.time", lambda: now[0])
+    run = start(per_minute=6)
+    book = Book.of(run)
+    assert bulk_replay._may_go(run, book)
+    book.save(run)
+    successor = Book.of(run)
+    assert not bulk_replay._may_go(run, successor)
+    now[0] += 9.9
+    assert not bulk_replay._may_go(run, successor)
+    now[0] += 0.1
+    assert bulk_replay._may_go(run, successor)
+
+
+def test_whose_account_is_gone_can_not_be_gone_on_for(two_sides: TwoSides, person: User) -> None:
+    given_up(two_sides, 1)
+    run = start()
+    person.delete()
+    runs.carry_out(run)
+    assert run.state == Run.State.FAILED
+    assert "has no account any more" in run.error
+    assert not replayed()
+
+
+def test_the_same_events_are_not_replayed_by_two_runs_at_once(two_sides: TwoSides) -> None:
+    first = start()
+    with pytest.raises(bulk_replay.Running, match=f"{first} replays the same events since"):
+        start()
+    start("state__exact=parked")
+    runs.cancel(first)
+    start()
+
+
+def test_how_long_it_would_take_is_judged_by_the_latest_attempts() -> None:
+    assert bulk_replay.estimate(1000) is None
+    Attempt.objects.create(event=event(1), trigger="delivery", result="applied", milliseconds=400)
+    assert bulk_replay.estimate(1000) == timedelta(seconds=400 / THREADS)
+    assert bulk_replay.estimate(1000, 60) == timedelta(seconds=1000)
