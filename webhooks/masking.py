@@ -42,6 +42,53 @@ def masked_text(text: str) -> str:
         return _broken(text)
 
 
+class StillMasked(Exception):
+    """Something masked was moved, or what it stands in was: its value cannot be put back. The message says where."""
+
+
+def restored(edited: Any, original: Any) -> Any:
+    """`edited` is masked(original) with changes: what still shows its mask in its old place gets its value back.
+
+    Nothing becomes visible by it: what was masked in the original is masked in the result.
+    """
+    result = _restored(edited, masked(original), original, "")
+    _refuse_what_would_show(edited, masked(result), "")
+    return result
+
+
+def _restored(edited: Any, shown: Any, original: Any, path: str) -> Any:
+    if edited == shown:
+        return original
+    if isinstance(edited, dict) and isinstance(shown, dict) and len(shown) == len(original):
+        # Masking keeps the order of the fields; a name may have been masked itself.
+        names = dict(zip(shown, original, strict=True))
+        return {
+            names.get(name, name): _restored(
+                value, shown.get(name), original[names[name]] if name in names else None, f"{path}.{name}"
+            )
+            for name, value in edited.items()
+        }
+    if isinstance(edited, list) and isinstance(shown, list) and len(edited) == len(shown):
+        return [
+            _restored(one, was, exact, f"{path}[{place}]")
+            for place, (one, was, exact) in enumerate(zip(edited, shown, original, strict=True))
+        ]
+    if MASK in json.dumps(edited, ensure_ascii=False):
+        raise StillMasked(path.lstrip(".") or "the body")
+    return edited
+
+
+def _refuse_what_would_show(edited: Any, result: Any, path: str) -> None:
+    if isinstance(edited, dict) and isinstance(result, dict):
+        for (name, value), inner in zip(edited.items(), result.values(), strict=False):
+            _refuse_what_would_show(value, inner, f"{path}.{name}")
+    elif isinstance(edited, list) and isinstance(result, list):
+        for place, (value, inner) in enumerate(zip(edited, result, strict=False)):
+            _refuse_what_would_show(value, inner, f"{path}[{place}]")
+    elif isinstance(edited, str) and MASK in edited and result != edited:
+        raise StillMasked(path.lstrip("."))
+
+
 def _masked(value: Any, *, personal: bool) -> Any:
     if isinstance(value, dict):
         is_meta = {"key", "value"} <= value.keys()

@@ -1,17 +1,21 @@
 """What staff can do with one event. Each deed asks for a reason, has its own permission, and stays in the audit."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
-from sync import replays
+from sync import edited, replays
 from sync.admin.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_event import for_event, page_of
 from sync.dry_run import Foreseen, foresee
@@ -19,8 +23,10 @@ from sync.replays import NotNow
 from sync.timeline import summary
 from webhooks.admin import WebhookEventAdmin
 from webhooks.masking import masked, masked_text
-from webhooks.models import State, WebhookEvent
+from webhooks.models import Side, State, WebhookEvent
 from webhooks.reveal import is_revealed
+from webhooks.sources import Signal
+from webhooks.wake import wake
 
 REPLAY, EDIT, RESOLVE = (
     "webhooks.replay_webhookevent",
@@ -52,6 +58,29 @@ class ReplayForm(ReasonForm):
     as_seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
+class EditForm(ReasonForm):
+    body = forms.CharField(
+        widget=UnfoldAdminTextareaWidget({"rows": 24, "class": "font-mono", "spellcheck": "false"}), strip=False
+    )
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    field_order = ("body", "reason", "once")
+
+    def __init__(self, data: Any = None, *, event: WebhookEvent, exact: bool) -> None:
+        super().__init__(data, initial={"body": edited.to_edit(event, exact=exact), "once": uuid.uuid4()})
+        self.event, self.exact = event, exact
+
+    def clean_body(self) -> tuple[dict[str, Any], Signal]:
+        text: str = self.cleaned_data["body"]
+        if len(text.encode("utf-8", "surrogatepass")) > settings.MAX_BODY_BYTES:
+            raise forms.ValidationError(
+                f"It is longer than MAX_BODY_BYTES, {settings.MAX_BODY_BYTES} bytes. Shorten it."
+            )
+        try:
+            return edited.read(self.event, text, exact=self.exact)
+        except edited.NotUsable as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     """Those that this person may press, and that mean something as the event stands."""
     may, retrying = request.user.has_perm, event.state == State.RETRYING
@@ -61,6 +90,8 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
             yield Button(label="Replay…", url=_url("replay", event), icon="replay", variant="primary")
         if retrying:
             yield Button(label="Retry now…", url=_url("retry", event), icon="bolt")
+    if may(EDIT) and edited.is_editable(event):
+        yield Button(label="Edit and replay…", url=_url("edit", event), icon="edit")
     if may(RESOLVE) and retrying:
         yield Button(label="Cancel retries…", url=_url("cancel", event), icon="cancel")
     if may(RESOLVE) and event.state in (State.PARKED, State.DEAD, State.RETRYING):
@@ -93,7 +124,7 @@ class Deeds(WebhookEventAdmin):
             form_class=partial(
                 ReplayForm, initial={"as_seen": replays.condition(event), "reason": request.GET.get("reason", "")}
             ),
-            obstacle=replays.why_not_again(event),
+            listed=[obstacle] if (obstacle := replays.why_not_again(event)) else [],
         )
 
     @for_event(REPLAY)
@@ -144,6 +175,37 @@ class Deeds(WebhookEventAdmin):
             button="Mark resolved",
         )
 
+    @for_event(EDIT)
+    def edit_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        """Personal data is edited by those to whom it is revealed; for the others it stays masked, and as it was."""
+        if not edited.is_editable(event):
+            messages.error(request, "Only what was delivered can be edited. Replay this one, or use its order's page.")
+            return HttpResponseRedirect(page_of(event))
+        exact = is_revealed(request, event.pk)
+
+        def deed(by: str, said: dict[str, Any]) -> HttpResponse:
+            copy = edited.post_copy(event, *said["body"], by=by, once=str(said["once"] or uuid.uuid4()))
+            fields = edited.changed(event, copy)
+            result = f"Copied as event {copy.pk}. Changed: {', '.join(fields) or 'nothing'}."
+            audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
+            wake(force=True)
+            messages.success(request, f"A worker was asked for this copy; event {event.pk} stays as it came.")
+            return HttpResponseRedirect(page_of(copy))
+
+        masked_note = "Personal data is masked: leave the masks where they are, and the values stay as they were."
+        return self._ask(
+            request,
+            event,
+            "",
+            deed,
+            title=f"Edit and replay {event}",
+            words="The original stays as it came. A copy with this body is processed at once, and the two are linked.",
+            button="Replay the copy",
+            form_class=partial(EditForm, event=event, exact=exact),
+            listed=[*edited.EFFECT[Side(event.side)], *([] if exact else [masked_note])],
+            wide=True,
+        )
+
     @for_event(REPLAY)
     def dry_run_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Both sides are asked at the POST only, as each look is recorded."""
@@ -173,8 +235,6 @@ class Deeds(WebhookEventAdmin):
         event: WebhookEvent,
         action: str,
         deed: Callable[[str, dict[str, str]], str | HttpResponse],
-        *,
-        obstacle: str = "",
         **page: Any,
     ) -> HttpResponse:
         """Ask for the reason, do it, and record under `action` what came of it. Empty: the deed records itself."""
@@ -189,17 +249,8 @@ class Deeds(WebhookEventAdmin):
                 audit.record(action, actor=by, reason=said["reason"], result=str(result), event=event)
             return result
 
-        listed = [obstacle] if obstacle else []
-        return ask_reason(
-            request,
-            self.admin_site,
-            back=page_of(event),
-            deed=done,
-            opts=self.opts,
-            original=event,
-            listed=listed,
-            **page,
-        )
+        page |= {"opts": self.opts, "original": event}
+        return ask_reason(request, self.admin_site, back=page_of(event), deed=done, **page)
 
     def _foreseen(self, request: HttpRequest, event: WebhookEvent, foreseen: Foreseen, reason: str) -> HttpResponse:
         """Shown at once and kept nowhere: it tells of this moment."""

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from orders.models import StaffAction
 from sync.admin.attempts import called
+from sync.edited import changed
 from sync.models import Attempt
 from sync.steps import attempt_for, steps
 from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of
@@ -76,6 +77,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "signature": signature(event),
         "curl": curl(event, revealed=revealed),
         "history": history(event, revealed=revealed),
+        "edited": changed(event.copy_of, event) if event.copy_of else [],
         "copies": list(event.copies.order_by("id").defer("body", "headers")),
         "neighbours": list(neighbours(event)),
         "received": ago(event.received_at),

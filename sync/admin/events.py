@@ -52,6 +52,7 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
             "order": self.order_view,
             "replay": self.replay_view,
             "dry-run": self.dry_run_view,
+            "edit": self.edit_view,
             "retry": self.retry_view,
             "cancel": self.cancel_view,
             "resolve": self.resolve_view,

@@ -1,0 +1,94 @@
+"""What staff do with one event, against both sides."""
+
+from typing import Any
+
+from django.apps import apps
+
+from orders.models import StaffAction
+from tests.journeys.conftest import World, linked_order
+from tests.people import signed_in
+from webhooks.models import WebhookEvent
+
+LIST = "/admin/webhooks/webhookevent/"
+
+
+def do(role: str, event: WebhookEvent, deed: str, **said: str) -> str:
+    url = f"{LIST}{event.pk}/{deed}/"
+    answer = signed_in(role).post(url, {"reason": "to see", "confirmed": "yes", **said}, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    models = [m for label in ("webhooks", "orders", "sync") for m in apps.get_app_config(label).get_models()]
+    return {model.__name__: list(model.objects.order_by("pk").values()) for model in models if model != StaffAction}
+
+
+def test_a_dry_run_shows_what_would_change_and_leaves_nothing_but_its_record(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "paid", notify=False)
+    event = WebhookEvent.objects.filter(side="shop").latest("id")
+    world.shop.edit(woo_id, customer_note="ring at Müller's")
+    world.shop.settle(5)
+    before, calls = rows(), (len(world.shop.requests), len(world.crm.requests))
+    page = do("support", event, "dry-run")
+    made = [*world.shop.requests[calls[0] :], *world.crm.requests[calls[1] :]]
+    assert 'data-kind="forward"' in page and "customer_note" in page
+    assert "Müller" not in page
+    assert [call.method for call in made] == ["GET"]
+    assert rows() == before
+    done = StaffAction.objects.get()
+    assert (done.action, done.actor, done.reason, done.result) == ("dry run", "support", "to see", "forward (updated)")
+
+
+def test_a_replay_does_what_the_dry_run_said(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    event = WebhookEvent.objects.filter(source="crm").latest("id")
+    world.crm.set_status(crm_id, "shipped", notify=False)
+    assert "processing" in do("support", event, "dry-run") and "completed" in do("support", event, "dry-run")
+    do("support", event, "replay")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "completed"
+    event.refresh_from_db()
+    assert (event.outcome, event.tries.count()) == ("applied", 2)
+
+
+def test_an_event_whose_body_is_gone_is_replayed_from_both_sides(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    WebhookEvent.objects.update(body=b"", headers={})
+    world.crm.set_status(crm_id, "shipped", notify=False)
+    do("support", WebhookEvent.objects.filter(source="crm").latest("id"), "replay")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "completed"
+
+
+def test_what_nobody_signed_is_not_taken_for_the_word_of_the_crm(world: World, settings: Any) -> None:
+    """VERIFY=critical takes a harmless status from a signed event; a copy that staff edited is none."""
+    settings.VERIFY = "critical"
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "on_hold")
+    world.settle()
+    event = WebhookEvent.objects.filter(source="crm").latest("id")
+    body = f'{{"crm_order_id": "{crm_id}", "status": "processing", "version": {event.version}}}'
+    do("operator", event, "edit", body=body)
+    world.settle()
+    copy = WebhookEvent.objects.get(copy_of=event)
+    assert copy.outcome == "no_change"
+    assert world.shop.orders[woo_id]["status"] == "on-hold"
+    assert {call.side for call in copy.tries.get().calls.all()} == {"crm"}
+
+
+def test_the_edited_body_is_used_where_the_shop_no_longer_has_the_order(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    event = WebhookEvent.objects.filter(side="shop").latest("id")
+    world.shop.delete(woo_id)
+    do("operator", event, "edit", body=f'{{"id": {woo_id}, "status": "cancelled"}}')
+    world.settle()
+    copy = WebhookEvent.objects.get(copy_of=event)
+    assert copy.outcome == "updated"
+    assert "the copy that staff edited is used" in copy.reason
+    assert world.crm.orders[crm_id]["order"]["status"] == "cancelled"
