@@ -64,7 +64,11 @@ BEGIN
         MESSAGE = TG_TABLE_NAME || ' {WORDS}: ' || TG_OP || ' refused', ERRCODE = 'restrict_violation';
 END $$"""
 
+SEALS = Guard(table="orders_auditseal", unique=("sequence",))
+HEADS = Guard(table="orders_chainhead", unique=("id",), update_if="NEW.id <> OLD.id OR NEW.length <= OLD.length")
 GUARDS = (
     Guard(table="orders_statustransition", unique=("link_id", "sequence")),
     Guard(table="orders_staffaction", unique=("sequence",)),
+    SEALS,
+    HEADS,
 )

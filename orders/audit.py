@@ -5,7 +5,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from orders.models import OrderLink, StaffAction
+from orders.models import STAFF, ChainHead, OrderLink, StaffAction, as_kept
+from webhooks.masking import masked_text
 from webhooks.models import WebhookEvent
 
 log = logging.getLogger("orderbridge.staff")
@@ -23,26 +24,21 @@ def record(
     link: OrderLink | None = None,
     **details: Any,
 ) -> StaffAction:
-    """Append one deed to the chain. Of two at the same moment, the second takes the next place."""
+    """Append one deed to the chain. What can not be removed again must not tell of customers: words are masked."""
+    row = StaffAction(
+        action=action,
+        actor=actor,
+        reason=masked_text(reason),
+        result=masked_text(result),
+        event=event,
+        link=link,
+        details=as_kept(details),
+    )
     for left in reversed(range(TRIES)):
-        last = StaffAction.objects.order_by("-sequence").first()
-        row = StaffAction(
-            sequence=last.sequence + 1 if last else 1,
-            action=action,
-            actor=actor,
-            reason=reason,
-            result=result,
-            event=event,
-            link=link,
-            details=details,
-            previous_hash=last.hash if last else "",
-        )
-        row.hash = row.content_hash()
         try:
-            with transaction.atomic():
-                row.save()
+            _append(row)
             break
-        except IntegrityError:
+        except IntegrityError:  # the very first two, of which none found a head to lock
             if not left:
                 raise
     log.info(
@@ -50,3 +46,12 @@ def record(
         extra={"action": action, "actor": actor, "reason": reason, "event": row.event_id, "result": result},
     )
     return row
+
+
+def _append(row: StaffAction) -> None:
+    with transaction.atomic():
+        head = ChainHead.locked(STAFF, StaffAction.objects.all())
+        row.sequence, row.previous_hash = head.length + 1, head.hash
+        row.hash = row.content_hash()
+        row.save()
+        head.move_to(row.hash)

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
+from orders.keys import is_signed, sign
 from webhooks.models import WebhookEvent
+
+STAFF, SEALS = 0, -1
+"""The chains that are not an order's."""
 
 
 class OrderLink(models.Model):
@@ -78,6 +82,42 @@ class Decision(models.TextChoices):
     FORCED = "forced", "Forced"
 
 
+class ChainHead(models.Model):
+    """How long a chain of history is and how it ends: without it nobody could tell that its newest rows are gone."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="The link of the order; 0: staff actions; -1: seals")
+    length = models.PositiveBigIntegerField(default=0)
+    hash = models.CharField(max_length=64, blank=True, help_text="Of the newest row")
+    mac = models.CharField(max_length=64, help_text="Signed with AUDIT_KEYS, which the database does not hold")
+
+    def __str__(self) -> str:
+        return f"chain {self.pk}: {self.length} rows"
+
+    @classmethod
+    def locked(cls, chain: int, rows: models.QuerySet[Any]) -> Self:
+        """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
+        newest = rows.order_by("-sequence").values("sequence")[:1]
+        found = cls.objects.select_for_update(of=("self",)).filter(pk=chain).annotate(newest=models.Subquery(newest))
+        if (head := found.first()) is not None:
+            # A row that somebody slipped in keeps its place, and is missed by the row that follows.
+            head.length = max(head.length, head.newest or 0)  # type: ignore[attr-defined]
+            return head
+        last = rows.order_by("-sequence").first()
+        return cls(pk=chain, length=last.sequence, hash=last.hash) if last else cls(pk=chain)
+
+    def move_to(self, digest: str) -> None:
+        """One row longer. Rows whose head was removed get none again: that must stay visible."""
+        is_lost = self._state.adding and self.length > 0
+        self.length, self.hash = self.length + 1, digest
+        self.mac = sign(self.pk, self.length, self.hash)
+        if not is_lost:
+            self.save(force_insert=self._state.adding)
+
+    @property
+    def is_ours(self) -> bool:
+        return is_signed(self.mac, self.pk, self.length, self.hash)
+
+
 class StatusTransition(models.Model):
     """One decision about a status: applied, refused or forced. Rows are only ever added."""
 
@@ -112,11 +152,13 @@ class StatusTransition(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError("A transition is never changed; log another one.")
-        last = StatusTransition.objects.filter(link_id=self.link_id).order_by("-sequence").first()
-        self.sequence = last.sequence + 1 if last else 1
-        self.previous_hash = last.hash if last else ""
-        self.hash = self.content_hash()
-        super().save(*args, **kwargs)
+        self.crm_answer = as_kept(self.crm_answer)
+        with transaction.atomic(savepoint=False):
+            head = ChainHead.locked(self.link_id, StatusTransition.objects.filter(link_id=self.link_id))
+            self.sequence, self.previous_hash = head.length + 1, head.hash
+            self.hash = self.content_hash()
+            super().save(*args, **kwargs)
+            head.move_to(self.hash)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("A transition is never deleted.")
@@ -138,7 +180,7 @@ class StatusTransition(models.Model):
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return digest(said)
 
 
 class StaffAction(models.Model):
@@ -188,4 +230,57 @@ class StaffAction(models.Model):
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return digest(said)
+
+
+class AuditSeal(models.Model):
+    """What there was of history at one moment, of all orders together: an order that vanished as a whole is missed."""
+
+    id = models.BigAutoField(primary_key=True)
+    sequence = models.PositiveBigIntegerField(unique=True, help_text="1, 2, 3 …")
+    upto = models.BigIntegerField(help_text="The newest transition that it covers")
+    rows = models.PositiveBigIntegerField(help_text="Transitions since the seal before it")
+    rows_digest = models.CharField(max_length=64, help_text="Over their ids and hashes, and over the digest before it")
+    staff_length = models.PositiveBigIntegerField(help_text="Staff actions until then")
+    staff_hash = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+    def content_hash(self) -> str:
+        """SHA-256 over everything this row says and the hash of the row before it."""
+        said: dict[str, Any] = {
+            "sequence": self.sequence,
+            "upto": self.upto,
+            "rows": self.rows,
+            "digest": self.rows_digest,
+            "staff": [self.staff_length, self.staff_hash],
+            "at": self.created_at.isoformat(),
+            "previous": self.previous_hash,
+        }
+        return digest(said)
+
+
+def digest(said: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def as_kept(value: Any) -> Any:
+    """JSON as every database gives it back: PostgreSQL's jsonb makes 1e16 an integer and -0.0 a plain zero."""
+    if isinstance(value, dict):
+        return {name: as_kept(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_kept(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and (abs(value) >= LARGE or not value):
+        return int(value)
+    return value
+
+
+LARGE = 1e16
+"""From here on Python writes a float with an exponent."""

@@ -136,6 +136,8 @@ class Run(models.Model):
         RECONCILE = "reconcile", "Reconcile"
         DRIFT = "drift", "Drift"
         REPLAY = "replay", "Replay of many"
+        VERIFY = "verify", "Verification of the audit"
+        PRUNE = "prune", "Prune"
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"

@@ -28,6 +28,7 @@ each page: they are saved together, so that a page that is done again is not cou
 JOBS: dict[str, str] = {
     Run.Kind.RECONCILE: "sync.reconciliation.job",
     Run.Kind.REPLAY: "sync.bulk_replay.job",
+    Run.Kind.VERIFY: "sync.verify_audit.job",
 }
 """What does the work of each kind."""
 

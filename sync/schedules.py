@@ -31,6 +31,8 @@ def planned() -> tuple[Planned, ...]:
         Planned(name="sweep", task="sync.tasks.sweep", minutes=1),
         Planned(name="reconcile", task="sync.tasks.reconcile", minutes=max(1, settings.RECONCILE_MINUTES)),
         Planned(name="reconcile deep", task="sync.tasks.reconcile_deep", minutes=DAY),
+        Planned(name="verify audit", task="sync.tasks.verify_audit", minutes=DAY),
+        Planned(name="seal audit", task="sync.tasks.seal_audit", minutes=60),
         Planned(name="watch", task="sync.tasks.watch", minutes=5),
     )
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from orders.seals import seal
 from sync import reconciliation, runs, schedules, shop_webhooks, silence, worker
+from sync import verify_audit as audit_check
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
 from webhooks.models import WebhookEvent
@@ -64,6 +66,16 @@ def reconcile() -> None:
 def reconcile_deep() -> None:
     """Every night: the last days again, and orders that were deleted for good."""
     reconciliation.on_schedule(STRETCH, deep=True)
+
+
+def verify_audit() -> None:
+    """Every night: was any of history changed or removed?"""
+    audit_check.on_schedule(STRETCH)
+
+
+def seal_audit() -> None:
+    """Every hour: what vanishes from now on is missed, even if every trace in its own chain is removed with it."""
+    seal()
 
 
 def watch() -> None:

@@ -43,6 +43,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from webhooks.masking import masked
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
@@ -439,7 +440,8 @@ def log_transition(work: Work, link: OrderLink, draft: TransitionDraft, seen: Cr
         reason=draft.reason,
         crm_status=seen.status if seen else "",
         crm_version=seen.version if seen else None,
-        crm_answer=dict(seen.answer) if seen else {},
+        # A transition stays for ever, and so must not tell of the customer.
+        crm_answer=masked(dict(seen.answer)) if seen else {},
         event=work.newest,
         actor=work.newest.requested_by,
     ).save()

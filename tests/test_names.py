@@ -95,7 +95,7 @@ def test_models_and_their_admin_pages(label: str, fields: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sandbox", "send_webhook", "explain", "replay", "reconcile", "shop_webhooks", "doctor"]
+    "name", ["sandbox", "send_webhook", "explain", "replay", "reconcile", "shop_webhooks", "doctor", "verify_audit"]
 )
 def test_commands(name: str) -> None:
     assert name in get_commands()

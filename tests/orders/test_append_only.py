@@ -7,22 +7,25 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
 from orders import audit
-from orders.models import StaffAction, StatusTransition
+from orders.models import AuditSeal, ChainHead, StaffAction, StatusTransition
+from orders.seals import seal
 from tests.factories import StatusTransitionFactory
 
-TABLES = ["orders_statustransition", "orders_staffaction"]
-STATEMENTS = ["UPDATE {} SET reason = 'forged'", "DELETE FROM {}", "UPDATE {} SET hash = hash"]
+TABLES = ["orders_statustransition", "orders_staffaction", "orders_auditseal"]
+STATEMENTS = ["UPDATE {} SET hash = 'forged'", "DELETE FROM {}", "UPDATE {} SET hash = hash"]
 
 
 @pytest.fixture
 def history(db: None) -> None:
     StatusTransitionFactory()
     audit.record("replay", actor="ann", reason="CRM mended")
+    seal()
     connection.check_constraints()  # PostgreSQL refuses a TRUNCATE for checks that wait, too
 
 
 def said() -> list[Any]:
-    return [*StatusTransition.objects.values(), *StaffAction.objects.values()]
+    tables = (StatusTransition, StaffAction, AuditSeal, ChainHead)
+    return [row for table in tables for row in table.objects.order_by("pk").values()]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -49,9 +52,9 @@ def test_a_queryset_neither_changes_nor_removes_history(history: None, model: An
     [
         (
             "INSERT OR REPLACE INTO {0} SELECT * FROM {0}",
-            "INSERT INTO {0} SELECT * FROM {0} ON CONFLICT (id) DO UPDATE SET reason = 'forged'",
+            "INSERT INTO {0} SELECT * FROM {0} ON CONFLICT (id) DO UPDATE SET hash = 'forged'",
         ),
-        ("UPDATE OR REPLACE {0} SET reason = 'forged'", "TRUNCATE {0} CASCADE"),
+        ("UPDATE OR REPLACE {0} SET hash = 'forged'", "TRUNCATE {0} CASCADE"),
     ],
 )
 @pytest.mark.parametrize("table", TABLES)
@@ -60,6 +63,22 @@ def test_the_ways_around_of_each_database_are_shut(history: None, table: str, sq
     statement = {"sqlite": sqlite, "postgresql": postgresql}[connection.vendor]
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
         connection.cursor().execute(statement.format(table))
+    assert said() == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {} SET length = length - 1",
+        "UPDATE {} SET hash = 'forged'",
+        "UPDATE {} SET id = id + 100, length = length + 1",
+        "DELETE FROM {}",
+    ],
+)
+def test_an_anchor_can_only_grow(history: None, statement: str) -> None:
+    before = said()
+    with pytest.raises(IntegrityError, match="orders_chainhead is append-only"), transaction.atomic():
+        connection.cursor().execute(statement.format("orders_chainhead"))
     assert said() == before
 
 

@@ -1,0 +1,253 @@
+"""Was any of history changed or removed? Each chain is followed from row to row to its anchor, then the seals are.
+
+It works page by page while rows are added, remembers as JSON where it stands, and needs the memory of one page.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from operator import itemgetter
+from typing import Any, Self
+
+from django.db.models import Q, QuerySet, Subquery
+
+from orders import seals
+from orders.models import SEALS, STAFF, AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
+
+PAGE = 2000
+NAMED = 100
+"""Findings that are kept by name; the rest are counted."""
+FIRST = -(2**63)
+SEALED, DONE = "sealed", "done"
+"""The steps after those of the chains."""
+
+Row = StatusTransition | StaffAction | AuditSeal
+Wrong = tuple[int, int | None, str]
+"""The chain, the row if one is left to name, and what is wrong in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it was written. `row` is the id in its table; empty where no row is left to name."""
+
+    what: str
+    "transition, staff action or seal"
+    row: int | None = None
+    order: int | None = None
+    "The order's id in the shop."
+    words: str
+
+    def __str__(self) -> str:
+        name = self.what if self.row is None else f"{self.what} {self.row}"
+        return f"{name}{f' of order {self.order}' if self.order else ''}: {self.words}"
+
+
+@dataclass(kw_only=True)
+class Place:
+    """The row that was looked at last."""
+
+    chain: int = FIRST
+    sequence: int = 0
+    row: int = 0
+    hash: str = ""
+
+
+@dataclass(kw_only=True)
+class Segment:
+    """What is there of what one seal covers: after `since`, counted up to `upto`."""
+
+    seal: int = 0
+    "The one before it."
+    since: int = 0
+    upto: int = 0
+    rows: int = 0
+    digest: str = ""
+
+
+@dataclass(kw_only=True)
+class Checkup:
+    """Where the verification stands, and what it has found."""
+
+    step: str = "transitions"
+    place: Place = field(default_factory=Place)
+    "Within a chain."
+    segment: Segment = field(default_factory=Segment)
+    seen: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    found: int = 0
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Self:
+        if not kept:
+            return cls()
+        place, segment = Place(**kept["place"]), Segment(**kept["segment"])
+        findings = [Finding(**one) for one in kept["findings"]]
+        return cls(**{**kept, "place": place, "segment": segment, "findings": findings})
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def go_on(self) -> Iterator[None]:
+        """Yields after each page."""
+        while self.step != DONE:
+            yield from (self._segments() if self.step == SEALED else self._chains(CHAINS[self.step]))
+
+    def _next_step(self) -> None:
+        steps = (*CHAINS, SEALED, DONE)
+        self.step, self.place = steps[steps.index(self.step) + 1], Place()
+
+    def _count(self, rows: int) -> None:
+        self.seen[self.step] = self.seen.get(self.step, 0) + rows
+
+    def _report(self, wrong: Iterable[Wrong], name: Callable[[Wrong], Finding]) -> None:
+        for one in wrong:
+            self.found += 1
+            if self.found <= NAMED:
+                self.findings.append(name(one))
+
+    # --- chains ----------------------------------------------------------------------------------------------------
+
+    def _chains(self, kind: "Chains") -> Iterator[None]:
+        is_last = False
+        while not is_last:
+            page = list(kind.after(self.place)[:PAGE])
+            is_last = len(page) < PAGE
+            ends: dict[int, Place] = {}
+            done, wrong = self.place.chain, list[Wrong]()
+            for row in page:
+                chain = kind.chain_of(row)
+                if chain != self.place.chain:
+                    if self.place.sequence:
+                        ends[self.place.chain] = self.place
+                    self.place = Place(chain=chain)
+                wrong += [(chain, *one) for one in follow(self.place, row)]
+                self.place = Place(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
+            if is_last and self.place.sequence:
+                ends[self.place.chain] = self.place
+            wrong += kind.anchored(ends, since=done, before=None if is_last else self.place.chain)
+            self._report(sorted(wrong, key=itemgetter(0)), kind.name)
+            self._count(len(page))
+            if is_last:
+                self._next_step()
+            yield
+
+    # --- seals -----------------------------------------------------------------------------------------------------
+
+    def _segments(self) -> Iterator[None]:
+        """What each seal covered, counted and digested anew."""
+        while one := AuditSeal.objects.filter(sequence__gt=self.segment.seal).order_by("sequence").first():
+            was = self.segment
+            for now in seals.pages(seals.Covered(upto=was.upto, rows=was.rows, digest=was.digest), one.upto):
+                self.segment = Segment(seal=was.seal, since=was.since, **vars(now))
+                yield
+            self._report(_of_seal(one, self.segment), CHAINS["seals"].name)
+            self.segment = Segment(seal=one.sequence, since=one.upto, upto=one.upto, digest=one.rows_digest)
+            self._count(1)
+            yield
+        self._next_step()
+
+
+def follow(before: Place, row: Row) -> Iterator[tuple[int, str]]:
+    """What is wrong with a row, given the one before it in its chain; and which row that is."""
+    if row.content_hash() != row.hash:
+        yield row.pk, "it does not say what it said when it was written"
+    elif row.sequence != before.sequence + 1:
+        gone = (
+            f"{before.sequence + 1} to {row.sequence - 1}" if row.sequence > before.sequence + 2 else row.sequence - 1
+        )
+        yield row.pk, f"its place is {row.sequence}, and of the chain before it {gone} is missing"
+    elif row.previous_hash != before.hash:
+        yield before.row or row.pk, f"it is not the row that {row.pk} was written after"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chains:
+    """One table of history, and how its rows are chained."""
+
+    what: str
+    rows: QuerySet[Any]
+    chain: int | None = None
+    "The only one; None: each order has its own."
+
+    def after(self, place: Place) -> QuerySet[Any]:
+        if self.chain is not None:
+            return self.rows.filter(sequence__gt=place.sequence).order_by("sequence")
+        # The first condition is implied by the second. It is what lets the index begin there.
+        beyond = Q(link_id__gt=place.chain) | Q(link_id=place.chain, sequence__gt=place.sequence)
+        return self.rows.filter(beyond, link_id__gte=place.chain).order_by("link_id", "sequence")
+
+    def chain_of(self, row: Any) -> int:
+        chain: int = row.link_id if self.chain is None else self.chain
+        return chain
+
+    def name(self, wrong: Wrong) -> Finding:
+        chain, row, words = wrong
+        return Finding(what=self.what, row=row, order=self._order(chain), words=words)
+
+    def _order(self, chain: int) -> int | None:
+        if self.chain is not None:
+            return None
+        return OrderLink.objects.filter(pk=chain).values_list("woo_id", flat=True).first() or chain
+
+    def anchored(self, ends: dict[int, Place], *, since: int, before: int | None) -> Iterator[Wrong]:
+        """Does each chain end where its head says? Heads of chains that are gone altogether are met, too."""
+        heads = {head.pk: head for head in self._heads(since, before).iterator()}
+        for chain in sorted({*ends, *heads}):
+            wrong = compare(ends.get(chain), heads.get(chain))
+            if wrong is not None and (wrong := self._again(chain)) is not None:
+                yield chain, *wrong
+
+    def _heads(self, since: int, before: int | None) -> QuerySet[ChainHead]:
+        if self.chain is not None:
+            return ChainHead.objects.filter(pk=self.chain) if before is None else ChainHead.objects.none()
+        heads = ChainHead.objects.filter(pk__gt=max(STAFF, since - 1))
+        return heads if before is None else heads.filter(pk__lt=before)
+
+    def _again(self, chain: int) -> tuple[int | None, str] | None:
+        """Both ends in one statement: the chain may have grown between our two looks."""
+        newest = self.rows.filter(**({} if self.chain is not None else {"link_id": chain})).order_by("-sequence")
+        columns = {f"end_{name}": Subquery(newest.values(name)[:1]) for name in ("id", "sequence", "hash")}
+        head = ChainHead.objects.annotate(**columns).filter(pk=chain).first()
+        if head is None:
+            last = newest.first()
+            return compare(last and Place(row=last.pk, sequence=last.sequence, hash=last.hash), None)
+        row, sequence, digest = (getattr(head, name) for name in columns)
+        return compare(Place(row=row, sequence=sequence, hash=digest) if row else None, head)
+
+
+def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str] | None:
+    """What is wrong with the end of a chain, given its anchor; and which row that is, if one is left."""
+    if head is None:
+        return (end.row, "the anchor of its chain was removed") if end else None
+    row, length = (end.row, end.sequence) if end else (None, 0)
+    if not head.is_ours:
+        return row, "the anchor of its chain was written by somebody else, or with a key that is not in AUDIT_KEYS"
+    if not length:
+        return None, f"all {head.length} rows are gone"
+    if length < head.length:
+        gone = head.length - length
+        what = "the newest row is gone" if gone == 1 else f"the newest {gone} rows are gone"
+        return row, f"{what} after this one: {length} of {head.length} are there"
+    if length > head.length:
+        return row, f"it was slipped in: the chain has {head.length} rows, and this one is the {length}th"
+    if end is not None and end.hash != head.hash:
+        return row, "it is not the row that was written last"
+    return None
+
+
+def _of_seal(one: AuditSeal, there: Segment) -> Iterator[Wrong]:
+    if (there.rows, there.digest) != (one.rows, one.rows_digest):
+        now = f"{there.rows} are there" if there.rows != one.rows else "they are others now"
+        covered = (
+            f"of the transitions {there.since + 1} to {one.upto} it covered {one.rows} on {one.created_at:%F %R} UTC"
+        )
+        yield SEALS, one.pk, f"{covered}, and {now}"
+    staff = StaffAction.objects.filter(sequence=one.staff_length).values_list("hash", flat=True).first() or ""
+    if staff != one.staff_hash:
+        yield SEALS, one.pk, f"staff action no. {one.staff_length} is not the one that it covered"
+
+
+CHAINS = {
+    "transitions": Chains(what="transition", rows=StatusTransition.objects.all()),
+    "staff actions": Chains(what="staff action", rows=StaffAction.objects.all(), chain=STAFF),
+    "seals": Chains(what="seal", rows=AuditSeal.objects.all(), chain=SEALS),
+}
