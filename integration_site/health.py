@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 
 from orders.models import StatusTransition
 from sync.alarms import open_alarms
+from sync.drift import counted, open_findings
 from sync.models import Attempt, Call, Heartbeat, SideState
 from sync.own_events import SWEEP
 from webhooks.models import RefusalCount, Side, State, WebhookEvent
@@ -223,7 +224,13 @@ class FromTheDatabase:
         )
         heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
         yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
-        yield _gauge("drift", "Orders that differ, as the last run of drift found them.", ("kind",), [])
+        drifted = counted(open_findings())
+        yield _gauge(
+            "drift",
+            "Orders that differ, as the last run of drift found them.",
+            ("kind",),
+            [((kind,), n) for kind, n in drifted.items()],
+        )
 
     def _missed(self) -> Iterator[Any]:
         """How reliable the webhooks are, and what needs a person."""

@@ -31,6 +31,7 @@ class OrderLink(models.Model):
     )
     written_by_us = models.BooleanField(default=False, help_text="The fingerprint is that of our own write")
     verified_at = models.DateTimeField(null=True, blank=True, help_text="When either side was last read")
+    compared_in = models.BigIntegerField(null=True, blank=True, help_text="The run of drift that compared it last")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

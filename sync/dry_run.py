@@ -5,15 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from django.utils import timezone
-
 from orders.models import OrderLink
 from sync import own_events, worker
 from sync.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
 from sync.errors import SideError
 from sync.http import CallRecord
 from sync.leases import Held
-from sync.snapshots import CARRIED
+from sync.snapshots import CARRIED, ShopSnapshot
 from webhooks.models import Side, State, WebhookEvent
 
 Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
@@ -64,30 +62,45 @@ def foresee(event: WebhookEvent) -> Foreseen:
     """What a replay of this event would do now. Both sides are only read, and no row is written."""
     work = worker.Work(held=NoLease(), events=[event])
     try:
-        decision = worker.decide(work)
+        return _foresee(work)
     except SideError as error:
-        return Foreseen(
-            kind="waits" if error.again else "failed",
-            outcome=type(error).__name__,
-            reasons=(*work.reasons, Reason("error", str(error))),
-            calls=tuple(work.calls),
-        )
+        return _went_wrong(work, error)
+
+
+def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foreseen:
+    """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
+    work = worker.Work(held=NoLease(), events=[event], seen=seen)
+    try:
+        return _foresee(work)
+    except SideError as error:
+        if error.again:
+            raise
+        return _went_wrong(work, error)
+
+
+def _went_wrong(work: worker.Work, error: SideError) -> Foreseen:
+    return Foreseen(
+        kind="waits" if error.again else "failed",
+        outcome=type(error).__name__,
+        reasons=(*work.reasons, Reason("error", str(error))),
+        calls=tuple(work.calls),
+    )
+
+
+def _foresee(work: worker.Work) -> Foreseen:
+    decision = worker.decide(work)
     return Foreseen(
         kind=_kind(decision),
         outcome=_outcome(decision),
         reasons=(*work.reasons, *decision.reasons),
-        changes=tuple(_changes(decision, event)),
+        changes=tuple(_changes(decision, work.newest)),
         calls=tuple(work.calls),
     )
 
 
 def foresee_resync(link: OrderLink) -> Foreseen:
     """What `own_events.resync` would do now."""
-    return foresee(
-        WebhookEvent(
-            side=Side.CRM, source=own_events.RESYNC, order_ref=link.crm_order_id, received_at=timezone.now(), body=b""
-        )
-    )
+    return foresee(own_events.asking_to_resync(link, key="", by="", reason=""))
 
 
 def _kind(decision: Decision) -> Kind:

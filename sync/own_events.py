@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from orders.models import OrderLink
+from sync.snapshots import ShopSnapshot
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
 
 RESYNC = "resync"
 """Source of the events that ask to compare the two sides, whether or not the CRM has news."""
+BACKFILL = "backfill"
+"""Source of the events by which `backfill` links the orders that were there before us."""
 SWEEP = "sweep"
 """Source of the events of which no delivery told us: `reconcile` found them."""
 STAFF = "staff"
@@ -19,16 +22,35 @@ FORCE = "order.force"
 
 def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
     """Bring the shop to the CRM's state of this order, as far as the lifecycle allows. The caller wakes a worker."""
-    event, _ = intake.post(
+    event = asking_to_resync(link, key=f"resync:{uuid.uuid4()}", by=by, reason=reason)
+    event.save(force_insert=True)
+    return event
+
+
+def asking_to_resync(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
+    """The event of `resync`, not stored yet."""
+    return intake.own(
         side=Side.CRM,
         source=RESYNC,
         topic="order.resync",
         order_ref=link.crm_order_id,
-        key=f"resync:{uuid.uuid4()}",
+        key=key,
         body={"woo_id": link.woo_id, "reason": reason},
         requested_by=by,
     )
-    return event
+
+
+def telling_of(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
+    """By which `backfill` creates or finds an order in the CRM, or tells it what changed. Not stored yet."""
+    return intake.own(
+        side=Side.SHOP,
+        source=BACKFILL,
+        topic=topic,
+        order_ref=str(order.woo_id),
+        key=key,
+        body=order.order,
+        requested_by=by,
+    )
 
 
 def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEvent:

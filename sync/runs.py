@@ -26,7 +26,10 @@ Job = Callable[[Run], Generator[None, None, None]]
 each page: they are saved together, so that a page that is done again is not counted twice."""
 
 JOBS: dict[str, str] = {
+    Run.Kind.BACKFILL: "sync.backfill.job",
+    Run.Kind.RESYNC: "sync.resync.job",
     Run.Kind.RECONCILE: "sync.reconciliation.job",
+    Run.Kind.DRIFT: "sync.drift.job",
     Run.Kind.REPLAY: "sync.bulk_replay.job",
     Run.Kind.VERIFY: "sync.verify_audit.job",
 }

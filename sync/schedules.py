@@ -10,6 +10,8 @@ from django_q.models import Schedule
 DAY = 24 * 60
 NIGHT = time(3, 17)
 """UTC. Not on the hour, when everybody's jobs begin."""
+LATER = time(4, 17)
+"""When the deep reconcile has had its hour: what it finds is no drift."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +19,14 @@ class Planned:
     name: str
     task: str
     minutes: int
+    night: time = NIGHT
+    "When, if it runs once a day."
 
     def first_run(self, now: datetime) -> datetime:
         """What runs once a day runs at night."""
         if self.minutes < DAY:
             return now
-        tonight = datetime.combine(now.date(), NIGHT, tzinfo=now.tzinfo)
+        tonight = datetime.combine(now.date(), self.night, tzinfo=now.tzinfo)
         return tonight if tonight > now else tonight + timedelta(days=1)
 
 
@@ -31,6 +35,7 @@ def planned() -> tuple[Planned, ...]:
         Planned(name="sweep", task="sync.tasks.sweep", minutes=1),
         Planned(name="reconcile", task="sync.tasks.reconcile", minutes=max(1, settings.RECONCILE_MINUTES)),
         Planned(name="reconcile deep", task="sync.tasks.reconcile_deep", minutes=DAY),
+        Planned(name="drift", task="sync.tasks.drift_nightly", minutes=DAY, night=LATER),
         Planned(name="verify audit", task="sync.tasks.verify_audit", minutes=DAY),
         Planned(name="seal audit", task="sync.tasks.seal_audit", minutes=60),
         Planned(name="watch", task="sync.tasks.watch", minutes=5),

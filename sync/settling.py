@@ -14,6 +14,7 @@ from django.db import connections
 from django.utils import timezone
 
 from sync import sides, worker
+from sync.dry_run import Foreseen
 from sync.errors import AuthFailed, NotConfigured, SideError
 from sync.models import Attempt, Run, SideState
 from sync.retries import delay_before
@@ -21,6 +22,7 @@ from sync.runs import Failed
 from sync.snapshots import ShopSnapshot
 from webhooks.models import Outcome, State, WebhookEvent
 
+S = TypeVar("S")
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work that can be stopped at each step: see `sync.runs.Job`."""
@@ -50,6 +52,15 @@ class Order:
     side: str
     ref: str
     seen: ShopSnapshot | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Orders that were looked at, and of those on which something is to be done the events and what was seen of it."""
+
+    seen: int
+    events: Sequence[int]
+    orders: Sequence[Order]
 
 
 @contextmanager
@@ -93,6 +104,29 @@ def _settle(order: Order) -> None:
         worker.settle(work)
 
 
+def settle_page(run: Run, pool: ThreadPoolExecutor, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:
+    """Settle what is to be done on a page; then its counts, and where the next one begins, are saved together."""
+    tally.counts["seen"] += page.seen
+    tally.counts["unchanged"] += page.seen - len(page.events)
+    tally.add(page.events)
+    yield from settle(run, pool, page.orders)
+    tally.count()
+    tally.save(run, **checkpoint)
+    yield
+
+
+def foresee_page(
+    run: Run, pool: ThreadPoolExecutor, tally: "Tally", seen: int, asked: Sequence[Callable[[], Foreseen]]
+) -> Steps[None]:
+    """The same in a dry run: nothing is written, and so there is no place to go on from."""
+    tally.counts["seen"] += seen
+    tally.counts["unchanged"] += seen - len(asked)
+    for one in (yield from together(pool, lambda look: look(), asked)):
+        tally.foreseen(one)
+    tally.save(run)
+    yield
+
+
 def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> Steps[None]:
     """Until none of the events waits for another try. What does not get on is left to the workers."""
     rest = WebhookEvent.objects.filter(pk__in=events).unfinished()
@@ -125,6 +159,19 @@ def patiently(read: Callable[[], T]) -> Steps[T]:
         else:
             time.sleep(POLL)
             yield
+
+
+def together(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
+    """The answers of many reads, a few at once; each few is read again if a side must be waited for."""
+    answers: list[T] = []
+    for some in _batched(items, THREADS):
+        answers += yield from patiently(lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
+        yield
+    return answers
+
+
+def _batched(items: Sequence[S], size: int) -> Iterator[Sequence[S]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _delay(attempt: int, error: SideError) -> float:
@@ -211,6 +258,15 @@ class Tally:
                 self.counts["failed"] += 1
                 self.failed = [*self.failed, pk][:NAMED]
         self.open = still_open
+
+    def foreseen(self, one: Foreseen) -> None:
+        """Count what would happen to an order in a dry run. That a side lags is not waited for."""
+        if one.kind in ("person", "failed"):
+            self.counts["failed"] += 1
+        elif one.outcome == Outcome.CREATED and any(reason.code == "found" for reason in one.reasons):
+            self.counts["linked"] += 1
+        else:
+            self.counts[EFFECTS.get(one.outcome, "unchanged")] += 1
 
     def save(self, run: Run, **checkpoint: object) -> None:
         """Counts and place together, so that a page that is done again is not counted twice."""

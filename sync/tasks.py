@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import reconciliation, runs, schedules, shop_webhooks, silence, worker
+from sync import drift, reconciliation, runs, schedules, shop_webhooks, silence, worker
 from sync import verify_audit as audit_check
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
@@ -66,6 +66,11 @@ def reconcile() -> None:
 def reconcile_deep() -> None:
     """Every night: the last days again, and orders that were deleted for good."""
     reconciliation.on_schedule(STRETCH, deep=True)
+
+
+def drift_nightly() -> None:
+    """Every night: does anything differ between the two sides?"""
+    drift.on_schedule(STRETCH)
 
 
 def verify_audit() -> None:

@@ -95,7 +95,20 @@ def test_models_and_their_admin_pages(label: str, fields: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sandbox", "send_webhook", "explain", "replay", "reconcile", "shop_webhooks", "doctor", "verify_audit"]
+    "name",
+    [
+        "backfill",
+        "resync",
+        "reconcile",
+        "drift",
+        "replay",
+        "explain",
+        "doctor",
+        "shop_webhooks",
+        "sandbox",
+        "send_webhook",
+        "verify_audit",
+    ],
 )
 def test_commands(name: str) -> None:
     assert name in get_commands()

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import Error, IntegrityError, transaction
@@ -59,43 +59,57 @@ def store(
     return [one for _, one in sorted(zip(places, stored, strict=True))]
 
 
-def post(
-    *,
-    side: str,
-    source: str,
-    topic: str,
-    order_ref: str,
-    key: str,
-    body: Mapping[str, Any],
-    requested_by: str = "",
-    trigger: str = "",
-    version: int | None = None,
-    status: str = "",
-    occurred_at: datetime | None = None,
-    copy_of: WebhookEvent | None = None,
-) -> tuple[WebhookEvent, bool]:
-    """An event of our own, due now: what a sweep found, a backfill met or a person asked for. True: it is new.
+class Own(TypedDict, total=False):
+    """What an event of our own says. `key` makes it happen once per source, which is also its trigger unless told."""
 
-    `key` makes it happen once per source. The caller wakes a worker.
-    """
-    text = json.dumps(body, separators=(",", ":")).encode()
-    return WebhookEvent.objects.get_or_create(
-        source=source,
-        dedupe_key=key,
-        defaults={
-            "side": side,
-            "topic": topic,
-            "order_ref": order_ref,
-            "version": version,
-            "status": status,
-            "occurred_at": occurred_at,
-            "body": text,
-            "body_sha256": hashlib.sha256(text).hexdigest(),
-            "requested_by": requested_by,
-            "trigger": trigger or source,
-            "copy_of": copy_of,
-        },
+    side: Required[str]
+    source: Required[str]
+    topic: Required[str]
+    order_ref: Required[str]
+    key: Required[str]
+    body: Required[Mapping[str, Any]]
+    requested_by: str
+    trigger: str
+    version: int | None
+    status: str
+    occurred_at: datetime | None
+    copy_of: WebhookEvent | None
+
+
+def own(**said: Unpack[Own]) -> WebhookEvent:
+    """An event of our own, due now: what a sweep found, a backfill met or a person asked for. It is not stored yet."""
+    text = json.dumps(said["body"], separators=(",", ":")).encode()
+    return WebhookEvent(
+        side=said["side"],
+        source=said["source"],
+        topic=said["topic"],
+        order_ref=said["order_ref"],
+        dedupe_key=said["key"],
+        version=said.get("version"),
+        status=said.get("status", ""),
+        occurred_at=said.get("occurred_at"),
+        body=text,
+        body_sha256=hashlib.sha256(text).hexdigest(),
+        requested_by=said.get("requested_by", ""),
+        trigger=said.get("trigger") or said["source"],
+        copy_of=said.get("copy_of"),
     )
+
+
+def post(**said: Unpack[Own]) -> tuple[WebhookEvent, bool]:
+    """Store one event of our own. True: it is new. The caller wakes a worker."""
+    event = own(**said)
+    try:
+        with transaction.atomic():
+            event.save(force_insert=True)
+    except IntegrityError:
+        return WebhookEvent.objects.get(source=event.source, dedupe_key=event.dedupe_key), False
+    return event, True
+
+
+def post_all(events: Sequence[WebhookEvent]) -> None:
+    """Store many events of our own with few statements; those that are known stay as they are."""
+    WebhookEvent.objects.bulk_create(events, ignore_conflicts=True)
 
 
 def _row(

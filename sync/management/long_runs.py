@@ -1,13 +1,14 @@
 """A long run in the foreground: its progress on a terminal, its report at the end, its exit code."""
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, OutputWrapper
 from tqdm import tqdm
 
 from sync import crm as crm_backends
@@ -15,8 +16,10 @@ from sync import runs
 from sync import shop as shop_client
 from sync.errors import SideError
 from sync.models import Run
-from sync.settling import patiently
+from sync.settling import COUNTS, failures, patiently
 from sync.shop_identity import AnotherShop, check
+
+T = TypeVar("T")
 
 FAILED, WRONG_USE = 1, 2
 LINE_EVERY = 5.0
@@ -39,15 +42,31 @@ def check_sides() -> None:
     except SideError as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
     try:
-        with quiet():
-            to_the_end(patiently(lambda: check(shop)))
+        read(lambda: check(shop))
     except AnotherShop as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
+
+
+def read(ask: Callable[[], T]) -> T:
+    """The answer of a side, also if it must be waited for. Raises CommandError, and AnotherShop."""
+    answers: list[T] = []
+    try:
+        with quiet():
+            to_the_end(patiently(lambda: answers.append(ask())))
+    except AnotherShop:
+        raise
     except (SideError, runs.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
+    return answers[0]
 
 
-def carry_out(run: Run) -> None:
+def at_least_one(option: str, number: int | None) -> int | None:
+    if number is not None and number < 1:
+        raise CommandError(f"{option} {number}: give a number of 1 or more.", returncode=WRONG_USE)
+    return number
+
+
+def carry_out(run: Run) -> Run:
     """Until it ends. Ctrl-C pauses it, and the same command goes on."""
     with Progress(run) as progress, quiet():
         try:
@@ -60,6 +79,7 @@ def carry_out(run: Run) -> None:
         raise CommandError(run.error, returncode=FAILED)
     if run.state != Run.State.DONE:
         raise CommandError(f"{run} was {run.get_state_display().lower()} by staff.", returncode=FAILED)
+    return run
 
 
 def rehearse(job: runs.Job, run: Run) -> None:
@@ -118,3 +138,20 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def report(out: OutputWrapper, run: Run, *, as_json: bool) -> None:
+    """What came of its orders. Raises CommandError where some of them failed."""
+    counts = {name: int(run.counts.get(name, 0)) for name in COUNTS}
+    named = list(failures(run))
+    dry_run = bool(run.options["dry_run"])
+    if as_json:
+        out.write(json.dumps({"dry_run": dry_run, **counts, "failures": named}, ensure_ascii=False))
+    else:
+        for words in named:
+            out.write(words)
+        told = ", ".join(f"{number} {name}" for name, number in counts.items() if number or name == "seen")
+        out.write(f"Nothing was written. {told}" if dry_run else told)
+    if counts["failed"]:
+        words = f"{counts['failed']} orders failed: mend what is named, then give the same command again."
+        raise CommandError(words, returncode=FAILED)

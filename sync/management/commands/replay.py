@@ -3,18 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
-from django.utils.dateparse import parse_date, parse_datetime
 
 from sync.dry_run import Foreseen, foresee
+from sync.management.moments import WRONG_USE, period
 from sync.replays import Asked, ask_again
 from webhooks.models import State, WebhookEvent
 
-WRONG_USE = 2
 LONGEST = 120
 """Characters of a value that a dry run prints."""
 
@@ -88,10 +86,11 @@ def _selected(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
         events = events.filter(state=chosen["state"])
     if "source" in chosen:
         events = events.filter(source=chosen["source"])
-    if "since" in chosen:
-        events = events.filter(received_at__gte=_moment(chosen["since"], "--since"))
-    if "until" in chosen:
-        events = events.filter(received_at__lt=_moment(chosen["until"], "--until", whole_day=True))
+    since, until = period(chosen.get("since"), chosen.get("until"))
+    if since:
+        events = events.filter(received_at__gte=since)
+    if until:
+        events = events.filter(received_at__lt=until)
     return events
 
 
@@ -103,21 +102,6 @@ def _known(wanted: list[int]) -> list[int]:
     if unknown:
         raise CommandError(f"No such event: {_names(unknown)}.", returncode=WRONG_USE)
     return sorted(known)
-
-
-def _moment(text: str, option: str, *, whole_day: bool = False) -> datetime:
-    try:
-        day = parse_date(text)
-        moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)
-        if moment is None:
-            raise ValueError
-        if day and whole_day:
-            moment += timedelta(days=1)
-    except (ValueError, OverflowError) as error:
-        raise CommandError(
-            f"{option} {text!r} is no date. Write 2026-03-01 or 2026-03-01T12:00:00.", returncode=WRONG_USE
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _as_json(seen: Foreseen) -> dict[str, Any]:

@@ -1,0 +1,253 @@
+"""Every link on both sides: what differs is a finding, until it is gone.
+
+Both sides are read in batches: the CRM's list of all its orders leads, and the shop is asked for the same orders. What
+the list does not show is read by its id. A list may be behind, so that nothing counts as different before both sides
+were asked for that very order.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync import crm as crm_backends
+from sync import runs, shop_identity, sides, worker
+from sync import shop as shop_client
+from sync.crm.base import Crm
+from sync.errors import NotConfigured, NotFound, ServerTrouble, TooLarge, Unreachable
+from sync.models import DriftFinding, Run
+from sync.reconciliation import Feed, all_statuses
+from sync.settling import Steps, crew, patiently, together
+from sync.shop import Shop
+from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+
+Kind = DriftFinding.Kind
+BATCH = 100
+LIGHTEST = 10
+"""Orders that the shop is asked for at once when more are too heavy for it."""
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+LISTED, REST = "listed", "rest"
+"""The steps of a run: the orders that the CRM lists, then those that it did not show."""
+KEPT = timedelta(days=30)
+"""Scheduled runs are many; what they found stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A link, and what each side shows of it; None: nothing."""
+
+    link: OrderLink
+    shop: ShopSnapshot | None
+    crm: CrmSnapshot | None
+
+    @property
+    def statuses(self) -> tuple[str, str]:
+        return self.shop.status if self.shop else "", self.crm.status if self.crm else ""
+
+
+# --- the rule ------------------------------------------------------------------------------------------------------
+
+
+def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
+    """How the two sides differ; None: they agree, also where an order is gone from the shop and the CRM was told."""
+    link, shop, crm = pair.link, pair.shop, pair.crm
+    if shop is None or shop.status == TRASH:
+        if link.woo_status == TRASH:
+            return None
+        return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
+    if crm is None:
+        return Kind.MISSING_IN_CRM
+    target = lifecycle.status_map.get(crm.status)
+    if shop.status == target:
+        return None
+    is_seen = link.crm_status in ("", crm.status)
+    return Kind.AHEAD if target and is_seen and lifecycle.is_ahead(shop.status, of=target) else Kind.STATUS
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
+
+
+def open_findings() -> QuerySet[DriftFinding]:
+    """Those that are for somebody to look at: neither gone nor ignored for now."""
+    return DriftFinding.objects.filter(gone_at=None).exclude(ignored_until__gt=timezone.now())
+
+
+def counted(findings: QuerySet[DriftFinding]) -> dict[str, int]:
+    """By kind, those without any included."""
+    kinds = Counter(findings.order_by().values_list("kind", flat=True))
+    return {kind.value: kinds[kind.value] for kind in Kind}
+
+
+def _known(pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
+    ids = [pair.link.woo_id for pair in pairs]
+    return {one.woo_id: one for one in DriftFinding.objects.filter(gone_at=None, woo_id__in=ids).order_by("pk")}
+
+
+def _keep(differing: Sequence[tuple[Pair, Kind]]) -> None:
+    """Seen again, or new; another kind of difference ends the one that was known of the order."""
+    now = timezone.now()
+    with transaction.atomic():
+        known = _known(pair for pair, _ in differing)
+        for pair, kind in differing:
+            shop, crm = pair.statuses
+            seen = {"shop": shop, "crm": crm, "seen_at": now}
+            was = known.get(pair.link.woo_id)
+            if was is not None and (was.kind, was.crm_order_id) == (kind, pair.link.crm_order_id):
+                DriftFinding.objects.filter(pk=was.pk).update(**seen)
+                continue
+            DriftFinding.objects.filter(gone_at=None, woo_id=pair.link.woo_id).update(gone_at=now)
+            DriftFinding.objects.create(
+                kind=kind, woo_id=pair.link.woo_id, crm_order_id=pair.link.crm_order_id, found_at=now, **seen
+            )
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def options() -> dict[str, Any]:
+    return {"shop": settings.WOO_URL}
+
+
+def start(*, actor: str, reason: str = "", restart: bool = False) -> Run:
+    """Raises runs.AlreadyRunning."""
+    return runs.start(Run.Kind.DRIFT, options=options(), actor=actor, reason=reason, restart=restart)
+
+
+def on_schedule(budget: float) -> None:
+    """A stretch of `budget` seconds; the workers do the rest. Where a side is away, tomorrow is early enough."""
+    Run.objects.filter(kind=Run.Kind.DRIFT, actor="", finished_at__lt=timezone.now() - KEPT).delete()
+    try:
+        shop_client.connect(), crm_backends.connect()
+        if not sides.gate(timezone.now(), worker.PINGS):
+            return
+        run = start(actor="")
+    except (NotConfigured, runs.AlreadyRunning):
+        return
+    if not runs.carry_out(run, budget=budget):
+        runs.hand_over(run)
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the step, and where it is. `counts`: orders seen, and in the end what differs, by kind."""
+    shop, crm = shop_client.connect(), crm_backends.connect()
+    yield from patiently(lambda: shop_identity.check(shop))
+    statuses = yield from patiently(lambda: all_statuses(shop))
+    run.total = OrderLink.objects.count()
+    with crew() as pool:
+        both = Both(shop, crm, statuses, pool)
+        if run.checkpoint.get("step", LISTED) == LISTED:
+            yield from _compare_listed(run, both)
+            run.checkpoint = {"step": REST}
+            yield
+        yield from _compare_rest(run, both)
+    DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=timezone.now())
+    run.counts = {"seen": run.counts.get("seen", 0), **counted(open_findings())}
+    yield
+
+
+def _compare_listed(run: Run, both: "Both") -> Steps[None]:
+    since = run.checkpoint.get("since")
+    feed = Feed(both.crm, datetime.fromisoformat(since) if since else EVER)
+    while batch := (yield from patiently(feed.next)):
+        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        listed = {crm.crm_order_id: crm for crm in batch}
+        yield from _compare(run, both, links.values(), listed)
+        run.checkpoint = {"step": LISTED, "since": feed.since.isoformat()}
+        yield
+
+
+def _compare_rest(run: Run, both: "Both") -> Steps[None]:
+    after = run.checkpoint.get("after", 0)
+    rest = OrderLink.objects.exclude(compared_in=run.pk).order_by("pk")
+    while batch := list(rest.filter(pk__gt=after)[:BATCH]):
+        found = yield from together(both.pool, both.of_crm, [link.crm_order_id for link in batch])
+        yield from _compare(run, both, batch, {crm.crm_order_id: crm for crm in found if crm})
+        after = batch[-1].pk
+        run.checkpoint = {"step": REST, "after": after}
+        yield
+
+
+def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
+    """Keep what differs; counts and place are saved by the caller's next step."""
+    new = [link for link in links if link.compared_in != run.pk]
+    shop = yield from both.read_from_shop([link.woo_id for link in links])
+    pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
+    lifecycle = current_lifecycle()
+    suspects = [pair for pair in pairs if kind_of(pair, lifecycle)]
+    known = _known(suspects)
+    certain = [pair for pair in suspects if _is_same(pair, kind_of(pair, lifecycle), known.get(pair.link.woo_id))]
+    doubtful = [pair for pair in suspects if pair not in certain]
+    certain += yield from together(both.pool, both.again, doubtful)
+    _keep([(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))])
+    OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
+    run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
+
+
+def _is_same(pair: Pair, kind: Kind | None, known: DriftFinding | None) -> bool:
+    """It was found before just like this, so that it needs no second look."""
+    return known is not None and (known.kind, known.shop, known.crm) == (kind, *pair.statuses)
+
+
+class Both:
+    """The two sides: their lists, and single orders."""
+
+    def __init__(self, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
+        self.shop = shop
+        self.crm = crm
+        self.statuses = statuses
+        self.pool = pool
+
+    def read_from_shop(self, ids: Sequence[int]) -> Steps[dict[int, ShopSnapshot]]:
+        """What its list does not show is read by id: an orphaned status hides an order from lists only (FACTS B6)."""
+        listed = {order.woo_id: order for order in (yield from patiently(lambda: list(self._list(ids))))}
+        rest = yield from together(self.pool, self.of_shop, [woo_id for woo_id in ids if woo_id not in listed])
+        return listed | {order.woo_id: order for order in rest if order}
+
+    def _list(self, ids: Sequence[int]) -> Iterator[ShopSnapshot]:
+        """In halves where all at once is too heavy for the shop (502, 504: FACTS B7)."""
+        if not ids:
+            return
+        query = {
+            "include": ",".join(map(str, ids)),
+            "status": ",".join(self.statuses),
+            "per_page": str(BATCH),
+            "_fields": "id,status",
+        }
+        try:
+            orders = self.shop.orders(query).orders
+        except (ServerTrouble, TooLarge, Unreachable):
+            if len(ids) <= LIGHTEST:
+                raise
+            middle = len(ids) // 2
+            yield from self._list(ids[:middle])
+            yield from self._list(ids[middle:])
+        else:
+            yield from orders
+
+    def again(self, pair: Pair) -> Pair:
+        """By its ids, without any list: the CRM first, as its news go to the shop."""
+        link = OrderLink.objects.get(pk=pair.link.pk)
+        crm = self.of_crm(link.crm_order_id)
+        return Pair(link=link, crm=crm, shop=self.of_shop(link.woo_id))
+
+    def of_crm(self, crm_order_id: str) -> CrmSnapshot | None:
+        try:
+            return self.crm.get(crm_order_id)
+        except NotFound:
+            return None
+
+    def of_shop(self, woo_id: int) -> ShopSnapshot | None:
+        try:
+            return self.shop.get(woo_id)
+        except NotFound:
+            return None

@@ -1,0 +1,59 @@
+"""Compare every link on both sides, and list what differs."""
+
+import csv
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sync import drift
+from sync.management import long_runs
+from sync.models import DriftFinding
+
+FIELDS = ("woo_id", "crm_order_id", "kind", "shop", "crm")
+ROW = "{:>12}  {:<20}  {:<16}  {:<16}  {}"
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare every link on both sides and list what differs: status, ahead (the shop is further than the CRM), "
+        "missing_in_crm, missing_in_shop, deleted. Writes to neither side. Also runs every night. Exit code 1: "
+        "something differs."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = "Example: python manage.py drift --csv > drift.csv"
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="print one JSON object at the end")
+        form.add_argument("--csv", action="store_true", help="print comma-separated values")
+        parser.add_argument("--restart", action="store_true", help="begin anew instead of going on where it was")
+
+    def handle(self, *args: Any, restart: bool, **given: Any) -> None:
+        long_runs.check_sides()
+        run = long_runs.carry_out(long_runs.begin(lambda: drift.start(actor="command", restart=restart)))
+        findings = drift.open_findings().order_by("woo_id")
+        ignored = DriftFinding.objects.filter(gone_at=None).count() - findings.count()
+        rows = findings.values(*FIELDS).iterator()
+        seen = run.counts["seen"]
+        if given["json"]:
+            self.stdout.write(json.dumps({"seen": seen, "ignored": ignored, "findings": list(rows)}))
+        elif given["csv"]:
+            writer = csv.DictWriter(self.stdout, FIELDS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            self._table(rows)
+            self.stdout.write(f"{seen} orders compared{f'; {ignored} findings are ignored for now' if ignored else ''}")
+        differing = {kind: number for kind, number in run.counts.items() if kind != "seen" and number}
+        if differing:
+            told = ", ".join(f"{number} {kind}" for kind, number in differing.items())
+            advice = "`resync --drifted` mends what the lifecycle allows; /admin/sync/driftfinding/ has them all."
+            raise CommandError(f"They differ: {told}. {advice}", returncode=long_runs.FAILED)
+
+    def _table(self, rows: Any) -> None:
+        head = True
+        for row in rows:
+            if head:
+                self.stdout.write(ROW.format("shop order", "CRM order", "kind", "shop says", "CRM says"))
+                head = False
+            self.stdout.write(ROW.format(*(row[name] or "–" for name in FIELDS)))

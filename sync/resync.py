@@ -1,0 +1,161 @@
+"""The shop is brought to the CRM's state: one order, a period, all, or those that drift named. By an event, as ever."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from orders.models import OrderLink
+from sync import crm as crm_backends
+from sync import own_events, runs, shop_identity
+from sync import shop as shop_client
+from sync.crm.base import Crm
+from sync.drift import open_findings
+from sync.dry_run import look_ahead
+from sync.models import DriftFinding, Run
+from sync.reconciliation import Feed
+from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest
+from sync.timeline import find_link
+from webhooks import intake
+from webhooks.models import Side, WebhookEvent
+
+BATCH = 100
+
+
+class UnknownOrders(Exception):
+    """No link names them."""
+
+    def __init__(self, orders: Sequence[str]) -> None:
+        super().__init__(
+            f"No linked order: {', '.join(orders)}. Give the shop's or the CRM's id; `backfill` links what is not yet."
+        )
+
+
+def options(
+    *,
+    orders: Sequence[str] = (),
+    since: datetime | None = None,
+    everything: bool = False,
+    drifted: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Of a run. One of the first four says which orders; `orders` by either id. Raises UnknownOrders."""
+    return {
+        "orders": _linked(orders),
+        "since": since and since.isoformat(),
+        "everything": everything,
+        "drifted": drifted,
+        "dry_run": dry_run,
+        "shop": settings.WOO_URL,
+    }
+
+
+def _linked(orders: Sequence[str]) -> list[int]:
+    """Their ids in the shop."""
+    found = {order: find_link(order) for order in orders}
+    unknown = [order for order, link in found.items() if link is None]
+    if unknown:
+        raise UnknownOrders(unknown)
+    return sorted({link.woo_id for link in found.values() if link})
+
+
+def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
+    """Raises UnknownOrders, runs.AlreadyRunning. What may be chosen: see `options`."""
+    return runs.start(
+        Run.Kind.RESYNC, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
+    )
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: up to which link, or which time of the CRM, it is done. `counts`: orders seen, and the effects."""
+    crm, shop = crm_backends.connect(), shop_client.connect()
+    yield from patiently(lambda: shop_identity.check(shop))
+    tally = Tally.of(run)
+    pages = Changed(run, crm) if run.options["since"] else Chosen(run)
+    with crew() as pool:
+        while (links := (yield from patiently(pages.next))) is not None:
+            run.total = _sum(tally.counts["seen"], pages.left)
+            if run.options["dry_run"]:
+                asked = [partial(look_ahead, _event(run, link)) for link in links]
+                yield from foresee_page(run, pool, tally, len(links), asked)
+            else:
+                yield from settle_page(run, pool, tally, _post(run, links), **pages.place())
+        yield from settle_rest(run, pool, tally.open)
+    tally.count(to_the_end=True)
+    tally.save(run, **pages.place())
+    run.total = tally.counts["seen"]
+    yield
+
+
+class Chosen:
+    """Links, batch by batch in the order of their ids: the named ones, those that drift found, or all."""
+
+    def __init__(self, run: Run) -> None:
+        self.after = run.checkpoint.get("after", 0)
+        self.links = _chosen(run.options).order_by("pk")
+        self.left: int | None = self.links.filter(pk__gt=self.after).count()
+
+    def next(self) -> list[OrderLink] | None:
+        links = list(self.links.filter(pk__gt=self.after)[:BATCH])
+        if not links:
+            return None
+        self.after = links[-1].pk
+        return links
+
+    def place(self) -> dict[str, Any]:
+        return {"after": self.after}
+
+
+def _chosen(options: dict[str, Any]) -> QuerySet[OrderLink]:
+    links = OrderLink.objects.all()
+    if options["orders"]:
+        return links.filter(woo_id__in=options["orders"])
+    if options["drifted"]:
+        return links.filter(woo_id__in=open_findings().exclude(kind=DriftFinding.Kind.AHEAD).values("woo_id"))
+    return links if options["everything"] else links.none()
+
+
+class Changed:
+    """Links whose order the CRM changed since a time, in the order of those changes."""
+
+    left = None
+
+    def __init__(self, run: Run, crm: Crm) -> None:
+        self.feed = Feed(crm, datetime.fromisoformat(run.checkpoint.get("since") or run.options["since"]))
+
+    def next(self) -> list[OrderLink] | None:
+        batch = self.feed.next()
+        if not batch:
+            return None
+        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        return list(links.values())
+
+    def place(self) -> dict[str, Any]:
+        return {"since": self.feed.since.isoformat()}
+
+
+def _post(run: Run, links: Sequence[OrderLink]) -> Page:
+    """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
+    events = {_key(run, link): _event(run, link) for link in links}
+    intake.post_all(list(events.values()))
+    stored = WebhookEvent.objects.filter(source=own_events.RESYNC, dedupe_key__in=events)
+    return Page(
+        seen=len(links),
+        events=list(stored.values_list("pk", flat=True)),
+        orders=[Order(Side.CRM, link.crm_order_id) for link in links],
+    )
+
+
+def _event(run: Run, link: OrderLink) -> WebhookEvent:
+    return own_events.asking_to_resync(link, key=_key(run, link), by=run.actor, reason=run.reason)
+
+
+def _key(run: Run, link: OrderLink) -> str:
+    return f"run:{run.pk}:{link.crm_order_id}"
+
+
+def _sum(seen: int, left: int | None) -> int | None:
+    return None if left is None else seen + left
