@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Required, TypedDict, Unpack
@@ -150,14 +151,38 @@ def _row(
 
 
 def _insert(rows: list[Row], weak: set[str]) -> list[Stored]:
-    """All at once; one by one only if some of them are known."""
+    """All at once; sorted out only if some of them are known."""
     events = [WebhookEvent(**row) for row in rows]
     try:
         with transaction.atomic():
             WebhookEvent.objects.bulk_create(events)
     except IntegrityError:
-        return [_insert_one(row, weak) for row in rows]
+        return _sort_out(rows, weak)
     return [(event.pk, False) for event in events]
+
+
+def _sort_out(rows: list[Row], weak: set[str]) -> list[Stored]:
+    """Some are known, or come twice: the new ones at once, then the others are counted at once."""
+    times = Counter(row["dedupe_key"] for row in rows)
+    same = WebhookEvent.objects.filter(source=rows[0]["source"], dedupe_key__in=times)
+    known = dict(same.values_list("dedupe_key", "pk"))
+    if not weak.isdisjoint(known):
+        return [_insert_one(row, weak) for row in rows]
+    fresh = {row["dedupe_key"]: row for row in reversed(rows) if row["dedupe_key"] not in known}
+    events = [WebhookEvent(**fresh[key]) for key in times if key in fresh]
+    try:
+        with transaction.atomic():
+            WebhookEvent.objects.bulk_create(events)
+    except IntegrityError:  # another process was quicker
+        return [_insert_one(row, weak) for row in rows]
+    made = {event.dedupe_key: event.pk for event in events}
+    again: dict[int, list[int]] = defaultdict(list)
+    for key, count in times.items():
+        again[count - (key in made)].append(made.get(key) or known[key])
+    for count, found in again.items():
+        if count:
+            WebhookEvent.objects.filter(pk__in=found).update(duplicates=F("duplicates") + count)
+    return [(made.get(key) or known[key], row is not fresh.get(key)) for row in rows for key in [row["dedupe_key"]]]
 
 
 def _insert_one(row: Row, weak: set[str]) -> Stored:

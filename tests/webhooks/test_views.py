@@ -22,6 +22,7 @@ from webhooks import signatures
 from webhooks import wake as wake_module
 from webhooks.intake import MASK
 from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.sources import MAX_EVENTS
 from webhooks.wake import wake
 
 pytestmark = pytest.mark.django_db
@@ -260,6 +261,32 @@ def test_an_array_is_inserted_by_its_keys_and_answered_in_its_own_order() -> Non
         keys = dict(WebhookEvent.objects.order_by("pk").values_list("dedupe_key", "pk"))
         assert [int(pk) for pk in answer] == [keys[f"id:{name}"] for name in order]
         assert list(keys) == sorted(keys)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_large_array_that_comes_again_costs_no_query_an_event(django_assert_max_num_queries: Any) -> None:
+    events = [EVENT | {"event_id": f"e{n}"} for n in range(MAX_EVENTS)]
+    with django_assert_max_num_queries(60):
+        first = from_crm(events, "msg_1").json()
+    with django_assert_max_num_queries(60):
+        answer = from_crm([*events[:-1], events[0]], "msg_2").json()
+    assert (first["status"], answer["status"]) == ("accepted", "duplicate")
+    assert answer["events"] == [*first["events"][:-1], first["events"][0]]
+    counted = dict(WebhookEvent.objects.values_list("dedupe_key", "duplicates"))
+    assert (counted["id:e0"], counted["id:e5"], counted[f"id:e{MAX_EVENTS - 1}"]) == (2, 1, 0)
+
+
+def test_an_event_many_times_in_one_array_is_one_event() -> None:
+    answer = from_crm([EVENT] * 450).json()
+    assert answer == {"status": "accepted", "events": [str(one().pk)] * 450}
+    assert one().duplicates == 449
+
+
+def test_an_array_beyond_reason_is_one_row_for_a_person_to_look_at() -> None:
+    answer = from_crm(b"[" + b"0," * MAX_EVENTS + b"0]").json()
+    assert answer == {"status": "accepted", "events": [str(one().pk)]}
+    assert (one().state, one().is_finished) == (State.PARKED, True)
+    assert f"{MAX_EVENTS + 1} events" in one().reason and "fewer at once" in one().reason
 
 
 def test_an_empty_array_is_one_parked_row() -> None:
