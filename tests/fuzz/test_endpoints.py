@@ -1,0 +1,125 @@
+"""Any bytes, headers, sizes and methods at both endpoints: the answer is the contract's, whatever comes."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+from hypothesis import event, given
+
+from integration_site.wsgi import application
+from tests.fuzz.sent import WOO_SECRETS, Counting, Sent, deliveries, few, many, secrets_for
+from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
+
+KEEP = 20
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def one_connection(settings: Any) -> Iterator[None]:
+    """The end of a request would close the connection that the test's transaction lives on."""
+    settings.WOO_WEBHOOK_SECRETS, settings.REFUSED_KEEP = list(WOO_SECRETS), KEEP
+    with patch("django.http.response.signals.request_finished.send"), patch("django.db.connection.close"):
+        yield
+
+
+def send(sent: Sent) -> tuple[int, bytes, Counting]:
+    stream = Counting(sent.body, endless=sent.framing == "endless")
+    seen: list[str] = []
+    secrets = list(secrets_for(sent.scheme))
+    with override_settings(MAX_BODY_BYTES=sent.limit, CRM_SIGNATURE=sent.scheme, CRM_WEBHOOK_SECRETS=secrets):
+        parts = application(sent.environ(stream), lambda status, headers, *_: seen.append(status))  # type: ignore[arg-type]
+        return int(seen[0].split()[0]), b"".join(parts), stream
+
+
+def word(status: int, answer: bytes) -> str:
+    if status == 405:
+        return ""
+    content = json.loads(answer)
+    assert set(content) in ({"error"}, {"status"}, {"status", "event"}, {"status", "events"}), content
+    return str(content.get("error") or content["status"])
+
+
+@many
+@given(deliveries())
+def test_whatever_is_sent_gets_the_answer_of_the_contract(sent: Sent) -> None:
+    before = WebhookEvent.objects.count(), sum(RefusalCount.objects.values_list("count", flat=True))
+    status, answer, stream = send(sent)
+    assert (status, word(status, answer)) in sent.expected()
+    event(f"{status} {word(status, answer)}")
+    assert stream.given <= sent.limit + 1
+    stored = WebhookEvent.objects.count() - before[0]
+    refused = sum(RefusalCount.objects.values_list("count", flat=True)) - before[1]
+    assert refused == (1 if status == 401 else 0)
+    assert RefusedDelivery.objects.count() <= KEEP + KEEP // 10
+    if status != 200 or word(status, answer) == "ping":
+        assert stored == 0
+        return
+    content = json.loads(answer)
+    first = WebhookEvent.objects.get(pk=content.get("event") or content["events"][0])
+    assert stored <= len(content.get("events", [0]))
+    if content["status"] == "accepted" and not first.body_index and not first.duplicates:
+        assert bytes(first.body) == sent.body
+    assert first.state in (State.PENDING, State.PARKED)
+    assert first.state == State.PENDING or first.reason
+
+
+@many
+@given(deliveries())
+def test_whatever_was_let_in_or_refused_can_be_looked_at(sent: Sent) -> None:
+    """The page of an odd event must not be the first to stumble over it."""
+    status, answer, _ = send(sent)
+    content = json.loads(answer or "{}") if status != 405 else {}
+    keys = [content["event"]] if "event" in content else content.get("events", [])[:3]
+    client = Client()
+    client.force_login(User.objects.get_or_create(username="fuzz", is_staff=True, is_superuser=True)[0])
+    for pk in keys:
+        assert client.get(f"/admin/webhooks/webhookevent/{pk}/change/").status_code == 200
+        assert client.get(f"/admin/webhooks/webhookevent/{pk}/order/").status_code == 302
+    if status == 401:
+        newest = RefusedDelivery.objects.latest("pk")
+        assert client.get(f"/admin/webhooks/refuseddelivery/{newest.pk}/change/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "é"]
+)
+def test_nothing_but_a_post_is_read(method: str) -> None:
+    @few
+    @given(deliveries(method))
+    def each(sent: Sent) -> None:
+        status, _, stream = send(sent)
+        assert (status, stream.given) == (405, 0)
+
+    each()
+    assert not WebhookEvent.objects.exists() and not RefusedDelivery.objects.exists()
+
+
+def test_a_body_without_end_takes_no_more_memory_than_the_limit() -> None:
+    limit = 1_048_576
+    endless = Sent(
+        url="/webhooks/crm/",
+        method="POST",
+        query="",
+        scheme="hmac-sha256-hex",
+        limit=limit,
+        body=b"",
+        framing="endless",
+        content_type=None,
+        secret=None,
+        age=0,
+    )
+    send(endless)
+    tracemalloc.start()
+    try:
+        status, _, stream = send(endless)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (status, stream.given) == (413, limit + 1)
+    assert most < 1.5 * limit
