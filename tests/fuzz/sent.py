@@ -29,6 +29,7 @@ many = settings(
     database=None,
 )
 """`make fuzz` asks for more of them, and for others each time."""
+fewer = settings(many, max_examples=max(5, many.max_examples // 5))
 few = settings(many, max_examples=max(5, many.max_examples // 20))
 
 
