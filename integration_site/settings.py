@@ -1,6 +1,7 @@
 """Every setting of the service, read once from the environment or `.env`. CONTRACT section 1 lists them."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,9 @@ UNFOLD: dict[str, Any] = {
                         "title": "Sides",
                         "icon": "cable",
                         "link": "/admin/sync/sidestate/",
+                        "active": lambda request: re.match(
+                            r"/admin/sync/sidestate/(?!webhooks/|doctor/)", request.path
+                        ),
                         "permission": lambda request: request.user.has_perm("sync.view_sidestate"),
                     },
                     {

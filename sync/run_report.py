@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from sync import runs
-from sync.models import Run
+from sync.models import DriftFinding, Run
 from sync.selection import Selection
 from sync.settling import NAMED
 from webhooks.masking import masked_text
@@ -18,8 +18,8 @@ FIRST_SECONDS = 2.0
 """So early a rate says nothing."""
 
 NAMES = {
-    **dict(Outcome.choices),
     "seen": "Seen",
+    **dict(Outcome.choices),
     "linked": "Found in the CRM and linked",
     "unchanged": "Unchanged",
     "failed": "Failed",
@@ -29,7 +29,11 @@ NAMES = {
     "again": "Still being tried again",
     "skipped": "Skipped: a worker had it",
 }
-OF_KIND = {(Run.Kind.RECONCILE, "shop"): "Missed of the shop", (Run.Kind.RECONCILE, "crm"): "Missed of the CRM"}
+OF_KIND = {
+    (Run.Kind.RECONCILE, "shop"): "Missed of the shop",
+    (Run.Kind.RECONCILE, "crm"): "Missed of the CRM",
+    **{(Run.Kind.DRIFT, kind.value): kind.label for kind in DriftFinding.Kind},
+}
 """What a count is called where its own name says too little."""
 
 
@@ -91,8 +95,10 @@ def standing(run: Run) -> str:
 
 
 def counts(run: Run) -> list[tuple[str, int]]:
-    """What was done so far, the most telling first."""
-    return [(_name(run, name), number) for name, number in run.counts.items() if isinstance(number, int)]
+    """What was done so far: how many in all, then what came of them, in the order of NAMES."""
+    known = [name for name in NAMES if name in run.counts]
+    names = [*known, *(name for name in run.counts if name not in NAMES)]
+    return [(_name(run, name), run.counts[name]) for name in names if isinstance(run.counts[name], int)]
 
 
 def _name(run: Run, name: str) -> str:
@@ -108,12 +114,12 @@ def in_short(run: Run) -> str:
 def options(run: Run) -> list[tuple[str, str]]:
     if run.kind == Run.Kind.REPLAY:
         return [("events", Selection.of_options(run.actor, run.options).words())]
-    return [(name.replace("_", " "), _shown(value)) for name, value in run.options.items() if value not in (None, "")]
+    return [(name.replace("_", " "), _shown(value)) for name, value in run.options.items() if value]
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "yes"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -18,6 +18,8 @@ BUDGET = 20.0
 """Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""
 STRETCH = 15.0
 """Seconds that a long run works at a time."""
+LONG_STRETCH = 45.0
+"""Of a replay of many: it settles itself whatever comes in meanwhile."""
 LINGER = 1.0
 """Seconds a drain looks on after its last find: longer than the web processes' pause between two wake-ups."""
 POLL = 0.05
@@ -92,7 +94,7 @@ def watch() -> None:
 def carry_out(run_id: int) -> None:
     """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
     run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()
-    if run and not runs.carry_out(run, budget=STRETCH):
+    if run and not runs.carry_out(run, budget=LONG_STRETCH if run.kind == Run.Kind.REPLAY else STRETCH):
         runs.hand_over(run)
 
 

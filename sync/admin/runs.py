@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,12 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldBooleanWidget
 
 from orders import audit
-from sync import reconciliation, run_report, runs
-from sync.admin.asking import NotDone, ReasonForm, ask_reason
+from sync import run_report, runs
+from sync.admin.asking import NotDone, ask_reason
+from sync.admin.starters import STARTERS
 from sync.models import Run
+from sync.resync import UnknownOrders
 from webhooks.admin import ReadOnlyAdmin, ago
 
 COLOURS = {
@@ -28,45 +28,6 @@ COLOURS = {
     Run.State.DONE: "success",
     Run.State.FAILED: "danger",
     Run.State.CANCELLED: None,
-}
-
-
-class DryRunForm(ReasonForm):
-    dry_run = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanWidget,
-        label="Dry run",
-        help_text="Only count what would be done. Nothing is written, here or at either side.",
-    )
-    field_order: tuple[str, ...] = ("dry_run", "reason")
-
-
-class ReconcileForm(DryRunForm):
-    deep = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanWidget,
-        label="Deep",
-        help_text="The last days again, and orders that were deleted for good: as every night.",
-    )
-    field_order = ("deep", "dry_run", "reason")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Starter:
-    """A kind of run that staff may start: what it does, what it has to be told, and how it begins."""
-
-    words: str
-    form: type[forms.Form]
-    start: Callable[..., Run]
-
-
-STARTERS: Mapping[str, Starter] = {
-    Run.Kind.RECONCILE: Starter(
-        words="Both sides are asked what changed since the last time, and what no delivery told us of becomes an "
-        "event. It also runs on a schedule.",
-        form=ReconcileForm,
-        start=reconciliation.start,
-    ),
 }
 
 
@@ -111,7 +72,13 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "state_badge", "progress", "who", "started", "speed", "left", "result")
     list_display_links = ("id", "kind")
     list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
-    actions_list = ({"title": "Start…", "icon": "play_arrow", "items": ["start_reconcile"]},)
+    actions_list = (
+        {
+            "title": "Start…",
+            "icon": "play_arrow",
+            "items": ["start_reconcile", "start_backfill", "start_resync", "start_drift"],
+        },
+    )
     change_form_outer_before_template = "sync/run/page.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> list[Any]:
@@ -230,6 +197,18 @@ class RunAdmin(ReadOnlyAdmin):
     def start_reconcile(self, request: HttpRequest) -> HttpResponse:
         return to_start(Run.Kind.RECONCILE)
 
+    @action(description="Backfill", permissions=["start"], url_path="backfill", icon="history")
+    def start_backfill(self, request: HttpRequest) -> HttpResponse:
+        return to_start(Run.Kind.BACKFILL)
+
+    @action(description="Resync", permissions=["start"], url_path="resync", icon="sync_alt")
+    def start_resync(self, request: HttpRequest) -> HttpResponse:
+        return to_start(Run.Kind.RESYNC)
+
+    @action(description="Drift", permissions=["start"], url_path="drift", icon="compare_arrows")
+    def start_drift(self, request: HttpRequest) -> HttpResponse:
+        return to_start(Run.Kind.DRIFT)
+
     def start_view(self, request: HttpRequest, kind: str, **kwargs: Any) -> HttpResponse:
         """A GET asks; the POST starts it and hands it to the workers, as a request has no time for it."""
         if not self.has_start_permission(request):
@@ -240,8 +219,9 @@ class RunAdmin(ReadOnlyAdmin):
         form = starter.form(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
-                run = begin(starter.start, by=request.user.get_username(), **form.cleaned_data)
-            except runs.AlreadyRunning as error:
+                by, reason = request.user.get_username(), form.cleaned_data["reason"]
+                run = begin(starter.start, by=by, reason=reason, **form.chosen())
+            except (runs.AlreadyRunning, UnknownOrders) as error:
                 form.add_error(None, str(error))
             else:
                 messages.success(request, f"{run} was handed to the workers.")

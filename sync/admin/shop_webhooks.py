@@ -134,12 +134,21 @@ def _remembered(topic: str, alarms: dict[str, Alarm]) -> Row:
     alarm = alarms.get(topic)
     if alarm is None:
         return Row(topic=topic, well=True, words="Nothing is known against it.", advice="")
-    return Row(topic=topic, well=False, words=alarm.words, advice=alarm.advice)
+    words = alarm.words.removeprefix(f"Webhook {topic}: ")
+    return Row(topic=topic, well=False, words=words, advice=_to_press(alarm.advice))
 
 
 def _judged(one: Verdict) -> Row:
     numbers = ", ".join(map(str, one.numbers))
-    return Row(topic=one.topic, well=one.state == "ok", words=one.words, advice=one.advice, numbers=numbers)
+    return Row(topic=one.topic, well=one.state == "ok", words=one.words, advice=_to_press(one.advice), numbers=numbers)
+
+
+def _to_press(advice: str) -> str:
+    """What the commands do, the buttons below do, too."""
+    for action, (label, _) in ACTIONS.items():
+        advice = advice.replace(f"Run `shop_webhooks {action}`", f"Press {label}")
+        advice = advice.replace(f"run `shop_webhooks {action}`", f"press {label}")
+    return advice
 
 
 def _url() -> str:

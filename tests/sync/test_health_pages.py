@@ -39,11 +39,11 @@ def active(shop: SandboxShop) -> set[str]:
 
 @pytest.mark.django_db
 def test_a_viewer_sees_the_last_look_and_may_press_nothing() -> None:
-    raise_alarm("webhook:order.updated", "Webhook order.updated: disabled.", "Repair it.")
+    raise_alarm("webhook:order.updated", "Webhook order.updated: It is off.", "Then run `shop_webhooks repair`.")
     client = signed_in("viewer")
     shown = client.get(HOOKS).content.decode()
-    assert "Webhook order.updated: disabled." in shown
-    assert "Repair it." in shown
+    assert "It is off." in shown
+    assert "Then press Repair." in shown
     assert "Check now" not in shown
     assert "/repair/" not in shown
     assert client.post(HOOKS).status_code == 403

@@ -7,11 +7,13 @@ from unittest.mock import Mock, patch
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from orders.models import StaffAction
 from sync import run_report, runs, tasks
+from sync.admin.starters import STARTERS
 from sync.models import Run
-from tests.factories import WebhookEventFactory
+from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
 from webhooks.models import State, WebhookEvent
@@ -226,6 +228,75 @@ def test_a_reconcile_from_the_back_office_finds_what_was_missed(two_sides: TwoSi
     told = page(run)
     assert "Missed of the shop" in told
     assert "order.created, of the shop" in told
+
+
+@pytest.mark.parametrize("kind", STARTERS)
+def test_each_kind_is_started_from_the_list_by_those_who_may(kind: str) -> None:
+    operator, viewer = signed_in("operator"), signed_in("viewer")
+    button, form = f"{LIST}{kind}/", f"{LIST}start/{kind}/"
+    assert button in operator.get(LIST).content.decode()
+    assert operator.get(button)["Location"] == form
+    assert escape(STARTERS[kind].words) in operator.get(form).content.decode()
+    assert button not in viewer.get(LIST).content.decode()
+    for url in (button, form):
+        assert viewer.get(url).status_code == viewer.post(url, {"reason": "x"}).status_code == 403
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "options"),
+    [
+        (
+            "backfill",
+            {"since": "2026-01-01", "until": "2026-01-31", "statuses": "on-hold, processing", "limit": "7"},
+            {"since": "2026-01-01T00:00:00+00:00", "until": "2026-02-01T00:00:00+00:00", "limit": 7},
+        ),
+        ("backfill", {"dry_run": "on"}, {"since": None, "until": None, "statuses": [], "dry_run": True}),
+        ("resync", {"which": "everything", "orders": "left behind"}, {"everything": True, "orders": []}),
+        ("resync", {"which": "drifted"}, {"drifted": True, "everything": False}),
+        ("resync", {"which": "since", "since": "2026-01-01"}, {"since": "2026-01-01T00:00:00+00:00", "drifted": False}),
+        ("resync", {"which": "orders", "orders": "7, C-8"}, {"orders": [7, 8], "everything": False}),
+        ("drift", {}, {}),
+    ],
+)
+def test_what_is_said_in_the_form_becomes_the_options(kind: str, said: dict[str, str], options: dict[str, Any]) -> None:
+    for number in (7, 8):
+        OrderLinkFactory(woo_id=number, crm_order_id=f"C-{number}")
+    signed_in("operator").post(f"{LIST}start/{kind}/", {**said, "reason": "after the move"})
+    run = Run.objects.get()
+    assert (run.kind, run.actor, run.reason, run.holder) == (kind, "operator", "after the move", "")
+    assert {name: run.options[name] for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "words"),
+    [
+        ("backfill", {"since": "yesterday"}, "Enter a valid date"),
+        ("backfill", {"since": "2026-02-01", "until": "2026-01-01"}, "This is before the first day"),
+        ("backfill", {"limit": "0"}, "greater than or equal to 1"),
+        ("backfill", {"statuses": "on hold; paid"}, "Write statuses as the shop does"),
+        ("backfill", {"until": "9999-12-31"}, "on a day that is to come"),
+        ("resync", {"which": "orders"}, "Say which, or choose another way above"),
+        ("resync", {"which": "since"}, "Say which, or choose another way above"),
+        ("resync", {"which": "nonsense"}, "Select a valid choice"),
+        ("resync", {"which": "orders", "orders": "404"}, "No linked order: 404"),
+    ],
+)
+def test_what_is_said_wrongly_is_told_and_starts_nothing(kind: str, said: dict[str, str], words: str) -> None:
+    assert words in signed_in("operator").post(f"{LIST}start/{kind}/", {**said, "reason": "x"}).content.decode()
+    assert not Run.objects.exists()
+    assert not StaffAction.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_backfill_from_the_back_office_links_every_order(two_sides: TwoSides) -> None:
+    two_sides.orders(4)
+    signed_in("operator").post(f"{LIST}start/backfill/", {"reason": "a new shop"})
+    run = Run.objects.get()
+    tasks.carry_out(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.counts["created"]) == (Run.State.DONE, 4)
+    assert "Created in the CRM" in page(run)
 
 
 @pytest.mark.django_db(transaction=True)
