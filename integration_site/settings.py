@@ -322,6 +322,12 @@ UNFOLD: dict[str, Any] = {
                         "link": "/admin/orders/statustransition/",
                         "permission": lambda request: request.user.has_perm("orders.view_statustransition"),
                     },
+                    {
+                        "title": "Staff actions",
+                        "icon": "badge",
+                        "link": "/admin/orders/staffaction/",
+                        "permission": lambda request: request.user.has_perm("orders.view_staffaction"),
+                    },
                 ],
             },
             {

@@ -1,26 +1,29 @@
 """The back office of orders: links, the history of their statuses, and the lifecycle that staff edit."""
 
-from typing import Any
+import json
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 
 from orders.drawing import draw
+from orders.exports import Columns, Exporting
 from orders.forms import AllowedMoveForm, StatusRuleForm
 from orders.lifecycle import traps
-from orders.models import AllowedMove, Decision, OrderLink, StatusRule, StatusTransition
+from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
+from orders.verification import CHAINS
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, preformatted, pretty
-from webhooks.masking import masked
+from webhooks.masking import masked, masked_text
 
-EDITS_SHOWN = 10
+EDITS_SHOWN = FINDINGS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
 
 
@@ -43,6 +46,21 @@ class CrmStatusFilter(ShopStatusFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [(status, status) for status in sorted(current_lifecycle().status_map)]
+
+
+class DeedFilter(DropdownFilter):
+    """Offers what was done of late: DISTINCT over the whole table would read all of it."""
+
+    title = "deed"
+    parameter_name = "action"
+    LATEST = 2_000
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        latest = StaffAction.objects.order_by("-id").values_list("action", flat=True)[: self.LATEST]
+        return [(deed, deed) for deed in sorted(set(latest))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(action=self.value()) if self.value() else queryset
 
 
 class OrderLinkAdmin(ReadOnlyAdmin):
@@ -75,8 +93,9 @@ class OrderLinkAdmin(ReadOnlyAdmin):
         return ago(link.verified_at)
 
 
-@admin.register(StatusTransition)
-class StatusTransitionAdmin(ReadOnlyAdmin):
+class StatusTransitionAdmin(Exporting):
+    """The history of statuses. Registered by sync.admin, which can have it verified."""
+
     paginator = EstimatingPaginator
     list_display = ("id", "created", "order", "sequence", "from_status", "to_status", "decision_badge", "reason", "who")
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
@@ -96,9 +115,27 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
         "crm_status",
         "crm_version",
         "answer",
+        "chain",
         "previous_hash",
         "hash",
     )
+    columns: ClassVar[Columns] = {
+        "id": lambda row: row.pk,
+        "at": lambda row: row.created_at.isoformat(),
+        "shop order": lambda row: row.link.woo_id,
+        "CRM order": lambda row: row.link.crm_order_id,
+        "place": lambda row: row.sequence,
+        "from": lambda row: row.from_status,
+        "to": lambda row: row.to_status,
+        "decision": lambda row: row.decision,
+        "reason": lambda row: masked_text(row.reason),
+        "by": lambda row: row.actor or "the worker",
+        "event": lambda row: row.event_id,
+        "CRM status": lambda row: row.crm_status,
+        "CRM version": lambda row: row.crm_version,
+        "previous hash": lambda row: row.previous_hash,
+        "hash": lambda row: row.hash,
+    }
 
     @admin.display(description="Decision")
     def decision_badge(self, transition: StatusTransition) -> str:
@@ -110,8 +147,7 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Order")
     def order(self, transition: StatusTransition) -> str:
-        url = reverse("admin:orders_orderlink_change", args=[transition.link_id])
-        return format_html('<a class="text-link" href="{}">{}</a>', url, transition.link)
+        return to_order(transition.link)
 
     @admin.display(description="By")
     def who(self, transition: StatusTransition) -> str:
@@ -119,14 +155,98 @@ class StatusTransitionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Because of")
     def cause(self, transition: StatusTransition) -> str:
-        if transition.event_id is None:
-            return "–"
-        url = reverse("admin:webhooks_webhookevent_change", args=[transition.event_id])
-        return format_html('<a class="text-link" href="{}">event {}</a>', url, transition.event_id)
+        return to_event(transition.event_id)
 
     @admin.display(description="What the CRM said")
     def answer(self, transition: StatusTransition) -> str:
         return preformatted(pretty(masked(transition.crm_answer)))
+
+    @admin.display(description="Chain of its order")
+    def chain(self, transition: StatusTransition) -> str:
+        findings = CHAINS["transitions"].of(transition.link_id)
+        if not findings:
+            return "Whole: nothing of it was changed or removed"
+        words = format_html_join("", "<div>{}</div>", ((str(one),) for one in findings[:FINDINGS_SHOWN]))
+        return format_html('<div class="text-red-600 dark:text-red-500">Broken{}</div>', words)
+
+
+@admin.register(StaffAction)
+class StaffActionAdmin(Exporting):
+    """What staff did. Only auditors read it."""
+
+    paginator = EstimatingPaginator
+    list_display = ("id", "created", "actor", "action", "reason", "result", "cause", "order")
+    list_filter = (DeedFilter, ("created_at", RangeDateTimeFilter))
+    list_select_related = ("link",)
+    search_fields = ("actor", "event", "link")
+    search_help_text = "Who, event id, or order id of either side; all of them exact"
+    fields = (
+        "created_at",
+        "actor",
+        "action",
+        "reason",
+        "result",
+        "cause",
+        "order",
+        "more",
+        "sequence",
+        "previous_hash",
+        "hash",
+    )
+    columns: ClassVar[Columns] = {
+        "id": lambda row: row.pk,
+        "at": lambda row: row.created_at.isoformat(),
+        "place": lambda row: row.sequence,
+        "who": lambda row: row.actor,
+        "what": lambda row: row.action,
+        "reason": lambda row: masked_text(row.reason),
+        "result": lambda row: masked_text(row.result),
+        "event": lambda row: row.event_id,
+        "shop order": lambda row: row.link and row.link.woo_id,
+        "CRM order": lambda row: row.link and row.link.crm_order_id,
+        "details": lambda row: json.dumps(masked(row.details), ensure_ascii=False),
+        "previous hash": lambda row: row.previous_hash,
+        "hash": lambda row: row.hash,
+    }
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(actor__iexact=term) | Q(link__crm_order_id=term)
+        if term.isascii() and term.isdigit() and len(term) <= 18:
+            wanted |= Q(event_id=int(term)) | Q(link__woo_id=int(term))
+        return queryset.filter(wanted), False
+
+    @admin.display(description="When", ordering="id")
+    def created(self, done: StaffAction) -> str:
+        return ago(done.created_at)
+
+    @admin.display(description="Order")
+    def order(self, done: StaffAction) -> str:
+        return to_order(done.link)
+
+    @admin.display(description="Event")
+    def cause(self, done: StaffAction) -> str:
+        return to_event(done.event_id)
+
+    @admin.display(description="Details")
+    def more(self, done: StaffAction) -> str:
+        return preformatted(pretty(masked(done.details))) if done.details else "–"
+
+
+def to_order(link: OrderLink | None) -> str:
+    if link is None:
+        return "–"
+    url = reverse("admin:orders_orderlink_change", args=[link.pk])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, link)
+
+
+def to_event(event: int | None) -> str:
+    if event is None:
+        return "–"
+    url = reverse("admin:webhooks_webhookevent_change", args=[event])
+    return format_html('<a class="text-link" href="{}">event {}</a>', url, event)
 
 
 class LifecycleAdmin(SimpleHistoryAdmin, ModelAdmin):

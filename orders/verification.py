@@ -73,7 +73,8 @@ class Checkup:
     segment: Segment = field(default_factory=Segment)
     seen: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    found: int = 0
+    number: int = 0
+    "How many, those that are not kept by name included."
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Self:
@@ -100,8 +101,8 @@ class Checkup:
 
     def _report(self, wrong: Iterable[Wrong], name: Callable[[Wrong], Finding]) -> None:
         for one in wrong:
-            self.found += 1
-            if self.found <= NAMED:
+            self.number += 1
+            if self.number <= NAMED:
                 self.findings.append(name(one))
 
     # --- chains ----------------------------------------------------------------------------------------------------
@@ -178,6 +179,16 @@ class Chains:
     def chain_of(self, row: Any) -> int:
         chain: int = row.link_id if self.chain is None else self.chain
         return chain
+
+    def of(self, chain: int) -> list[Finding]:
+        """What is wrong with one chain, which is a short one."""
+        wrong, place = list[Wrong](), Place(chain=chain)
+        for row in self.rows.filter(link_id=chain).order_by("sequence"):
+            wrong += [(chain, *one) for one in follow(place, row)]
+            place = Place(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
+        if (end := self._again(chain)) is not None:
+            wrong.append((chain, *end))
+        return [self.name(one) for one in wrong]
 
     def name(self, wrong: Wrong) -> Finding:
         chain, row, words = wrong

@@ -1,7 +1,6 @@
 """The audit is verified by command, at night and by a button, and an alarm stands while it is broken."""
 
 from collections.abc import Generator
-from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Max
@@ -9,7 +8,7 @@ from django.db.models import Max
 from orders import audit
 from orders.models import StatusTransition
 from orders.seals import seal
-from orders.verification import Checkup
+from orders.verification import Checkup, Finding
 from sync import alarms, runs
 from sync.models import Run
 
@@ -47,7 +46,7 @@ def job(run: Run) -> Generator[None, None, None]:
     checkup = Checkup.from_json(run.checkpoint)
     for _ in checkup.go_on():
         run.checkpoint = checkup.as_json()
-        run.counts = {**checkup.seen, "seen": checkup.seen.get("transitions", 0), "found": checkup.found}
+        run.counts = {**checkup.seen, "seen": checkup.seen.get("transitions", 0), "found": checkup.number}
         yield
     if not run.options["dry_run"]:
         conclude(checkup, run)
@@ -56,7 +55,7 @@ def job(run: Run) -> Generator[None, None, None]:
 def conclude(checkup: Checkup, run: Run) -> None:
     """Raise or clear the alarm, record who asked, and seal what there is now."""
     if checkup.findings:
-        more = f" And {checkup.found - 1} more." if checkup.found > 1 else ""
+        more = f" And {checkup.number - 1} more." if checkup.number > 1 else ""
         alarms.raise_alarm(ALARM, f"The audit is broken. {checkup.findings[0]}.{more}", ADVICE)
     else:
         alarms.clear(ALARM)
@@ -72,6 +71,6 @@ def verdict(run: Run) -> str:
     return f"{looked}: {counts['found']} findings" if counts.get("found") else f"{looked}: nothing changed or removed"
 
 
-def findings(run: Run) -> list[dict[str, Any]]:
+def findings(run: Run) -> list[Finding]:
     """By name, the first of them."""
-    return [asdict(one) for one in Checkup.from_json(run.checkpoint).findings]
+    return Checkup.from_json(run.checkpoint).findings

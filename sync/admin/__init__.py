@@ -3,9 +3,9 @@
 from django.apps import apps
 from django.contrib import admin
 
-from sync.admin import attempts, events, findings, health, lifecycle, orders, people, runs
+from sync.admin import attempts, audit, events, findings, health, lifecycle, orders, people, runs
 
-__all__ = ["attempts", "events", "findings", "health", "lifecycle", "orders", "people", "runs"]
+__all__ = ["attempts", "audit", "events", "findings", "health", "lifecycle", "orders", "people", "runs"]
 
 # django-q's own pages delete the failures that they resubmit; our attempts are the history.
 for model in apps.get_app_config("django_q").get_models():

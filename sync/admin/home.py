@@ -153,6 +153,7 @@ def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
 
 
 MENDS: Mapping[str, tuple[str, ...]] = {
+    "audit": ("orders.verify_statustransition", "Verify…", "admin:orders_statustransition_verify"),
     "webhook": ("sync.start_run", "Repair…", "admin:sync_webhooks"),
     "silence": ("sync.start_run", "Reconcile…", "admin:sync_run_start", Run.Kind.RECONCILE),
 }

@@ -1,16 +1,14 @@
 """The audit is verified by command and at night; while it is broken, an alarm stands."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from orders import audit
-from orders.append_only import GUARDS
 from orders.models import AuditSeal, StaffAction
 from sync import tasks
 from sync.alarms import open_alarms
@@ -34,23 +32,6 @@ def as_json(*args: str) -> dict[str, Any]:
         assert error.returncode == 1
     told: dict[str, Any] = json.loads(out.getvalue())
     return told
-
-
-@pytest.fixture
-def tamper(transactional_db: None) -> Iterator[Callable[[str], None]]:
-    """SQL without the triggers; they are back on afterwards."""
-
-    def run(sql: str) -> None:
-        with connection.cursor() as cursor:
-            for guard in GUARDS:
-                for statement in guard.disarm(connection.vendor):
-                    cursor.execute(statement)
-            cursor.execute(sql)
-            for guard in GUARDS:
-                for statement in guard.arm(connection.vendor):
-                    cursor.execute(statement)
-
-    yield run
 
 
 def test_it_proves_an_empty_database() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orders.models import AuditSeal
-from orders.verification import Checkup, Finding
+from orders.verification import Finding
 from sync import verify_audit
 from sync.management import long_runs
 from sync.models import Run
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         noted = given["seal"] and _noted(given["seal"])
         run = Run(kind=Run.Kind.VERIFY, actor="command", options=verify_audit.options(dry_run=dry_run))
         long_runs.rehearse(verify_audit.job, run)
-        findings = Checkup.from_json(run.checkpoint).findings
+        findings = verify_audit.findings(run)
         found = run.counts["found"]
         if noted and not AuditSeal.objects.filter(sequence=noted[0], hash=noted[1]).exists():
             words = "it is not there: the database is an older one, or another"

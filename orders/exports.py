@@ -1,0 +1,83 @@
+"""A list of the back office as CSV: what its filters show, however long, sent row by row."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from unfold.decorators import action
+
+from orders import audit
+from webhooks.admin import ReadOnlyAdmin
+
+PAGE = 2000
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a text that begins with one of these for a formula, whoever wrote it."""
+
+Columns = Mapping[str, Callable[[Any], Any]]
+
+
+class Exporting(ReadOnlyAdmin):
+    """A list with the button *Export CSV*."""
+
+    columns: ClassVar[Columns]
+    actions_list: Sequence[str] = ("export",)
+
+    def has_export_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("orders.export_statustransition") and self.has_view_permission(request)
+
+    @action(description="Export CSV", permissions=["export"], url_path="export", icon="download")
+    def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except (IncorrectLookupParameters, SuspiciousOperation, ValidationError):
+            return HttpResponseRedirect(f"{here}?e=1")  # Django's own words for filters that make no sense
+        audit.record(
+            "export",
+            actor=request.user.get_username(),
+            result=f"{self.opts.verbose_name_plural} as CSV",
+            filters=request.GET.urlencode(),
+        )
+        name = f"{self.opts.model_name}-{timezone.now():%Y-%m-%dT%H%M}.csv"
+        return StreamingHttpResponse(
+            lines(rows, self.columns),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"},
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The button keeps the filters of the list that it stands above."""
+        page = super().changelist_view(request, extra_context)
+        for button in getattr(page, "context_data", {}).get("actions_list", []):
+            if button["path"].endswith("/export/") and request.GET:
+                button["path"] = f"{button['path']}?{request.GET.urlencode()}"
+        return page
+
+
+def lines(rows: QuerySet[Any], columns: Columns) -> Iterator[str]:
+    """Page by page in the order of the key: flat memory, and no transaction that lasts as long as a download."""
+    writer = csv.writer(Echo())
+    yield writer.writerow(columns)
+    rows, last = rows.order_by("pk"), 0
+    while page := list(rows.filter(pk__gt=last)[:PAGE]):
+        for row in page:
+            yield writer.writerow([cell(column(row)) for column in columns.values()])
+        last = page[-1].pk
+
+
+class Echo:
+    """What csv takes for a file; it hands each line on."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

@@ -1,0 +1,57 @@
+"""The audit is verified by a button: a worker looks at every row, and the page names the first bad one."""
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.decorators import action
+
+from orders.admin import StatusTransitionAdmin
+from orders.models import AuditSeal, StatusTransition
+from orders.verification import Finding
+from sync import runs, verify_audit
+from sync.admin.asking import ReasonForm
+from sync.admin.runs import begin
+from sync.models import Run
+
+PAGES = {"transition": "orders_statustransition", "staff action": "orders_staffaction"}
+
+
+@admin.register(StatusTransition)
+class Verifying(StatusTransitionAdmin):
+    actions_list = ("verify", *StatusTransitionAdmin.actions_list)
+
+    def has_verify_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("orders.verify_statustransition") and self.has_view_permission(request)
+
+    @action(description="Verify", permissions=["verify"], url_path="verify", icon="verified_user")
+    def verify(self, request: HttpRequest) -> HttpResponse:
+        """What the last verification saw, and the form that begins another, in the workers."""
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                begun = begin(verify_audit.start, by=request.user.get_username(), **form.cleaned_data)
+                messages.success(request, f"{begun} was handed to the workers.")
+            except runs.AlreadyRunning as error:
+                messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:orders_statustransition_verify"))
+        run = Run.objects.filter(kind=Run.Kind.VERIFY).order_by("-id").first()
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Verify the audit",
+            "run": run,
+            "running": run is not None and run.state == Run.State.RUNNING,
+            "verdict": run and verify_audit.verdict(run),
+            "findings": [(one, page_of(one)) for one in verify_audit.findings(run)] if run else [],
+            "advice": verify_audit.ADVICE,
+            "seal": AuditSeal.objects.order_by("-sequence").first(),
+            "form": form,
+        }
+        return TemplateResponse(request, "sync/verify.html", context)
+
+
+def page_of(finding: Finding) -> str:
+    """Where the bad row is shown; empty: nowhere, or it is gone."""
+    page = PAGES.get(finding.what)
+    return reverse(f"admin:{page}_change", args=[finding.row]) if page and finding.row is not None else ""
