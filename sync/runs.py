@@ -32,6 +32,7 @@ JOBS: dict[str, str] = {
     Run.Kind.DRIFT: "sync.drift.job",
     Run.Kind.REPLAY: "sync.bulk_replay.job",
     Run.Kind.VERIFY: "sync.verify_audit.job",
+    Run.Kind.PRUNE: "sync.pruning.job",
 }
 """What does the work of each kind."""
 

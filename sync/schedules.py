@@ -36,6 +36,7 @@ def planned() -> tuple[Planned, ...]:
         Planned(name="reconcile", task="sync.tasks.reconcile", minutes=max(1, settings.RECONCILE_MINUTES)),
         Planned(name="reconcile deep", task="sync.tasks.reconcile_deep", minutes=DAY),
         Planned(name="drift", task="sync.tasks.drift_nightly", minutes=DAY, night=LATER),
+        Planned(name="prune", task="sync.tasks.prune", minutes=DAY),
         Planned(name="verify audit", task="sync.tasks.verify_audit", minutes=DAY),
         Planned(name="seal audit", task="sync.tasks.seal_audit", minutes=60),
         Planned(name="watch", task="sync.tasks.watch", minutes=5),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import drift, reconciliation, runs, schedules, shop_webhooks, silence, worker
+from sync import drift, pruning, reconciliation, runs, schedules, shop_webhooks, silence, worker
 from sync import verify_audit as audit_check
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
@@ -73,6 +73,11 @@ def reconcile_deep() -> None:
 def drift_nightly() -> None:
     """Every night: does anything differ between the two sides?"""
     drift.on_schedule(STRETCH)
+
+
+def prune() -> None:
+    """Every night: what is older than RETENTION_DAYS."""
+    pruning.on_schedule(STRETCH)
 
 
 def verify_audit() -> None:

@@ -44,7 +44,11 @@ def _refill(app_config: Any, **kwargs: Any) -> None:
     if app_config.name == "sync" and not apps.get_model("orders", "StatusRule").objects.exists():
         for name in ("orders.migrations.0002_default_lifecycle", "sync.migrations.0002_sides_and_schedules"):
             import_module(name).fill(apps, None)
-        for name in ("sync.migrations.0005_schedules", "sync.migrations.0008_verify_audit"):
+        for name in (
+            "sync.migrations.0005_schedules",
+            "sync.migrations.0008_verify_audit",
+            "sync.migrations.0009_prune",
+        ):
             import_module(name).fill(apps, None)
 
 

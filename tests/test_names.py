@@ -108,6 +108,8 @@ def test_models_and_their_admin_pages(label: str, fields: list[str]) -> None:
         "sandbox",
         "send_webhook",
         "verify_audit",
+        "prune",
+        "erase_customer",
     ],
 )
 def test_commands(name: str) -> None:

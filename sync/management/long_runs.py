@@ -22,6 +22,8 @@ from sync.shop_identity import AnotherShop, check
 T = TypeVar("T")
 
 FAILED, WRONG_USE = 1, 2
+UNITS: dict[str, str] = {Run.Kind.VERIFY: "transitions", Run.Kind.PRUNE: "rows"}
+"""What a run counts, if it is not orders."""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -103,14 +105,14 @@ class Progress:
 
     def __init__(self, run: Run) -> None:
         self.started_with = run.counts.get("seen", 0)
-        self.name = run.get_kind_display()
+        self.name, self.unit = run.get_kind_display(), UNITS.get(run.kind, "orders")
         self.on_terminal = sys.stderr.isatty()
         self.line_at = time.monotonic() + LINE_EVERY
         self.bar: tqdm | None = None
 
     def __enter__(self) -> "Progress":
         if self.on_terminal:
-            self.bar = tqdm(desc=self.name, unit=" orders", initial=self.started_with, dynamic_ncols=True)
+            self.bar = tqdm(desc=self.name, unit=f" {self.unit}", initial=self.started_with, dynamic_ncols=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -125,7 +127,7 @@ class Progress:
         elif time.monotonic() >= self.line_at:
             self.line_at = time.monotonic() + LINE_EVERY
             of = f" of {run.total}" if run.total is not None else ""
-            sys.stderr.write(f"{self.name}: {seen}{of} orders\n")
+            sys.stderr.write(f"{self.name}: {seen}{of} {self.unit}\n")
 
 
 @contextmanager

@@ -1,0 +1,201 @@
+"""One customer's personal data is taken out of what we keep; rows, outcomes, hashes and the audit stay.
+
+What the customer's orders are is found by reading everything that was ever said, page by page.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from orders import audit
+from orders.keys import is_signed, sign
+from orders.models import OrderLink, StaffAction, StatusTransition
+from sync.models import Alarm, Attempt, Call, Run, SideState
+from webhooks.masking import masked, masked_text
+from webhooks.models import Side, WebhookEvent
+
+PAGE = 50
+"""Bodies that are in memory at once."""
+CHUNK = 200
+"""Rows of one short transaction."""
+
+DEED = "erase customer"
+NOT_ERASED = (
+    "What the shop and the CRM themselves keep: erase it there, first the shop, so that nothing new comes from it.",
+    "Backups, copies of this database and the database's own log: they end with your retention of them.",
+    "Log files: our lines hold ids and no bodies, but an error may quote what a side answered.",
+    "What comes in for this person from now on: a new delivery is kept like any other. Run this again after it.",
+)
+"""What no command of ours reaches."""
+
+
+class Customer:
+    """How a person's e-mail address is met: in JSON, in an address, in words, in capitals."""
+
+    def __init__(self, email: str) -> None:
+        self.email = email.lower()
+        ways = {self.email, json.dumps(self.email)[1:-1], quote(self.email), quote(self.email, safe="")}
+        known = "|".join(re.escape(way) for way in sorted(ways, key=len, reverse=True))
+        self.mention = re.compile(rf"(?<![\w.+-])(?:{known})(?![\w-]|\.\w)", re.IGNORECASE)
+        self.own = re.compile(rf'e_?mail"\s*:\s*"(?:{known})"', re.IGNORECASE)
+
+    def is_mentioned(self, *texts: str) -> bool:
+        return any(self.mention.search(text) for text in texts)
+
+    def owns(self, *texts: str) -> bool:
+        """An order is of whoever stands in a field for an e-mail, not of whoever a note mentions."""
+        return any(self.own.search(text) for text in texts)
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What is kept of a customer."""
+
+    orders: list[int] = field(default_factory=list)
+    "By the shop's id."
+    events: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    "Of other events: a list that a side answered, say."
+    waiting: list[int] = field(default_factory=list)
+    "Events that a worker has still to see to: not erased now."
+    kept: int = 0
+    "Rows of the audit that tell of the customer, and can not be changed."
+
+
+# --- finding -------------------------------------------------------------------------------------------------------
+
+
+def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows: None) -> Found:
+    refs, events = set[tuple[str, str]](), set[int]()
+    rows = WebhookEvent.objects.exclude(body=b"", headers={}).values_list("id", "side", "order_ref", "body", "headers")
+    for page in _pages(rows):
+        for pk, side, ref, body, headers in page:
+            text = bytes(body).decode("utf-8", "replace")
+            if customer.owns(_of_the_event(text)) and ref:
+                refs.add((side, ref))
+            if customer.is_mentioned(text, json.dumps(headers)):
+                events.add(pk)
+        on_progress(len(page))
+    calls = set[int]()
+    said = Call.objects.values_list(
+        "id", "attempt__event__side", "attempt__event__order_ref", "url", "request_body", "response_body", "error"
+    )
+    for page in _pages(said):
+        for pk, side, ref, *texts in page:
+            if customer.owns(*texts) and ref:
+                refs.add((side, ref))
+            if customer.is_mentioned(*texts):
+                calls.add(pk)
+        on_progress(len(page))
+    refs |= {(Side.SHOP, str(order)) for order in _erased_before(customer)}
+    return _completed(customer, refs, events, calls)
+
+
+def _erased_before(customer: Customer) -> Iterator[int]:
+    """The orders of which nothing tells any more that they are this customer's, but the record of the first time."""
+    for details in StaffAction.objects.filter(action=DEED).values_list("details", flat=True):
+        if is_signed(details["customer"], "customer", customer.email):
+            yield from details["orders"]
+
+
+def _pages(rows: QuerySet[Any, tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """In the order of the key, which is the first column: flat memory, and no transaction that is held."""
+    last = 0
+    while page := list(rows.order_by("pk").filter(pk__gt=last)[:PAGE]):
+        yield page
+        last = page[-1][0]
+
+
+def _of_the_event(text: str) -> str:
+    """Of a delivery with several events, which is kept whole with the first of them: what is said of that one."""
+    if not text.lstrip().startswith("["):
+        return text
+    try:
+        elements = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(elements[0], ensure_ascii=False) if isinstance(elements, list) and elements else text
+
+
+def _completed(customer: Customer, refs: set[tuple[str, str]], mentions: set[int], calls: set[int]) -> Found:
+    """With both ids of each order, and with everything else that is kept of these orders."""
+    woo = {ref for side, ref in refs if side == Side.SHOP}
+    crm = {ref for side, ref in refs if side == Side.CRM}
+    links = OrderLink.objects.filter(Q(woo_id__in=[ref for ref in woo if ref.isdigit()]) | Q(crm_order_id__in=crm))
+    pairs = list(links.values_list("pk", "woo_id", "crm_order_id"))
+    woo |= {str(woo_id) for _, woo_id, _ in pairs}
+    crm |= {crm_id for _, _, crm_id in pairs}
+    same = Q(side=Side.SHOP, order_ref__in=woo) | Q(side=Side.CRM, order_ref__in=crm)
+    events = mentions | set(WebhookEvent.objects.filter(same).values_list("pk", flat=True))
+    events |= set(_whole_deliveries(events))
+    waiting = WebhookEvent.objects.filter(pk__in=events).unfinished().values_list("pk", flat=True)
+    of_audit = Q(link__in=[pk for pk, *_ in pairs]) | Q(event__in=events)
+    return Found(
+        orders=sorted(map(int, woo)),
+        events=sorted(events.difference(waiting)),
+        calls=sorted(calls),
+        waiting=sorted(waiting),
+        kept=sum(
+            customer.is_mentioned(json.dumps([row[name] for name in ("reason", told)], ensure_ascii=False, default=str))
+            for model, told in ((StatusTransition, "crm_answer"), (StaffAction, "details"))
+            for row in model.objects.filter(of_audit).values("reason", told).iterator()
+        ),
+    )
+
+
+def _whole_deliveries(events: set[int]) -> QuerySet[Any, int]:
+    """An event from the middle of a delivery stands in the first one's body as well."""
+    digests = WebhookEvent.objects.filter(pk__in=events, body_index__gt=0).values("body_sha256")
+    return WebhookEvent.objects.filter(body_index=0, body_sha256__in=digests).values_list("pk", flat=True)
+
+
+# --- erasing -------------------------------------------------------------------------------------------------------
+
+
+def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
+    """In short transactions; done again, it goes on. The record names the customer by a keyed hash only."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA secure_delete = ON")  # what is emptied is overwritten in the file, too
+    for events in _chunks(found.events):
+        with transaction.atomic():
+            WebhookEvent.objects.filter(pk__in=events).update(body=b"", headers={})
+            calls = Call.objects.filter(attempt__event__in=events)
+            calls.update(request_body="", response_body="")
+            _mask(WebhookEvent.objects.filter(pk__in=events), "reason")
+            _mask(Attempt.objects.filter(event__in=events), "error", "reasons", "compared")
+            _mask(calls, "url", "error")
+    for chunk in _chunks(found.calls):
+        others = Call.objects.filter(pk__in=chunk)
+        others.update(request_body="", response_body="")
+        _mask(others, "url", "error")
+    for model, names in ((SideState, ["last_error"]), (Alarm, ["words"]), (Run, ["error", "reason"])):
+        for pk, *texts in model.objects.values_list("pk", *names).iterator():
+            if customer.is_mentioned(*texts):
+                _mask(model.objects.filter(pk=pk), *names)
+    audit.record(
+        DEED,
+        actor=actor,
+        reason=reason,
+        result=f"{len(found.events)} events of {len(found.orders)} orders emptied, {len(found.waiting)} still wait",
+        customer=sign("customer", customer.email),
+        orders=found.orders,
+    )
+
+
+def _chunks(rows: list[int]) -> Iterator[list[int]]:
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+
+
+def _mask(rows: QuerySet[Any], *names: str) -> None:
+    """Words stay readable: only what tells of a person goes."""
+    for pk, *values in list(rows.values_list("pk", *names)):
+        plain = [masked_text(value) if isinstance(value, str) else masked(value) for value in values]
+        if plain != values:
+            rows.model.objects.filter(pk=pk).update(**dict(zip(names, plain, strict=True)))

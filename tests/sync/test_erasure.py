@@ -1,0 +1,210 @@
+"""One customer's personal data goes, wherever it stands, and nobody else's does."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from orders import audit
+from orders.models import OrderLink, StaffAction
+from orders.verification import Checkup
+from sync.erasure import Customer
+from sync.models import Alarm, Call, SideState
+from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
+from webhooks.models import Side, State, WebhookEvent
+
+pytestmark = pytest.mark.django_db
+ANN = "ann.lee+shop@example.org"
+
+
+def erase(*args: str, email: str = ANN) -> dict[str, Any]:
+    out = StringIO()
+    try:
+        call_command("erase_customer", email, "--json", *args, stdout=out)
+    except CommandError as error:
+        assert error.returncode == 1
+    told: dict[str, Any] = json.loads(out.getvalue())
+    return told
+
+
+def event(order: str, said: Any, side: str = Side.SHOP, **fields: Any) -> WebhookEvent:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    done = {"state": State.DONE, "next_attempt_at": None}
+    made: WebhookEvent = WebhookEventFactory(side=side, order_ref=order, body=body, **{**done, **fields})
+    return made
+
+
+def emptied() -> set[int]:
+    return set(WebhookEvent.objects.filter(body=b"", headers={}).values_list("pk", flat=True))
+
+
+@pytest.fixture
+def link() -> OrderLink:
+    made: OrderLink = OrderLinkFactory(woo_id=70, crm_order_id="C-70")
+    return made
+
+
+def test_all_events_of_the_customers_orders_are_emptied_on_both_sides(link: OrderLink) -> None:
+    ours = {
+        event("70", {"id": 70, "billing": {"email": ANN.upper(), "first_name": "Ann"}}).pk,
+        event("70", {"id": 70, "billing": {"first_name": "Ann"}}).pk,
+        event("C-70", {"crm_order_id": "C-70", "note": "Ann called"}, side=Side.CRM).pk,
+    }
+    theirs = {event("71", {"id": 71, "billing": {"email": "bob@example.org"}}).pk}
+    told = erase("--reason", "asked on 3 March")
+    assert (told["orders"], told["events"]) == ([70], 3)
+    assert emptied() == ours
+    assert not emptied() & theirs
+
+
+def test_what_comes_in_later_is_found_by_the_record_of_the_first_time(link: OrderLink) -> None:
+    event("70", {"billing": {"email": ANN}})
+    erase()
+    later = event("C-70", {"crm_order_id": "C-70", "note": "Ann called"}, side=Side.CRM)
+    assert erase()["orders"] == [70]
+    assert later.pk in emptied()
+
+
+def test_an_order_that_the_crm_alone_tells_of_is_found(link: OrderLink) -> None:
+    first = event("70", {"id": 70})
+    event("C-70", {"customer": {"email": ANN}}, side=Side.CRM)
+    assert erase()["orders"] == [70]
+    assert first.pk in emptied()
+
+
+def test_calls_words_and_small_tables_are_seen_to(link: OrderLink) -> None:
+    one = event("70", {"billing": {"email": ANN}}, reason=f"Rejected: {ANN} is no customer")
+    attempt = AttemptFactory(event=one, error=f"Rejected: {ANN}", reasons=[["gave_up", f"said {ANN}"]])
+    CallFactory(attempt=attempt, request_body=f'{{"email": "{ANN}"}}', response_body=ANN, url=f"/orders?email={ANN}")
+    other = CallFactory(response_body=f'[{{"note": "see {ANN}"}}]')
+    SideState.objects.filter(name="crm").update(last_error=f"500: {ANN}")
+    Alarm.objects.create(key="x", words=f"{ANN} again", advice="Look.")
+    erase()
+    attempt.refresh_from_db()
+    one.refresh_from_db()
+    assert "Rejected" in attempt.error
+    assert "Rejected" in one.reason
+    told = [attempt.error, attempt.reasons, one.reason, *Call.objects.values(), *SideState.objects.values()]
+    told += Alarm.objects.values()
+    assert "ann.lee" not in str(told)
+    assert Call.objects.get(pk=other.pk).response_body == ""
+
+
+def test_whom_a_note_mentions_does_not_own_the_order(link: OrderLink) -> None:
+    mention = event("70", {"billing": {"email": "bob@example.org"}, "customer_note": f"write to {ANN}"})
+    other = event("70", {"billing": {"email": "bob@example.org"}})
+    told = erase()
+    assert (told["orders"], told["events"]) == ([], 1)
+    assert emptied() == {mention.pk}
+    other.refresh_from_db()
+    assert other.body
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["joann.lee+shop@example.org", "ann.lee+shop@example.org.au", "ann.lee@example.org", "x.ann.lee+shop@example.org"],
+)
+def test_an_address_that_looks_alike_is_another(other: str) -> None:
+    event("70", {"billing": {"email": other}})
+    assert erase()["events"] == 0
+    assert emptied() == set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"billing": {"Email" : "Ann.Lee+Shop@Example.org"}}',
+        b'{"billing_email":"ann.lee+shop@example.org", broken',
+        b'[{"customer":{"email":"ann.lee+shop@example.org"}}]',
+    ],
+)
+def test_it_is_met_in_every_spelling(body: bytes) -> None:
+    event("70", body)
+    assert erase()["orders"] == [70]
+
+
+@pytest.mark.parametrize("body", [b"email=ann.lee%2Bshop%40example.org", b"\xff\xfe ann.lee+shop@example.org"])
+def test_what_can_not_be_understood_is_emptied_too(body: bytes) -> None:
+    one = event("", body, state=State.PARKED)
+    erase()
+    assert emptied() == {one.pk}
+
+
+def test_addresses_beyond_ascii_are_met_as_php_and_python_write_them() -> None:
+    assert Customer("jörg@example.org").owns('"email":"j\\u00f6rg@example.org"')
+    assert Customer("jörg@example.org").owns('"email": "jörg@example.org"')
+
+
+def test_of_a_delivery_with_several_events_the_whole_goes(link: OrderLink) -> None:
+    elements = [{"crm_order_id": "C-1"}, {"crm_order_id": "C-70"}]
+    shared = {"side": Side.CRM, "body_sha256": "a" * 64}
+    first = event("C-1", elements, body_index=0, **shared)
+    second = event("C-70", elements[1], body_index=1, **shared)
+    owner = event("70", {"billing": {"email": ANN}})
+    assert erase()["orders"] == [70]
+    assert emptied() == {first.pk, second.pk, owner.pk}
+
+
+def test_what_still_waits_is_named_and_left_to_a_second_time(link: OrderLink) -> None:
+    waiting = event("70", {"billing": {"email": ANN}}, state=State.PENDING, next_attempt_at="2026-01-01T00:00Z")
+    with pytest.raises(CommandError, match=f"left alone: {waiting.pk}. Run this again") as raised:
+        call_command("erase_customer", ANN, stdout=StringIO())
+    assert raised.value.returncode == 1
+    assert emptied() == set()
+    WebhookEvent.objects.update(next_attempt_at=None)
+    assert erase()["events"] == 1
+
+
+def test_the_deed_is_recorded_and_does_not_tell_of_the_customer(link: OrderLink, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    event("70", {"billing": {"email": ANN}})
+    erase("--reason", f"{ANN} asked")
+    done = StaffAction.objects.get()
+    assert (done.action, done.actor, done.details["orders"]) == ("erase customer", "command", [70])
+    assert "ann.lee" not in str(StaffAction.objects.values().get())
+    assert "ann.lee" not in caplog.text
+    erase(email="bob@example.org")
+    erase(email=ANN.upper())
+    marks = [row.details["customer"] for row in StaffAction.objects.order_by("id")]
+    assert marks[0] == marks[2] != marks[1]
+
+
+def test_the_audit_stays_whole_and_rows_that_can_not_be_changed_are_counted(link: OrderLink) -> None:
+    event("70", {"billing": {"email": ANN}})
+    StatusTransitionFactory(link=link, crm_answer={"email": ANN})
+    audit.record("force", actor="bob", link=link)
+    assert erase()["kept_in_audit"] == 1
+    checkup = Checkup()
+    for _ in checkup.go_on():
+        pass
+    assert checkup.findings == []
+
+
+def test_a_dry_run_changes_nothing(link: OrderLink) -> None:
+    event("70", {"billing": {"email": ANN}})
+    told = erase("--dry-run")
+    assert (told["dry_run"], told["orders"], told["events"]) == (True, [70], 1)
+    assert emptied() == set()
+    assert not StaffAction.objects.exists()
+
+
+def test_it_says_what_it_can_not_erase(link: OrderLink) -> None:
+    out = StringIO()
+    call_command("erase_customer", ANN, stdout=out)
+    for word in ("shop", "CRM", "Backups", "Log files", "new delivery"):
+        assert word in out.getvalue()
+
+
+@pytest.mark.parametrize("email", ["ann", "", "@example.org", "x" * 10_000])
+def test_what_is_no_address_is_wrong_use(email: str) -> None:
+    with pytest.raises(CommandError, match="no e-mail address") as raised:
+        call_command("erase_customer", email)
+    assert raised.value.returncode == 2
+
+
+def test_the_address_can_be_kept_out_of_the_shells_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO(f"{ANN}\n"))
+    event("70", {"billing": {"email": ANN}})
+    assert erase(email="-")["orders"] == [70]
