@@ -43,7 +43,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
-from webhooks.masking import masked
+from webhooks.masking import masked, masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
@@ -432,15 +432,15 @@ def confirm(work: Work, decision: Plan | Park) -> None:
 
 
 def log_transition(work: Work, link: OrderLink, draft: TransitionDraft, seen: CrmSnapshot | None) -> None:
+    """It stays for ever, and so must not tell of the customer."""
     StatusTransition(
         link=link,
         from_status=draft.from_status,
         to_status=draft.to_status,
         decision=draft.decision,
-        reason=draft.reason,
+        reason=masked_text(draft.reason),
         crm_status=seen.status if seen else "",
         crm_version=seen.version if seen else None,
-        # A transition stays for ever, and so must not tell of the customer.
         crm_answer=masked(dict(seen.answer)) if seen else {},
         event=work.newest,
         actor=work.newest.requested_by,
