@@ -47,7 +47,7 @@ def _refill(app_config: Any, **kwargs: Any) -> None:
         for name in (
             "sync.migrations.0005_schedules",
             "sync.migrations.0008_verify_audit",
-            "sync.migrations.0009_prune",
+            "sync.migrations.0009_nightly",
         ):
             import_module(name).fill(apps, None)
 
