@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -113,6 +114,8 @@ class DriftFindingAdmin(ReadOnlyAdmin):
 
     def order_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
         """To the order's page: it compares both sides now, and repairs after a dry run."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         finding = get_object_or_404(DriftFinding, pk=pk)
         link = OrderLink.objects.filter(woo_id=finding.woo_id).first()
         if link is None:

@@ -1,0 +1,244 @@
+"""Every address of the back office, as it is registered, walked by everybody: new ones without being named here."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.db.models import Model
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from orders import audit
+from orders.models import AllowedMove, ChainHead, StaffAction, StatusRule
+from sync.models import Alarm, DriftFinding, Heartbeat, Run
+from sync.roles import ROLES
+from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
+from webhooks.models import RefusedDelivery, State
+
+OPEN_TO_ALL = {"login"}
+OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search"}
+NOT_PAGES = {"view_on_site", "autocomplete", "app_list"}
+"""Django's own, which answer 404 or decide by what they are asked for."""
+ARGUMENTS: dict[str, str] = {"kind": "backfill", "name": "pause", "action": "repair", "app_label": "orders"}
+NEEDS = {
+    "webhooks_webhookevent_body": "webhooks.reveal_webhookevent",
+    "webhooks_webhookevent_reveal": "webhooks.reveal_webhookevent",
+    "webhooks_webhookevent_order": "webhooks.view_webhookevent",
+    "webhooks_webhookevent_replay": "webhooks.replay_webhookevent",
+    "webhooks_webhookevent_dry_run": "webhooks.replay_webhookevent",
+    "webhooks_webhookevent_retry": "webhooks.replay_webhookevent",
+    "webhooks_webhookevent_edit": "webhooks.edit_webhookevent",
+    "webhooks_webhookevent_cancel": "webhooks.resolve_webhookevent",
+    "webhooks_webhookevent_resolve": "webhooks.resolve_webhookevent",
+    "webhooks_webhookevent_bulk": "webhooks.bulk_replay_webhookevent",
+    "webhooks_webhookevent_bulk_sample": "webhooks.bulk_replay_webhookevent",
+    "orders_orderlink_check": "orders.check_orderlink",
+    "orders_orderlink_repair": "orders.check_orderlink",
+    "orders_orderlink_force": "orders.force_orderlink",
+    "sync_driftfinding_order": "sync.view_driftfinding",
+    "sync_driftfinding_ignore": "sync.ignore_driftfinding",
+    "sync_sidestate_pause": "sync.pause_sidestate",
+    "sync_sidestate_go_on": "sync.pause_sidestate",
+    "sync_sidestate_probe": "sync.pause_sidestate",
+    "sync_webhooks": "sync.view_sidestate",
+    "sync_doctor": "sync.view_sidestate",
+    "sync_webhooks_act": "sync.start_run",
+    "sync_run_start": "sync.start_run",
+    "sync_run_start_reconcile": "sync.start_run",
+    "sync_run_do": "sync.start_run",
+    "sync_run_progress": "sync.view_run",
+}
+"""Which permission opens which of our own pages. The others are Django's: view, add and delete of their model."""
+FORBIDDEN = re.compile(
+    r"<script(?![^>]*\ssrc=)(?![^>]*application/json)|<[^>]+\son[a-z]+=|javascript:|\ssrc=.?(https?:)?//"
+)
+"""By the Content-Security-Policy: scripts in the page, handlers in attributes, and what lies on other hosts."""
+FILLED_IN = {
+    "confirmed": "yes",
+    "reason": "a person says so",
+    "to_status": "completed",
+    "until": "2099-01-01",
+    "body": "{}",
+    "post": "yes",
+    "woo_status": "refunded",
+    "from_status": "pending",
+    "crm_status": "new",
+    "speed": "10",
+}
+
+pytestmark = pytest.mark.django_db
+
+
+def pages(resolver: URLResolver | None = None, route: str = "") -> Iterator[tuple[str, str, URLPattern]]:
+    """Each address of the admin: its name, its route and its pattern."""
+    for one in (resolver or get_resolver()).url_patterns:
+        here = route + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from pages(one, here)
+        elif here.startswith("admin/") and one.name and one.name not in NOT_PAGES:
+            yield one.name, here, one
+
+
+def model_of(name: str) -> type[Model] | None:
+    """The longest that the name of the page begins with."""
+    known = {f"{model._meta.app_label}_{model._meta.model_name}": model for model in admin.site._registry}
+    fitting = [label for label in known if name.startswith(f"{label}_")]
+    return known[max(fitting, key=len)] if fitting else None
+
+
+def needed(name: str) -> str | None:
+    """The permission that opens a page; None: it is not known here."""
+    model = model_of(name)
+    if name in NEEDS or model is None:
+        return NEEDS.get(name)
+    label, model_name = model._meta.app_label, model._meta.model_name
+    deed = name.removeprefix(f"{label}_{model_name}_")
+    word = {"changelist": "view", "change": "view", "history": "view", "simple_history": "view"}.get(deed, deed)
+    return f"{label}.{word}_{model_name}" if word in ("view", "add", "delete") else None
+
+
+def address(name: str, pattern: URLPattern) -> str:
+    names = list(pattern.pattern.regex.groupindex) or ["pk"] * pattern.pattern.regex.groups
+    model = model_of(name)
+    row = model._default_manager.order_by("pk").last() if model else None
+    values = [str(row.pk) if row and one in ("pk", "object_id", "id") else ARGUMENTS[one] for one in names]
+    if name.endswith("_simple_history"):
+        values[1] = str(row.history.latest().pk)  # type: ignore[union-attr]
+    if pattern.pattern.regex.groupindex:
+        return reverse(f"admin:{name}", kwargs=dict(zip(names, values, strict=True)))
+    return reverse(f"admin:{name}", args=values)
+
+
+@pytest.fixture
+def rows(db: None) -> None:
+    """One row at least of all that has a page."""
+    link = StatusTransitionFactory().link
+    event = WebhookEventFactory(order_ref=str(link.woo_id), state=State.DEAD, next_attempt_at=None, reason="no luck")
+    CallFactory(attempt=AttemptFactory(event=event))
+    RefusedDelivery.objects.create(source="crm", reason="bad_signature")
+    DriftFinding.objects.create(kind="status", woo_id=link.woo_id, crm_order_id=link.crm_order_id)
+    Heartbeat.objects.create(worker="host/1", at=timezone.now())
+    Run.objects.create(kind="backfill")
+    Alarm.objects.create(key="silence:shop", words="silent", advice="look")
+    audit.record("check", actor="somebody", link=link)
+    for model in (StatusRule, AllowedMove):
+        model.objects.order_by("pk").last().save()  # type: ignore[union-attr]  # has a history now
+    User.objects.create_user("some-user")
+    missing = [model for model in admin.site._registry if not model._default_manager.exists()]
+    assert not missing, f"make a row of {missing} here, so that its pages are walked"
+
+
+def client_of(*groups: str, **user: Any) -> Client:
+    person = User.objects.create_user("walker", is_staff=True, **user)
+    person.groups.set(Group.objects.filter(name__in=groups))
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def everything(*but: type[Model]) -> dict[str, list[dict[str, Any]]]:
+    """The whole database, but for sessions."""
+    models = (model for model in apps.get_models(include_auto_created=True) if model not in (Session, *but))
+    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
+
+
+def test_whoever_has_not_signed_in_is_asked_to(rows: None, client: Client) -> None:
+    walked = 0
+    before = everything()
+    for name, _, pattern in pages():
+        if name in {"logout", *OPEN_TO_ALL}:
+            continue
+        url = address(name, pattern)
+        for answer in (client.get(url), client.post(url, FILLED_IN)):
+            assert (answer.status_code, answer.headers.get("Location", "")[:13]) == (302, "/admin/login/"), url
+        walked += 1
+    assert walked > 80
+    assert everything() == before
+
+
+def test_staff_without_a_role_open_nothing(rows: None) -> None:
+    client = client_of()
+    before = everything()
+    for name, _, pattern in pages():
+        if name not in OPEN_TO_ALL | OPEN_TO_STAFF:
+            url = address(name, pattern)
+            assert (client.get(url).status_code, client.post(url, FILLED_IN).status_code) == (403, 403), url
+    assert everything() == before
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_role_opens_what_its_permissions_say(rows: None, role: str) -> None:
+    client = client_of(role)
+    barred = []
+    for name, _, pattern in pages():
+        permission = needed(name)
+        if permission is None:
+            continue
+        url, may = address(name, pattern), permission in ROLES[role]
+        status = client.get(url).status_code
+        assert (status != 403) == may, f"{role} {url}: {status}, needs {permission}"
+        if not may:
+            barred.append(url)
+    before = everything()
+    assert {client.post(url, FILLED_IN).status_code for url in barred} == {403}
+    assert everything() == before
+
+
+def test_a_viewer_changes_nothing_whatever_is_pressed(rows: None) -> None:
+    """Also pages that no table here names, and every action of every list."""
+    client = client_of("viewer")
+    before = everything()
+    for name, _, pattern in pages():
+        if name in OPEN_TO_ALL | OPEN_TO_STAFF:
+            continue
+        url = address(name, pattern)
+        client.get(url)
+        client.post(url, FILLED_IN)
+    assert everything() == before
+
+
+def test_no_action_of_a_list_obeys_a_viewer(rows: None) -> None:
+    client, tried = client_of("viewer"), 0
+    before = everything()
+    for model, model_admin in admin.site._registry.items():
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        keys = list(model._default_manager.values_list("pk", flat=True)[:3])
+        for action in (*(getattr(one, "__name__", one) for one in model_admin.actions or ()), "delete_selected"):
+            client.post(url, {**FILLED_IN, "action": action, "_selected_action": keys, "index": 0})
+            tried += 1
+    assert tried > 15
+    assert everything() == before
+
+
+def test_looking_changes_nothing_and_no_page_needs_what_the_policy_forbids(rows: None) -> None:
+    """A link in a mail, which a person only follows, must not do a deed. That somebody looked is recorded."""
+    client = client_of(is_superuser=True)
+    before = everything(StaffAction, ChainHead)
+    for name, _, pattern in pages():
+        if name not in {"logout", *OPEN_TO_ALL}:
+            url = address(name, pattern)
+            answer = client.get(url)
+            assert answer.status_code in (200, 302, 403, 404, 405), url
+            if "html" in answer.headers.get("Content-Type", ""):
+                assert not FORBIDDEN.search(answer.content.decode()), f"the browser will not run this of {url}"
+    assert everything(StaffAction, ChainHead) == before
+
+
+def test_a_form_without_its_token_is_refused(rows: None) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.create_superuser("root"))
+    before = everything()
+    for name, _, pattern in pages():
+        assert strict.post(address(name, pattern), FILLED_IN).status_code == 403, name
+    assert everything() == before
+
+
+def test_every_page_of_the_table_is_there() -> None:
+    assert set(NEEDS) <= {name for name, _, _ in pages()}
+    assert set(NEEDS.values()) <= {one for role in ROLES.values() for one in role}
