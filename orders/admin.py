@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 
 from orders.drawing import draw
@@ -20,7 +19,7 @@ from orders.lifecycle import traps
 from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, preformatted, pretty
+from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, preformatted, pretty
 from webhooks.masking import masked, masked_text
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10
@@ -249,7 +248,7 @@ def to_event(event: int | None) -> str:
     return format_html('<a class="text-link" href="{}">event {}</a>', url, event)
 
 
-class LifecycleAdmin(SimpleHistoryAdmin, ModelAdmin):
+class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
     """What both lists of the lifecycle share: above them stand the picture, the traps, and who changed what."""
 
     list_before_template = "orders/lifecycle.html"

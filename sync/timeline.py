@@ -133,7 +133,7 @@ def story(order: str) -> Story | None:
     if link:
         return story_of(link)
     sides = set(WebhookEvent.objects.filter(order_ref=order).values_list("side", flat=True)) if order else set()
-    if Side.SHOP in sides and _is_number(order):
+    if Side.SHOP in sides and is_number(order):
         return Story(woo_id=int(order), crm_order_id=None)
     return Story(woo_id=None, crm_order_id=order) if Side.CRM in sides else None
 
@@ -143,7 +143,7 @@ def story_of(link: OrderLink) -> Story:
 
 
 def find_link(order: str) -> OrderLink | None:
-    by_woo = OrderLink.objects.filter(woo_id=int(order)).first() if _is_number(order) else None
+    by_woo = OrderLink.objects.filter(woo_id=int(order)).first() if is_number(order) else None
     return by_woo or OrderLink.objects.filter(crm_order_id=order).first()
 
 
@@ -151,7 +151,7 @@ def link_of(event: WebhookEvent) -> OrderLink | None:
     """The order that the event names, each side by its own id."""
     if event.side == Side.CRM:
         return OrderLink.objects.filter(crm_order_id=event.order_ref).first()
-    return OrderLink.objects.filter(woo_id=int(event.order_ref)).first() if _is_number(event.order_ref) else None
+    return OrderLink.objects.filter(woo_id=int(event.order_ref)).first() if is_number(event.order_ref) else None
 
 
 def summary(call: Call | CallRecord) -> str:
@@ -243,5 +243,5 @@ TELL: dict[Strand, Callable[..., Told]] = {
 }
 
 
-def _is_number(order: str) -> bool:
+def is_number(order: str) -> bool:
     return order.isascii() and order.isdigit() and len(order) <= 18

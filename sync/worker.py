@@ -43,6 +43,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
@@ -67,6 +68,8 @@ class Work:
     compared: dict[str, dict[str, str]] = field(default_factory=dict)
     "Who says what of the order: the event, we from before, the CRM, the shop. For the page that tells why."
     decided_at: datetime | None = None
+    customer: str = ""
+    "As the shop's order names the customer; what was not delivered, as a sweep's events, gets it only here."
     seen: ShopSnapshot | None = None
     "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
 
@@ -241,6 +244,7 @@ def _decide_for_crm(work: Work) -> Decision:
     found = None if link else work.crm().find(str(woo_id))
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
     known = facts_of(link)
+    work.customer = customer_of(shop.order)
     work.compared = compared(work.facts(), work.newest.status, known, found, shop)
     return shop_to_crm(
         link=known,
@@ -542,8 +546,9 @@ def finish(work: Work, state: str, outcome: str = "") -> None:
     now = timezone.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
     reason = " ".join(reason.words for reason in work.reasons)
+    found_by = {"customer": work.customer} if work.customer else {}
     WebhookEvent.objects.filter(id=newest.id).update(
-        state=state, outcome=outcome, reason=reason, next_attempt_at=None, finished_at=now
+        state=state, outcome=outcome, reason=reason, next_attempt_at=None, finished_at=now, **found_by
     )
     if others:
         WebhookEvent.objects.filter(id__in=others).update(

@@ -134,6 +134,7 @@ def _row(
         # The exact bytes are kept once. A hundred events of one array would keep them a hundred times, so those after
         # the first keep their own element; body_sha256 is that of the whole delivery and leads back to it.
         "body": signal.element if signal.index else body,
+        "customer": signal.customer or None,
         "body_sha256": digest,
         "body_index": signal.index,
         "headers": headers,

@@ -11,6 +11,7 @@ from typing import Any, Never, TypeGuard
 
 from django.conf import settings
 
+from webhooks.customers import customer_of
 from webhooks.models import Side
 from webhooks.signatures import SCHEMES, usable
 
@@ -38,6 +39,7 @@ class Signal:
     "The place in the array; None if the body is one object."
     element: bytes = b""
     "The element of the array as JSON, for places after the first."
+    customer: str = ""
     parked_reason: str = ""
 
 
@@ -158,7 +160,9 @@ def _shop_signal(signal: Signal, order: Any) -> Signal:
     if not (_integer(number) and 1 <= number <= BIGINT):
         raise Unreadable(_why_no_order(order))
     changed = _gmt(order.get("date_modified_gmt"))
-    return replace(signal, order_ref=str(number), occurred_at=changed, weak=changed is None)
+    return replace(
+        signal, order_ref=str(number), occurred_at=changed, weak=changed is None, customer=customer_of(order)
+    )
 
 
 def _why_no_order(body: dict[str, Any]) -> str:

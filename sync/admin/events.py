@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,9 +16,11 @@ from sync.admin import bulk
 from sync.admin.deeds import Deeds, buttons
 from sync.admin.event_page import shown
 from sync.admin.reveals import Revealing
+from sync.search import search
 from sync.timeline import link_of
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import Outcome, WebhookEvent
+from webhooks.reveal import may_reveal
 
 
 @admin.register(WebhookEvent)
@@ -66,6 +68,16 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
                 for path, view in views.items()
             ),
         )
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        found = search(queryset, search_term, may_reveal=may_reveal(request))
+        if found.onward:
+            onward = urlencode({**request.GET.dict(), "q": found.onward})
+            words = format_html('{} <a class="underline" href="?{}">Search on in older ones</a>', found.note, onward)
+            self.message_user(request, words, messages.INFO)
+        elif found.note:
+            self.message_user(request, found.note, messages.INFO)
+        return found.events, False
 
     @admin.display(description="What it did")
     def what(self, event: WebhookEvent) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tests import servers
-from tests.benchmarks import drain, ingest
+from tests.benchmarks import backoffice, drain, ingest
 from tests.benchmarks.running import Options, say
 
 DATABASES = ("sqlite", "postgres")
@@ -13,6 +13,7 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "ingest": ingest.ingest,
     "servers": ingest.compare_servers,
     "drain": drain.drain,
+    "backoffice": backoffice.backoffice,
 }
 
 

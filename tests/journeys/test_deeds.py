@@ -5,8 +5,10 @@ from typing import Any
 from django.apps import apps
 
 from orders.models import StaffAction
+from sync.search import search
 from tests.journeys.conftest import World, linked_order
 from tests.people import signed_in
+from webhooks import intake
 from webhooks.models import WebhookEvent
 
 LIST = "/admin/webhooks/webhookevent/"
@@ -92,3 +94,12 @@ def test_the_edited_body_is_used_where_the_shop_no_longer_has_the_order(world: W
     assert copy.outcome == "updated"
     assert "the copy that staff edited is used" in copy.reason
     assert world.crm.orders[crm_id]["order"]["status"] == "cancelled"
+
+
+def test_what_no_delivery_told_is_found_by_its_customer_too(world: World) -> None:
+    """A sweep's event has no order in its body; the worker notes the customer when it has read the order."""
+    woo_id, _ = linked_order(world, status="pending")
+    email = world.shop.orders[woo_id]["billing"]["email"]
+    event, _ = intake.post(side="shop", source="sweep", topic="order.updated", order_ref=str(woo_id), key="x", body={})
+    world.settle()
+    assert event in search(WebhookEvent.objects.filter(source="sweep"), email, may_reveal=False).events
