@@ -54,13 +54,13 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "django_q",
     "simple_history",
     "csp",
     "axes",
     "webhooks",
     "orders",
     "sync",
+    "django_q",  # after sync, whose `qcluster` takes the place of its own
 ]
 MIDDLEWARE = [
     # Of a delivery, the others see nothing (docs/decisions/0015).

@@ -108,10 +108,7 @@ def environment() -> tuple[dict[str, str], int, bool]:
 
 
 class Child:
-    """A process in a session of its own: the terminal's Ctrl-C does not reach it, and only its main process is told.
-
-    qcluster hangs when its whole process group is signalled at once.
-    """
+    """A process in a session of its own: the terminal's Ctrl-C does not reach it, so that we end them in our order."""
 
     def __init__(self, name: str, command: list[str], env: dict[str, str], log: bool = True) -> None:
         self.name = name

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from sync import leaving
 from sync.errors import SideError
 from sync.leases import worker_name
 from sync.models import Run
@@ -140,7 +141,7 @@ def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
                     return False
                 saved, saved_at = run.checkpoint, now
                 on_progress(run)
-            if now > until:
+            if now > until or leaving.asked.is_set():
                 return False
     run.worked = time.monotonic() - began
     return _save(run)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import drift, pruning, reconciliation, runs, schedules, shop_webhooks, silence, worker
+from sync import drift, leaving, pruning, reconciliation, runs, schedules, shop_webhooks, silence, worker
 from sync import verify_audit as audit_check
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
@@ -36,7 +36,7 @@ def drain() -> None:
     until = time.monotonic() + BUDGET
     linger_until = time.monotonic() + LINGER
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not leaving.asked.is_set():
             if worker.work_once():
                 linger_until = time.monotonic() + LINGER
             elif time.monotonic() < linger_until:

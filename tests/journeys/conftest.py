@@ -1,11 +1,14 @@
 """A whole small world: the endpoints under a real server, the real queue, and both sides over real HTTP."""
 
+import os
 import pydoc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from sync import tasks
 from sync.models import Lease
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
+from tests import servers
 from webhooks.models import WebhookEvent
 
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -116,3 +120,51 @@ def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: 
     yield World(shop=shop, crm=crm, endpoint=f"{live_server.url}/webhooks/woocommerce/")
     shop.stop()
     crm.stop()
+
+
+@dataclass
+class Both:
+    shop: SandboxShop
+    crm: SandboxCrm
+    url: str
+    env: dict[str, str]
+
+
+@contextmanager
+def both_sides(home: Path) -> Iterator[Both]:
+    """The two sides, and the settings of the processes that a test starts between them."""
+    port = servers.free_port()
+    url = f"http://127.0.0.1:{port}"
+    shop = SandboxShop(
+        webhook_url=f"{url}/webhooks/woocommerce/",
+        webhook_secret="lab-webhook-secret",
+        consumer_key="ck_test",
+        consumer_secret="cs_test",
+    )
+    crm = SandboxCrm(token="crm-token", webhook_url=f"{url}/webhooks/crm/", webhook_secret=CRM_SECRET)
+    shop.start()
+    crm.start()
+    env = {
+        "PATH": os.environ["PATH"],
+        "ORDERBRIDGE_ENV_FILE": "",
+        "SECRET_KEY": "x" * 50,
+        "PUBLIC_URL": url,
+        "DATABASE_URL": f"sqlite:///{home / 'db.sqlite3'}",
+        "WOO_URL": shop.url,
+        "WOO_CONSUMER_KEY": "ck_test",
+        "WOO_CONSUMER_SECRET": "cs_test",
+        "WOO_WEBHOOK_SECRETS": "lab-webhook-secret",
+        "CRM_URL": crm.url,
+        "CRM_TOKEN": "crm-token",
+        "CRM_WEBHOOK_SECRETS": CRM_SECRET,
+        "RETRY_BASE_SECONDS": "0.2",
+    }
+    yield Both(shop, crm, url, env)
+    shop.stop()
+    crm.stop()
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Both]:
+    with both_sides(tmp_path) as both:
+        yield both

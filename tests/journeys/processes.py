@@ -1,0 +1,68 @@
+"""Real processes for tests: started here, and ended by their ids."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).parent.parent.parent
+CLUSTER = (sys.executable, "manage.py", "qcluster")
+
+
+@contextmanager
+def running(*command: str, env: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child of ours in a group of its own; its main process alone is asked to stop."""
+    with log.open("ab") as out:
+        child = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(15)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait(10)
+
+
+def migrate(env: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True, timeout=60)
+
+
+def gunicorn(url: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-w2", "-b", url.removeprefix("http://"))
+
+
+def ready(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def _parents() -> dict[int, int]:
+    """Of every process that is more than a name in the table."""
+    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in table.splitlines()]
+    return {int(pid): int(parent) for pid, parent, stat in rows if not stat.startswith("Z")}
+
+
+def children(pid: int) -> list[int]:
+    """In the order in which they were started."""
+    return sorted(child for child, parent in _parents().items() if parent == pid)
+
+
+def descendants(pid: int) -> list[int]:
+    below = children(pid)
+    return below + [one for child in below for one in descendants(child)]
+
+
+def living(pids: Iterable[int]) -> set[int]:
+    return set(pids) & _parents().keys()
