@@ -2,15 +2,15 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 import pytest
 
-from sync import tasks
 from tests.journeys.conftest import Both, both_sides, wait_for
 from tests.journeys.processes import CLUSTER, children, descendants, gunicorn, living, migrate, running
 
@@ -34,6 +34,11 @@ class Service:
         """Two workers, the monitor and the pusher, in this order, once all of them run."""
         wait_for(lambda: [len(children(guard)) for guard in children(self.cluster.pid)] == [4], SOON)
         return children(self.guard())
+
+    def has_nothing_to_do(self) -> bool:
+        """A task is deleted when it is over."""
+        with closing(sqlite3.connect(self.both.env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
+            return database.execute("select count(*) from django_q_ormq").fetchone() == (0,)
 
     def works(self) -> None:
         woo_id = self.both.shop.create_order(status="pending")["id"]
@@ -76,7 +81,7 @@ def test_whichever_process_is_killed_work_goes_on(service: Service, which: int) 
 
 def test_a_worker_that_is_frozen_with_the_queue_in_its_hands_is_replaced(service: Service) -> None:
     frozen = service.workers()
-    Event().wait(2 * tasks.LINGER)  # nothing shows from outside that a worker has gone back to the queue
+    wait_for(service.has_nothing_to_do, SOON)
     for worker in frozen:
         os.kill(worker, signal.SIGSTOP)
     service.works()
