@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,19 @@ class Service:
 
     def has_nothing_to_do(self) -> bool:
         """A task is deleted when it is over."""
-        with closing(sqlite3.connect(self.both.env["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
-            return database.execute("select count(*) from django_q_ormq").fetchone() == (0,)
+        return queue(self.both, "select count(*) from django_q_ormq") == [(0,)]
 
     def works(self) -> None:
         woo_id = self.both.shop.create_order(status="pending")["id"]
         wait_for(lambda: len(self.both.crm.by_external(woo_id)) == 1, SOON)
+
+
+def queue(both: Both, statement: str) -> list[Any]:
+    with (
+        closing(sqlite3.connect(both.env["DATABASE_URL"].removeprefix("sqlite:///"), timeout=20)) as database,
+        database,
+    ):
+        return database.execute(statement).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 @pytest.fixture
 def service(web: Both, tmp_path: Path) -> Iterator[Service]:
+    queue(web, "delete from django_q_ormq")  # what the tests before left in dead hands
     with running(*CLUSTER, env=web.env, log=tmp_path / "cluster.log") as cluster:
         service = Service(web, cluster)
         service.works()
