@@ -249,6 +249,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["integration_site.formats"]
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -257,6 +258,7 @@ WHITENOISE_USE_FINDERS = True
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Orderbridge",
     "SITE_HEADER": "Orderbridge",
+    "SITE_URL": None,
     "SITE_SYMBOL": "sync_alt",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("sync/icon.svg")}],
     "STYLES": [lambda request: static("sync/admin.css")],

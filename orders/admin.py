@@ -96,7 +96,7 @@ class StatusTransitionAdmin(Exporting):
     """The history of statuses. Registered by sync.admin, which can have it verified."""
 
     paginator = EstimatingPaginator
-    list_display = ("id", "created", "order", "sequence", "from_status", "to_status", "decision_badge", "reason", "who")
+    list_display = ("id", "created", "order", "move", "decision_badge", "reason", "who")
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("link__woo_id__exact", "link__crm_order_id__exact")
@@ -139,6 +139,10 @@ class StatusTransitionAdmin(Exporting):
     @admin.display(description="Decision")
     def decision_badge(self, transition: StatusTransition) -> str:
         return badge(transition.get_decision_display(), DECISION_COLOURS[Decision(transition.decision)])
+
+    @admin.display(description="Move")
+    def move(self, transition: StatusTransition) -> str:
+        return f"{transition.from_status or 'nothing'} → {transition.to_status}"
 
     @admin.display(description="When", ordering="id")
     def created(self, transition: StatusTransition) -> str:

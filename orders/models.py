@@ -18,14 +18,16 @@ STAFF, SEALS = 0, -1
 class OrderLink(models.Model):
     """One order, known on both sides."""
 
-    woo_id = models.BigIntegerField(unique=True)
-    crm_order_id = models.CharField(max_length=64, unique=True)
+    woo_id = models.BigIntegerField("shop order", unique=True)
+    crm_order_id = models.CharField("CRM order", max_length=64, unique=True)
     crm_status = models.CharField(
-        max_length=64, blank=True, help_text="The CRM's status when we last saw it; empty: never compared"
+        "CRM status", max_length=64, blank=True, help_text="The CRM's status when we last saw it; empty: never compared"
     )
-    crm_version = models.BigIntegerField(null=True, blank=True)
-    crm_updated_at = models.DateTimeField(null=True, blank=True)
-    woo_status = models.CharField(max_length=64, blank=True, help_text="The shop's status when we last saw it")
+    crm_version = models.BigIntegerField("CRM version", null=True, blank=True)
+    crm_updated_at = models.DateTimeField("changed in the CRM", null=True, blank=True)
+    woo_status = models.CharField(
+        "shop status", max_length=64, blank=True, help_text="The shop's status when we last saw it"
+    )
     woo_fingerprint = models.CharField(
         max_length=64, blank=True, help_text="Hash of the fields we carry, as last read or written"
     )
@@ -48,8 +50,8 @@ class OrderLink(models.Model):
 class StatusRule(models.Model):
     """A status of the CRM, and the WooCommerce status that shows it. A status without a rule parks its event."""
 
-    crm_status = models.CharField(max_length=64, unique=True)
-    woo_status = models.CharField(max_length=64, help_text="Without the prefix wc-")
+    crm_status = models.CharField("CRM status", max_length=64, unique=True)
+    woo_status = models.CharField("shop status", max_length=64, help_text="Without the prefix wc-")
     critical = models.BooleanField(default=False, help_text="Always read back from the CRM, whatever VERIFY says")
     history = HistoricalRecords()
 
@@ -129,8 +131,8 @@ class StatusTransition(models.Model):
     to_status = models.CharField(max_length=64)
     decision = models.CharField(max_length=8, choices=Decision.choices)
     reason = models.TextField()
-    crm_status = models.CharField(max_length=64, blank=True)
-    crm_version = models.BigIntegerField(null=True, blank=True)
+    crm_status = models.CharField("CRM status", max_length=64, blank=True)
+    crm_version = models.BigIntegerField("CRM version", null=True, blank=True)
     crm_answer = models.JSONField(default=dict, blank=True, help_text="What the CRM said when we read the order")
     event = models.ForeignKey(WebhookEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions")
     actor = models.CharField(max_length=150, blank=True, help_text="Empty: the worker")

@@ -15,7 +15,7 @@ from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter, RangeNumericFilter
@@ -101,6 +101,12 @@ def badge(words: str, kind: str = "") -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": words, "type": kind})
 
 
+def coded(text: str) -> SafeString:
+    """A text for people in which what stands between backticks is to be typed."""
+    parts = (("code" if number % 2 else "span", part) for number, part in enumerate(text.split("`")))
+    return format_html_join("", "<{0}>{1}</{0}>", parts)
+
+
 def ago(moment: datetime | None) -> str:
     """Relative for the eye, exact on hover."""
     if moment is None:
@@ -174,13 +180,10 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         "id",
         "state_badge",
         "received",
-        "source",
-        "topic",
+        "came_from",
         "order",
         "what",
-        "attempts",
-        "next_attempt",
-        "duplicates",
+        "tried",
         "latency",
     )
     list_display_links = ("id", "state_badge")
@@ -231,9 +234,18 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     def received(self, event: WebhookEvent) -> str:
         return ago(event.received_at)
 
-    @admin.display(description="Next attempt")
-    def next_attempt(self, event: WebhookEvent) -> str:
-        return ago(event.next_attempt_at)
+    @admin.display(description="From")
+    def came_from(self, event: WebhookEvent) -> str:
+        """The source and the topic; and how often, if it came more than once."""
+        lines = [event.source, event.topic, f"came {event.duplicates + 1} times" if event.duplicates else ""]
+        return format_html_join("", "<div>{}</div>", ((line,) for line in lines if line))
+
+    @admin.display(description="Attempts")
+    def tried(self, event: WebhookEvent) -> str:
+        """The failed ones, and when the next is due."""
+        if event.state != State.RETRYING:
+            return str(event.attempts)
+        return format_html("<div>{}</div><div>next {}</div>", event.attempts, ago(event.next_attempt_at))
 
     @admin.display(description="What it did")
     def what(self, event: WebhookEvent) -> str:

@@ -174,9 +174,9 @@ class RefusedDelivery(models.Model):
     reason = models.CharField(max_length=32, help_text="The word that was answered, e.g. bad_signature")
     detail = models.CharField(max_length=200, blank=True)
     headers = models.JSONField(default=dict, blank=True, help_text="Secrets masked, bounded")
-    body_sha256 = models.CharField(max_length=64, blank=True)
-    body_bytes = models.PositiveIntegerField(default=0)
-    remote_addr = models.CharField(max_length=64, blank=True)
+    body_sha256 = models.CharField("SHA-256 of the body", max_length=64, blank=True)
+    body_bytes = models.PositiveIntegerField("bytes", default=0)
+    remote_addr = models.CharField("from address", max_length=64, blank=True)
     received_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:

@@ -8,6 +8,8 @@ from sync.admin import attempts, audit, events, findings, health, lifecycle, ord
 
 __all__ = ["attempts", "audit", "events", "findings", "health", "lifecycle", "orders", "people", "runs"]
 
+admin.site.index_title = "Home"
+
 # django-q's own pages delete the failures that they resubmit; our attempts are the history.
 for model in apps.get_app_config("django_q").get_models():
     if admin.site.is_registered(model):

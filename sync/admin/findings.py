@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSingleDateWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders import audit
 from orders.models import OrderLink
@@ -26,7 +26,9 @@ from webhooks.wake import wake
 
 
 class IgnoreForm(ReasonForm):
-    until = forms.DateField(widget=UnfoldAdminSingleDateWidget, help_text="Shown again from this day on")
+    until = forms.DateField(
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}), help_text="Shown again from this day on"
+    )
 
     def clean_until(self) -> date:
         until: date = self.cleaned_data["until"]

@@ -16,7 +16,7 @@ from sync.admin.asking import ask_reason
 from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
-from webhooks.admin import ReadOnlyAdmin, ago, badge
+from webhooks.admin import ReadOnlyAdmin, ago, badge, coded
 from webhooks.wake import wake
 
 
@@ -117,6 +117,11 @@ class HeartbeatAdmin(ReadOnlyAdmin):
 class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("key", "standing", "words", "raised", "seen", "cleared")
     list_filter = (("cleared_at", admin.EmptyFieldListFilter),)
+    fields = ("key", "standing", "words", "what_to_do", "raised", "seen", "cleared")
+
+    @admin.display(description="What to do")
+    def what_to_do(self, alarm: Alarm) -> str:
+        return coded(alarm.advice)
 
     @admin.display(description="Standing")
     def standing(self, alarm: Alarm) -> str:

@@ -15,6 +15,7 @@ from sync import overview
 from sync.admin.runs import how_far
 from sync.models import Run, SideState
 from sync.overview import MANY, Truths
+from webhooks.admin import coded
 from webhooks.models import State
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
@@ -132,7 +133,7 @@ def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
         yield Banner(
             words=f"No worker is alive{since}: deliveries are taken and stored, and nothing is done with them.",
-            advice="Start `python manage.py qcluster`; if it runs, restart it.",
+            advice=coded("Start `python manage.py qcluster`; if it runs, restart it."),
         )
     for side in seen.sides:
         name = side.get_name_display()
@@ -149,7 +150,7 @@ def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
                 **_button(may, "sync.pause_sidestate", "Go on", "admin:sync_sidestate_go_on", side.pk),
             )
     for alarm in seen.alarms:
-        yield Banner(words=alarm.words, advice=alarm.advice, **_mend(alarm.key, may))
+        yield Banner(words=alarm.words, advice=coded(alarm.advice), **_mend(alarm.key, may))
 
 
 MENDS: Mapping[str, tuple[str, ...]] = {
@@ -169,24 +170,61 @@ def _button(may: Callable[[str], bool], permission: str, button: str, page: str,
     return {"button": button, "link": reverse(page, args=args)} if may(permission) else {}
 
 
+GREY = "#767e8c"  # read on both themes
+CHART_OPTIONS = json.dumps(
+    {
+        "animation": False,
+        "responsive": True,
+        "maintainAspectRatio": False,
+        "grouped": False,
+        "maxBarThickness": 12,
+        "borderRadius": 3,
+        "elements": {"point": {"radius": 2}},
+        "plugins": {
+            "legend": {
+                "position": "bottom",
+                "reverse": True,
+                "labels": {"color": GREY, "boxWidth": 8, "boxHeight": 8, "usePointStyle": True},
+            }
+        },
+        "scales": {
+            "x": {"grid": {"display": False}, "ticks": {"color": GREY, "maxRotation": 0, "maxTicksLimit": 8}},
+            "y": {
+                "beginAtZero": True,
+                "border": {"display": False},
+                "ticks": {"color": GREY, "maxTicksLimit": 5},
+                "grid": {},
+            },
+        },
+    }
+)
+
+
 def charts(hours: list[overview.Hour]) -> dict[str, str]:
     """For unfold's chart components, which take Chart.js data as JSON."""
     labels = [f"{hour.start:%H}:00" for hour in hours]
+    received, effects, failed = (
+        sum(getattr(hour, name) for hour in hours) for name in ("received", "effects", "failed")
+    )
+    slowest = max((hour.latency for hour in hours if hour.latency is not None), default=0.0)
     return {
+        "options": CHART_OPTIONS,
+        "traffic_words": f"In the last day {received} received, {effects} took effect, {failed} parked or dead",
+        "latency_words": f"In the slowest hour of the last day the median was {slowest:.1f} seconds",
         "traffic": json.dumps(
             {
                 "labels": labels,
-                "datasets": [
-                    _series("Received", [hour.received for hour in hours], "var(--color-primary-300)"),
-                    _series("Took effect", [hour.effects for hour in hours], "var(--color-primary-600)"),
+                "datasets": [  # the first is drawn on top
                     _series("Parked or dead", [hour.failed for hour in hours], "#dc2626"),
+                    _series("Took effect", [hour.effects for hour in hours], "var(--color-primary-600)"),
+                    _series("Received", [hour.received for hour in hours], "var(--color-primary-300)"),
                 ],
             }
         ),
         "latency": json.dumps(
             {
                 "labels": labels,
-                "datasets": [_series("Median seconds", [hour.latency for hour in hours], "var(--color-primary-600)")],
+                "datasets": [_series("Median seconds", [hour.latency for hour in hours], "var(--color-primary-500)")],
             }
         ),
     }

@@ -1,5 +1,7 @@
 """A day at a shop, told through the sandbox: every kind of thing that the back office has to show."""
 
+import math
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,9 @@ from sync.models import DriftFinding, Heartbeat, SideState
 from sync.sandbox.traffic import PEOPLE, PRODUCTS
 from tests import deliveries
 from tests.journeys.conftest import World, linked_order
+from webhooks.models import WebhookEvent
+
+FROM_SHOP, FROM_CRM = ("updated", "echo", "no_change"), ("applied", "applied", "no_change")
 
 
 def order(world: World, number: int, **fields: Any) -> tuple[int, str]:
@@ -88,3 +93,35 @@ def a_day(world: World, settings: Any) -> None:
         "The shop has disabled the webhook “Order updated” (4) after seven failed deliveries.",
         "Press the button, or run `python manage.py shop_webhooks repair`. What was missed is found by reconcile.",
     )
+
+
+def the_day_before(seed: int = 7) -> None:
+    """Twenty-three hours of traffic that went well, for the charts: rows only, nothing is called."""
+    dice, now = random.Random(seed), timezone.now()
+    rows = []
+    for hours in range(1, 24):
+        busy = 30 + 25 * math.sin((now.hour - hours - 9) / 24 * 2 * math.pi)
+        for number in range(int(busy + dice.random() * 12)):
+            at = now - timedelta(hours=hours, seconds=dice.randrange(3000))
+            shop = number % 2 == 0
+            rows.append(
+                WebhookEvent(
+                    side="shop" if shop else "crm",
+                    source="woocommerce" if shop else "crm",
+                    topic="order.updated" if shop else "order.status_changed",
+                    order_ref=f"{700 + number}" if shop else f"C-{700 + number}",
+                    dedupe_key=f"before-{hours}-{number}",
+                    delivery_id=f"{hours:02d}{number:04d}",
+                    signed_by="woocommerce key 1" if shop else "crm key 1",
+                    state="done",
+                    outcome=dice.choice(
+                        ["updated", "echo", "no_change"] if shop else ["applied", "applied", "no_change"]
+                    ),
+                    reason="Both sides agree." if shop else "The CRM moved the order, and the lifecycle allows it.",
+                    received_at=at,
+                    finished_at=at + timedelta(seconds=0.2 + dice.random() * (3 if hours % 7 == 0 else 0.8)),
+                    next_attempt_at=None,
+                )
+            )
+    rows.sort(key=lambda row: row.received_at)
+    WebhookEvent.objects.bulk_create(rows)
