@@ -66,9 +66,13 @@ def conclude(checkup: Checkup, run: Run) -> None:
 
 def verdict(run: Run) -> str:
     """In words, what a finished run says."""
-    counts = run.counts
-    looked = f"{counts.get('transitions', 0)} transitions, {counts.get('staff actions', 0)} staff actions"
-    return f"{looked}: {counts['found']} findings" if counts.get("found") else f"{looked}: nothing changed or removed"
+    looked = ", ".join(_many(run.counts.get(f"{what}s", 0), what) for what in ("transition", "staff action"))
+    found = run.counts.get("found", 0)
+    return f"{looked}: {_many(found, 'finding') if found else 'nothing changed or removed'}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def findings(run: Run) -> list[Finding]:

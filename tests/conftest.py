@@ -1,7 +1,7 @@
 """What all tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.db import connection
 from django.db.models.signals import post_migrate
 
+from orders.append_only import GUARDS
 from tests import servers
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
@@ -37,6 +39,23 @@ def postgres_url() -> Iterator[str]:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def tamper(transactional_db: None) -> Callable[[str], None]:
+    """SQL without the triggers; they are back on afterwards."""
+
+    def run(sql: str) -> None:
+        with connection.cursor() as cursor:
+            for guard in GUARDS:
+                for statement in guard.disarm(connection.vendor):
+                    cursor.execute(statement)
+            cursor.execute(sql)
+            for guard in GUARDS:
+                for statement in guard.arm(connection.vendor):
+                    cursor.execute(statement)
+
+    return run
 
 
 def _refill(app_config: Any, **kwargs: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib import import_module
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -334,6 +335,32 @@ def test_history_that_is_older_than_its_anchors_gets_them(
     import_module("orders.migrations.0005_anchors").fill(apps, None)
     assert verified() == []
     assert ChainHead.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_at_once_take_their_places_one_after_the_other() -> None:
+    link = OrderLinkFactory()
+    together, errors = Barrier(4), list[Exception]()
+
+    def work(name: str) -> None:
+        try:
+            together.wait(10)
+            for _ in range(5):
+                audit.record("replay", actor=name)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [Thread(target=work, args=(f"worker {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert list(StaffAction.objects.order_by("id").values_list("sequence", flat=True)) == list(range(1, 21))
+    StatusTransitionFactory(link=link)
+    assert verified() == []
 
 
 def test_an_anchor_only_grows(history: list[list[StatusTransition]]) -> None:

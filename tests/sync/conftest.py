@@ -1,15 +1,13 @@
 """Both sides over real HTTP, and nothing that tells us of their changes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from orders.append_only import GUARDS
 from sync import settling
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import dated, new_order
@@ -66,20 +64,3 @@ def two_sides(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyP
     yield sides
     sides.shop.stop()
     sides.crm.stop()
-
-
-@pytest.fixture
-def tamper(transactional_db: None) -> Callable[[str], None]:
-    """SQL without the triggers; they are back on afterwards."""
-
-    def run(sql: str) -> None:
-        with connection.cursor() as cursor:
-            for guard in GUARDS:
-                for statement in guard.disarm(connection.vendor):
-                    cursor.execute(statement)
-            cursor.execute(sql)
-            for guard in GUARDS:
-                for statement in guard.arm(connection.vendor):
-                    cursor.execute(statement)
-
-    return run

@@ -37,7 +37,7 @@ def test_the_button_has_a_worker_look_at_everything(auditor: Client, tamper: Cal
     run = Run.objects.get(kind=Run.Kind.VERIFY)
     assert (run.state, run.actor, run.reason) == (Run.State.DONE, "auditor", "yearly audit")
     page = auditor.get(VERIFY).content.decode()
-    assert "1 transitions, 1 staff actions: nothing changed or removed" in page
+    assert "1 transition, 1 staff action: nothing changed or removed" in page
     assert [(done.action, done.actor) for done in StaffAction.objects.order_by("id")] == [
         ("run: start verify", "auditor"),
         ("verify audit", "auditor"),
