@@ -105,6 +105,11 @@ def pick_up() -> None:
         enqueue("sync.tasks.carry_out", pk)
 
 
+def waiting(kind: str) -> int | None:
+    """One that was handed over and that no worker has taken up."""
+    return Run.objects.filter(kind=kind, state=Run.State.RUNNING, holder="").values_list("pk", flat=True).first()
+
+
 def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[Run], None] = lambda run: None) -> bool:
     """Work on it until it ends or somebody stops it. False: the budget, in seconds, was used up and work is left."""
     if not (run.holder == worker_name() or _take_over(run)):

@@ -23,6 +23,7 @@ LONG_STRETCH = 45.0
 LINGER = 1.0
 """Seconds a drain looks on after its last find: longer than the web processes' pause between two wake-ups."""
 POLL = 0.05
+LOOK_AGAIN = 1.0
 WATCH_POLL = 0.2
 WATCH_AHEAD = timedelta(seconds=60)
 """One worker of all keeps watch while something is due within this time; the sweep takes over beyond it."""
@@ -30,15 +31,25 @@ WATCH_LEASE = timedelta(seconds=10)
 
 
 def drain() -> None:
-    """Settle what is due, look on for a moment, and stay on watch while retries are near."""
+    """Settle what is due, look on for a moment, and stay on watch while retries are near.
+
+    While nothing is due, a replay of many that waits for a worker is gone on with: its own task stands behind all the
+    wake-ups that came before it, of which a busy shop has dozens, and it lets what comes in go first itself.
+    """
     beat()
-    watch = Watch()
+    watch, looked_at = Watch(), float("-inf")
     until = time.monotonic() + BUDGET
     linger_until = time.monotonic() + LINGER
     try:
         while time.monotonic() < until and not leaving.asked.is_set():
             if worker.work_once():
                 linger_until = time.monotonic() + LINGER
+            elif time.monotonic() - looked_at >= LOOK_AGAIN:
+                looked_at = time.monotonic()
+                replay = runs.waiting(Run.Kind.REPLAY)
+                if replay is not None:
+                    carry_out(replay)
+                    break
             elif time.monotonic() < linger_until:
                 time.sleep(POLL)
             elif watch.is_mine():

@@ -1,10 +1,10 @@
 """A big bulk replay takes the workers away from nobody."""
 
-import pytest
 from django.contrib.auth.models import User
 from django.http import QueryDict
 
-from sync import bulk_replay
+from sync import bulk_replay, runs, tasks
+from sync.models import Run
 from sync.selection import Selection
 from tests.factories import WebhookEventFactory
 from tests.journeys.conftest import World
@@ -12,7 +12,7 @@ from webhooks.models import State, WebhookEvent
 
 
 def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """Even by the only worker there is, and that one works on the bulk replay."""
     User.objects.create_superuser("ada")
@@ -36,6 +36,21 @@ def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
     for _ in steps:
         pass
     assert run.counts["seen"] == backlog
+
+
+def test_an_idle_worker_takes_up_a_bulk_replay_that_waits_behind_many_wake_ups(world: World) -> None:
+    User.objects.create_superuser("ada")
+    order = world.shop.create_order()
+    world.settle()
+    WebhookEventFactory(order_ref=str(order["id"]), state=State.DEAD, next_attempt_at=None)
+    chosen = Selection.of_list("ada", QueryDict("state__exact=dead"))
+    run = bulk_replay.start(chosen, actor="ada", reason="x", total=1)
+    tasks.drain()
+    assert not run.counts  # held by whoever started it
+    runs.hand_over(run)
+    tasks.drain()
+    run.refresh_from_db()
+    assert (run.state, run.counts["seen"]) == (Run.State.DONE, 1)
 
 
 def settled(woo_id: int) -> bool:
