@@ -1,14 +1,13 @@
 """Who sees what, in a browser: each role signs in, finds its own buttons, and is refused the others' pages."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from orders.models import StaffAction, StatusTransition
 from sync.models import SideState
 from tests.browser.conftest import SignIn, Watch
-from tests.browser.story import dead, fell_behind, moved, order, shipped_then_set_back
+from tests.browser.story import fell_behind, moved, order, shipped_then_set_back
 from tests.journeys.conftest import World
-from webhooks.models import State, WebhookEvent
+from webhooks.models import WebhookEvent
 
 ON_AN_ORDER = ("Check now", "Repair…", "Force a move…")
 SEEN_BY = {
@@ -73,26 +72,6 @@ def posted(page: Page, path: str) -> int:
     token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
     data = {"csrfmiddlewaretoken": token, "confirmed": "yes", "reason": "because I can"}
     return page.request.post(path, form=data, max_redirects=0).status
-
-
-@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}], ids=["light", "dark"])
-def test_a_failed_event_is_found_understood_and_replayed(
-    world: World, sign_in: SignIn, settings: object, options: dict[str, str]
-) -> None:
-    woo_id = dead(world, settings)
-    assert world.shop.orders[woo_id]["status"] == "pending"
-    page = sign_in("support", **options)
-    page.get_by_role("link", name="Dead").click()
-    page.get_by_role("row").filter(has_text="Dead").get_by_role("link").first.click()
-    expect(page.get_by_text("Given up after 3 attempts").first).to_be_visible()
-    page.get_by_role("link", name="Replay").click()
-    page.get_by_label("Reason").fill("The plugin is mended")
-    page.get_by_role("button", name="Replay").click()
-    world.settle()
-    page.reload()
-    expect(page.get_by_text("Status applied to the shop").first).to_be_visible()
-    assert world.shop.orders[woo_id]["status"] == "processing"
-    assert not WebhookEvent.objects.filter(state=State.DEAD).exists()
 
 
 def test_support_checks_an_order_and_repairs_it(world: World, sign_in: SignIn) -> None:
