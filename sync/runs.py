@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -106,8 +106,9 @@ def pick_up() -> None:
 
 
 def waiting(kind: str) -> int | None:
-    """One that was handed over and that no worker has taken up."""
-    return Run.objects.filter(kind=kind, state=Run.State.RUNNING, holder="").values_list("pk", flat=True).first()
+    """One that was handed over and that no worker has taken up, or that a dead one has left."""
+    left = Q(holder="") | Q(beat_at__lt=timezone.now() - SILENT)
+    return Run.objects.filter(left, kind=kind, state=Run.State.RUNNING).values_list("pk", flat=True).first()
 
 
 def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[Run], None] = lambda run: None) -> bool:

@@ -1,9 +1,13 @@
 """A big bulk replay takes the workers away from nobody."""
 
+from datetime import timedelta
+
+import pytest
 from django.contrib.auth.models import User
 from django.http import QueryDict
+from django.utils import timezone
 
-from sync import bulk_replay, runs, tasks
+from sync import bulk_replay, tasks
 from sync.models import Run
 from sync.selection import Selection
 from tests.factories import WebhookEventFactory
@@ -38,7 +42,8 @@ def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
     assert run.counts["seen"] == backlog
 
 
-def test_an_idle_worker_takes_up_a_bulk_replay_that_waits_behind_many_wake_ups(world: World) -> None:
+@pytest.mark.parametrize("left_by", ["", "elsewhere:7"], ids=["handed over", "left by a dead one"])
+def test_an_idle_worker_takes_up_a_bulk_replay_that_waits_behind_many_wake_ups(world: World, left_by: str) -> None:
     User.objects.create_superuser("ada")
     order = world.shop.create_order()
     world.settle()
@@ -47,7 +52,7 @@ def test_an_idle_worker_takes_up_a_bulk_replay_that_waits_behind_many_wake_ups(w
     run = bulk_replay.start(chosen, actor="ada", reason="x", total=1)
     tasks.drain()
     assert not run.counts  # held by whoever started it
-    runs.hand_over(run)
+    Run.objects.update(holder=left_by, beat_at=timezone.now() - timedelta(seconds=61))
     tasks.drain()
     run.refresh_from_db()
     assert (run.state, run.counts["seen"]) == (Run.State.DONE, 1)
