@@ -165,7 +165,7 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
             cursor.execute("PRAGMA secure_delete = ON")  # what is emptied is overwritten in the file, too
     for events in _chunks(found.events):
         with transaction.atomic():
-            WebhookEvent.objects.filter(pk__in=events).update(body=b"", headers={})
+            WebhookEvent.objects.filter(pk__in=events).update(body=b"", headers={}, customer=None)
             calls = Call.objects.filter(attempt__event__in=events)
             calls.update(request_body="", response_body="")
             _mask(WebhookEvent.objects.filter(pk__in=events), "reason")

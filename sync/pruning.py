@@ -98,7 +98,7 @@ def _page(after: list[Any], before: datetime) -> list[tuple[int, datetime, datet
     return list(beyond.values_list("id", "received_at", "next_attempt_at")[:PAGE])
 
 
-NO_EVENT: dict[str, Any] = {"body": b"", "headers": {}}
+NO_EVENT: dict[str, Any] = {"body": b"", "headers": {}, "customer": None}
 NO_CALL: dict[str, Any] = {"request_body": "", "response_body": ""}
 
 

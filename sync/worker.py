@@ -546,7 +546,8 @@ def finish(work: Work, state: str, outcome: str = "") -> None:
     now = timezone.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
     reason = " ".join(reason.words for reason in work.reasons)
-    found_by = {"customer": work.customer} if work.customer else {}
+    # Not where the body is past its retention: the hash went with it.
+    found_by = {"customer": work.customer} if work.customer and newest.body else {}
     WebhookEvent.objects.filter(id=newest.id).update(
         state=state, outcome=outcome, reason=reason, next_attempt_at=None, finished_at=now, **found_by
     )

@@ -136,6 +136,12 @@ class WebhookEvent(models.Model):
             models.Index(fields=["side", "order_ref", "id"], name="event_of_order"),
             models.Index(fields=["state", "id"], name="event_state"),
             models.Index(fields=["received_at"], name="event_received"),
+            # Each filter of the list has one: over a big inbox a rare value would take a reading of all bodies.
+            models.Index(fields=["source", "id"], name="event_source"),
+            models.Index(fields=["topic", "id"], name="event_topic"),
+            models.Index(fields=["signed_by", "id"], name="event_signed_by"),
+            models.Index(fields=["outcome", "id"], name="event_outcome", condition=models.Q(outcome__gt="")),
+            models.Index(fields=["attempts", "id"], name="event_attempts", condition=models.Q(attempts__gt=0)),
             models.Index(fields=["customer", "id"], name="event_customer", condition=models.Q(customer__isnull=False)),
             models.Index(fields=["copy_of"], name="event_copy", condition=models.Q(copy_of__isnull=False)),
         ]

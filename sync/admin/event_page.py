@@ -51,6 +51,8 @@ class Happened:
     tone: str
     words: str
     url: str = ""
+    pk: int | None = None
+    "Of an attempt."
     reasons: Sequence[str] = ()
     calls: Sequence[tuple[str, str, str, str]] = ()
     "Each with its tone, what was sent and what was answered."
@@ -65,6 +67,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "event": event,
         "tone": tone_of(event),
         "link": link_of(event),
+        "attempt": attempt,
         "steps": steps(event, attempt, calls),
         "why": why(event, attempt),
         "compared": compared(attempt),
@@ -151,6 +154,7 @@ def _tried(attempt: Attempt, *, revealed: bool) -> Happened:
         tone=_tone(attempt),
         words=masked_text(attempt.error),
         url=reverse("admin:sync_attempt_change", args=[attempt.pk]),
+        pk=attempt.pk,
         reasons=[masked_text(words) for _, words in attempt.reasons],
         calls=[called(call, revealed=revealed) for call in attempt.calls.all()],
     )

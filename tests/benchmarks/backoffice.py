@@ -29,9 +29,10 @@ def pages(events: int, orders: int) -> dict[str, str]:
         "… outcome, rare": f"{inbox}?outcome=refused",
         "… source, frequent": f"{inbox}?source=woocommerce",
         "… source, rare": f"{inbox}?source=staff",
-        "… topic": f"{inbox}?topic=order.updated",
+        "… topic, frequent": f"{inbox}?topic=order.updated",
+        "… topic, rare": f"{inbox}?topic=order.restored",
         "… signing key, rare": f"{inbox}?signed_by=woocommerce+key+2",
-        "… attempts": f"{inbox}?attempts_from=3",
+        "… attempts": f"{inbox}?attempts=2",
         "… dates": f"{inbox}?received_at_from_0=2026-03-01&received_at_to_0=2026-03-02",
         "… the middle page": f"{inbox}?p={events // 100}",
         "search: event": f"{inbox}?q={event}",
@@ -81,8 +82,9 @@ def fill(events: int) -> None:
         model.objects.bulk_create(chunk)  # type: ignore[attr-defined]
     from django.db import connection
 
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    if connection.vendor == "postgresql":  # its autovacuum does that by itself; on SQLite nobody does
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
 
 
 def _orders(events: int) -> int:
@@ -116,7 +118,7 @@ def _events(events: int, orders: int) -> Iterator[dict[str, Any]]:
             said["body"] = b'{"event_id": "evt_%d", "crm_order_id": "C-%d", "status": "paid"}' % (n, which)
             said["signed_by"] = "secret 1"
         if n % 60_000 == 11:
-            said |= {"source": "staff", "signed_by": ""}
+            said |= {"source": "staff", "signed_by": "", "topic": "order.restored"}
         yield {**said, **done, "dedupe_key": f"bench:{n}", "delivery_id": f"d{n}"}
 
 
@@ -133,16 +135,17 @@ def ask(kind: str, events: int) -> None:
     slow = 0
     asked = pages(events, _orders(events))
     for name, path in asked.items():
-        took = []
+        took, worked = [], []
         for _ in range(TIMES):
-            started = time.monotonic()
+            started, busy = time.monotonic(), time.process_time()
             answer = client.get(f"/admin/{path}")
             took.append((time.monotonic() - started) * 1000)
+            worked.append((time.process_time() - busy) * 1000)
             if answer.status_code != 200:
                 say(f"  WRONG: {name} is answered with {answer.status_code}")
-        middle = sorted(took)[TIMES // 2]
+        middle, busy = sorted(took)[TIMES // 2], sorted(worked)[TIMES // 2]
         slow += middle > LIMITS[kind]
-        say(f"  {name:30} {middle:7.0f} ms{'   SLOW' if middle > LIMITS[kind] else ''}")
+        say(f"  {name:30} {middle:7.0f} ms, of it here {busy:5.0f} ms{'   SLOW' if middle > LIMITS[kind] else ''}")
     say(f"  {slow or 'none'} of {len(asked)} above {LIMITS[kind]} ms")
 
 

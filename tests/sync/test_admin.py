@@ -1,6 +1,7 @@
 """Attempts, replays and timelines in the back office."""
 
 from collections.abc import Iterator
+from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
@@ -166,3 +167,16 @@ def test_user_pages_open(admin_client: Client, admin_user: User) -> None:
 @pytest.mark.parametrize("path", ["django_q/failure/", "django_q/success/", "sync/intent/", "sync/lease/"])
 def test_what_would_lose_history_has_no_page(admin_client: Client, path: str) -> None:
     assert admin_client.get(f"/admin/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_the_list_says_what_each_event_did_in_the_same_few_queries(
+    admin_client: Client, rows: int, django_assert_max_num_queries: Any
+) -> None:
+    link = OrderLinkFactory()
+    for _ in range(rows):
+        done = {"state": State.DONE, "outcome": "applied", "next_attempt_at": None}
+        StatusTransitionFactory(link=link, event=WebhookEventFactory(**done))
+    with django_assert_max_num_queries(11):
+        page = admin_client.get(LIST).content.decode()
+    assert page.count("processing → completed") == rows

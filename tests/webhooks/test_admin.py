@@ -95,6 +95,26 @@ def test_the_list_can_be_filtered(admin_client: Client, filters: str) -> None:
     page(admin_client, f"{LIST}?{filters}")
 
 
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ("outcome=refused", ["refused"]),
+        ("attempts=2", ["failed"]),
+        ("attempts=1", ["failed", "once"]),
+        ("signed_by=crm+key+2", ["other key"]),
+        ("outcome=refused&attempts=1", []),
+        ("attempts=many", ["failed", "once", "other key", "refused"]),
+    ],
+)
+def test_a_filter_leaves_what_it_names(admin_client: Client, filters: str, found: list[str]) -> None:
+    WebhookEventFactory(delivery_id="failed", attempts=3)
+    WebhookEventFactory(delivery_id="once", attempts=1)
+    WebhookEventFactory(delivery_id="refused", outcome="refused", state=State.DONE)
+    WebhookEventFactory(delivery_id="other key", signed_by="crm key 2")
+    events = admin_client.get(f"{LIST}?{filters}").context["cl"].queryset
+    assert sorted(events.values_list("delivery_id", flat=True)) == found
+
+
 @pytest.mark.parametrize("what", ["pk", "order_ref", "delivery_id"])
 def test_search_finds_by_exact_id(admin_client: Client, what: str) -> None:
     event = WebhookEventFactory(order_ref="C-77", delivery_id="d-88")
