@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tests import servers
-from tests.benchmarks import backoffice, drain, ingest
+from tests.benchmarks import backoffice, drain, ingest, runs
 from tests.benchmarks.running import Options, say
 
 DATABASES = ("sqlite", "postgres")
@@ -14,6 +14,8 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "servers": ingest.compare_servers,
     "drain": drain.drain,
     "backoffice": backoffice.backoffice,
+    "runs": runs.runs,
+    "runs-many": runs.many,
 }
 
 

@@ -1,15 +1,23 @@
 """What differs between the two sides is found, kept, and gone when it is mended."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import backfill, drift, runs
-from sync.models import DriftFinding, Run
-from tests.sync.conftest import TwoSides
+from orders.rules import current_lifecycle
+from sync import backfill, drift, resync, runs, tasks
+from sync.drift import Pair
+from sync.models import DriftFinding, Run, SideState
+from sync.sandbox.server import Answer
+from sync.snapshots import CrmSnapshot, ShopSnapshot
+from tests.sync.conftest import NEW_YEAR, TwoSides
 
 Findings = set[tuple[int, str, str, str]]
 
@@ -77,3 +85,179 @@ def test_the_command_lists_what_differs_and_says_so_by_its_exit_code(two_sides: 
     table = command()[0].splitlines()
     assert table[1].split() == [str(woo_id), crm_id, "status", "pending", "paid"]
     assert table[2] == "2 orders compared"
+
+
+# --- the rule ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("shop", "crm", "known", "kind"),
+    [
+        ("processing", "paid", {}, None),
+        ("pending", "paid", {}, "status"),
+        ("pending", "unheard of", {}, "status"),
+        ("completed", "cancelled", {"crm_status": "cancelled"}, "status"),
+        ("processing", "new", {"crm_status": "new"}, "ahead"),
+        ("processing", "new", {"crm_status": ""}, "ahead"),
+        ("processing", "new", {"crm_status": "shipped"}, "status"),
+        ("pending", None, {}, "missing_in_crm"),
+        (None, "paid", {}, "missing_in_shop"),
+        (None, None, {}, "deleted"),
+        ("trash", "paid", {}, "deleted"),
+        ("trash", "paid", {"woo_status": "trash"}, None),
+        (None, "paid", {"woo_status": "trash"}, None),
+        (None, None, {"woo_status": "trash"}, None),
+        ("processing", "paid", {"woo_status": "trash"}, None),
+    ],
+)
+def test_what_differs_how(shop: str | None, crm: str | None, known: dict[str, str], kind: str | None) -> None:
+    pair = Pair(
+        link=OrderLink(woo_id=14, crm_order_id="C-1", **{"woo_status": "pending", "crm_status": "paid", **known}),
+        shop=ShopSnapshot(woo_id=14, status=shop, order={}) if shop else None,
+        crm=CrmSnapshot(crm_order_id="C-1", external_id="14", status=crm, version=1, updated_at=None, answer={})
+        if crm
+        else None,
+    )
+    assert drift.kind_of(pair, current_lifecycle()) == kind
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
+
+
+def test_a_finding_is_seen_again_changes_and_goes(two_sides: TwoSides) -> None:
+    ((woo_id, crm_id),) = linked(two_sides, 1)
+    two_sides.crm.set_status(crm_id, "paid")
+    found()
+    first = DriftFinding.objects.get()
+    two_sides.crm.set_status(crm_id, "shipped")
+    assert found() == {(woo_id, "status", "pending", "shipped")}
+    again = DriftFinding.objects.get()
+    assert (again.pk, again.found_at) == (first.pk, first.found_at)
+    assert again.seen_at > first.seen_at
+    two_sides.crm.delete(crm_id)
+    assert found() == {(woo_id, "missing_in_crm", "pending", "")}
+    assert DriftFinding.objects.get(pk=first.pk).gone_at
+    two_sides.shop.trash(woo_id)
+    runs.carry_out(backfill.start(actor="anna"))
+    OrderLink.objects.update(woo_status="trash")
+    assert found() == set()
+    assert not DriftFinding.objects.filter(gone_at=None).exists()
+
+
+def test_ignored_findings_count_for_nobody_until_their_day(two_sides: TwoSides) -> None:
+    ((_, crm_id),) = linked(two_sides, 1)
+    two_sides.crm.set_status(crm_id, "paid")
+    found()
+    DriftFinding.objects.update(ignored_until=timezone.now() + timedelta(days=1))
+    told, code = command("--json")
+    assert (json.loads(told), code) == ({"seen": 1, "ignored": 1, "findings": []}, 0)
+    DriftFinding.objects.update(ignored_until=timezone.now() - timedelta(seconds=1))
+    assert command("--json")[1] == 1
+
+
+def test_the_metric_tells_the_open_findings_of_each_kind(two_sides: TwoSides, client: Client) -> None:
+    (_, crm_id), (ahead, _) = linked(two_sides, 2)
+    two_sides.crm.set_status(crm_id, "paid")
+    two_sides.shop.set_status(ahead, "processing")
+    found()
+    DriftFinding.objects.filter(woo_id=ahead).update(ignored_until=timezone.now() + timedelta(days=1))
+    lines = client.get("/metrics").content.decode().splitlines()
+    assert 'orderbridge_drift{kind="status"} 1.0' in lines
+    assert 'orderbridge_drift{kind="ahead"} 0.0' in lines
+
+
+# --- unpleasant sides ----------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_lags_is_not_believed(two_sides: TwoSides) -> None:
+    """Both ways: an old state on it, and orders that it does not show yet."""
+    ((_, crm_id),) = linked(two_sides, 1)
+    two_sides.crm.list_lag = 3600
+    two_sides.crm.set_status(crm_id, "paid")
+    linked(two_sides, 1)
+    runs.carry_out(resync.start(actor="anna", everything=True))
+    assert found() == set()
+    two_sides.crm.set_status(crm_id, "shipped")
+    assert found() == set(), "the list does not show it; the next run will"
+
+
+def test_an_order_of_an_orphaned_status_is_read_by_its_id(two_sides: TwoSides) -> None:
+    """The plugin is gone: the order vanishes from every list and is there all the same (FACTS B6)."""
+    ((woo_id, _),) = linked(two_sides, 1)
+    two_sides.shop.orders[woo_id]["status"] = "packed"
+    assert found() == {(woo_id, "status", "packed", "new")}
+
+
+def test_a_list_that_is_too_heavy_is_read_in_halves(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "LIGHTEST", 2)
+    linked(two_sides, 6)
+    light = two_sides.shop.handle
+
+    def too_heavy(request: Any, fault: Any) -> Any:
+        if request.query.get("include", "").count(",") > 2:
+            return Answer(502, b"<html>Bad Gateway</html>")
+        return light(request, fault)
+
+    monkeypatch.setattr(two_sides.shop, "handle", too_heavy)
+    monkeypatch.setattr("sync.shop_identity.SAMPLE", 2)
+    assert found() == set()
+
+
+@pytest.mark.parametrize("fault", ["429", "502", "captcha-202", "html", "truncated", "down"])
+def test_a_fault_of_either_side_makes_no_finding(two_sides: TwoSides, fault: str) -> None:
+    orders = linked(two_sides, 3)
+    two_sides.crm.set_status(orders[0][1], "paid")
+    for server in (two_sides.shop, two_sides.crm):
+        server.faults.add(fault, 2, method="GET", after=0.05)
+    assert found() == {(orders[0][0], "status", "pending", "paid")}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_run_that_died_goes_on_and_counts_each_order_once(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    for module in ("sync.drift", "sync.reconciliation"):
+        monkeypatch.setattr(f"{module}.BATCH", 2)
+    orders = linked(two_sides, 5)
+    two_sides.crm.delete(orders[0][1])
+    two_sides.crm.set_status(orders[4][1], "paid")
+    job = drift.job(run := drift.start(actor="anna"))
+    for _ in range(steps):
+        next(job)
+        runs._save(run)
+    job.close()
+    Run.objects.update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
+    assert {(woo_id, kind) for woo_id, kind, *_ in found()} == {
+        (orders[0][0], "missing_in_crm"),
+        (orders[4][0], "status"),
+    }
+    run.refresh_from_db()
+    assert (run.state, run.counts["seen"]) == (Run.State.DONE, 5)
+
+
+# --- wrong use and the schedule ------------------------------------------------------------------------------------
+
+
+def test_another_shop_behind_the_address_makes_no_finding(two_sides: TwoSides) -> None:
+    for woo_id, _ in linked(two_sides, 3):
+        two_sides.order(woo_id, NEW_YEAR + timedelta(days=9), customer_note="Somebody else's.")
+    assert command()[1] == 2
+    assert not DriftFinding.objects.exists()
+
+
+def test_it_runs_every_night(two_sides: TwoSides) -> None:
+    ((_, crm_id),) = linked(two_sides, 1)
+    two_sides.crm.set_status(crm_id, "paid")
+    tasks.drift_nightly()
+    assert DriftFinding.objects.count() == 1
+    assert Run.objects.get(kind=Run.Kind.DRIFT).actor == ""
+
+
+def test_a_paused_side_is_left_alone_at_night(two_sides: TwoSides) -> None:
+    linked(two_sides, 1)
+    SideState.objects.filter(name="shop").update(paused=True)
+    two_sides.forget_calls()
+    tasks.drift_nightly()
+    assert two_sides.shop.requests == []
+    assert not Run.objects.filter(kind=Run.Kind.DRIFT).exists()
