@@ -93,6 +93,15 @@ class Story:
             if order["status"] == "trash":
                 self.shop.restore(woo_id)
 
+    def give_way_in_the_crm(self) -> None:
+        """Where a move was refused, people in the CRM set what the shop shows."""
+        lifecycle = current_lifecycle()
+        for crm_id, order in sorted(self.crm.orders.items()):
+            shown = self.shop.orders.get(int(order["external_id"]))
+            if shown and shown["status"] != lifecycle.status_map[order["status"]]:
+                self.happened["given way"] += 1
+                self.crm.set_status(crm_id, lifecycle.meaning(shown["status"])[0])
+
     # --- what is true in the end -----------------------------------------------------------------------------------
 
     def differences(self) -> Iterator[str]:
