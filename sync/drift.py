@@ -180,7 +180,8 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
 def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
     """Keep what differs; counts and place are saved by the caller's next step."""
     new = [link for link in links if link.compared_in != run.pk]
-    shop = yield from both.read_from_shop([link.woo_id for link in links])
+    shown = yield from patiently(lambda: list(both.list_of_shop([link.woo_id for link in links])))
+    shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
     lifecycle = current_lifecycle()
     suspects = [pair for pair in pairs if kind_of(pair, lifecycle)]
@@ -194,8 +195,9 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
 
 
 def _is_same(pair: Pair, kind: Kind | None, known: DriftFinding | None) -> bool:
-    """It was found before just like this, so that it needs no second look."""
-    return known is not None and (known.kind, known.shop, known.crm) == (kind, *pair.statuses)
+    """It was found before just like this, so that it needs no second look; a list that lacks it proves nothing."""
+    shown = pair.shop is not None and pair.crm is not None
+    return shown and known is not None and (known.kind, known.shop, known.crm) == (kind, *pair.statuses)
 
 
 class Both:
@@ -207,13 +209,7 @@ class Both:
         self.statuses = statuses
         self.pool = pool
 
-    def read_from_shop(self, ids: Sequence[int]) -> Steps[dict[int, ShopSnapshot]]:
-        """What its list does not show is read by id: an orphaned status hides an order from lists only (FACTS B6)."""
-        listed = {order.woo_id: order for order in (yield from patiently(lambda: list(self._list(ids))))}
-        rest = yield from together(self.pool, self.of_shop, [woo_id for woo_id in ids if woo_id not in listed])
-        return listed | {order.woo_id: order for order in rest if order}
-
-    def _list(self, ids: Sequence[int]) -> Iterator[ShopSnapshot]:
+    def list_of_shop(self, ids: Sequence[int]) -> Iterator[ShopSnapshot]:
         """In halves where all at once is too heavy for the shop (502, 504: FACTS B7)."""
         if not ids:
             return
@@ -229,13 +225,13 @@ class Both:
             if len(ids) <= LIGHTEST:
                 raise
             middle = len(ids) // 2
-            yield from self._list(ids[:middle])
-            yield from self._list(ids[middle:])
+            yield from self.list_of_shop(ids[:middle])
+            yield from self.list_of_shop(ids[middle:])
         else:
             yield from orders
 
     def again(self, pair: Pair) -> Pair:
-        """By its ids, without any list: the CRM first, as its news go to the shop."""
+        """By its ids: an orphaned status hides an order from lists only (FACTS B6). The CRM first, as it leads."""
         link = OrderLink.objects.get(pk=pair.link.pk)
         crm = self.of_crm(link.crm_order_id)
         return Pair(link=link, crm=crm, shop=self.of_shop(link.woo_id))

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import contextvars
+import functools
 import json as jsonlib
 import logging
 import os
@@ -360,10 +361,14 @@ def _keys() -> tuple[str, ...]:
 
 
 def _hidden() -> list[str]:
+    return _spelled(_keys(), (*settings.WOO_WEBHOOK_SECRETS, *settings.CRM_WEBHOOK_SECRETS))
+
+
+@functools.lru_cache(maxsize=2)
+def _spelled(keys: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
     """Every secret, as it is and as calls and answers spell it; the longest first, as one may hold another."""
-    secrets = [*_keys(), *settings.WOO_WEBHOOK_SECRETS, *settings.CRM_WEBHOOK_SECRETS]
-    plain = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-    basic = f"{settings.WOO_CONSUMER_KEY}:{settings.WOO_CONSUMER_SECRET}".encode()
+    plain = [secret for secret in (*keys, *more) if len(secret) >= SHORTEST_SECRET]
+    basic = f"{keys[0]}:{keys[1]}".encode()
     spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), jsonlib.dumps(secret)[1:-1])]
     return sorted({*spelled, base64.b64encode(basic).decode()}, key=len, reverse=True)
 

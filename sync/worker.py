@@ -147,12 +147,13 @@ def take(side: str, order_ref: str) -> Work | None:
             return None
         now = timezone.now()
         due = WebhookEvent.objects.filter(side=side, order_ref=order_ref).unfinished()
-        first = due.filter(next_attempt_at__lte=now).order_by("id").first()
+        waiting = list(due.order_by("id"))
+        first = next((event for event in waiting if event.next_attempt_at and event.next_attempt_at <= now), None)
         if first is None:
             held.release()
             return None
         # Events of this order that wait for a later try are answered by the same read.
-        events = own_events.answered_together(due.order_by("id"), first)
+        events = own_events.answered_together(waiting, first)
         due.filter(id__in=[event.id for event in events]).update(state=State.PROCESSING, next_attempt_at=now + DURATION)
     return Work(held=held, events=events)
 
@@ -216,6 +217,8 @@ def _heard(work: Work, but: str = "") -> None:
 
 def _too_many_changes(work: Work) -> Park | None:
     """The loop breaker: two systems that answer each other for ever need a person (FACTS A9)."""
+    if any(event.requested_by for event in work.events):
+        return None
     since = timezone.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
     changes = WebhookEvent.objects.filter(
         side=work.side,
@@ -223,7 +226,7 @@ def _too_many_changes(work: Work) -> Park | None:
         finished_at__gte=since,
         outcome__in=(Outcome.APPLIED, Outcome.UPDATED),
     ).count()
-    if changes < settings.LOOP_MAX_CHANGES or any(event.requested_by for event in work.events):
+    if changes < settings.LOOP_MAX_CHANGES:
         return None
     words = f"{changes} changes within {settings.LOOP_WINDOW_SECONDS} s: a loop? Look at the order, then replay."
     return Park(reasons=(Reason("loop", words),))
@@ -406,10 +409,11 @@ def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_statu
     """Under the lease only: a worker that has lost it would leave an intent behind that nobody has."""
     with transaction.atomic():
         work.held.renew()
-        Intent.objects.update_or_create(
-            woo_id=woo_id,
-            kind=kind,
-            defaults={"from_status": from_status, "to_status": to_status, "at": timezone.now()},
+        Intent.objects.bulk_create(
+            [Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status)],
+            update_conflicts=True,
+            unique_fields=["woo_id", "kind"],
+            update_fields=["from_status", "to_status", "at"],
         )
 
 

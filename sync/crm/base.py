@@ -26,7 +26,7 @@ class Crm(Protocol):
         """Tell the CRM what the shop changed. Raises NotFound."""
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
-        """Every order changed at or after `since`, oldest first, page by page."""
+        """Every order changed at or after `since`, oldest first, page by page. `drift` asks for all there are."""
 
     def ping(self) -> None:
         """A cheap read that proves address and token. Returns nothing; raises what is wrong."""

@@ -268,10 +268,9 @@ class SandboxCrm(LoopbackServer):
 
     def _list(self, query: Mapping[str, str]) -> Answer:
         limit = min(int(query.get("limit", "100")), 100)
-        known = self.orders.items()
-        if "external_id" in query:  # it never changes, so most orders need no look at the index
-            known = [(crm_id, order) for crm_id, order in known if order["external_id"] == query["external_id"]]
-        found = [order for order in (self._listed(crm_id) for crm_id, _ in known) if order is not None]
+        wanted = query.get("external_id")  # it never changes, so that most orders need no look at the index
+        known = [crm_id for crm_id, order in self.orders.items() if wanted in (None, order["external_id"])]
+        found = [order for order in map(self._listed, known) if order is not None]
         if "updated_since" in query:
             since = datetime.fromisoformat(query["updated_since"])
             if since.tzinfo is None:

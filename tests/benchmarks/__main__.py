@@ -18,16 +18,19 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "runs-many": runs.many,
 }
 
+ON_REQUEST = ("runs-many",)
+"""Too long for every time."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; nearly all by default")
     parser.add_argument("--database", choices=DATABASES, action="append", help="both by default")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of the work, for a quick look")
     chosen = parser.parse_args()
     if unknown := [part for part in chosen.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: choose from {', '.join(PARTS)}")
-    for part in chosen.parts or PARTS:
+    for part in chosen.parts or [name for name in PARTS if name not in ON_REQUEST]:
         for kind in chosen.database or DATABASES:
             started = time.monotonic()
             try:

@@ -1,5 +1,6 @@
 """A shop with years of orders is linked, once, whatever comes in between."""
 
+import itertools
 import json
 from collections import Counter
 from datetime import timedelta
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from orders.models import OrderLink
 from sync import backfill, runs, settling, walk
-from sync.models import Run
+from sync.models import Run, SideState
 from sync.sandbox.server import Answer
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import State, WebhookEvent
@@ -203,6 +204,19 @@ def test_a_create_that_timed_out_is_not_repeated_while_the_crms_list_lags(two_si
     assert each_once(two_sides, ids)
 
 
+def test_a_side_that_must_not_be_called_is_waited_for(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paused, asked for patience by a 429, or out of order: the same gate as for every event."""
+    monkeypatch.setattr(settling, "PATIENCE", 0.1)
+    two_sides.orders(2)
+    SideState.objects.filter(name="crm").update(wait_until=timezone.now() + timedelta(hours=1))
+    run = backfill.start(actor="anna")
+    runs.carry_out(run)
+    assert (run.state, two_sides.shop.requests, two_sides.crm.requests) == (Run.State.FAILED, [], [])
+    assert "asked us to wait until" in run.error
+    SideState.objects.update(wait_until=None)
+    assert counts(run_it()) == {"seen": 2, "created": 2}
+
+
 def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
     """The walk goes by the shop's own dates, those in the future included, and asks no clock."""
     two_sides.orders(2)
@@ -218,35 +232,45 @@ def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
 # --- it goes on where it was ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [1, 3, 6, 10, 15])
-def test_a_run_that_dies_anywhere_goes_on_and_counts_each_order_once(
-    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, steps: int
-) -> None:
-    """Between two pages, and between what was done on a page and its checkpoint."""
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
-    ids = two_sides.orders(8)
-    job = backfill.job(run := backfill.start(actor="anna"))
-    for _ in range(steps):
-        next(job)
-        runs._save(run)
-    with monkeypatch.context() as patched, pytest.raises(Died):
-        patched.setattr(backfill, "settle_page", dies)
-        for _ in job:
-            runs._save(run)
-    Run.objects.update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
-    assert run_it().pk == run.pk
-    assert each_once(two_sides, ids)
-    assert counts(Run.objects.get()) == {"seen": 8, "created": 8}
-
-
 class Died(Exception):
     """As a process does, with whatever is in its hands."""
 
 
-def dies(run: Run, pool: Any, tally: Any, page: Any, **checkpoint: Any) -> Any:
-    """What is done on a page is done, and its checkpoint is not saved."""
-    yield from settling.settle(run, pool, page.orders)
-    raise Died
+def dying_at(page: int) -> Any:
+    """In place of `settle_page`: what is to be done on that page is done, and its checkpoint is not saved."""
+    pages = itertools.count(1)
+
+    def settle_page(run: Run, pool: Any, tally: Any, page_: Any, **checkpoint: Any) -> Any:
+        if next(pages) < page:
+            yield from settling.settle_page(run, pool, tally, page_, **checkpoint)
+            return
+        yield from settling.settle(run, pool, page_.orders)
+        raise Died
+
+    return settle_page
+
+
+def die(job: Any, run: Run) -> None:
+    """Work until it dies, by a process that is gone afterwards."""
+    with pytest.raises(Died):
+        for _ in job(run):
+            runs._save(run)
+    Run.objects.filter(pk=run.pk).update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("page", [1, 2, 4])
+def test_a_run_that_dies_before_a_checkpoint_goes_on_and_counts_each_order_once(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    ids = two_sides.orders(8)
+    run = backfill.start(actor="anna")
+    with monkeypatch.context() as patched:
+        patched.setattr(backfill, "settle_page", dying_at(page))
+        die(backfill.job, run)
+    assert run_it().pk == run.pk
+    assert each_once(two_sides, ids)
+    assert counts(Run.objects.get()) == {"seen": 8, "created": 8}
 
 
 def test_ctrl_c_pauses_and_the_same_command_goes_on(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:

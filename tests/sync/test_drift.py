@@ -243,6 +243,9 @@ def test_another_shop_behind_the_address_makes_no_finding(two_sides: TwoSides) -
     for woo_id, _ in linked(two_sides, 3):
         two_sides.order(woo_id, NEW_YEAR + timedelta(days=9), customer_note="Somebody else's.")
     assert command()[1] == 2
+    run = drift.start(actor="anna")
+    runs.carry_out(run)
+    assert run.state == Run.State.FAILED
     assert not DriftFinding.objects.exists()
 
 

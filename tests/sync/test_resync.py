@@ -13,7 +13,7 @@ from orders.models import StatusTransition
 from sync import resync, runs
 from sync.models import DriftFinding, Run
 from tests.sync.conftest import TwoSides
-from tests.sync.test_backfill import Died, dies
+from tests.sync.test_backfill import die, dying_at
 from tests.sync.test_drift import found as drift_found
 from tests.sync.test_drift import linked
 from webhooks.models import State, WebhookEvent
@@ -168,11 +168,9 @@ def test_a_run_that_died_before_its_checkpoint_asks_no_order_twice(
     for _, crm_id in linked(two_sides, 5):
         two_sides.crm.set_status(crm_id, "paid")
     run = resync.start(actor="anna", reason="asked", everything=True)
-    with monkeypatch.context() as patched, pytest.raises(Died):
-        patched.setattr(resync, "settle_page", dies)
-        for _ in resync.job(run):
-            runs._save(run)
-    Run.objects.update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
+    with monkeypatch.context() as patched:
+        patched.setattr(resync, "settle_page", dying_at(2))
+        die(resync.job, run)
     assert run_it(everything=True) == {"seen": 5, "applied": 5}
     assert WebhookEvent.objects.filter(source="resync").count() == 5
 
