@@ -6,7 +6,7 @@ PACKAGES := integration_site sync orders webhooks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres lint types bench model model-bugs fuzz shell migrate clean
+.PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps shell migrate clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ chaos-reconcile: $(VENV)/dev.stamp ## 2 000 orders while nearly everything goes 
 fuzz: $(VENV)/dev.stamp ## anything at all, at both endpoints: FUZZ_EXAMPLES=… of each kind, on SQLite and on a throwaway PostgreSQL
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest tests/fuzz
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest tests/fuzz
+
+audit-deps: $(VENV)/dev.stamp ## known weaknesses of the exact pins; needs the internet
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
 shell: $(VENV)/run.stamp ## Django's shell
 	@$(BIN)/python manage.py shell

@@ -24,7 +24,7 @@ from sync.sandbox.shop import SandboxShop
 from tests.journeys.conftest import wait_for
 from tests.journeys.test_processes import ROOT, free_port, ready, running
 
-PAGES = 120
+PAGES = 80
 COMMANDS = ("doctor", "shop_webhooks check", "replay --dry-run 1", "explain 1001", "verify_audit")
 
 
@@ -42,6 +42,7 @@ def marked() -> dict[str, str]:
         "CRM_TOKEN": mark("token"),
         "CRM_WEBHOOK_SECRETS": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
         "METRICS_TOKEN": mark("metrics"),
+        "AUDIT_KEYS": f"{mark('audit')},{mark('audit')}",
     }
 
 
@@ -188,18 +189,10 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
         shop.stop()
         crm.stop()
         with parrot(shop.url), parrot(crm.url):
-            for command in (
-                ["doctor"],
-                ["reconcile"],
-                ["shop_webhooks", "check"],
-                ["drift"],
-                ["verify_audit", "--json"],
-            ):
-                manage(env, log, *command)
-            manage(env, log, "explain", str(numbers[0]))
-            manage(env, log, "replay", "--dry-run", "1", "2")
             manage(env, log, "replay", "1", "2")
-            wait_for(lambda: b"Ambiguous" in log.read_bytes() or log.read_bytes().count(b'"status": 500') > 2, 60)
+            for command in COMMANDS:
+                manage(env, log, *command.split())
+            wait_for(lambda: b'"status": 500' in log.read_bytes(), 60)
         manage(env, log, "doctor", "--json")
         bearer = {"Authorization": f"Bearer {names['METRICS_TOKEN']}"}
         for path in ("readyz", "healthz", "metrics", "openapi.json", "nowhere", "admin/nowhere"):
