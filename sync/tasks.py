@@ -7,8 +7,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import drift, leaving, pruning, reconciliation, runs, schedules, shop_webhooks, silence, worker
+from sync import drift, leaving, pruning, reconciliation, runs, schedules, shop_webhooks, silence
 from sync import verify_audit as audit_check
+from sync.hands import Hands
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
 from webhooks.models import WebhookEvent
@@ -41,21 +42,22 @@ def drain() -> None:
     until = time.monotonic() + BUDGET
     linger_until = time.monotonic() + LINGER
     try:
-        while time.monotonic() < until and not leaving.asked.is_set():
-            if worker.work_once():
-                linger_until = time.monotonic() + LINGER
-            elif time.monotonic() - looked_at >= LOOK_AGAIN:
-                looked_at = time.monotonic()
-                replay = runs.waiting(Run.Kind.REPLAY)
-                if replay is not None:
-                    carry_out(replay)
-                    break
-            elif time.monotonic() < linger_until:
-                time.sleep(POLL)
-            elif watch.is_mine():
-                time.sleep(WATCH_POLL)
-            else:
-                return
+        with Hands() as hands:
+            while time.monotonic() < until and not leaving.asked.is_set():
+                if hands.work_once():
+                    linger_until = time.monotonic() + LINGER
+                elif time.monotonic() - looked_at >= LOOK_AGAIN:
+                    looked_at = time.monotonic()
+                    replay = runs.waiting(Run.Kind.REPLAY)
+                    if replay is not None:
+                        carry_out(replay)
+                        break
+                elif time.monotonic() < linger_until:
+                    time.sleep(POLL)
+                elif watch.is_mine():
+                    time.sleep(WATCH_POLL)
+                else:
+                    return
     finally:
         watch.release()
     wake(force=True)

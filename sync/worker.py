@@ -96,10 +96,10 @@ class Work:
         )
 
     def shop(self) -> Shop:
-        return shop_client.connect(on_call=self.calls.append, before_call=self.held.renew)
+        return shop_client.connect(on_call=self.calls.append, before_call=self.held.outlast)
 
     def crm(self) -> Crm:
-        return crm_backends.connect(on_call=self.calls.append, before_call=self.held.renew)
+        return crm_backends.connect(on_call=self.calls.append, before_call=self.held.outlast)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_port(port: int, seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if time.monotonic() > until:
+            raise RuntimeError(f"nobody listens on port {port} after {seconds:.0f} s")
+        time.sleep(0.05)
 
 
 def _as_whom() -> dict[str, Any]:
@@ -85,6 +97,23 @@ def postgres(fsync: bool = False) -> Iterator[str]:
             _run([pg_ctl, "-D", str(data), "-w", "-t", "30", "-m", "immediate", "stop"], home, whom)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A server of its own on a free port of 127.0.0.1, that keeps nothing on disk; yields its URL."""
+    server = shutil.which("redis-server")
+    if not server:
+        raise NotInstalled("Redis's `redis-server` is not installed: apt-get install redis-server")
+    port = free_port()
+    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _end(signum: int, frame: Any) -> NoReturn:

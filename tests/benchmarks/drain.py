@@ -1,99 +1,160 @@
-"""Events per second from inbox to link, and the latency of one change at idle."""
+"""Events per second from the inbox to the record, beside the same handler on celery and on procrastinate."""
 
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from statistics import median
 
 from tests import servers
-from tests.benchmarks.running import Options, database, environment, migrate, percentile, python, running, say, web
+from tests.benchmarks.running import Options, database, environment, migrate, python, running, say, talk
 
-CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-IDLE_SECONDS = 1.3
-"""Between two changes: longer than a drain looks on after its last find."""
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise SystemExit(f"  gave up after {seconds:.0f} s: {what}")
-        time.sleep(0.02)
+PROCESSES = 2
+ROUNDS = 3
+SIDES = {"at once": (0.0, 600), "in 200 ms": (0.2, 60)}
+"""How long each answer of the two sides takes, and how many events are then a fair measure."""
+PATIENCE = 300.0
 
 
-def one(home: Path, orders: int, changes: int) -> None:
-    """In a process of its own, whose environment names the database."""
-    import django
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    name: str
+    command: Sequence[str]
+    one_process: bool = False
+    "Its command starts one process only."
 
-    django.setup()
-    from orders.models import OrderLink
-    from sync.sandbox.crm import SandboxCrm
-    from sync.sandbox.shop import SandboxShop
-    from webhooks.models import WebhookEvent
 
-    public = os.environ["PUBLIC_URL"]
-    port = int(public.rpartition(":")[2])
-    shop = SandboxShop(0, f"{public}/webhooks/woocommerce/", "bench-secret", "ck_bench", "cs_bench")
-    crm = SandboxCrm(0, "bench-token", f"{public}/webhooks/crm/", CRM_SECRET)
-    env = dict(os.environ)
-    with ExitStack() as stack:
-        for server in (shop, crm):
-            server.start()
-            stack.callback(server.stop)
-        env |= {"WOO_URL": shop.url, "CRM_URL": crm.url}
-        stack.enter_context(web(env, port, home / "web.log"))
-
-        started = time.monotonic()
-        ids = [shop.create_order(status="pending")["id"] for _ in range(orders)]
-        shop.settle(120)
-        say(f"  {len(shop.deliveries)} deliveries of {orders} orders in after {time.monotonic() - started:.1f} s")
-        # Only now: what is measured is the worker, not the shop's one-at-a-time sending.
-        stack.enter_context(running([sys.executable, "manage.py", "qcluster"], env, home / "worker.log"))
-        wait_for(lambda: not WebhookEvent.objects.unfinished().exists(), 300, "the inbox is not empty")
-        times = list(WebhookEvent.objects.order_by("finished_at").values_list("finished_at", flat=True))
-        seconds = (times[-1] - times[0]).total_seconds()
-        linked = OrderLink.objects.filter(woo_id__in=ids).count()
-        say(f"  drain        {len(times) / seconds:7.0f} events/s   {linked / seconds:5.0f} orders/s   {seconds:.1f} s")
-        if linked != orders or len(crm.creates) != orders:
-            say(f"  WRONG: {linked} of {orders} linked, {len(crm.creates)} created in the CRM")
-
-        took = []
-        for woo_id in ids[:changes]:
-            time.sleep(IDLE_SECONDS)
-            crm.set_status(crm.by_external(woo_id)[0]["id"], "on_hold")
-            seen = len(took) + 1
-            finished = WebhookEvent.objects.filter(side="crm", finished_at__isnull=False)
-            wait_for(lambda want=seen, rows=finished: rows.count() >= want, 30, "a change was not applied")  # type: ignore[misc]
-            event = finished.latest("id")
-            if event.outcome != "applied":
-                say(f"  WRONG: event {event.pk} ended {event.outcome}: {event.reason}")
-            took.append((event.finished_at - event.received_at).total_seconds() * 1000)
-        say(
-            f"  at idle      received → applied: median {percentile(took, 0.5):.0f} ms   "
-            f"p99 {percentile(took, 0.99):.0f} ms   ({len(took)} changes)\n"
-        )
+MANAGE = [sys.executable, "manage.py"]
+CELERY = ["-m", "celery", "-A", "tests.benchmarks.rivals:celery_app", "worker", "-c", str(PROCESSES), "-l", "ERROR"]
+PROCRASTINATE = ["-m", "procrastinate", "--app=tests.benchmarks.rivals.procrastinate_app"]
+QUEUES = (
+    Queue(name="ours", command=[*MANAGE, "qcluster"]),
+    Queue(
+        name="celery",
+        command=[sys.executable, *CELERY, "--without-gossip", "--without-mingle"],
+    ),
+    Queue(
+        name="procrastinate",
+        command=[sys.executable, *PROCRASTINATE, "worker", "--concurrency=1"],
+        one_process=True,
+    ),
+)
 
 
 def drain(options: Options) -> None:
-    say(f"\n{options.kind}, one qcluster with 2 workers, sandbox shop and CRM on the same machine")
-    with tempfile.TemporaryDirectory(prefix="orderbridge-bench-") as home, database(options.kind, Path(home)) as url:
-        env = environment(
-            url,
-            servers.free_port(),
-            DJANGO_SETTINGS_MODULE="integration_site.settings",
-            WOO_CONSUMER_KEY="ck_bench",
-            WOO_CONSUMER_SECRET="cs_bench",
-            CRM_TOKEN="bench-token",
-            CRM_WEBHOOK_SECRETS=CRM_SECRET,
-            CRM_LIST_LAG="0",
-        )
-        migrate(env)
-        arguments = [home, str(options.size(1000)), str(options.size(50))]
-        python(["-m", "tests.benchmarks.drain", *arguments], env, seconds=900)
+    """Distinct orders, so that no read answers two events; two processes each; read CRM, read shop, write shop."""
+    say(f"\n{options.kind}, {PROCESSES} processes, one order for each event; median of {ROUNDS} rounds")
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderbridge-bench-")))
+        url = stack.enter_context(database(options.kind, home))
+        redis = stack.enter_context(servers.redis())
+        queues = [one for one in QUEUES if one.name != "procrastinate" or options.kind == "postgres"]
+        say("  both sides answer   " + "".join(f"{one.name:>18}" for one in queues))
+        first = True
+        for words, (delay, events) in SIDES.items():
+            with sides(delay, home) as address:
+                env = environment(url, 1, WOO_URL=address, CRM_URL=address, BENCH_REDIS=redis, **KEYS)
+                if first:
+                    migrate(env)
+                    if options.kind == "postgres":
+                        python([*PROCRASTINATE, "schema", "--apply"], env)
+                    first = False
+                rates: dict[str, list[float]] = {one.name: [] for one in queues}
+                for _ in range(ROUNDS):
+                    for one in queues:
+                        rates[one.name].append(rate_of(one, env, home, options.size(events)))
+                _row(words, rates)
+
+
+KEYS = {
+    "DJANGO_SETTINGS_MODULE": "integration_site.settings",
+    "WOO_CONSUMER_KEY": "ck_bench",
+    "WOO_CONSUMER_SECRET": "cs_bench",
+    "CRM_TOKEN": "bench-token",
+}
+
+
+def _row(words: str, rates: dict[str, list[float]]) -> None:
+    ours = rates["ours"]
+    cells = []
+    for name, of in rates.items():
+        ratio = median(mine / theirs for mine, theirs in zip(ours, of, strict=True))
+        cells.append(f"{median(of):10.1f}/s" + (f" ({ratio:.2f})" if name != "ours" else "").rjust(7))
+    say(f"  {words:18}" + " ".join(cells))
+
+
+@contextmanager
+def sides(delay: float, home: Path) -> Iterator[str]:
+    """A shop and a CRM that cost next to nothing; their common address."""
+    port = servers.free_port()
+    command = [sys.executable, "-m", "tests.benchmarks.stub", str(port), str(delay)]
+    with running(command, environment("", port), home / "stub.log"):
+        servers.wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+
+
+def rate_of(queue: Queue, env: dict[str, str], home: Path, events: int) -> float:
+    """All events are there before the workers start; counted from the first that is finished to the last."""
+    python(["-m", "tests.benchmarks.drain", "fill", queue.name, str(events)], env)
+    with ExitStack() as stack:
+        for _ in range(PROCESSES if queue.one_process else 1):
+            stack.enter_context(running(queue.command, env, home / f"{queue.name}.log"))
+        said = talk(["-m", "tests.benchmarks.drain", "wait", str(events)], env, PATIENCE + 30)
+    return float(said)
+
+
+# --- inside, with Django ---------------------------------------------------------------------------------------------
+
+
+def fill(queue: str, count: int) -> None:
+    """Linked orders, and for each the news that the CRM has put it on hold."""
+    from django.db.models import Max
+
+    from orders.models import OrderLink
+    from webhooks.models import WebhookEvent
+
+    first = (OrderLink.objects.aggregate(newest=Max("woo_id"))["newest"] or 1000) + 1
+    numbers = range(first, first + count)
+    OrderLink.objects.bulk_create(
+        [
+            OrderLink(woo_id=n, crm_order_id=f"C-{n}", crm_status="new", crm_version=1, woo_status="pending")
+            for n in numbers
+        ]
+    )
+    WebhookEvent.objects.bulk_create(
+        [WebhookEvent(side="crm", source="crm", order_ref=f"C-{n}", dedupe_key=f"bench:{n}") for n in numbers]
+    )
+    if queue != "ours":
+        from tests.benchmarks import rivals
+
+        rivals.enqueue(queue, [f"C-{n}" for n in numbers])
+
+
+def wait(count: int) -> None:
+    """Print events per second once the latest so many are finished."""
+    from webhooks.models import WebhookEvent
+
+    until = time.monotonic() + PATIENCE
+    while WebhookEvent.objects.unfinished().exists():
+        if time.monotonic() > until:
+            raise SystemExit(f"the inbox is not empty after {PATIENCE:.0f} s")
+        time.sleep(0.1)
+    done = WebhookEvent.objects.order_by("-id")[:count]
+    times = sorted(event.finished_at for event in done if event.finished_at and event.outcome == "applied")
+    if len(times) != count:
+        raise SystemExit(f"{count - len(times)} of {count} events did not end as applied")
+    sys.stdout.write(str((count - 1) / ((times[-1] - times[0]) / timedelta(seconds=1))))
 
 
 if __name__ == "__main__":
-    one(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    import django
+
+    django.setup()
+    if sys.argv[1] == "fill":
+        fill(sys.argv[2], int(sys.argv[3]))
+    else:
+        wait(int(sys.argv[2]))

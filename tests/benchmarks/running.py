@@ -84,6 +84,15 @@ def python(arguments: Sequence[str], env: dict[str, str], seconds: float = 120) 
     subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, check=True, timeout=seconds)
 
 
+def talk(arguments: Sequence[str], env: dict[str, str], seconds: float) -> str:
+    """The same, and what it printed."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=seconds, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
 def migrate(env: dict[str, str]) -> None:
     python(["manage.py", "migrate", "-v", "0", "--skip-checks"], env)
 

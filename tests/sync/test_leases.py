@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sync.leases import Busy, Held, LeaseLost
+from sync.leases import YOUNG, Busy, Held, LeaseLost
 from sync.models import Lease
 
 pytestmark = pytest.mark.django_db
@@ -47,3 +47,17 @@ def test_two_keys_are_held_and_released_together() -> None:
         Held("woo:1")
     held.release()
     assert not Lease.objects.exists()
+
+
+def test_before_a_call_a_lease_is_renewed_once_it_is_no_longer_young() -> None:
+    held = Held("woo:1")
+    expire()
+    held.outlast()  # young: nobody else can have it, so nothing is asked
+    held.renewed_at -= YOUNG
+    held.outlast()
+    assert Lease.objects.get().expires_at > timezone.now()
+    Lease.objects.all().delete()
+    for wrong in (YOUNG, -timedelta(hours=1)):  # the clock was put back: better ask
+        held.renewed_at = timezone.now() - wrong
+        with pytest.raises(LeaseLost):
+            held.outlast()

@@ -1,0 +1,54 @@
+"""The least that a shop and a CRM can be: each order is as every other, and each answer comes after the same time."""
+
+import asyncio
+import json
+import re
+import sys
+
+from tests.benchmarks.load import RECORDED
+
+CRM_ORDER = re.compile(r"^/orders/C-(\d+)")
+SHOP_ORDER = re.compile(r"^/wp-json/wc/v3/orders/(\d+)")
+
+
+class Both(asyncio.Protocol):
+    """Shop and CRM on one port; the CRM says `on_hold`, and the shop shows `pending` until it is told."""
+
+    delay = 0.0
+    order = json.loads(json.loads(RECORDED.read_text())["body"])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport, self.got = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.got += data
+        head, end, body = self.got.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if not end or len(body) < int(length[1] if length else 0):
+            return
+        self.got = b""
+        method, path, _ = head.decode("latin-1").split(" ", 2)
+        answer = json.dumps(self.answer(method, path)).encode()
+        whole = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer
+        )
+        asyncio.get_running_loop().call_later(self.delay, self.transport.write, whole)
+
+    def answer(self, method: str, path: str) -> object:
+        if found := CRM_ORDER.match(path):
+            name, number = f"C-{found[1]}", found[1]
+            return {"id": name, "external_id": number, "status": "on_hold", "version": 2, "updated_at": None}
+        if found := SHOP_ORDER.match(path):
+            return {**self.order, "id": int(found[1]), "status": "on-hold" if method == "PUT" else "pending"}
+        return {"results": [], "next_cursor": None} if path.startswith("/orders") else []
+
+
+async def main(port: int, delay: float) -> None:
+    Both.delay = delay
+    server = await asyncio.get_running_loop().create_server(Both, "127.0.0.1", port, backlog=500)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
