@@ -127,6 +127,19 @@ class Heartbeat(models.Model):
         return f"{self.worker} at {self.at:%H:%M:%S}"
 
 
+class Counted(models.Model):
+    """How many rows a table had up to one of them: what /metrics tells without reading the whole table each time."""
+
+    table = models.CharField(primary_key=True, max_length=64)
+    up_to = models.BigIntegerField(default=0, help_text="The id of the last row that is in the counts")
+    counts = models.JSONField(default=list)
+    next_up_to = models.BigIntegerField(help_text="Up to where they go next, once no older row can be on its way")
+    next_at = models.DateTimeField(default=timezone.now, help_text="Since when that row was the newest")
+
+    def __str__(self) -> str:
+        return f"{self.table} up to {self.up_to}"
+
+
 class Run(models.Model):
     """A long job. It goes on from its checkpoint after a crash, tells how far it is, can be paused and cancelled."""
 

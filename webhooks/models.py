@@ -143,6 +143,11 @@ class WebhookEvent(models.Model):
             models.Index(fields=["outcome", "id"], name="event_outcome", condition=models.Q(outcome__gt="")),
             models.Index(fields=["attempts", "id"], name="event_attempts", condition=models.Q(attempts__gt=0)),
             models.Index(fields=["customer", "id"], name="event_customer", condition=models.Q(customer__isnull=False)),
+            models.Index(
+                fields=["source", "duplicates"],
+                name="event_duplicates",
+                condition=models.Q(duplicates__gt=0),
+            ),
             models.Index(fields=["copy_of"], name="event_copy", condition=models.Q(copy_of__isnull=False)),
         ]
 

@@ -1,0 +1,87 @@
+"""Counts over tables that only grow: what is old is counted once and remembered, so that nobody reads it again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Model, QuerySet, Sum, Value
+from django.utils import timezone
+
+from orders.models import StatusTransition
+from sync.models import Attempt, Call, Counted
+from webhooks.models import WebhookEvent
+
+SETTLED = timedelta(minutes=5)
+"""A row has its id before it is committed. After so long none with a lower id is still to come."""
+
+Counts = dict[tuple[Any, ...], tuple[int, int]]
+"""By the values of the columns counted by: how many, and the sum of the table's `total`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growing:
+    """A table whose rows are never removed, and the columns to count by, which never change in a row."""
+
+    model: type[Model]
+    by: tuple[str, ...]
+    total: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.model._meta.label
+
+    def rows(self) -> QuerySet:
+        return self.model._default_manager.order_by()
+
+
+EVENTS = Growing(model=WebhookEvent, by=("source", "side"))
+ATTEMPTS = Growing(model=Attempt, by=("result",))
+CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds")
+TRANSITIONS = Growing(model=StatusTransition, by=("decision",))
+
+
+def counts(table: Growing) -> Counts:
+    """Exact; what is read are the rows of the last minutes."""
+    known = Counted.objects.filter(table=table.name).first() or _begin(table)
+    found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
+    if timezone.now() - known.next_at > SETTLED:
+        _remember(table, known)
+    return found
+
+
+def _begin(table: Growing) -> Counted:
+    known, _ = Counted.objects.get_or_create(table=table.name, defaults={"next_up_to": _newest(table)})
+    return known
+
+
+def _remember(table: Growing, known: Counted) -> None:
+    """Up to the row that was the newest some minutes ago. Of several who do this at the same time one gets through."""
+    settled = table.rows().filter(pk__gt=known.up_to, pk__lte=known.next_up_to)
+    merged = _sum([*_remembered(known), *_read(table, settled)])
+    Counted.objects.filter(pk=known.pk, up_to=known.up_to, next_at=known.next_at).update(
+        up_to=known.next_up_to,
+        counts=[[*key, *numbers] for key, numbers in merged.items()],
+        next_up_to=_newest(table),
+        next_at=timezone.now(),
+    )
+
+
+def _newest(table: Growing) -> int:
+    return table.rows().aggregate(newest=Max("pk"))["newest"] or 0
+
+
+def _read(table: Growing, rows: QuerySet) -> Iterable[tuple[Any, ...]]:
+    return rows.values_list(*table.by).annotate(n=Count("pk"), total=Sum(table.total) if table.total else Value(0))
+
+
+def _remembered(known: Counted) -> Iterable[tuple[Any, ...]]:
+    return map(tuple, known.counts)
+
+
+def _sum(rows: Iterable[tuple[Any, ...]]) -> Counts:
+    found: Counts = {}
+    for *key, n, total in rows:
+        before = found.get(tuple(key), (0, 0))
+        found[tuple(key)] = (before[0] + n, before[1] + total)
+    return found
