@@ -1,11 +1,13 @@
 """Measure: `python -m tests.benchmarks [PART …]`. docs/performance.md says how to read what is printed."""
 
 import argparse
+import signal
+import sys
 import time
 from collections.abc import Callable
 
 from tests import servers
-from tests.benchmarks import backoffice, drain, ingest, runs
+from tests.benchmarks import backoffice, drain, flow, growth, ingest, runs
 from tests.benchmarks.running import Options, say
 
 DATABASES = ("sqlite", "postgres")
@@ -13,6 +15,9 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "ingest": ingest.ingest,
     "servers": ingest.compare_servers,
     "drain": drain.drain,
+    "latency": flow.latency,
+    "recovery": flow.recovery,
+    "growth": growth.growth,
     "backoffice": backoffice.backoffice,
     "runs": runs.runs,
     "runs-many": runs.many,
@@ -30,6 +35,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := [part for part in chosen.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: choose from {', '.join(PARTS)}")
+    # So that what was started is ended, too, when we are told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for part in chosen.parts or [name for name in PARTS if name not in ON_REQUEST]:
         for kind in chosen.database or DATABASES:
             started = time.monotonic()

@@ -116,7 +116,23 @@ def _process(port: int, first: int, count: int, connections: int, start: Any, re
     results.put((began, time.monotonic(), took, bad))
 
 
-_next = 1_000
+def steadily(port: int, per_second: float, seconds: float) -> list[int]:
+    """One delivery after the other at an even pace; every answer that was not 200."""
+    global _next
+    count = max(1, int(per_second * seconds))
+    first, _next = _next, _next + count
+    bad: list[int] = []
+    sender, started = Sender(port), time.monotonic()
+    for number, request in enumerate(deliveries(first, count)):
+        time.sleep(max(0.0, started + number / per_second - time.monotonic()))
+        status = sender.send(request)
+        if status != 200:
+            bad.append(status)
+    sender.close()
+    return bad
+
+
+_next = 10_000_000
 
 
 def post(port: int, count: int, connections: int) -> Figures:

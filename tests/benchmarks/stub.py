@@ -29,18 +29,21 @@ class Both(asyncio.Protocol):
             return
         self.got = b""
         method, path, _ = head.decode("latin-1").split(" ", 2)
-        answer = json.dumps(self.answer(method, path)).encode()
-        whole = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer
-        )
+        answer = json.dumps(self.answer(method, path, body)).encode()
+        status = b"201 Created" if method == "POST" else b"200 OK"
+        headers = b"Content-Type: application/json\r\nContent-Length: %d" % len(answer)
+        whole = b"HTTP/1.1 " + status + b"\r\n" + headers + b"\r\n\r\n" + answer
         asyncio.get_running_loop().call_later(self.delay, self.transport.write, whole)
 
-    def answer(self, method: str, path: str) -> object:
+    def answer(self, method: str, path: str, body: bytes) -> object:
         if found := CRM_ORDER.match(path):
             name, number = f"C-{found[1]}", found[1]
             return {"id": name, "external_id": number, "status": "on_hold", "version": 2, "updated_at": None}
         if found := SHOP_ORDER.match(path):
             return {**self.order, "id": int(found[1]), "status": "on-hold" if method == "PUT" else "pending"}
+        if method == "POST":
+            number = json.loads(body)["external_id"]
+            return {"id": f"C-{number}", "external_id": number, "status": "new", "version": 1, "updated_at": None}
         return {"results": [], "next_cursor": None} if path.startswith("/orders") else []
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync import reconciliation, runs, tasks, walk
+from sync import reconciliation, runs, tasks, walk, worker
 from sync.errors import Blocked, ServerTrouble
 from sync.http import JsonClient
 from sync.models import Run, SideState
@@ -43,7 +43,7 @@ def reconcile(**options: Any) -> Run:
 
 
 def settle() -> None:
-    while tasks.worker.work_once():
+    while worker.work_once():
         pass
     assert not WebhookEvent.objects.unfinished().exists()
 
