@@ -1,10 +1,13 @@
 """What staff do with one event, against both sides."""
 
+import threading
 from typing import Any
 
 from django.apps import apps
+from django.db import connection
 
 from orders.models import ChainHead, StaffAction
+from sync import replays
 from sync.search import search
 from tests.journeys.conftest import World, linked_order
 from tests.people import signed_in
@@ -105,3 +108,29 @@ def test_what_no_delivery_told_is_found_by_its_customer_too(world: World) -> Non
     event, _ = intake.post(side="shop", source="sweep", topic="order.updated", order_ref=str(woo_id), key="x", body={})
     world.settle()
     assert event in search(WebhookEvent.objects.filter(source="sweep"), email, may_reveal=False).events
+
+
+def test_two_who_replay_at_the_same_moment_cause_one_attempt(world: World) -> None:
+    linked_order(world, status="pending")
+    event = WebhookEvent.objects.latest("id")
+    start = threading.Barrier(2)
+    answers: list[str] = []
+
+    def press(by: str) -> None:
+        start.wait()
+        try:
+            replays.replay(event.pk, by=by)
+            answers.append("asked")
+        except replays.NotNow as obstacle:
+            answers.append(str(obstacle))
+        finally:
+            connection.close()
+
+    people = [threading.Thread(target=press, args=[name]) for name in ("anna", "bert")]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    world.settle()
+    assert sorted(answer.split(" ")[0] for answer in answers) == ["It", "asked"]
+    assert event.tries.filter(trigger="replay").count() == 1

@@ -31,13 +31,13 @@ def erase(*args: str, email: str = ANN) -> dict[str, Any]:
 
 def event(order: str, said: Any, side: str = Side.SHOP, **fields: Any) -> WebhookEvent:
     body = said if isinstance(said, bytes) else json.dumps(said).encode()
-    done = {"state": State.DONE, "next_attempt_at": None}
+    done = {"state": State.DONE, "next_attempt_at": None, "customer": "c" * 32}
     made: WebhookEvent = WebhookEventFactory(side=side, order_ref=order, body=body, **{**done, **fields})
     return made
 
 
 def emptied() -> set[int]:
-    return set(WebhookEvent.objects.filter(body=b"", headers={}).values_list("pk", flat=True))
+    return set(WebhookEvent.objects.filter(body=b"", headers={}, customer=None).values_list("pk", flat=True))
 
 
 @pytest.fixture
