@@ -114,7 +114,8 @@ def _in_bodies(events: QuerySet, words: str, *, before: int, may_reveal: bool) -
     full = len(seen) == SHOWN
     onward = f"text:{words} before:{seen[-1][0] if full else stretch[-1]}" if full or len(stretch) == WINDOW else ""
     what = f"the newest {len(stretch)}" if not before else f"{len(stretch)} more"
-    note = f"No event, order or customer is known as {words!r}. Of {what} events, those whose body holds it as written:"
+    those = "these have bodies that hold" if visible else "none has a body that holds"
+    note = f"No event, order or customer is known as {words!r}. Of {what} events {those} it as written."
     return Found(events=within.filter(pk__in=visible), note=note, onward=onward)
 
 
