@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.views.main import ERROR_FLAG
+from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -53,6 +53,8 @@ class ForgivingList(ModelAdmin):
     """A list whose address may ask for nonsense: then it says so and shows everything."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if self._holds_nul(request):
+            return self._start_anew(request)
         try:
             answer: HttpResponse = super().changelist_view(request, extra_context)
         except DisallowedModelAdminLookup:
@@ -61,6 +63,12 @@ class ForgivingList(ModelAdmin):
         broken = getattr(answer, "template_name", "") == "admin/invalid_setup.html"
         flagged = isinstance(answer, HttpResponseRedirect) and answer.url == f"{request.path}?{ERROR_FLAG}=1"
         return self._start_anew(request) if broken or flagged else answer
+
+    @staticmethod
+    def _holds_nul(request: HttpRequest) -> bool:
+        """PostgreSQL refuses it as soon as rows are read, which is too late for Django's own check of filters."""
+        filters = ((name, one) for name, values in request.GET.lists() for one in values)
+        return any("\0" in one for name, one in filters if name != SEARCH_VAR)
 
     def _start_anew(self, request: HttpRequest) -> HttpResponse:
         words = "The address names a filter or a page that there is not, so everything is shown. Choose filters here."
