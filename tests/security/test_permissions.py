@@ -50,7 +50,10 @@ NEEDS = {
     "sync_doctor": "sync.view_sidestate",
     "sync_webhooks_act": "sync.start_run",
     "sync_run_start": "sync.start_run",
-    "sync_run_start_reconcile": "sync.start_run",
+    **{f"sync_run_start_{kind}": "sync.start_run" for kind in ("reconcile", "backfill", "resync", "drift")},
+    "orders_statustransition_verify": "orders.verify_statustransition",
+    "orders_statustransition_export": "orders.export_statustransition",
+    "orders_staffaction_export": "orders.export_statustransition",
     "sync_run_do": "sync.start_run",
     "sync_run_progress": "sync.view_run",
 }
