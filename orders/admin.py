@@ -19,7 +19,7 @@ from orders.lifecycle import traps
 from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
-from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, preformatted, pretty
+from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, exactly, preformatted, pretty
 from webhooks.masking import masked, masked_text
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10
@@ -78,14 +78,8 @@ class OrderLinkAdmin(ReadOnlyAdmin):
     )
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """Exact matches only, so that the indexes serve."""
         term = search_term.strip()
-        if not term:
-            return queryset, False
-        wanted = Q(crm_order_id=term)
-        if term.isascii() and term.isdigit() and len(term) <= 18:
-            wanted |= Q(woo_id=int(term))
-        return queryset.filter(wanted), False
+        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
 
     @admin.display(description="Last read", ordering="verified_at")
     def verified(self, link: OrderLink) -> str:
@@ -135,6 +129,11 @@ class StatusTransitionAdmin(Exporting):
         "previous hash": lambda row: row.previous_hash,
         "hash": lambda row: row.hash,
     }
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip()
+        orders = OrderLink.objects.filter(exactly(term, "woo_id", text="crm_order_id"))
+        return (queryset.filter(link__in=orders) if term else queryset), False
 
     @admin.display(description="Decision")
     def decision_badge(self, transition: StatusTransition) -> str:
@@ -216,9 +215,7 @@ class StaffActionAdmin(Exporting):
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(actor__iexact=term) | Q(link__crm_order_id=term)
-        if term.isascii() and term.isdigit() and len(term) <= 18:
-            wanted |= Q(event_id=int(term)) | Q(link__woo_id=int(term))
+        wanted = Q(actor__iexact=term) | exactly(term, "event_id", "link__woo_id", text="link__crm_order_id")
         return queryset.filter(wanted), False
 
     @admin.display(description="When", ordering="id")

@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
 from sync.models import Attempt, Call
 from sync.timeline import summary
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, preformatted, readable
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, exactly, preformatted, readable
 from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed
 
@@ -27,7 +28,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "sync/attempt/calls.html"
     list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "what_failed")
     list_filter = ("trigger",)
-    search_fields = ("event__id__exact",)
+    search_fields = ("event",)
     search_help_text = "Event id"
     fields = (
         "event_link",
@@ -40,6 +41,10 @@ class AttemptAdmin(ReadOnlyAdmin):
         "what_failed",
         "reasons_text",
     )
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip()
+        return (queryset.filter(exactly(term, "event_id")) if term else queryset), False
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

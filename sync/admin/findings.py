@@ -21,7 +21,7 @@ from orders.models import OrderLink
 from sync.admin.asking import ReasonForm, ask_reason
 from sync.models import DriftFinding
 from sync.own_events import resync
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
 from webhooks.wake import wake
 
 
@@ -75,10 +75,14 @@ class DriftFindingAdmin(ReadOnlyAdmin):
         "ignored_by",
         "ignored_because",
     )
-    search_fields = ("woo_id__exact", "crm_order_id__exact")
+    search_fields = ("woo_id", "crm_order_id")
     search_help_text = "The order's id at either side, exact"
     actions = ("repair_selected",)
     actions_detail = ("ignore",)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip()
+        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
 
     def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("orders.check_orderlink") and self.has_view_permission(request)
