@@ -17,7 +17,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, order: str, **options: Any) -> None:
-        told = story(order)
+        # No id holds what no database takes: NUL, or bytes of the command line that are no text.
+        told = story(order) if order.isprintable() else None
         if told is None:
             raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=1)
         if options["json"]:
