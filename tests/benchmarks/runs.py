@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -129,9 +130,13 @@ def ours(job: str) -> None:
 
 
 def tell(started: float, **more: Any) -> None:
-    seconds = time.monotonic() - started
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"seconds": seconds, "megabytes": megabytes, **more}))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cost = {
+        "seconds": time.monotonic() - started,
+        "cpu": used.ru_utime + used.ru_stime,
+        "megabytes": used.ru_maxrss / 1024,
+    }
+    sys.stdout.write(json.dumps({**cost, **more}))
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------
@@ -175,31 +180,27 @@ def apart(what: str, job: str, env: dict[str, str]) -> dict[str, Any]:
 
 def compare(kind: str, orders: int, latency: float, rounds: int) -> None:
     say(f"\n{kind}, {orders} orders, {latency * 1000:.0f} ms until a side answers, {THREADS} calls at once")
-    took: dict[tuple[str, str], list[float]] = {}
-    memory: dict[str, float] = {}
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(rounds):
         with world(kind, orders, latency) as env:
-            took.setdefault(("bare", "backfill"), []).append(apart("bare", "backfill", env)["seconds"])
+            told["bare backfill"].append(apart("bare", "backfill", env))
         with world(kind, orders, latency) as env:
-            told = apart("ours", "backfill", env)
-            if told["created"] != orders:
-                say(f"  WRONG: {told}")
-            took.setdefault(("ours", "backfill"), []).append(told["seconds"])
-            memory["backfill"] = told["megabytes"]
-            took.setdefault(("ours", "again"), []).append(apart("ours", "backfill", env)["seconds"])
-            for what in ("bare", "ours"):
-                told = apart(what, "drift", env)
-                took.setdefault((what, "drift"), []).append(told["seconds"])
-                memory["drift"] = told["megabytes"]
-                if told.get("findings"):
-                    say(f"  WRONG: {len(told['findings'])} findings")
+            told["backfill"].append(apart("ours", "backfill", env))
+            told["again"].append(apart("ours", "backfill", env))
+            told["bare drift"].append(apart("bare", "drift", env))
+            told["drift"].append(apart("ours", "drift", env))
     for job in ("backfill", "drift"):
-        plain, real = median(took["bare", job]), median(took["ours", job])
+        plain, real = (median(one["seconds"] for one in told[what]) for what in (f"bare {job}", job))
+        cpu = median(one["cpu"] for one in told[job]) * 1000 / orders
         say(
             f"  {job:<9} {orders / real:7.0f} orders/s   bare calls {orders / plain:7.0f} orders/s   "
-            f"ratio {real / plain:.2f}   peak memory {memory[job]:.0f} MB"
+            f"ratio {real / plain:.2f}   {cpu:.1f} ms of processor an order, the start included   "
+            f"peak memory {max(one['megabytes'] for one in told[job]):.0f} MB"
         )
-    say(f"  backfill again, nothing to do: {orders / median(took['ours', 'again']):.0f} orders/s")
+    say(f"  backfill again, nothing to do: {orders / median(one['seconds'] for one in told['again']):.0f} orders/s")
+    for one in told["backfill"] + told["drift"]:
+        if one.get("findings") or one.get("created", orders) != orders:
+            say(f"  WRONG: {one}")
 
 
 def runs(options: Options) -> None:
