@@ -107,7 +107,7 @@ def _name(run: Run, name: str) -> str:
 
 def in_short(run: Run) -> str:
     """One line for the list."""
-    told = [f"{number} {name.lower()}" for name, number in counts(run) if number]
+    told = [f"{number} {name[0].lower()}{name[1:]}" for name, number in counts(run) if number]
     return ", ".join(told) or "nothing yet"
 
 

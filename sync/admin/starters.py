@@ -11,7 +11,6 @@ from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
-    UnfoldAdminSingleDateWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
@@ -31,6 +30,12 @@ class RunForm(ReasonForm):
         return {name: value for name, value in self.cleaned_data.items() if name != "reason"}
 
 
+class DayWidget(UnfoldAdminTextInputWidget):
+    """The browser's own calendar."""
+
+    input_type = "date"
+
+
 def flag(label: str, help_text: str) -> forms.BooleanField:
     return forms.BooleanField(required=False, widget=UnfoldBooleanWidget, label=label, help_text=help_text)
 
@@ -40,9 +45,7 @@ def dry_run() -> forms.BooleanField:
 
 
 def day(label: str, help_text: str) -> forms.DateField:
-    return forms.DateField(
-        required=False, widget=UnfoldAdminSingleDateWidget, label=label, help_text=help_text, validators=[not_to_come]
-    )
+    return forms.DateField(required=False, widget=DayWidget, label=label, help_text=help_text, validators=[not_to_come])
 
 
 def not_to_come(chosen: date) -> None:

@@ -203,6 +203,11 @@ def test_the_list_costs_the_same_for_many(django_assert_max_num_queries: Any) ->
         client.get(LIST)
 
 
+def test_the_list_says_in_words_what_came_of_each() -> None:
+    a_run(state=Run.State.DONE, counts={"seen": 7, "shop": 0, "crm": 2})
+    assert "7 seen, 2 missed of the CRM" in signed_in("viewer").get(LIST).content.decode()
+
+
 def test_home_shows_what_is_at_work() -> None:
     run = a_run(counts={"seen": 250}, total=1000, actor="anna")
     home = signed_in("viewer").get("/admin/").content.decode()
