@@ -47,6 +47,7 @@ class Running(Exception):
 
 def start(selection: Selection, *, actor: str, reason: str, total: int, per_minute: int | None = None) -> Run:
     """A run held by this process, to be handed over. Raises Running."""
+    selection = selection.frozen()
     wanted = {name: value for name, value in selection.as_options().items() if name != "up_to"}
     at_work = Run.objects.filter(kind=Run.Kind.REPLAY, state__in=(Run.State.RUNNING, Run.State.PAUSED))
     for run in at_work:
@@ -97,11 +98,8 @@ class Book:
 
     after: int
     "Up to where events were claimed."
-    page: list[int]
-    "The last ones that were claimed; of them only it is in doubt whether they were asked again."
-    claimed_at: datetime
-    open: list[int]
-    "Claimed, and not finished yet."
+    open: dict[int, datetime]
+    "Claimed, and when; not finished since, as far as was seen."
     failed: list[int]
     counts: Counter[str]
     not_before: float
@@ -110,12 +108,10 @@ class Book:
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        saved, now = run.checkpoint, timezone.now()
+        saved = run.checkpoint
         return cls(
             after=saved.get("after", 0),
-            page=saved.get("page", []),
-            claimed_at=_time(saved.get("claimed_at")) or now,
-            open=saved.get("open", []),
+            open={int(pk): datetime.fromisoformat(at) for pk, at in saved.get("open", {}).items()},
             failed=saved.get("failed", []),
             counts=Counter(run.counts),
             not_before=saved.get("not_before", 0.0),
@@ -126,25 +122,24 @@ class Book:
         run.counts = dict(self.counts)
         run.checkpoint = {
             "after": self.after,
-            "page": self.page,
-            "claimed_at": self.claimed_at.isoformat(),
-            "open": list(self.open),
+            "open": {str(pk): at.isoformat() for pk, at in self.open.items()},
             "failed": list(self.failed),
             "not_before": self.not_before,
             "rests_since": self.rests_since.isoformat() if self.rests_since else None,
         }
 
     def claim(self, page: list[int]) -> None:
-        self.after, self.page, self.claimed_at = page[-1], page, timezone.now()
-        self.open = [*self.open, *page]
+        self.after = page[-1]
+        self.open |= dict.fromkeys(page, timezone.now())
 
     def not_asked(self) -> list[int]:
-        """Of the last page, those that a process which died had not come to: they lie as they lay."""
-        lying = WebhookEvent.objects.filter(pk__in={*self.page} & {*self.open}, next_attempt_at=None)
-        return list(lying.exclude(finished_at__gte=self.claimed_at).order_by("pk").values_list("pk", flat=True))
+        """What a process that died had claimed and not come to: it lies as it lay before."""
+        lying = WebhookEvent.objects.filter(pk__in=self.open, next_attempt_at=None).order_by("pk")
+        ended = lying.values_list("pk", "finished_at")
+        return [pk for pk, at in ended if at is None or at < self.open[pk]]
 
     def skip(self, pk: int, why: Asked) -> None:
-        self.open.remove(pk)
+        del self.open[pk]
         self.counts[why] += 1
         self.counts["seen"] += 1
 
@@ -153,7 +148,7 @@ class Book:
         rows = WebhookEvent.objects.filter(pk__in=[pk for pk in self.open if pk not in but], next_attempt_at=None)
         ended = list(rows.values_list("pk", "state", "outcome"))
         for pk, state, outcome in ended:
-            self.open.remove(pk)
+            del self.open[pk]
             self.counts[outcome if state == State.DONE else state] += 1
             self.counts["seen"] += 1
             if state != State.DONE:

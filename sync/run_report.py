@@ -135,7 +135,7 @@ def failures(run: Run) -> Iterator[Failure]:
 
 def still_tried(run: Run) -> Iterator[Failure]:
     """Of a replay that is over: what it left to the workers."""
-    return _named(run.checkpoint.get("open", [])[:NAMED] if run.counts.get("again") else [])
+    return _named(list(run.checkpoint.get("open", []))[:NAMED] if run.counts.get("again") else [])
 
 
 def _named(events: list[int]) -> Iterator[Failure]:

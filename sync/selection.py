@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlencode
 from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth import get_user_model
-from django.contrib.messages.api import MessageFailure
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest, QueryDict
 
@@ -21,6 +21,10 @@ EXACT = 10_000
 """Counted exactly up to here; beyond it a COUNT(*) would read for seconds what nobody needs to the last event."""
 TICKED = 500
 """Of so many ticked events the ids are kept; more than a page of the list shows."""
+SEARCHED = 1_000
+"""A search finds no more; see sync.search."""
+LONGEST = 200
+"""Characters of a filter in words."""
 PAGING = ("p", "o", "all", "e")
 """What an address of the list says of its look, and not of which events it shows."""
 
@@ -55,6 +59,8 @@ class Selection:
     ticked: tuple[int, ...] | None = None
     "None: all that the list shows."
     up_to: int = 0
+    notes: list[str] = field(default_factory=list, compare=False)
+    "What the list says of its search once it was asked."
 
     @classmethod
     def of_list(cls, person: str, query: QueryDict) -> Self:
@@ -89,19 +95,28 @@ class Selection:
     @cached_property
     def events(self) -> QuerySet[WebhookEvent]:
         """Raises NoSuchFilter."""
-        ticked = self.ticked
-        found = _shown(self.query, self.person) if ticked is None else WebhookEvent.objects.filter(pk__in=ticked)
+        if self.ticked is not None:
+            found: QuerySet[WebhookEvent] = WebhookEvent.objects.filter(pk__in=self.ticked)
+        else:
+            found, said = _shown(self.query, self.person)
+            self.notes.extend(said)
         return found.filter(pk__lte=self.up_to).order_by("pk")
 
     def after(self, pk: int, many: int) -> list[int]:
         """The next ids: key-set, so that a walk over all of them stays quick and meets each once."""
         return list(self.events.filter(pk__gt=pk).values_list("pk", flat=True)[:many])
 
+    def frozen(self) -> Self:
+        """As it is kept in a run. A search looks at the newest events, so what it found is kept by name."""
+        if self.ticked is not None or SEARCH_VAR not in QueryDict(self.query):
+            return self
+        return replace(self, ticked=tuple(self.events.values_list("pk", flat=True)[:SEARCHED]))
+
     def words(self) -> str:
-        if self.ticked is not None:
+        if self.ticked is not None and not self.query:
             return f"{len(self.ticked)} that were ticked"
         said = [f"{name.removesuffix('__exact').replace('_', ' ')}: {value}" for name, value in parse_qsl(self.query)]
-        return ", ".join(said) or "all events"
+        return ", ".join(said)[:LONGEST] or "all events"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +160,24 @@ def _newest() -> int:
     return WebhookEvent.objects.aggregate(pk=Max("pk"))["pk"] or 0
 
 
-def _shown(query: str, person: str) -> QuerySet[WebhookEvent]:
+class Notes:
+    """Takes what the list would tell the person who looks at it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def add(self, level: int, message: str, extra_tags: str = "") -> None:
+        self.said.append(message)
+
+
+def _shown(query: str, person: str) -> tuple[QuerySet[WebhookEvent], list[str]]:
     """By the list itself, so that what is replayed is what was shown, whatever filters the list has."""
-    request = HttpRequest()
+    request, notes = HttpRequest(), Notes()
     request.method, request.GET = "GET", QueryDict(query)
     request.user = get_user_model().objects.get(username=person)
+    request._messages = notes  # type: ignore[attr-defined]
     try:
-        return admin.site.get_model_admin(WebhookEvent).get_changelist_instance(request).get_queryset(request)
-    except (IncorrectLookupParameters, DisallowedModelAdminLookup, MessageFailure) as error:
+        shown = admin.site.get_model_admin(WebhookEvent).get_changelist_instance(request)
+    except (IncorrectLookupParameters, DisallowedModelAdminLookup) as error:
         raise NoSuchFilter from error
+    return shown.queryset, list(dict.fromkeys(notes.said))

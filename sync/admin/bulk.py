@@ -71,7 +71,8 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
         messages.error(request, str(error))
         return HttpResponseRedirect(back)
     if not size.number:
-        messages.warning(request, f"No event matches ({chosen.words()}), so there is nothing to replay.")
+        why = " ".join(chosen.notes)
+        messages.warning(request, f"No event matches ({chosen.words()}), so there is nothing to replay. {why}")
         return HttpResponseRedirect(back)
     form = BulkForm(request.POST if request.method == "POST" else None)
     if form.is_valid():

@@ -115,6 +115,19 @@ def test_a_process_that_died_before_it_asked_leaves_nothing_out(two_sides: TwoSi
     assert run.counts == {"created": 7, "seen": 7}
 
 
+def test_what_was_claimed_and_not_asked_is_told_from_what_has_ended_since(two_sides: TwoSides) -> None:
+    """Also if the next page was claimed by then."""
+    lying, ended, tried = given_up(two_sides, 3)
+    book = Book.of(start())
+    book.claim([lying.pk, ended.pk])
+    WebhookEvent.objects.filter(pk=ended.pk).update(finished_at=timezone.now())
+    book.claim([tried.pk])
+    WebhookEvent.objects.filter(pk=tried.pk).update(next_attempt_at=timezone.now())
+    assert book.not_asked() == [lying.pk]
+    assert book.count(but={lying.pk})
+    assert set(book.open) == {lying.pk, tried.pk}
+
+
 @pytest.mark.parametrize("dies_at", [1, 4, 6])
 def test_a_process_that_died_under_way_is_succeeded_and_no_event_is_replayed_twice(
     two_sides: TwoSides, dies_at: int
