@@ -6,7 +6,7 @@ PACKAGES := integration_site sync orders webhooks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps shell migrate clean
+.PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ types: $(VENV)/dev.stamp ## mypy
 
 bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1
 	$(BIN)/python -m tests.benchmarks $(PART) $(if $(DATABASE),--database $(DATABASE)) $(if $(SCALE),--scale $(SCALE))
+
+screenshots: $(VENV)/dev.stamp ## the pictures of the README anew, from the sandbox
+	$(BIN)/python -m pytest -n 0 tests/browser/screenshots.py
 
 model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_STEPS=… MODEL_SEED=…
 	$(BIN)/python -m tests.model

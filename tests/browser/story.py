@@ -89,9 +89,9 @@ def a_day(world: World, settings: Any) -> None:
     Heartbeat.objects.create(worker="bridge-1/4711", at=now)
     SideState.objects.update(swept_at=now - timedelta(minutes=3))
     raise_alarm(
-        "webhook-disabled:4",
-        "The shop has disabled the webhook “Order updated” (4) after seven failed deliveries.",
-        "Press the button, or run `python manage.py shop_webhooks repair`. What was missed is found by reconcile.",
+        "webhook:order.updated",
+        "Webhook order.updated: the shop has disabled it after too many failed deliveries.",
+        "Repair it, here or with `python manage.py shop_webhooks repair`. Reconcile finds what was missed.",
     )
 
 
