@@ -72,51 +72,95 @@ def _run(command: list[str], where: Path, whom: dict[str, Any]) -> None:
         raise RuntimeError(f"{Path(command[0]).name} failed:\n{said}")
 
 
-@contextmanager
-def postgres(fsync: bool = False) -> Iterator[str]:
-    """A server of its own on a free port of 127.0.0.1; yields its URL. Only what was started here is ended."""
-    initdb, pg_ctl, whom = binary("initdb"), binary("pg_ctl"), _as_whom()
-    home = Path(tempfile.mkdtemp(prefix="orderbridge-pg-"))
-    try:
+class Postgres:
+    """A server of its own on a free port of 127.0.0.1. Only what was started here is ended."""
+
+    def __init__(self, home: Path, fsync: bool = False) -> None:
+        self.home = home
+        self._pg_ctl, self._whom = binary("pg_ctl"), _as_whom()
         password = secrets.token_hex(16)
         (home / "password").write_text(password)
         (home / "log").touch()
-        if whom:
+        if self._whom:
             for path in (home, home / "password", home / "log"):
-                os.chown(path, whom["user"], whom["group"])
-        data, port = home / "data", free_port()
-        prepare = [initdb, "-D", str(data), "-U", "orderbridge", "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"]
-        _run([*prepare, "--locale=C.UTF-8", "--pwfile", str(home / "password")], home, whom)
-        options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c max_connections=200"
+                os.chown(path, self._whom["user"], self._whom["group"])
+        self._data, port = home / "data", free_port()
+        self.url = f"postgres://orderbridge:{password}@127.0.0.1:{port}/postgres"
+        prepare = [binary("initdb"), "-D", str(self._data), "-U", "orderbridge", "-A", "scram-sha-256", "-E", "UTF8"]
+        self._run([*prepare, "--no-sync", "--locale=C.UTF-8", "--pwfile", str(home / "password")])
+        self._options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c max_connections=200"
         if not fsync:
-            options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-        _run([pg_ctl, "-D", str(data), "-w", "-t", "60", "-o", options, "start"], home, whom)
+            self._options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+
+    def start(self) -> None:
+        self._run([self._pg_ctl, "-D", str(self._data), "-w", "-t", "60", "-o", self._options, "start"])
+
+    def stop(self) -> None:
+        """At once, as if it had been killed."""
+        self._run([self._pg_ctl, "-D", str(self._data), "-w", "-t", "30", "-m", "immediate", "stop"])
+
+    def is_running(self) -> bool:
+        status = [self._pg_ctl, "-D", str(self._data), "status"]
+        return subprocess.run(status, capture_output=True, check=False, **self._whom).returncode == 0
+
+    def _run(self, command: list[str]) -> None:
+        _run(command, self.home, self._whom)
+
+
+@contextmanager
+def postgres(fsync: bool = False) -> Iterator[str]:
+    """Yields the URL of a running one."""
+    home = Path(tempfile.mkdtemp(prefix="orderbridge-pg-"))
+    try:
+        server = Postgres(home, fsync)
+        server.start()
         try:
-            yield f"postgres://orderbridge:{password}@127.0.0.1:{port}/postgres"
+            yield server.url
         finally:
-            _run([pg_ctl, "-D", str(data), "-w", "-t", "30", "-m", "immediate", "stop"], home, whom)
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
+class Redis:
+    """The same for Redis; it keeps nothing over a stop."""
+
+    def __init__(self, home: Path) -> None:
+        found = shutil.which("redis-server")
+        if not found:
+            raise NotInstalled("`redis-server` is not installed: apt-get install redis-server")
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._home = home
+        self._command = [found, "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._home / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd=self._home, stdout=log, stderr=log)
+        wait_for_port(self._port)
+
+    def stop(self) -> None:
+        """At once, and with all that it knew."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
 def redis() -> Iterator[str]:
-    """A server of its own on a free port of 127.0.0.1, that keeps nothing on disk; yields its URL."""
-    server = shutil.which("redis-server")
-    if not server:
-        raise NotInstalled("Redis's `redis-server` is not installed: apt-get install redis-server")
-    port = free_port()
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()
+    """Yields the URL of a running one."""
+    with tempfile.TemporaryDirectory(prefix="orderbridge-redis-") as home:
+        server = Redis(Path(home))
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
 
 
-def _end(signum: int, frame: Any) -> NoReturn:
+def end(signum: int, frame: Any) -> NoReturn:
+    """On SIGTERM: by way of every `finally`."""
     raise SystemExit(128 + signum)
 
 
@@ -124,7 +168,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 3 or arguments[:2] != ["postgres", "--"]:
         sys.stderr.write("usage: python -m tests.servers postgres -- COMMAND…\n")
         return 2
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end)
     try:
         with postgres() as url:
             return subprocess.run(arguments[2:], env={**os.environ, "DATABASE_URL": url}, check=False).returncode

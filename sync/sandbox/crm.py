@@ -3,11 +3,13 @@
 import base64
 import binascii
 import copy
+import hashlib
 import hmac
 import json
+import time
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import requests
@@ -34,6 +36,7 @@ class CrmDelivery(NamedTuple):
     crm_id: str
     event_id: str
     status: int
+    body_sha256: str = ""
 
 
 class SandboxCrm(LoopbackServer):
@@ -53,6 +56,7 @@ class SandboxCrm(LoopbackServer):
         list_lag: float = 0.0,
         first_id: int = 1001,
         retry_after: tuple[float, ...] = (0.2, 1.0, 5.0, 15.0),
+        senders: int = 1,
     ) -> None:
         super().__init__(port)
         self.token = token
@@ -69,9 +73,9 @@ class SandboxCrm(LoopbackServer):
         self.drop_next = 0
         self.road = Road()
         self._older: dict[str, dict[str, Any]] = {}
-        self._listed_from: dict[str, datetime] = {}
+        self._listed_from: dict[str, float] = {}
         self._held: list[tuple[str, Any]] | None = None
-        self._outbox = Outbox("CRM webhooks")
+        self._outbox = Outbox("CRM webhooks", senders)
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -111,7 +115,7 @@ class SandboxCrm(LoopbackServer):
 
     def lists_are_complete(self) -> bool:
         with self.lock:
-            return all(moment <= self.now() for moment in self._listed_from.values())
+            return all(moment <= time.monotonic() for moment in self._listed_from.values())
 
     def by_external(self, external_id: str | int) -> list[dict[str, Any]]:
         with self.lock:
@@ -169,11 +173,12 @@ class SandboxCrm(LoopbackServer):
         if not self.webhook_url:
             return
         url, schedule = self.webhook_url, list(self.retry_after)
+        digest = hashlib.sha256(body).hexdigest()
 
         def attempt() -> float | None:
             status = _post(url, body, standard_webhooks(body, self.webhook_secret, message_id))
             with self.lock:
-                self.deliveries.append(CrmDelivery(crm_id, event_id, status))
+                self.deliveries.append(CrmDelivery(crm_id, event_id, status, digest))
             if 200 <= status < 300:
                 return None
             again = schedule.pop(0) if schedule else None
@@ -241,14 +246,14 @@ class SandboxCrm(LoopbackServer):
             "updated_at": self._stamp(),
             "order": dict(content),
         }
-        self._listed_from[crm_id] = self.now() + timedelta(seconds=self.list_lag)
+        self._listed_from[crm_id] = time.monotonic() + self.list_lag
         return self.orders[crm_id]
 
     def _change(self, crm_id: str, **fields: Any) -> None:
         known = self.orders[crm_id]
         self._older[crm_id] = copy.deepcopy(known)
         known.update(fields, version=known["version"] + 1, updated_at=self._stamp())
-        self._listed_from[crm_id] = self.now() + timedelta(seconds=self.list_lag)
+        self._listed_from[crm_id] = time.monotonic() + self.list_lag
 
     def _stamp(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -262,7 +267,7 @@ class SandboxCrm(LoopbackServer):
 
     def _listed(self, crm_id: str) -> dict[str, Any] | None:
         """The order as the index of the lists knows it: behind for a while, a new one not at all."""
-        if self._listed_from.get(crm_id, self.now()) <= self.now():
+        if self._listed_from.get(crm_id, 0.0) <= time.monotonic():
             return self.orders[crm_id]
         return self._older.get(crm_id)
 

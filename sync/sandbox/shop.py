@@ -40,6 +40,7 @@ class Delivery(NamedTuple):
     topic: str
     woo_id: int
     status: int
+    body_sha256: str = ""
 
 
 class SandboxShop(LoopbackServer):
@@ -56,6 +57,7 @@ class SandboxShop(LoopbackServer):
         consumer_key: str = "ck_test",
         consumer_secret: str = "cs_test",  # noqa: S107  of a sandbox
         first_id: int = 1001,
+        senders: int = 1,
     ) -> None:
         super().__init__(port)
         self.orders: dict[int, dict[str, Any]] = {}
@@ -68,7 +70,7 @@ class SandboxShop(LoopbackServer):
         self.road = Road()
         self.owner_may_read = True
         self.keys = KeyCheck(consumer_key, consumer_secret)
-        self._outbox = Outbox("shop deliveries")
+        self._outbox = Outbox("shop deliveries", senders)
         self._pending: set[tuple[int, int]] = set()
         self._before_trash: dict[int, str] = {}
         if webhook_url:
@@ -91,7 +93,10 @@ class SandboxShop(LoopbackServer):
     def register_webhooks(self, url: str, secret: str) -> None:
         """The four webhooks, as if staff had made them by hand (no ping)."""
         for topic in TOPICS:
-            self._add_webhook({"topic": topic, "delivery_url": url, "secret": secret})
+            self.add_webhook(topic, url, secret)
+
+    def add_webhook(self, topic: str, url: str, secret: str) -> None:
+        self._add_webhook({"topic": topic, "delivery_url": url, "secret": secret})
 
     def enable_webhooks(self) -> None:
         """What staff do after WooCommerce has disabled them, with a clean count."""
@@ -211,7 +216,7 @@ class SandboxShop(LoopbackServer):
         status = _post(url, body, headers, DELIVERY_TIMEOUT)
         with self.lock:
             self._count(hook, status)
-            self.deliveries.append(Delivery(topic, woo_id, status))
+            self.deliveries.append(Delivery(topic, woo_id, status, hashlib.sha256(body).hexdigest()))
         if status != 200:
             self.tell(f"shop: {topic} of order {woo_id} answered {status or 'not at all'}; never repeated")
 

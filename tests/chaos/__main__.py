@@ -1,0 +1,125 @@
+"""Everything goes wrong, and in the end nothing is lost: `python -m tests.chaos --seed 7 --orders 5000 --on redis`."""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests import servers
+from tests.benchmarks.running import environment
+from tests.chaos.stores import DISK_BYTES, KINDS, stores
+
+CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+LIST_LAG = 1.0
+SENDERS = 8
+FASTER = {
+    "RETRY_BASE_SECONDS": "0.2",
+    "RETRY_MAX_SECONDS": "5",
+    "RETRY_MAX_ATTEMPTS": "60",
+    "HTTP_TIMEOUT": "3",
+    "CRM_LIST_LAG": str(2 * LIST_LAG),
+    "LOOP_MAX_CHANGES": "1000000",
+    "RECONCILE_MINUTES": "1",
+}
+"""Waits are shortened, so that a run of minutes sees what else takes hours. The loop breaker asks for a person."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="the same seed, the same story")
+    parser.add_argument("--orders", type=int, default=5000)
+    parser.add_argument("--on", choices=KINDS, default="sqlite", help="redis: PostgreSQL, with Redis as the broker")
+    parser.add_argument("--hosts", type=int, default=1, help="each with a web, a cluster and a folder of its own")
+    parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
+    parser.add_argument("--keep-logs", type=Path, help="copy the logs of the processes into this folder")
+    chosen = parser.parse_args()
+    if chosen.hosts > 1 and chosen.on == "sqlite":
+        parser.error("several hosts share a PostgreSQL: --on postgres or --on redis")
+    signal.signal(signal.SIGTERM, servers.end)
+    head = f"chaos: seed {chosen.seed}, {chosen.orders} orders, on {chosen.on}, {chosen.hosts} host(s)"
+    sys.stdout.write(f"{head}\n")
+    sys.stdout.flush()
+    try:
+        ok = play(chosen)
+    except servers.NotInstalled as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    again = f"--seed {chosen.seed} --orders {chosen.orders} --on {chosen.on} --hosts {chosen.hosts}"
+    sys.stdout.write("all zeros are zeros\n" if ok else f"FAILED; again: python -m tests.chaos {again}\n")
+    return 0 if ok else 1
+
+
+def play(chosen: argparse.Namespace) -> bool:
+    with ExitStack() as stack:
+        found = stack.enter_context(stores(chosen.on, DISK_BYTES))
+        logs = Path(tempfile.mkdtemp(prefix="orderbridge-chaos-logs-"))
+        stack.callback(shutil.rmtree, logs, ignore_errors=True)
+        if chosen.keep_logs:
+            stack.callback(shutil.copytree, logs, chosen.keep_logs, dirs_exist_ok=True)
+        env = environment(
+            found.database_url,
+            0,
+            **FASTER,
+            **{name: value for name, value in found.env.items() if name != "DATABASE_URL"},
+            WOO_CONSUMER_KEY="ck_chaos",
+            WOO_CONSUMER_SECRET="cs_chaos",
+            CRM_TOKEN="chaos-token",
+            CRM_WEBHOOK_SECRETS=CRM_SECRET,
+            DJANGO_SETTINGS_MODULE="integration_site.settings",
+        )
+        os.environ.update(env)
+        import django
+
+        django.setup()
+        from sync.sandbox.crm import SandboxCrm
+        from sync.sandbox.shop import SandboxShop
+        from tests.chaos.run import Run, wait_for
+        from tests.chaos.service import Service
+
+        # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
+        honours_key = random.Random(chosen.seed).random() < 0.5
+        clock_file = logs / "clock" if honours_key else None
+        shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=SENDERS)
+        crm = SandboxCrm(
+            0, "chaos-token", None, CRM_SECRET, honours_idempotency_key=honours_key, list_lag=LIST_LAG, senders=SENDERS
+        )
+        for side in (shop, crm):
+            side.start()
+            stack.callback(side.stop)
+        env |= {"WOO_URL": shop.url, "CRM_URL": crm.url}
+        deceived = {}
+        if clock_file:
+            clock_file.write_text("0")
+            deceived = {"CHAOS_CLOCK": str(clock_file), "PYTHONPATH": str(Path(__file__).parent / "deceived")}
+        service = Service(logs, chosen.hosts, env, deceived)
+        stack.callback(service.end)
+        service.start()
+        wait_for(service.answers, 60, "the web servers do not answer")
+        for number, topic in enumerate(("order.created", "order.updated", "order.deleted", "order.restored")):
+            host = service.hosts[number % len(service.hosts)]
+            shop.add_webhook(topic, f"{host.url}/webhooks/woocommerce/", "bench-secret")
+        crm.webhook_url = f"{service.hosts[-1].url}/webhooks/crm/"
+        run = Run(
+            seed=chosen.seed,
+            orders=chosen.orders,
+            rate=chosen.rate,
+            stores=found,
+            service=service,
+            shop=shop,
+            crm=crm,
+            clock_file=clock_file,
+        )
+        reckoning = run.play()
+        key = "honoured" if honours_key else "ignored"
+        reckoning.figures["the CRM and Idempotency-Key"] = f"{key}; its lists lag {LIST_LAG:g} s"
+        reckoning.show()
+        return reckoning.ok()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

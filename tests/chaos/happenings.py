@@ -1,0 +1,146 @@
+"""What goes wrong, one thing after the other, in an order that the seed decides."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.outbox import Road
+from sync.sandbox.server import LoopbackServer
+from sync.sandbox.shop import SandboxShop
+from tests.chaos.service import Service
+from tests.chaos.stores import Stores
+
+Happening = Callable[[], None]
+WRITES = ("POST", "PUT", "PATCH")
+OWN_JUMP = 20
+"""Seconds, forwards or back: less than a lease lasts."""
+
+
+class Happenings:
+    """`clock_file`: what our own processes believe to be the time, if they are deceived (deceived/)."""
+
+    def __init__(
+        self, seed: int, service: Service, stores: Stores, shop: SandboxShop, crm: SandboxCrm, clock_file: Path | None
+    ) -> None:
+        self.rng = random.Random(seed)
+        self.service, self.stores, self.shop, self.crm, self.clock_file = service, stores, shop, crm, clock_file
+        self.happened: Counter[str] = Counter()
+        self._pause = threading.Event()
+        self._deck: list[str] = []
+
+    def all(self) -> dict[str, Happening]:
+        known: dict[str, Happening] = {
+            "kill -9 of a worker, monitor or pusher": lambda: self.service.kill_a_part(self.rng),
+            "kill -9 of a whole cluster": lambda: self.service.kill_a_cluster(self.rng),
+            "kill -9 of a web server": lambda: self.service.kill_a_web(self.rng),
+            "full stop of everything": self._full_stop,
+            "shop down": lambda: self._down(self.shop),
+            "CRM down": lambda: self._down(self.crm),
+            "slow answers": lambda: self._fault("slow", seconds=self.rng.uniform(0.2, 4)),
+            "429": lambda: self._fault("429", after=1.0),
+            "500": lambda: self._fault("500"),
+            "HTML": lambda: self._fault(self.rng.choice(("html", "captcha-202", "502"))),
+            "answers cut off": lambda: self._fault("truncated"),
+            "answers lost after the effect": self._lost_answers,
+            "clock jump of a side": self._clock_jump,
+        }
+        if self.stores.postgres:
+            known["PostgreSQL killed and started"] = self._database_away
+        if self.stores.redis:
+            known["FLUSHALL"] = self.stores.flush
+            known["Redis killed and started"] = self._broker_away
+        if self.stores.disk_is_own:
+            known["disk full"] = self._disk_full
+        if self.clock_file:
+            known["our own clock jumps"] = self._own_clock_jump
+        return known
+
+    def go_on(self, until: threading.Event) -> None:
+        """Each of them once before any comes again."""
+        known = self.all()
+        while not until.wait(self.rng.uniform(0.5, 3)):
+            self._deck = self._deck or self.rng.sample(sorted(known), len(known))
+            name = self._deck.pop()
+            self.happened[name] += 1
+            known[name]()
+            self.shop.enable_webhooks()
+
+    def bad_road(self) -> None:
+        for server in (self.shop, self.crm):
+            rng = random.Random(self.rng.random())
+            server.road = Road(lose=0.1, double=0.2, delay=0.3, longest=2.0, rng=rng)
+
+    def mend(self) -> None:
+        """What was lost stays lost; from now on everything works."""
+        self.stores.mend()
+        for server in (self.shop, self.crm):
+            server.faults.clear()
+            server.road = Road()
+            server.clock_is_ahead = timedelta()
+        self._set_own_clock(0)
+
+    def _wait(self, shortest: float, longest: float) -> None:
+        self._pause.wait(self.rng.uniform(shortest, longest))
+
+    def _side(self) -> LoopbackServer:
+        return self.rng.choice((self.shop, self.crm))
+
+    def _full_stop(self) -> None:
+        self.service.stop_everything()
+        self._wait(1, 4)
+        self.service.start_everything()
+
+    def _down(self, side: LoopbackServer) -> None:
+        side.stop()
+        self._wait(1, 6)
+        side.start()
+
+    def _fault(self, name: str, **more: float) -> None:
+        side = self._side()
+        side.faults.add(name, share=self.rng.choice((0.3, 1.0)), **more)
+        self._wait(1, 6)
+        side.faults.clear()
+
+    def _lost_answers(self) -> None:
+        for side in (self.shop, self.crm):
+            for method in WRITES:
+                side.faults.add("timeout-after-effect", share=0.5, method=method)
+        self._wait(2, 6)
+        for side in (self.shop, self.crm):
+            side.faults.clear()
+
+    def _clock_jump(self) -> None:
+        side = self._side()
+        side.clock_is_ahead = timedelta(seconds=self.rng.uniform(-7200, 7200))
+        self._wait(2, 10)
+        side.clock_is_ahead = timedelta()
+
+    def _own_clock_jump(self) -> None:
+        self._set_own_clock(self.rng.randint(-OWN_JUMP, OWN_JUMP))
+        self._wait(2, 10)
+        self._set_own_clock(0)
+
+    def _set_own_clock(self, seconds: int) -> None:
+        if self.clock_file:
+            self.clock_file.write_text(str(seconds))
+
+    def _database_away(self) -> None:
+        assert self.stores.postgres
+        self.stores.postgres.stop()
+        self._wait(0, 6)
+        self.stores.postgres.start()
+
+    def _broker_away(self) -> None:
+        assert self.stores.redis
+        self.stores.redis.stop()
+        self._wait(0, 4)
+        self.stores.redis.start()
+
+    def _disk_full(self) -> None:
+        self.stores.fill_the_disk()
+        self._wait(2, 6)
+        self.stores.mend()

@@ -1,0 +1,196 @@
+"""One chaos run from its first order to the reckoning. Django is set up by the caller, on the run's own database."""
+
+import logging
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.db import connections
+from django.db.models import Count
+
+from sync.models import Attempt
+from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.shop import SandboxShop
+from tests.chaos.happenings import Happenings
+from tests.chaos.service import Service
+from tests.chaos.stores import Stores
+from tests.chaos.story import Story
+from webhooks.models import Outcome, State, WebhookEvent
+
+SHARE_OF_CHANGES = 1.0
+"""So many changes for each order, on top of its creation."""
+SHOWN = 10
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            say(f"  gave up after {seconds:.0f} s: {what}")
+            return False
+        time.sleep(0.2)
+    return True
+
+
+@dataclass
+class Reckoning:
+    """What is printed in the end. `zeros`: what must not have happened, with the first of what did."""
+
+    figures: dict[str, object] = field(default_factory=dict)
+    zeros: dict[str, list[str]] = field(default_factory=dict)
+
+    def ok(self) -> bool:
+        return not any(self.zeros.values())
+
+    def show(self) -> None:
+        for name, figure in self.figures.items():
+            say(f"  {name:<38} {figure}")
+        for name, found in self.zeros.items():
+            say(f"  {name:<38} {len(found)}{'' if not found else '   ← must be 0'}")
+            for one in found[:SHOWN]:
+                say(f"      {one}")
+
+
+class Run:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        orders: int,
+        rate: float,
+        stores: Stores,
+        service: Service,
+        shop: SandboxShop,
+        crm: SandboxCrm,
+        clock_file: Path | None,
+    ) -> None:
+        self.seed, self.orders, self.rate = seed, orders, rate
+        self.stores, self.service, self.shop, self.crm = stores, service, shop, crm
+        self.story = Story(shop, crm, seed)
+        self.happenings = Happenings(seed, service, stores, shop, crm, clock_file)
+        self.over = threading.Event()
+
+    def play(self) -> Reckoning:
+        started = time.monotonic()
+        self.happenings.bad_road()
+        trouble = threading.Thread(target=self.happenings.go_on, args=(self.over,), daemon=True)
+        trouble.start()
+        try:
+            self._live()
+        finally:
+            self.over.set()
+            trouble.join(120)
+            self.happenings.mend()
+        mended = time.monotonic()
+        settled = self._settle()
+        reckoning = Reckoning()
+        reckoning.figures["seconds of chaos"] = round(mended - started)
+        reckoning.figures["seconds to settle"] = round(time.monotonic() - mended)
+        self._reckon(reckoning)
+        if not settled:
+            reckoning.zeros["did not settle"] = [f"{self._open()} events are still open"]
+        return reckoning
+
+    def _live(self) -> None:
+        """Orders and changes at a steady rate, whatever happens meanwhile."""
+        rng = random.Random(self.seed)
+        begun = time.monotonic()
+        for number in range(self.orders):
+            self.story.order(1)
+            if self.crm.orders and rng.random() < SHARE_OF_CHANGES:
+                self.story.live(1)
+            ahead = begun + number / self.rate - time.monotonic()
+            if ahead > 0:
+                time.sleep(ahead)
+            if number % 500 == 499:
+                say(f"  {number + 1} orders after {time.monotonic() - begun:.0f} s, {len(self.crm.creates)} in the CRM")
+
+    def _settle(self) -> bool:
+        """Everything that came is worked off; then reconcile finds what was lost, and that is worked off, too."""
+        patience = 240 + self.orders / 5
+        settled = wait_for(self._is_quiet, patience, "the inbox is not empty")
+        self.story.restore_all()
+        settled = wait_for(self._is_quiet, patience, "the inbox is not empty") and settled
+        found = self.service.manage("reconcile", "--deep")
+        say(f"  reconcile: {(found.stdout or found.stderr).strip().splitlines()[-1]}")
+        return wait_for(self._is_quiet, patience, "the inbox is not empty") and settled and not found.returncode
+
+    def _open(self) -> int:
+        return WebhookEvent.objects.unfinished().count()
+
+    def _is_quiet(self) -> bool:
+        try:
+            self.shop.settle(0.1)
+            self.crm.settle(0.1)
+        except TimeoutError:
+            return False
+        try:
+            return not self._open()
+        except Exception:  # the connection of before PostgreSQL was stopped
+            logging.getLogger(__name__).debug("asked in vain", exc_info=True)
+            connections.close_all()
+            return False
+
+    # --- what is true in the end -------------------------------------------------------------------------------------
+
+    def _reckon(self, reckoning: Reckoning) -> None:
+        sent = [*self.shop.deliveries, *self.crm.deliveries]
+        answered = [one for one in sent if one.status == 200]
+        events = WebhookEvent.objects.all()
+        differences = list(self.story.differences())
+        backwards = [one for one in differences if "backwards" in one]
+        created = [create.external_id for create in self.crm.creates]
+        reckoning.figures |= {
+            "orders": len(self.shop.orders),
+            "changes": sum(self.story.happened.values()) - self.story.happened["ordered"],
+            "deliveries sent": len(sent),
+            "answered 200": len(answered),
+            "events": events.count(),
+            "of them found by reconcile": events.filter(source="sweep").count(),
+            "duplicates counted": sum(events.values_list("duplicates", flat=True)),
+            "parked: deleted in the shop": events.filter(state=State.PARKED).count(),
+            "attempts": Attempt.objects.count(),
+            "status writes": len(self.shop.status_writes),
+            "happened": ", ".join(f"{name} {n}" for name, n in sorted(self.happenings.happened.items())),
+        }
+        reckoning.zeros |= {
+            "lost": self._lost({one.body_sha256 for one in answered}),
+            "processed twice with effect": list(self._twice()),
+            "orders created twice in the CRM": sorted({one for one in created if created.count(one) > 1}),
+            "backward moves written": backwards,
+            "orders that differ": [one for one in differences if one not in backwards],
+            "audit chain broken": self._audit(),
+            "parked or dead without need": list(self._needless_parking()),
+        }
+
+    def _needless_parking(self) -> Iterator[str]:
+        """A person is needed only where the CRM moved an order that was deleted in the shop."""
+        for event in WebhookEvent.objects.filter(state__in=(State.PARKED, State.DEAD)):
+            if event.state == State.DEAD or "no longer has order" not in event.reason:
+                yield f"{event}: {event.reason}"
+
+    def _lost(self, answered: set[str]) -> list[str]:
+        """Answered 200, and nothing with this content is in the inbox."""
+        return sorted(answered - set(WebhookEvent.objects.values_list("body_sha256", flat=True)))
+
+    def _twice(self) -> Iterator[str]:
+        """An event that took effect in two attempts, or a status written to an order that shows it already."""
+        effects = Attempt.objects.filter(result__in=(Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED))
+        for row in effects.order_by().values("event").annotate(n=Count("id")).filter(n__gt=1):
+            yield f"event {row['event']} in {row['n']} attempts"
+        for write in self.shop.status_writes:
+            if write.old == write.new:
+                yield f"order {write.woo_id} was set to {write.new} again"
+
+    def _audit(self) -> list[str]:
+        done = self.service.manage("verify_audit")
+        return [] if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()[-SHOWN:]

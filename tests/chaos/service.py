@@ -1,0 +1,158 @@
+"""The service of a chaos run: real processes on one host or several, each host with a folder of its own, kept alive."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import requests
+
+from tests.journeys.processes import children
+from tests.servers import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ("integration_site", "orders", "sync", "templates", "webhooks", "manage.py")
+GRACE_SECONDS = 20
+WORKERS = 3
+
+
+class Program:
+    """A process that a supervisor (systemd, Docker) would start again when it ends."""
+
+    def __init__(self, command: list[str], folder: Path, env: dict[str, str], log: Path) -> None:
+        self.command, self.folder, self.env, self.log = command, folder, env, log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.wanted = False
+
+    def start(self) -> None:
+        self.wanted = True
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=self.env, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def keep(self) -> None:
+        if self.wanted and self.process and self.process.poll() is not None:
+            self.start()
+
+    def stop(self) -> None:
+        """As a supervisor does: asked first, killed after a grace."""
+        self.wanted = False
+        if self.process:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_SECONDS)
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Host:
+    """One web and one cluster."""
+
+    def __init__(self, folder: Path, env: dict[str, str], logs: Path, name: str) -> None:
+        self.port = free_port()
+        env = {**env, "PUBLIC_URL": self.url}
+        gunicorn = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-b", f"127.0.0.1:{self.port}"]
+        gunicorn += ["-w", "2", "-k", "gthread", "--threads", "4", "--graceful-timeout", "5"]
+        self.web = Program(gunicorn, folder, env, logs / f"{name}-web.log")
+        cluster = [sys.executable, "manage.py", "qcluster"]
+        self.cluster = Program(cluster, folder, env, logs / f"{name}-cluster.log")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def programs(self) -> tuple[Program, Program]:
+        return self.web, self.cluster
+
+    def parts(self) -> list[int]:
+        """The processes of the cluster below its guard: workers, monitor, pusher."""
+        main = self.cluster.process
+        return [part for guard in children(main.pid) for part in children(guard)] if main else []
+
+
+class Service:
+    """All hosts, kept alive as by a supervisor. `deceived`: what makes their processes believe in another time."""
+
+    def __init__(self, home: Path, hosts: int, env: dict[str, str], deceived: dict[str, str]) -> None:
+        folders = [ROOT] if hosts == 1 else [copy_of_the_code(home / f"host{number}") for number in range(hosts)]
+        self.env = {**env, "QUEUE_WORKERS": str(WORKERS)}
+        self.hosts = [Host(folder, self.env | deceived, home, f"host{n}") for n, folder in enumerate(folders)]
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        self.manage("migrate", "-v0")
+        for host in self.hosts:
+            for program in host.programs:
+                program.start()
+        threading.Thread(target=self._keep, daemon=True).start()
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=900)
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.5):
+            with self._lock:
+                for host in self.hosts:
+                    for program in host.programs:
+                        program.keep()
+
+    def answers(self) -> bool:
+        try:
+            return all(requests.get(f"{host.url}/healthz", timeout=5).ok for host in self.hosts)
+        except requests.RequestException:
+            return False
+
+    def stop_everything(self) -> None:
+        with self._lock:
+            for host in self.hosts:
+                for program in host.programs:
+                    program.stop()
+
+    def start_everything(self) -> None:
+        with self._lock:
+            for host in self.hosts:
+                for program in host.programs:
+                    program.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self.stop_everything()
+
+    # --- what a host may meet with -------------------------------------------------------------------------------
+
+    def kill_a_part(self, rng: random.Random) -> None:
+        parts = rng.choice(self.hosts).parts()
+        if parts:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(parts), signal.SIGKILL)
+
+    def kill_a_cluster(self, rng: random.Random) -> None:
+        rng.choice(self.hosts).cluster.kill()
+
+    def kill_a_web(self, rng: random.Random) -> None:
+        rng.choice(self.hosts).web.kill()
+
+
+def copy_of_the_code(folder: Path) -> Path:
+    folder.mkdir()
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder

@@ -1,0 +1,89 @@
+"""The database and the broker of a chaos run: they can be stopped, flushed, and filled to the last byte."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from tests.servers import Postgres, Redis
+
+KINDS = ("sqlite", "postgres", "redis")
+DISK_BYTES = 3 * 2**30
+
+
+class Stores:
+    """`kind` redis: PostgreSQL with Redis as the broker."""
+
+    def __init__(self, kind: str, home: Path, disk_is_own: bool) -> None:
+        self.home = home
+        self.ballast = home / "ballast"
+        self.disk_is_own = disk_is_own
+        self.postgres: Postgres | None = None
+        self.redis: Redis | None = None
+        if kind == "sqlite":
+            self.database_url = f"sqlite:///{home / 'chaos.sqlite3'}"
+        else:
+            home.chmod(0o777)  # PostgreSQL runs as somebody else
+            inner = home / "postgres"
+            inner.mkdir()
+            inner.chmod(0o777)
+            self.postgres = Postgres(inner, fsync=True)
+            self.postgres.start()
+            self.database_url = self.postgres.url
+        if kind == "redis":
+            self.redis = Redis(home)
+            self.redis.start()
+
+    @property
+    def env(self) -> dict[str, str]:
+        broker = self.redis.url if self.redis else "orm"
+        return {"DATABASE_URL": self.database_url, "QUEUE_BROKER": broker}
+
+    def flush(self) -> None:
+        if self.redis:
+            with redis.from_url(self.redis.url) as client:
+                client.flushall()
+
+    def fill_the_disk(self) -> None:
+        """The file system of the database is ours alone: nobody else runs out of space."""
+        with self.ballast.open("wb") as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(2**20))
+                ballast.flush()
+
+    def mend(self) -> None:
+        """All of it runs, with space on the disk. A PostgreSQL that found its disk full may have ended itself."""
+        self.ballast.unlink(missing_ok=True)
+        if self.postgres and not self.postgres.is_running():
+            self.postgres.start()
+
+    def end(self) -> None:
+        self.mend()
+        if self.postgres:
+            self.postgres.stop()
+        if self.redis:
+            self.redis.stop()
+
+
+@contextmanager
+def stores(kind: str, disk_bytes: int = DISK_BYTES) -> Iterator[Stores]:
+    """On a small file system of their own where we may mount one; else the disk is never filled."""
+    home = Path(tempfile.mkdtemp(prefix="orderbridge-chaos-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={disk_bytes}", "tmpfs", str(home)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        found = Stores(kind, home, mounted)
+        try:
+            yield found
+        finally:
+            found.end()
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(home)], check=False)
+        shutil.rmtree(home, ignore_errors=True)
