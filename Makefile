@@ -7,6 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
+.PHONY: chaos chaos-hosts chaos-reconcile
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,15 @@ model: $(VENV)/dev.stamp ## histories of all that can happen, against the promis
 
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py
+
+chaos: $(VENV)/dev.stamp ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=…
+	@failed=0; for on in $(or $(ON),sqlite postgres redis); do \
+		$(BIN)/python -m tests.chaos --on $$on $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) || failed=1; \
+	done; exit $$failed
+
+chaos-hosts: $(VENV)/dev.stamp ## the same on two hosts with one PostgreSQL and one Redis; then what 1, 2 and 4 workers do
+	$(BIN)/python -m tests.chaos --on redis --hosts 2 $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos.throughput
 
 chaos-reconcile: $(VENV)/dev.stamp ## 2 000 orders while nearly everything goes wrong; then reconcile has its say
 	$(BIN)/python -m tests.chaos.reconcile

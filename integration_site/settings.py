@@ -132,7 +132,7 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "poll": 0.05,
     "bulk": 1,
-    "queue_limit": 20,
+    "queue_limit": QUEUE_WORKERS,
     "catch_up": False,
     "recycle": 1000,
     "max_rss": 400_000,

@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--on", choices=KINDS, default="sqlite", help="redis: PostgreSQL, with Redis as the broker")
     parser.add_argument("--hosts", type=int, default=1, help="each with a web, a cluster and a folder of its own")
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
+    parser.add_argument("--only", default="", help="only what has this in its name: 'kill -9', 'full' …")
     parser.add_argument("--keep-logs", type=Path, help="copy the logs of the processes into this folder")
     chosen = parser.parse_args()
     if chosen.hosts > 1 and chosen.on == "sqlite":
@@ -113,6 +114,7 @@ def play(chosen: argparse.Namespace) -> bool:
             shop=shop,
             crm=crm,
             clock_file=clock_file,
+            only=chosen.only,
         )
         reckoning = run.play()
         key = "honoured" if honours_key else "ignored"

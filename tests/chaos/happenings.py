@@ -21,11 +21,22 @@ OWN_JUMP = 20
 
 
 class Happenings:
-    """`clock_file`: what our own processes believe to be the time, if they are deceived (deceived/)."""
+    """`clock_file`: what our own processes believe to be the time, if they are deceived (deceived/).
+
+    `only`: what has this in its name.
+    """
 
     def __init__(
-        self, seed: int, service: Service, stores: Stores, shop: SandboxShop, crm: SandboxCrm, clock_file: Path | None
+        self,
+        seed: int,
+        service: Service,
+        stores: Stores,
+        shop: SandboxShop,
+        crm: SandboxCrm,
+        clock_file: Path | None,
+        only: str = "",
     ) -> None:
+        self.only = only
         self.rng = random.Random(seed)
         self.service, self.stores, self.shop, self.crm, self.clock_file = service, stores, shop, crm, clock_file
         self.happened: Counter[str] = Counter()
@@ -57,7 +68,7 @@ class Happenings:
             known["disk full"] = self._disk_full
         if self.clock_file:
             known["our own clock jumps"] = self._own_clock_jump
-        return known
+        return {name: deed for name, deed in known.items() if self.only in name}
 
     def go_on(self, until: threading.Event) -> None:
         """Each of them once before any comes again."""

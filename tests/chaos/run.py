@@ -72,11 +72,12 @@ class Run:
         shop: SandboxShop,
         crm: SandboxCrm,
         clock_file: Path | None,
+        only: str,
     ) -> None:
         self.seed, self.orders, self.rate = seed, orders, rate
         self.stores, self.service, self.shop, self.crm = stores, service, shop, crm
         self.story = Story(shop, crm, seed)
-        self.happenings = Happenings(seed, service, stores, shop, crm, clock_file)
+        self.happenings = Happenings(seed, service, stores, shop, crm, clock_file, only)
         self.over = threading.Event()
 
     def play(self) -> Reckoning:

@@ -85,19 +85,24 @@ class Host:
 class Service:
     """All hosts, kept alive as by a supervisor. `deceived`: what makes their processes believe in another time."""
 
-    def __init__(self, home: Path, hosts: int, env: dict[str, str], deceived: dict[str, str]) -> None:
+    def __init__(
+        self, home: Path, hosts: int, env: dict[str, str], deceived: dict[str, str], workers: int = WORKERS
+    ) -> None:
         folders = [ROOT] if hosts == 1 else [copy_of_the_code(home / f"host{number}") for number in range(hosts)]
-        self.env = {**env, "QUEUE_WORKERS": str(WORKERS)}
+        self.env = {**env, "QUEUE_WORKERS": str(workers)}
         self.hosts = [Host(folder, self.env | deceived, home, f"host{n}") for n, folder in enumerate(folders)]
         self._over = threading.Event()
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        self.manage("migrate", "-v0")
+        self.migrate()
         for host in self.hosts:
             for program in host.programs:
                 program.start()
         threading.Thread(target=self._keep, daemon=True).start()
+
+    def migrate(self) -> None:
+        self.manage("migrate", "-v0").check_returncode()
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "manage.py", *arguments]

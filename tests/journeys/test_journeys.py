@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import requests
+from django_q.models import OrmQ
 
 from orders.models import OrderLink, StatusRule, StatusTransition
-from sync import own_events, reconciliation, runs
+from sync import own_events, reconciliation, runs, tasks
 from sync.models import Attempt, Call, SideState
 from tests.deliveries import recorded
 from tests.journeys.conftest import World, linked_order, wait_for
@@ -277,3 +278,12 @@ def test_a_rejected_order_is_parked_with_what_the_crm_said(world: World) -> None
     world.settle()
     assert OrderLink.objects.count() == 1
     assert [attempt.result for attempt in Attempt.objects.filter(event=event).order_by("id")] == ["Rejected", "created"]
+
+
+def test_a_worker_that_finds_work_wakes_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.shop.create_order(status="pending")
+    world.shop.settle(5)
+    OrmQ.objects.all().delete()
+    monkeypatch.setattr("webhooks.wake._last", float("-inf"))
+    tasks.drain()
+    assert OrmQ.objects.exists()
