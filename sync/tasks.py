@@ -42,11 +42,11 @@ def drain() -> None:
     until = time.monotonic() + BUDGET
     linger_until = time.monotonic() + LINGER
     try:
-<<<<<<< HEAD
         with Hands() as hands:
             while time.monotonic() < until and not leaving.asked.is_set():
                 if hands.work_once():
                     linger_until = time.monotonic() + LINGER
+                    wake()  # where there was one, there may be more than this worker can do: another host's may be idle
                 elif time.monotonic() - looked_at >= LOOK_AGAIN:
                     looked_at = time.monotonic()
                     replay = runs.waiting(Run.Kind.REPLAY)
@@ -59,24 +59,6 @@ def drain() -> None:
                     time.sleep(WATCH_POLL)
                 else:
                     return
-=======
-        while time.monotonic() < until and not leaving.asked.is_set():
-            if worker.work_once():
-                linger_until = time.monotonic() + LINGER
-                wake()  # where there was one, there may be more than this worker can do: another host's may be idle
-            elif time.monotonic() - looked_at >= LOOK_AGAIN:
-                looked_at = time.monotonic()
-                replay = runs.waiting(Run.Kind.REPLAY)
-                if replay is not None:
-                    carry_out(replay)
-                    break
-            elif time.monotonic() < linger_until:
-                time.sleep(POLL)
-            elif watch.is_mine():
-                time.sleep(WATCH_POLL)
-            else:
-                return
->>>>>>> 97b55a7 (Work on one host wakes idle workers on others: a busy cluster keeps no wake-ups, and who finds work says so; make chaos, chaos-hosts)
     finally:
         watch.release()
     wake(force=True)

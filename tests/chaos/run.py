@@ -24,6 +24,8 @@ from webhooks.models import Outcome, State, WebhookEvent
 SHARE_OF_CHANGES = 1.0
 """So many changes for each order, on top of its creation."""
 SHOWN = 10
+DELETED = ("no longer has order", "order_invalid_id (404)")
+"""What is said of an order that was deleted: the CRM moved it, or the shop could not build its delivery any more."""
 
 
 def say(text: str) -> None:
@@ -174,9 +176,9 @@ class Run:
         }
 
     def _needless_parking(self) -> Iterator[str]:
-        """A person is needed only where the CRM moved an order that was deleted in the shop."""
+        """A person is needed only about an order that was deleted in the shop."""
         for event in WebhookEvent.objects.filter(state__in=(State.PARKED, State.DEAD)):
-            if event.state == State.DEAD or "no longer has order" not in event.reason:
+            if event.state == State.DEAD or not any(words in event.reason for words in DELETED):
                 yield f"{event}: {event.reason}"
 
     def _lost(self, answered: set[str]) -> list[str]:
