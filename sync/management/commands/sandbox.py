@@ -76,7 +76,7 @@ class Command(BaseCommand):
                 state.save(options["state"], shop, crm)
 
     def _servers(self, options: dict[str, Any]) -> tuple[SandboxShop, SandboxCrm]:
-        keys: dict[str, str] = {}
+        keys: dict[str, Any] = {}
         if settings.WOO_CONSUMER_KEY:
             keys = {"consumer_key": settings.WOO_CONSUMER_KEY, "consumer_secret": settings.WOO_CONSUMER_SECRET}
         if not settings.WOO_WEBHOOK_SECRETS or not settings.CRM_WEBHOOK_SECRETS:
