@@ -433,5 +433,7 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": [], "propagate": False},
         # Its warnings quote whole addresses, signatures included; our own line tells of each call.
         "urllib3": {"level": "ERROR"},
+        # Strangers may call us by any name; a traceback for each would let them fill the disk.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -19,3 +19,36 @@ def sides_are_configured(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+BOUNDS: dict[str, tuple[float, float, str]] = {
+    "QUEUE_WORKERS": (1, 64, "worker processes of one cluster"),
+    "QUEUE_THREADS": (1, 64, "orders that a worker has in hand at once"),
+    # Three times as long at worst, and connecting: a lease that is ten seconds old has 35 left (sync/leases.py).
+    "HTTP_TIMEOUT": (0.1, 10, "seconds; a longer call could outlast the lease of its order"),
+    "RETRY_MAX_ATTEMPTS": (1, 1000, "tries"),
+    "RETRY_BASE_SECONDS": (0, 3600, "seconds"),
+    "RETRY_MAX_SECONDS": (0, 604_800, "seconds"),
+    "CRM_LIST_LAG": (0, 3600, "seconds"),
+    "BREAKER_THRESHOLD": (1, 1000, "failures in a row"),
+    "LOOP_MAX_CHANGES": (1, 10**9, "changes"),
+    "MAX_BODY_BYTES": (10_000, 100_000_000, "bytes; a large order has some 50 000"),
+    "REFUSED_KEEP": (1, 1_000_000, "rows"),
+    "RETENTION_DAYS": (1, 36_500, "days"),
+    "RECONCILE_MINUTES": (1, 1440, "minutes"),
+    "RECONCILE_DAYS": (1, 3650, "days"),
+}
+"""The least and the most that makes sense of each number, and of what."""
+
+
+@register()
+def numbers_make_sense(**kwargs: Any) -> list[CheckMessage]:
+    return [
+        Warning(
+            f"{name} is {getattr(settings, name)}, which is out of bounds.",
+            hint=f"Use {least:g} to {most:g} {of_what}.",
+            id="orderbridge.W021",
+        )
+        for name, (least, most, of_what) in BOUNDS.items()
+        if not least <= getattr(settings, name) <= most
+    ]

@@ -112,6 +112,12 @@ class ReadOnlyAdmin(ForgivingList):
         """Without the button to a history of edits: there are none."""
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Nothing here is edited, so there is no history of edits to lead to."""
+        return super().change_view(request, object_id, form_url, {"show_history": False, **(extra_context or {})})
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
