@@ -41,6 +41,7 @@ def environment(database_url: str, port: int, **more: str) -> dict[str, str]:
     return {
         **kept,
         "ORDERBRIDGE_ENV_FILE": "",
+        "PYTHONWARNINGS": "ignore",
         "SECRET_KEY": "only-for-a-measurement-" + "x" * 40,
         "DATABASE_URL": database_url,
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
