@@ -263,7 +263,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "sync_alt",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("sync/icon.svg")}],
     "STYLES": [lambda request: static("sync/admin.css")],
-    "SCRIPTS": [lambda request: static("sync/icons.js")],
+    "SCRIPTS": [lambda request: static("sync/access.js")],
     # A blue that is read on white and, one step lighter, on the dark theme: both above 4.5 to 1.
     "COLORS": {
         "primary": {

@@ -36,6 +36,9 @@ def test_no_page_errs_or_is_wider_than_a_phone(world: World, sign_in: SignIn, se
         if beyond > 0:
             too_wide.append((path, beyond))
     assert too_wide == []
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name="Refused deliveries").click()
+    expect(page.get_by_role("heading", name="Refused deliveries")).to_be_visible()
 
 
 def test_an_event_is_replayed_without_a_mouse(world: World, sign_in: SignIn, settings: object) -> None:
@@ -51,3 +54,7 @@ def test_an_event_is_replayed_without_a_mouse(world: World, sign_in: SignIn, set
     expect(page.get_by_text("Asked again.", exact=True)).to_be_visible()
     world.settle()
     assert world.shop.orders[woo_id]["status"] == "processing"
+    for name in ("support", "Log out"):
+        tab_to(page, name)
+        page.keyboard.press("Enter")
+    expect(page.get_by_text("logged out", exact=False).first).to_be_visible()
