@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests import servers
 from tests.benchmarks.running import environment
 from tests.chaos.stores import KINDS, stores
 
@@ -21,7 +23,10 @@ def main() -> int:
     parser.add_argument("--on", choices=KINDS, default="redis")
     parser.add_argument("--orders", type=int, default=25, help="for each worker process")
     chosen = parser.parse_args()
-    sys.stdout.write(f"on {chosen.on}; both sides take {ANSWER_SECONDS * 1000:.0f} ms for each answer\n")
+    signal.signal(signal.SIGTERM, servers.end)
+    sys.stdout.write(
+        f"on {chosen.on}, QUEUE_THREADS=1; both sides take {ANSWER_SECONDS * 1000:.0f} ms for each answer\n"
+    )
     sys.stdout.write("hosts × workers   orders/s   of linear\n")
     alone = 0.0
     for hosts, workers in SHAPES:
@@ -40,13 +45,19 @@ def measure(kind: str, hosts: int, workers: int, orders: int) -> float:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, str(_measured(kind, hosts, workers, orders)).encode())
-        os._exit(0)
+        try:
+            os.write(writer, str(_measured(kind, hosts, workers, orders)).encode())
+        finally:
+            os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return float(text)
+    try:
+        with os.fdopen(reader) as answer:
+            return float(answer.read())
+    except BaseException:
+        os.kill(child, signal.SIGTERM)
+        raise
+    finally:
+        os.waitpid(child, 0)
 
 
 def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
@@ -63,6 +74,7 @@ def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
             CRM_TOKEN="chaos-token",
             CRM_WEBHOOK_SECRETS=CRM_SECRET,
             CRM_LIST_LAG="0",
+            QUEUE_THREADS="1",
             DJANGO_SETTINGS_MODULE="integration_site.settings",
         )
         os.environ.update(env)
