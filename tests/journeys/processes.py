@@ -49,9 +49,23 @@ def ready(url: str) -> bool:
 
 def _parents() -> dict[int, int]:
     """Of every process that is more than a name in the table."""
-    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in table.splitlines()]
-    return {int(pid): int(parent) for pid, parent, stat in rows if not stat.startswith("Z")}
+    rows = [line.split() for line in _table()]
+    return {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
+
+
+def _table() -> list[str]:
+    """Lines of pid, parent and state; from /proc where there is one, as a slim image has no `ps`."""
+    if not Path("/proc/self/stat").exists():
+        return subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            # After the name, which may hold spaces and brackets: state and parent.
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found.append(f"{path.parent.name} {parent} {state}")
+    return found
 
 
 def children(pid: int) -> list[int]:
