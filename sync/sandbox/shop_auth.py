@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ class KeyCheck:
     consumer_secret: str
     may_write: bool = True
     _nonces: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, request: Request, shop_url: str) -> None:
         """Raise a 401 unless the call proves the key."""
@@ -76,11 +78,13 @@ class KeyCheck:
         now = time.time()
         if not timestamp.isdigit() or abs(now - int(timestamp)) > WINDOW_SECONDS:
             raise refused("Invalid timestamp.")
-        # A snapshot of the items: two handler threads may be here at once.
-        for old in [one for one, at in list(self._nonces.items()) if now - at > 2 * WINDOW_SECONDS]:
-            self._nonces.pop(old, None)
-        if not nonce or self._nonces.setdefault(nonce, now) != now:
-            raise refused("Invalid nonce - nonce has already been used.")
+        with self._lock:
+            # In the order of their arrival: only the oldest can be too old.
+            while self._nonces and now - next(iter(self._nonces.values())) > 2 * WINDOW_SECONDS:
+                del self._nonces[next(iter(self._nonces))]
+            if not nonce or nonce in self._nonces:
+                raise refused("Invalid nonce - nonce has already been used.")
+            self._nonces[nonce] = now
 
 
 def _basic(authorization: str) -> tuple[str, str]:
