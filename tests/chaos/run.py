@@ -39,7 +39,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> bool:
         if time.monotonic() > until:
             say(f"  gave up after {seconds:.0f} s: {what}")
             return False
-        time.sleep(0.2)
+        time.sleep(0.5)
     return True
 
 
@@ -123,9 +123,14 @@ class Run:
         settled = wait_for(self._is_quiet, patience, "the inbox is not empty")
         self.story.restore_all()
         settled = wait_for(self._is_quiet, patience, "the inbox is not empty") and settled
-        found = self.service.manage("reconcile", "--deep")
-        say(f"  reconcile: {(found.stdout or found.stderr).strip().splitlines()[-1]}")
-        return wait_for(self._is_quiet, patience, "the inbox is not empty") and settled and not found.returncode
+        settled = wait_for(self._reconcile, patience, "reconcile did not get to its end") and settled
+        return wait_for(self._is_quiet, patience, "the inbox is not empty") and settled
+
+    def _reconcile(self) -> bool:
+        """False while a scheduled one is at work."""
+        done = self.service.manage("reconcile", "--deep")
+        say(f"  reconcile: {(done.stdout or done.stderr).strip().splitlines()[-1]}")
+        return done.returncode == 0
 
     def _open(self) -> int:
         return WebhookEvent.objects.unfinished().count()
