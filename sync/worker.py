@@ -244,8 +244,9 @@ def _decide_for_crm(work: Work) -> Decision:
     link = OrderLink.objects.filter(woo_id=woo_id).first()
     fresh = work.seen if link is None and len(work.events) == 1 else None
     shop = fresh or read_shop_order(work, woo_id)
-    found = None if link else work.crm().find(str(woo_id))
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
+    asked_at = timezone.now()  # the CRM's list is as old as the question, however late the answer comes
+    found = None if link else work.crm().find(str(woo_id))
     known = facts_of(link)
     work.customer = customer_of(shop.order)
     work.compared = compared(work.facts(), work.newest.status, known, found, shop)
@@ -253,7 +254,7 @@ def _decide_for_crm(work: Work) -> Decision:
         link=known,
         shop=shop,
         found=found,
-        create_tried=timezone.now() - tried.at if tried else None,
+        create_tried=asked_at - tried.at if tried else None,
         list_lag=timedelta(seconds=settings.CRM_LIST_LAG),
     )
 
@@ -395,6 +396,10 @@ def apply(work: Work, plan: Plan) -> Applied:
                     work.held.renew()
                     forget(int(external_id), Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
                 raise
+            except SideError as error:
+                if error.may_have_got_through:
+                    remember(work, int(external_id), Intent.Kind.CREATE)  # it may have taken effect as late as now
+                raise
             return Applied(crm=answer, created=created)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             return Applied(crm=work.crm().update(crm_order_id, order))
@@ -410,7 +415,7 @@ def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_statu
     with transaction.atomic():
         work.held.renew()
         Intent.objects.bulk_create(
-            [Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status)],
+            [Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=timezone.now())],
             update_conflicts=True,
             unique_fields=["woo_id", "kind"],
             update_fields=["from_status", "to_status", "at"],
