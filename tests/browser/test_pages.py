@@ -1,6 +1,7 @@
-"""Every page in a browser: no error, nothing beyond a phone's width; and the way through them by keyboard."""
+"""Every page in a browser: no error, no wider than a phone, readable in both themes; and the way by keyboard."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from django.contrib import admin
 from django.urls import reverse
@@ -11,10 +12,20 @@ from tests.browser.story import a_day, dead
 from tests.journeys.conftest import World
 from webhooks.models import State, WebhookEvent
 
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+ALONE = (
+    "/admin/",
+    "/admin/password_change/",
+    "/admin/orders/statustransition/verify/",
+    "/admin/sync/run/start/reconcile/",
+    "/admin/sync/sidestate/doctor/",
+    "/admin/sync/sidestate/webhooks/",
+)
+
 
 def pages() -> Iterator[str]:
-    """The home page, each list, and one row of each."""
-    yield "/admin/"
+    """The home page, each list, one row of each, and what belongs to no list."""
+    yield from ALONE
     for model, shown in admin.site._registry.items():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
@@ -25,17 +36,18 @@ def pages() -> Iterator[str]:
             yield reverse(f"{name}_changelist") + "?q=no-such-thing"
 
 
-def test_no_page_errs_or_is_wider_than_a_phone(world: World, sign_in: SignIn, settings: object) -> None:
+def test_no_page_errs_or_is_wider_than_a_phone_or_hard_to_read(world: World, sign_in: SignIn, settings: object) -> None:
     a_day(world, settings)
     page = sign_in("root", viewport=PHONE)
-    too_wide = []
+    too_wide, hard_to_read = [], set()
     for path in pages():
         answer = page.goto(path)
         assert answer and answer.status == 200, path
         beyond = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if beyond > 0:
             too_wide.append((path, beyond))
-    assert too_wide == []
+        hard_to_read |= {(path, text) for text in page.evaluate(CONTRAST)}
+    assert (too_wide, hard_to_read) == ([], set())
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("link", name="Refused deliveries").click()
     expect(page.get_by_role("heading", name="Refused deliveries")).to_be_visible()
