@@ -69,4 +69,4 @@ def test_an_event_is_replayed_without_a_mouse(world: World, sign_in: SignIn, set
     for name in ("support", "Log out"):
         tab_to(page, name)
         page.keyboard.press("Enter")
-    expect(page.get_by_text("logged out", exact=False).first).to_be_visible()
+    expect(page.get_by_role("heading", name="Signed out of Orderbridge")).to_be_visible()
