@@ -18,10 +18,11 @@ PARKED_EVERY, DEAD_EVERY, RETRYING_EVERY = 400, 700, 1000
 def history(events: int) -> None:
     """So many finished events, with what each of them leaves behind; half of them of the shop, half of the CRM."""
     postgres = connection.vendor == "postgresql"
+    ago = f"7 * ({events} - i)"  # the newest has the highest id
     when = (
-        "now() - i * interval '7 seconds'"
+        f"now() - ({ago}) * interval '1 second'"
         if postgres
-        else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', (-7 * i) || ' seconds')"
+        else f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', (-({ago})) || ' seconds')"
     )
     email = """',"billing":{"email":"customer' || i || '@example.test"}'"""
     said = f"""'{{"id":' || i || {email} || ',"note":"{"x" * 1200}"}}'"""
