@@ -117,6 +117,11 @@ class SandboxCrm(LoopbackServer):
         with self.lock:
             return all(moment <= time.monotonic() for moment in self._listed_from.values())
 
+    def catch_up(self) -> None:
+        """Its lists show everything from now on."""
+        with self.lock:
+            self._listed_from.clear()
+
     def by_external(self, external_id: str | int) -> list[dict[str, Any]]:
         with self.lock:
             found = [order for order in self.orders.values() if order["external_id"] == str(external_id)]

@@ -22,7 +22,8 @@ import requests
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from tests.journeys.conftest import wait_for
-from tests.journeys.test_processes import ROOT, free_port, ready, running
+from tests.journeys.processes import ROOT, ready, running
+from tests.servers import free_port
 
 PAGES = 80
 COMMANDS = ("doctor", "shop_webhooks check", "replay --dry-run 1", "explain 1001", "verify_audit")
