@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,7 +54,7 @@ class AnyAccept(BaseContentNegotiation):
         return first, first.media_type or ""
 
 
-class DeliveryView(APIView):
+class DeliveryView(APIView, ABC):
     """Verify, store, wake a worker. Everything else happens later."""
 
     http_method_names = ["post"]
@@ -62,8 +63,9 @@ class DeliveryView(APIView):
     throttle_classes = ()
     content_negotiation_class = AnyAccept
 
+    @abstractmethod
     def source(self) -> Source:
-        raise NotImplementedError
+        """Who sends here."""
 
     def is_ping(self, body: bytes, request: HttpRequest) -> bool:
         return False

@@ -23,6 +23,7 @@ from webhooks import wake as wake_module
 from webhooks.intake import MASK
 from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.sources import MAX_EVENTS
+from webhooks.views import DeliveryView
 from webhooks.wake import wake
 
 pytestmark = pytest.mark.django_db
@@ -554,6 +555,11 @@ def test_no_bytes_and_no_headers_make_an_error(body: bytes, given_headers: dict[
 @given(st.lists(events) | events)
 def test_no_event_makes_an_error(content: Any) -> None:
     assert from_crm(content).status_code == 200
+
+
+def test_an_endpoint_says_who_sends_to_it() -> None:
+    with pytest.raises(TypeError, match="source"):
+        DeliveryView()  # type: ignore[abstract]
 
 
 def test_nothing_that_is_for_people_stands_before_a_delivery(settings: Any) -> None:
