@@ -6,13 +6,14 @@ import json
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Required, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import Error, IntegrityError, transaction
-from django.db.models import F
+from django.db.models import CharField, F, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from webhooks.insert import insert
@@ -44,7 +45,8 @@ def store(
     verdict: Verdict,
     received_at: datetime | None = None,
 ) -> list[Stored]:
-    """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT."""
+    """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT; of many each chunk
+    is committed for itself, so that a large array keeps no other delivery waiting."""
     kept, digest, came = masked(headers, source.header), hashlib.sha256(body).hexdigest(), received_at or timezone.now()
     rows = [_row(source, signal, body, kept, digest, verdict.key, came) for signal in signals]
     # What was not understood can not be read either: its repetition is no news.
@@ -54,8 +56,7 @@ def store(
     # In the order of their keys: two arrays with the same events in another order would wait for each other.
     places = sorted(range(len(rows)), key=lambda place: rows[place]["dedupe_key"])
     ordered = [rows[place] for place in places]
-    with transaction.atomic():
-        chunks = [_insert(ordered[start : start + CHUNK], weak) for start in range(0, len(rows), CHUNK)]
+    chunks = [_insert(ordered[start : start + CHUNK], weak) for start in range(0, len(rows), CHUNK)]
     stored = [one for chunk in chunks for one in chunk]
     return [one for _, one in sorted(zip(places, stored, strict=True))]
 
@@ -165,14 +166,11 @@ def _insert(rows: list[Row], weak: set[str]) -> list[Stored]:
 def _sort_out(rows: list[Row], weak: set[str]) -> list[Stored]:
     """Some are known, or come twice: the new ones at once, then the others are counted at once."""
     times = Counter(row["dedupe_key"] for row in rows)
-    same = WebhookEvent.objects.filter(source=rows[0]["source"], dedupe_key__in=times)
-    known = dict(same.values_list("dedupe_key", "pk"))
-    if not weak.isdisjoint(known):
-        return [_insert_one(row, weak) for row in rows]
-    fresh = {row["dedupe_key"]: row for row in reversed(rows) if row["dedupe_key"] not in known}
-    events = [WebhookEvent(**fresh[key]) for key in times if key in fresh]
     try:
         with transaction.atomic():
+            known = _known(rows[0]["source"], times, weak)
+            fresh = {row["dedupe_key"]: row for row in reversed(rows) if row["dedupe_key"] not in known}
+            events = [WebhookEvent(**fresh[key]) for key in times if key in fresh]
             WebhookEvent.objects.bulk_create(events)
     except IntegrityError:  # another process was quicker
         return [_insert_one(row, weak) for row in rows]
@@ -184,6 +182,18 @@ def _sort_out(rows: list[Row], weak: set[str]) -> list[Stored]:
         if count:
             WebhookEvent.objects.filter(pk__in=found).update(duplicates=F("duplicates") + count)
     return [(made.get(key) or known[key], row is not fresh.get(key)) for row in rows for key in [row["dedupe_key"]]]
+
+
+def _known(source: str, keys: Collection[str], weak: set[str]) -> dict[str, int]:
+    """The events with these keys. Those of which only the hash is known give it up once they are finished, as `_again`
+    has it."""
+    same = WebhookEvent.objects.filter(source=source, dedupe_key__in=keys).order_by("pk")
+    rows = list(same.select_for_update().only("pk", "dedupe_key", "next_attempt_at"))
+    over = {event.pk for event in rows if event.is_finished and event.dedupe_key in weak}
+    if over:
+        numbered = Concat("dedupe_key", Value(":"), Cast("pk", CharField()))
+        WebhookEvent.objects.filter(pk__in=over).update(dedupe_key=numbered)
+    return {event.dedupe_key: event.pk for event in rows if event.pk not in over}
 
 
 def _insert_one(row: Row, weak: set[str]) -> Stored:

@@ -17,8 +17,9 @@ from webhooks.signatures import SCHEMES, usable
 
 BIGINT = 2**63 - 1
 KEY_LENGTH = 160
-MAX_EVENTS = 1000
-"""In one delivery. A million zeros fit into a body, and a row for each would keep the sender waiting for minutes."""
+MAX_EVENTS = 50_000
+"""In one delivery: as many as name an order fit into a body of 1 MiB. Of zeros half a million do, and a row for each
+would keep the sender waiting for minutes."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -201,8 +202,8 @@ def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) ->
     if not content:
         return [replace(whole, index=0, parked_reason="The array is empty. Nothing is to be done for it.")]
     if len(content) > MAX_EVENTS:
-        words = f"The array holds {len(content)} events; more than {MAX_EVENTS} are not taken apart."
-        advice = "Ask the CRM's side to send fewer at once; `reconcile` finds what these would have told."
+        words = f"The array holds {len(content)} elements; more than {MAX_EVENTS} are not taken apart."
+        advice = "Start a reconcile now: it finds what these would have told. Ask the CRM's side to send fewer at once."
         return [replace(whole, index=0, parked_reason=f"{words} {advice}")]
     return [_crm_signal(one, replace(whole, index=place), signed_id) for place, one in enumerate(content)]
 
