@@ -155,10 +155,15 @@ class Book:
                 self.failed = [*self.failed, pk][:NAMED]
         return bool(ended)
 
-    def rests_for(self) -> timedelta:
-        """How long nothing got on at the end."""
-        self.rests_since = self.rests_since or timezone.now()
-        return timezone.now() - self.rests_since
+    def may_get_on(self, run: Run) -> bool:
+        """Whether those that are open at the end are waited for. Since when nothing got on outlives the stretch, which
+        is shorter than REST."""
+        if not self.open:
+            return False
+        if self.rests_since is None:
+            self.rests_since = timezone.now()
+            self.save(run)
+        return timezone.now() - self.rests_since < REST
 
 
 def job(run: Run) -> Steps[None]:
@@ -167,7 +172,7 @@ def job(run: Run) -> Steps[None]:
     waiting, flying = deque(book.not_asked()), dict[Future[Asked], int]()
     more = True
     with crew() as pool:
-        while more or waiting or flying or (book.open and book.rests_for() < REST):
+        while more or waiting or flying or book.may_get_on(run):
             if worker.work_once():
                 pass  # what comes in goes first: it is settled here, too, should there be no other worker
             elif waiting and len(flying) < THREADS and _may_go(run, book):

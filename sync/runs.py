@@ -129,6 +129,7 @@ def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[R
     on_progress(run)
     if run.state == Run.State.RUNNING and run.holder == worker_name():
         Run.objects.filter(pk=run.pk, holder=worker_name()).update(holder="", beat_at=timezone.now())
+        run.refresh_from_db()  # so that whoever has this object may go on with it
         return False
     return True
 

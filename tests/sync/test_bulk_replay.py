@@ -1,7 +1,10 @@
 """Many events are replayed by a run: a few at a time, each once, and whatever comes in goes first."""
 
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
+from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +25,7 @@ from webhooks.models import Side, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
+A_STRETCH = timedelta(seconds=5)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +54,12 @@ def given_up(two_sides: TwoSides, many: int) -> list[WebhookEvent]:
 def start(query: str = "state__exact=dead", **fields: Any) -> Run:
     chosen = Selection.of_list("ada", QueryDict(query))
     return bulk_replay.start(chosen, actor="ada", reason="the CRM is mended", total=chosen.events.count(), **fields)
+
+
+def stretch(run: Run, steps: int = 10) -> bool:
+    """So many steps, by a job that knows only what was saved. Whether it came to its end."""
+    with closing(bulk_replay.job(run)) as job:
+        return len(list(islice(job, steps))) < steps
 
 
 def replayed() -> set[int]:
@@ -205,6 +215,34 @@ def test_what_is_tried_again_at_the_end_is_left_to_the_workers_and_named(
     runs.carry_out(run)
     assert (run.state, run.counts) == (Run.State.DONE, {"again": 1})
     assert [one.event for one in run_report.still_tried(run)] == [lost.pk]
+
+
+def test_also_stretch_by_stretch_it_ends_once_nothing_gets_on(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stretch is shorter than the time for which what is tried again is waited for."""
+    event("C-404", side=Side.CRM, source="crm", received_at=timezone.now())
+    run, moment = start(), timezone.now()
+    stretches = 0
+    monkeypatch.setattr(bulk_replay, "timezone", SimpleNamespace(now=lambda: moment + stretches * A_STRETCH))
+    while stretches < 30 and not stretch(run):
+        stretches += 1
+    assert run.counts == {"again": 1}
+    assert stretches >= bulk_replay.REST / A_STRETCH
+
+
+def test_many_events_of_one_order_are_answered_stretch_by_stretch(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_replay, "MOST_OPEN", 10)
+    (woo_id,) = two_sides.orders(1)
+    for _ in range(41):
+        event(woo_id)
+    run, stretches = start(), 0
+    while stretches < 200 and not stretch(run):
+        stretches += 1
+    assert run.counts["seen"] == 41
+    assert len(two_sides.crm.orders) == 1
 
 
 def test_the_speed_limit_outlives_the_process(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:

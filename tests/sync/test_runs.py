@@ -142,6 +142,14 @@ def test_the_budget_ends_a_stretch_and_the_next_goes_on(enqueue: Mock) -> None:
     assert (run.state, run.counts) == (Run.State.DONE, {"seen": 5})
 
 
+def test_who_has_a_run_may_go_on_with_it_stretch_by_stretch() -> None:
+    run = backfill()
+    for _ in range(5):
+        assert not runs.carry_out(run, budget=0)
+    assert runs.carry_out(run, budget=0)
+    assert (run.state, run.counts, done) == (Run.State.DONE, {"seen": 5}, [0, 1, 2, 3, 4])
+
+
 def test_a_stretch_with_work_left_enqueues_itself_again(enqueue: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "STRETCH", 0)
     run = backfill()
