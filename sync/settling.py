@@ -43,6 +43,8 @@ EFFECTS: dict[str, str] = {
 COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "failed")
 NAMED = 100
 """Failed orders that a run remembers by name."""
+NOT_BEFORE = "not_before"
+"""In the checkpoint of a run with a speed limit."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _leave(together: Barrier) -> None:
 def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps[None]:
     """Try each order once, as fast as the sides and the speed limit of the run allow."""
     waiting, flying = deque(orders), set[Future[None]]()
-    gate, pace = Gate(), Pace(run.per_minute)
+    gate, pace = Gate(), Pace(run)
     while waiting or flying:
         while waiting and len(flying) < THREADS and pace.allows() and gate.is_open():
             pace.went()
@@ -209,17 +211,20 @@ def _why_closed() -> str:
 
 
 class Pace:
-    """The speed limit of a run."""
+    """The speed limit of a run. When the next one may go stands in its checkpoint, by the clock on the wall: it
+    outlives the page, the stretch and the process."""
 
-    def __init__(self, per_minute: int | None) -> None:
-        self.pause = 60 / per_minute if per_minute else 0.0
-        self.next = 0.0
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.pause = 60 / run.per_minute if run.per_minute else 0.0
 
     def allows(self) -> bool:
-        return time.monotonic() >= self.next
+        left = self.run.checkpoint.get(NOT_BEFORE, 0.0) - time.time()
+        return not 0 < left <= self.pause  # a clock that was put back stops nothing
 
     def went(self) -> None:
-        self.next = time.monotonic() + self.pause
+        if self.pause:
+            self.run.checkpoint = {**self.run.checkpoint, NOT_BEFORE: time.time() + self.pause}
 
 
 # --- what came of it -----------------------------------------------------------------------------------------------
@@ -271,7 +276,8 @@ class Tally:
     def save(self, run: Run, **checkpoint: object) -> None:
         """Counts and place together, so that a page that is done again is not counted twice."""
         run.counts = dict(self.counts)
-        run.checkpoint = {**checkpoint, "open": self.open, "failed": self.failed}
+        pace = {name: at for name, at in run.checkpoint.items() if name == NOT_BEFORE}
+        run.checkpoint = {**checkpoint, **pace, "open": self.open, "failed": self.failed}
 
 
 def _found_in_crm(events: Sequence[int]) -> set[int]:

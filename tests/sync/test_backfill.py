@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections import Counter
 from datetime import timedelta
 from io import StringIO
@@ -230,6 +231,37 @@ def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
 
 
 # --- it goes on where it was ---------------------------------------------------------------------------------------
+
+
+def test_the_speed_limit_outlives_the_page(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [time.time()]
+    monkeypatch.setattr("sync.settling.time.time", lambda: now[0])
+    monkeypatch.setattr(walk, "SIZES", (1, 1))
+    two_sides.orders(3)
+    steps = backfill.job(backfill.start(actor="anna", per_minute=6))
+    for created in (1, 2):
+        for _ in range(60):
+            next(steps)
+        assert len(two_sides.crm.creates) == created
+        now[0] += 10
+    for _ in steps:
+        pass
+
+
+def test_the_speed_limit_outlives_the_process(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("sync.settling.time.time", lambda: now[0])
+    run = backfill.start(actor="anna", per_minute=6)
+    assert settling.Pace(run).allows()
+    settling.Pace(run).went()
+    settling.Tally.of(run).save(run, place=None)
+    assert runs._save(run)
+    pace = settling.Pace(Run.objects.get())
+    assert not pace.allows()
+    now[0] += 10
+    assert pace.allows()
+    now[0] -= 3600
+    assert pace.allows()  # the clock was put back
 
 
 class Died(Exception):
