@@ -20,8 +20,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 
 from sync.alarms import open_alarms
 from sync.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
-from sync.drift import counted, open_findings
-from sync.models import Heartbeat, SideState
+from sync.drift import counted
+from sync.models import DriftFinding, Heartbeat, SideState
 from sync.own_events import SWEEP
 from webhooks.models import RefusalCount, Side, State, WebhookEvent
 
@@ -225,7 +225,7 @@ class FromTheDatabase:
         )
         heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
         yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
-        drifted = counted(open_findings())
+        drifted = counted(DriftFinding.objects.open(timezone.now()))
         yield _gauge(
             "drift",
             "Orders that differ, as the last run of drift found them.",

@@ -77,11 +77,6 @@ def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
 # --- findings ------------------------------------------------------------------------------------------------------
 
 
-def open_findings() -> QuerySet[DriftFinding]:
-    """Those that are for somebody to look at: neither gone nor ignored for now."""
-    return DriftFinding.objects.filter(gone_at=None).exclude(ignored_until__gt=timezone.now())
-
-
 def counted(findings: QuerySet[DriftFinding]) -> dict[str, int]:
     """By kind, those without any included."""
     kinds = Counter(findings.order_by().values_list("kind", flat=True))
@@ -151,7 +146,7 @@ def job(run: Run) -> Steps[None]:
             yield
         yield from _compare_rest(run, both)
     DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=timezone.now())
-    run.counts = {"seen": run.counts.get("seen", 0), **counted(open_findings())}
+    run.counts = {"seen": run.counts.get("seen", 0), **counted(DriftFinding.objects.open(timezone.now()))}
     yield
 
 

@@ -1,5 +1,8 @@
 """What the conductor remembers: attempts, calls, leases, intents, how each side is doing, runs, findings, alarms."""
 
+from datetime import datetime
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -189,6 +192,12 @@ class Run(models.Model):
         return f"{self.get_kind_display()} {self.pk}"
 
 
+class DriftFindingQuerySet(models.QuerySet["DriftFinding"]):
+    def open(self, now: datetime) -> Self:
+        """Those that are for somebody to look at: neither gone nor ignored for now."""
+        return self.filter(gone_at=None).exclude(ignored_until__gt=now)
+
+
 class DriftFinding(models.Model):
     """An order that differs between the two sides, as `drift` saw it."""
 
@@ -211,6 +220,8 @@ class DriftFinding(models.Model):
     ignored_by = models.CharField(max_length=150, blank=True)
     ignored_because = models.TextField(blank=True)
     gone_at = models.DateTimeField(null=True, blank=True, help_text="When drift no longer found it")
+
+    objects = DriftFindingQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

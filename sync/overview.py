@@ -64,17 +64,12 @@ def truths(now: datetime) -> Truths:
         retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
         parked=_up_to_many(WebhookEvent.objects.filter(state=State.PARKED)),
         dead=_up_to_many(WebhookEvent.objects.filter(state=State.DEAD)),
-        drift=_up_to_many(open_findings(now)),
+        drift=_up_to_many(DriftFinding.objects.open(now)),
         workers=beats["alive"],
         last_beat=beats["last"],
         alarms=tuple(open_alarms()),
         runs=tuple(Run.objects.filter(state=Run.State.RUNNING)[:TROUBLE]),
     )
-
-
-def open_findings(now: datetime) -> QuerySet[DriftFinding]:
-    """What drift found and nobody has set aside for now."""
-    return DriftFinding.objects.filter(gone_at=None).exclude(ignored_until__gt=now)
 
 
 def hours(now: datetime) -> list[Hour]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from orders.models import OrderLink
 from sync import crm as crm_backends
 from sync import own_events, runs, shop_identity
 from sync import shop as shop_client
 from sync.crm.base import Crm
-from sync.drift import open_findings
 from sync.dry_run import look_ahead
 from sync.models import DriftFinding, Run
 from sync.reconciliation import Feed
@@ -114,7 +114,8 @@ def _chosen(options: dict[str, Any]) -> QuerySet[OrderLink]:
     if options["orders"]:
         return links.filter(woo_id__in=options["orders"])
     if options["drifted"]:
-        return links.filter(woo_id__in=open_findings().exclude(kind=DriftFinding.Kind.AHEAD).values("woo_id"))
+        findings = DriftFinding.objects.open(timezone.now()).exclude(kind=DriftFinding.Kind.AHEAD)
+        return links.filter(woo_id__in=findings.values("woo_id"))
     return links if options["everything"] else links.none()
 
 

@@ -55,7 +55,7 @@ class StandingFilter(DropdownFilter):
                 return queryset.filter(gone_at__isnull=False)
             case "ignored":
                 return queryset.filter(ignored, gone_at=None)
-        return queryset.filter(gone_at=None).exclude(ignored)
+        return queryset & DriftFinding.objects.open(timezone.now())
 
 
 @admin.register(DriftFinding)

@@ -121,10 +121,10 @@ def test_a_finding_is_ignored_until_a_day_to_come() -> None:
     finding = DriftFinding.objects.create(kind="ahead", woo_id=14)
     client, url = signed_in("operator"), f"/admin/sync/driftfinding/{finding.pk}/ignore/"
     client.post(url, {"confirmed": "yes", "reason": "x", "until": "2020-01-01"})
-    assert overview.open_findings(NOW()).exists()
+    assert DriftFinding.objects.open(NOW()).exists()
     until = NOW().date() + timedelta(days=9)
     client.post(url, {"confirmed": "yes", "reason": "customer away", "until": f"{until}"})
-    assert not overview.open_findings(NOW()).exists()
+    assert not DriftFinding.objects.open(NOW()).exists()
     shown = [
         client.get("/admin/sync/driftfinding/", query).context["cl"].result_count
         for query in ({}, {"standing": "ignored"})

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from sync import drift
 from sync.management import long_runs
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, restart: bool, **given: Any) -> None:
         long_runs.check_sides()
         run = long_runs.carry_out(long_runs.begin(lambda: drift.start(actor="command", restart=restart)))
-        findings = drift.open_findings().order_by("woo_id")
+        findings = DriftFinding.objects.open(timezone.now()).order_by("woo_id")
         ignored = DriftFinding.objects.filter(gone_at=None).count() - findings.count()
         rows = findings.values(*FIELDS).iterator()
         seen = run.counts["seen"]
