@@ -8,6 +8,7 @@ from itertools import groupby
 from orders.models import OrderLink
 from sync.snapshots import ShopSnapshot
 from webhooks import intake
+from webhooks.customers import customer_of
 from webhooks.models import Side, WebhookEvent
 
 RESYNC = "resync"
@@ -49,6 +50,7 @@ def telling_of(order: ShopSnapshot, *, topic: str, key: str, by: str) -> Webhook
         order_ref=str(order.woo_id),
         key=key,
         body=order.order,
+        customer=customer_of(order.order),
         requested_by=by,
     )
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from sync import sides, worker
+from sync import linking, sides, worker
 from sync.dry_run import Foreseen
 from sync.errors import AuthFailed, NotConfigured, SideError
 from sync.models import Attempt, Run, SideState
@@ -84,7 +84,7 @@ def _leave(together: Barrier) -> None:
 
 def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps[None]:
     """Try each order once, as fast as the sides and the speed limit of the run allow."""
-    waiting, flying = deque(orders), set[Future[None]]()
+    waiting, flying = deque(_parts(run, list(orders))), set[Future[list[list[Order]]]]()
     gate, pace = Gate(), Pace(run)
     while waiting or flying:
         while waiting and len(flying) < THREADS and pace.allows() and gate.is_open():
@@ -93,17 +93,33 @@ def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps
         if flying:
             finished, flying = wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
             for one in finished:
-                one.result()
+                waiting.extend(one.result())
         else:
             time.sleep(POLL)
         yield
 
 
-def _settle(order: Order) -> None:
-    work = worker.take(order.side, order.ref)
-    if work is not None:
-        work.seen = order.seen
-        worker.settle(work)
+def _parts(run: Run, orders: Sequence[Order]) -> list[list[Order]]:
+    """Those that a list showed go together; where the speed is limited, each goes alone."""
+    shown = [order for order in orders if order.seen is not None and not run.per_minute]
+    size = min(linking.MANY, max(1, -(-len(shown) // THREADS)))
+    alone = [[order] for order in orders if order.seen is None or run.per_minute]
+    return [*map(list, _batched(shown, size)), *alone]
+
+
+def _settle(part: list[Order]) -> list[list[Order]]:
+    """Returns what is left to do of them."""
+    if len(part) > 1:
+        done, again = linking.link({int(order.ref): order.seen for order in part if order.seen is not None})
+        together = [order for order in part if int(order.ref) in again]
+        alone = [[order] for order in part if int(order.ref) not in done | again]
+        return [together, *alone] if together else alone
+    for order in part:
+        work = worker.take(order.side, order.ref)
+        if work is not None:
+            work.seen = order.seen
+            worker.settle(work)
+    return []
 
 
 def settle_page(run: Run, pool: ThreadPoolExecutor, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:

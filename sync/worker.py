@@ -4,7 +4,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +85,10 @@ class Work:
     @property
     def order_ref(self) -> str:
         return self.newest.order_ref
+
+    @property
+    def words(self) -> str:
+        return " ".join(reason.words for reason in self.reasons)
 
     def facts(self) -> EventFacts:
         versions = [event.version for event in self.events if event.version is not None]
@@ -182,27 +187,23 @@ PINGS: dict[str, Callable[[], None]] = {Side.SHOP: _ping_shop, Side.CRM: _ping_c
 
 def settle(work: Work) -> None:
     """Read, decide, apply, record; and when something fails, record that."""
+    with watched(work):
+        carry_out(work, _too_many_changes(work) or decide(work))
+        heard([work])
+
+
+@contextmanager
+def watched(work: Work) -> Iterator[None]:
+    """Whatever fails in it is recorded, and ends there."""
     context = current_event.set(work.newest.id)
     try:
-        decision = _too_many_changes(work) or decide(work)
-        work.decided_at = timezone.now()
-        work.reasons.extend(decision.reasons)
-        if isinstance(decision, Plan | Park) and decision.confirmed:
-            confirm(work, decision)
-        if isinstance(decision, Plan):
-            applied = apply(work, decision)
-            record(work, decision, applied)
-        elif isinstance(decision, Park):
-            park(work, decision)
-        else:
-            postpone(work, decision.after, result="waiting")
-        _heard(work)
+        yield
     except LeaseLost:
         log.warning("lease lost", extra={"event": work.newest.id, "order": work.order_ref})
     except Busy:
         postpone(work, BUSY_AGAIN, result="waiting")
     except SideError as error:
-        _heard(work, but=error.side)
+        heard([work], but=error.side)
         fail(work, error)
     except Exception as error:  # a bug must cost one event its attempts, not all events their worker
         log.exception("unexpected error", extra={"event": work.newest.id, "order": work.order_ref})
@@ -211,8 +212,29 @@ def settle(work: Work) -> None:
         current_event.reset(context)
 
 
-def _heard(work: Work, but: str = "") -> None:
-    sides.heard({call.side for call in work.calls if call.status and call.status < 400} - {but}, timezone.now())
+def carry_out(work: Work, decision: Decision) -> None:
+    """Do what was decided, and record it."""
+    take_down(work, decision)
+    if isinstance(decision, Plan | Park) and decision.confirmed:
+        confirm(work, decision)
+    if isinstance(decision, Plan):
+        record(work, decision, apply(work, decision))
+    elif isinstance(decision, Park):
+        park(work, decision)
+    else:
+        postpone(work, decision.after, result="waiting")
+
+
+def take_down(work: Work, decision: Decision) -> None:
+    """When it was decided, and why."""
+    work.decided_at = timezone.now()
+    work.reasons.extend(decision.reasons)
+
+
+def heard(works: Sequence[Work], but: str = "") -> None:
+    """Of the sides that gave good answers."""
+    calls = (call for work in works for call in work.calls)
+    sides.heard({call.side for call in calls if call.status and call.status < 400} - {but}, timezone.now())
 
 
 def _too_many_changes(work: Work) -> Park | None:
@@ -245,8 +267,13 @@ def _decide_for_crm(work: Work) -> Decision:
     fresh = work.seen if link is None and len(work.events) == 1 else None
     shop = fresh or read_shop_order(work, woo_id)
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
+    return look_and_decide(work, shop, link, tried)
+
+
+def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, tried: Intent | None) -> Decision:
+    """For the CRM, which is asked for an order that is not linked; the database is not."""
     asked_at = timezone.now()  # the CRM's list is as old as the question, however late the answer comes
-    found = None if link else work.crm().find(str(woo_id))
+    found = None if link else work.crm().find(work.order_ref)
     known = facts_of(link)
     work.customer = customer_of(shop.order)
     work.compared = compared(work.facts(), work.newest.status, known, found, shop)
@@ -387,20 +414,9 @@ def facts_of(link: OrderLink | None) -> LinkFacts | None:
 def apply(work: Work, plan: Plan) -> Applied:
     """Make the plan's write. What is about to be written is remembered first, outside any transaction."""
     match plan.write:
-        case CreateInCrm(external_id=external_id, order=order):
-            remember(work, int(external_id), Intent.Kind.CREATE)
-            try:
-                answer, created = work.crm().create(external_id, order)
-            except Unreachable:
-                with transaction.atomic():
-                    work.held.renew()
-                    forget(int(external_id), Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
-                raise
-            except SideError as error:
-                if error.may_have_got_through:
-                    remember(work, int(external_id), Intent.Kind.CREATE)  # it may have taken effect as late as now
-                raise
-            return Applied(crm=answer, created=created)
+        case CreateInCrm() as creation:
+            remember(work, int(creation.external_id), Intent.Kind.CREATE)
+            return create(work, creation)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             return Applied(crm=work.crm().update(crm_order_id, order))
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
@@ -410,20 +426,42 @@ def apply(work: Work, plan: Plan) -> Applied:
             return Applied()
 
 
+def create(work: Work, creation: CreateInCrm) -> Applied:
+    """Send a creation that is remembered."""
+    woo_id = int(creation.external_id)
+    try:
+        answer, created = work.crm().create(creation.external_id, creation.order)
+    except Unreachable:
+        with transaction.atomic():
+            work.held.renew()
+            forget([woo_id], Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
+        raise
+    except SideError as error:
+        if error.may_have_got_through:
+            remember(work, woo_id, Intent.Kind.CREATE)  # it may have taken effect as late as now
+        raise
+    return Applied(crm=answer, created=created)
+
+
 def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:
     """Under the lease only: a worker that has lost it would leave an intent behind that nobody has."""
     with transaction.atomic():
         work.held.renew()
-        Intent.objects.bulk_create(
-            [Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=timezone.now())],
-            update_conflicts=True,
-            unique_fields=["woo_id", "kind"],
-            update_fields=["from_status", "to_status", "at"],
-        )
+        keep([Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=timezone.now())])
 
 
-def forget(woo_id: int, kind: str) -> None:
-    Intent.objects.filter(woo_id=woo_id, kind=kind).delete()
+def keep(intents: Sequence[Intent]) -> None:
+    """Each in the place of an older one of its kind."""
+    Intent.objects.bulk_create(
+        intents,
+        update_conflicts=True,
+        unique_fields=["woo_id", "kind"],
+        update_fields=["from_status", "to_status", "at"],
+    )
+
+
+def forget(woo_ids: Sequence[int], kind: str) -> None:
+    Intent.objects.filter(woo_id__in=woo_ids, kind=kind).delete()
 
 
 def confirm(work: Work, decision: Plan | Park) -> None:
@@ -441,7 +479,7 @@ def confirm(work: Work, decision: Plan | Park) -> None:
         link.save()
         for draft in decision.confirmed:
             log_transition(work, link, draft, decision.crm_seen if isinstance(decision, Plan) else None)
-        forget(link.woo_id, Intent.Kind.STATUS)
+        forget([link.woo_id], Intent.Kind.STATUS)
 
 
 def log_transition(work: Work, link: OrderLink, draft: TransitionDraft, seen: CrmSnapshot | None) -> None:
@@ -474,7 +512,7 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
                     break
                 log_transition(work, link, draft, plan.crm_seen)
             if plan.woo_id is not None:
-                forget(plan.woo_id, Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
+                forget([plan.woo_id], Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
             finish(work, State.DONE, plan.outcome)
             save_attempt(work, plan.outcome)
     except IntegrityError as error:
@@ -498,21 +536,27 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
 
 def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
     """What we know of the pair after this plan."""
-    by_shop = work.side == Side.SHOP
-    known = {"woo_id": int(work.order_ref)} if by_shop else {"crm_order_id": work.order_ref}
+    known = {"woo_id": int(work.order_ref)} if work.side == Side.SHOP else {"crm_order_id": work.order_ref}
     row = OrderLink.objects.filter(**known).first()
     if row is None:
         if plan.woo_id is None:
             return None
-        crm_id = applied.crm.crm_order_id if applied.crm else work.order_ref
-        row = OrderLink(woo_id=plan.woo_id, crm_order_id=crm_id)
-    if by_shop:
+        row = new_link(work, plan.woo_id, applied)
+    fill_in(row, work, plan, applied)
+    row.save()
+    return row
+
+
+def new_link(work: Work, woo_id: int, applied: Applied) -> OrderLink:
+    return OrderLink(woo_id=woo_id, crm_order_id=applied.crm.crm_order_id if applied.crm else work.order_ref)
+
+
+def fill_in(row: OrderLink, work: Work, plan: Plan, applied: Applied) -> None:
+    if work.side == Side.SHOP:
         _remember_shop_content(row, plan, applied)
     else:
         _remember_crm_state(row, plan, applied)
     row.verified_at = timezone.now()
-    row.save()
-    return row
 
 
 def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None:
@@ -554,11 +598,10 @@ def finish(work: Work, state: str, outcome: str = "") -> None:
     """The newest event says what was done; the others were answered by the same read."""
     now = timezone.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
-    reason = " ".join(reason.words for reason in work.reasons)
     # Not where the body is past its retention: the hash went with it.
     found_by = {"customer": work.customer} if work.customer and newest.body else {}
     WebhookEvent.objects.filter(id=newest.id).update(
-        state=state, outcome=outcome, reason=reason, next_attempt_at=None, finished_at=now, **found_by
+        state=state, outcome=outcome, reason=work.words, next_attempt_at=None, finished_at=now, **found_by
     )
     if others:
         WebhookEvent.objects.filter(id__in=others).update(
@@ -616,7 +659,7 @@ def _give_up(work: Work, error: Exception, attempt: int) -> None:
 
 def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted: int) -> None:
     now = timezone.now()
-    words = error or " ".join(reason.words for reason in work.reasons)
+    words = error or work.words
     with transaction.atomic():
         work.held.release()
         for event in work.events:
@@ -633,33 +676,44 @@ def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted:
 
 def save_attempt(work: Work, result: str, error: str = "") -> None:
     """Append the attempt and its calls. Inside the caller's transaction."""
-    event = work.newest
-    attempt = Attempt.objects.create(
-        event=event,
-        trigger=event.trigger,
-        actor=event.requested_by,
-        worker=worker_name(),
-        started_at=work.started_at,
-        milliseconds=round((time.monotonic() - work.started) * 1000),
-        result=result,
-        reasons=[[reason.code, reason.words] for reason in work.reasons],
-        compared=work.compared,
-        decided_at=work.decided_at,
-        error=error,
+    save_attempts([work], result, error)
+
+
+def save_attempts(works: Sequence[Work], result: str, error: str = "") -> None:
+    """The same of many that came to the same result."""
+    attempts = [
+        Attempt(
+            event=work.newest,
+            trigger=work.newest.trigger,
+            actor=work.newest.requested_by,
+            worker=worker_name(),
+            started_at=work.started_at,
+            milliseconds=round((time.monotonic() - work.started) * 1000),
+            result=result,
+            reasons=[[reason.code, reason.words] for reason in work.reasons],
+            compared=work.compared,
+            decided_at=work.decided_at,
+            error=error,
+        )
+        for work in works
+    ]
+    Attempt.objects.bulk_create(attempts)
+    Call.objects.bulk_create(
+        [row for attempt, work in zip(attempts, works, strict=True) for row in _rows(attempt, work.calls)]
     )
-    Call.objects.bulk_create(_rows(attempt, work.calls))
-    log.info(
-        "attempt",
-        extra={
-            "event": event.id,
-            "order": work.order_ref,
-            "side": work.side,
-            "result": result,
-            "milliseconds": attempt.milliseconds,
-            "superseded": len(work.events) - 1,
-            "error": error,
-        },
-    )
+    for attempt, work in zip(attempts, works, strict=True):
+        log.info(
+            "attempt",
+            extra={
+                "event": work.newest.id,
+                "order": work.order_ref,
+                "side": work.side,
+                "result": result,
+                "milliseconds": attempt.milliseconds,
+                "superseded": len(work.events) - 1,
+                "error": error,
+            },
+        )
 
 
 def _rows(attempt: Attempt, calls: Sequence[CallRecord]) -> list[Call]:

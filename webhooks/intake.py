@@ -76,6 +76,7 @@ class Own(TypedDict, total=False):
     status: str
     occurred_at: datetime | None
     copy_of: WebhookEvent | None
+    customer: str
 
 
 def own(**said: Unpack[Own]) -> WebhookEvent:
@@ -95,6 +96,7 @@ def own(**said: Unpack[Own]) -> WebhookEvent:
         requested_by=said.get("requested_by", ""),
         trigger=said.get("trigger") or said["source"],
         copy_of=said.get("copy_of"),
+        customer=said.get("customer") or None,
     )
 
 
