@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.contrib import admin, messages
@@ -97,7 +97,7 @@ class ForgivingList(ModelAdmin):
 class ReadOnlyAdmin(ForgivingList):
     """Looking only, for superusers too: what happened is not edited."""
 
-    list_per_page = 50
+    list_per_page = 40
     show_full_result_count = False
     ordering = ("-pk",)
     list_filter_submit = True
@@ -128,8 +128,12 @@ class ReadOnlyAdmin(ForgivingList):
         return False
 
 
+@lru_cache(maxsize=256, typed=True)
 def badge(words: str, kind: str = "") -> SafeString:
-    """Words on a coloured ground: success, info, warning, danger. The same in a list and on a row's own page."""
+    """Words on a coloured ground: success, info, warning, danger. The same in a list and on a row's own page.
+
+    Remembered, as a list has one in each row, and a template costs; safe words and plain ones apart.
+    """
     return render_to_string("unfold/helpers/label.html", {"text": words, "type": kind})
 
 
