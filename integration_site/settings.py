@@ -114,6 +114,9 @@ if "sqlite" in _db["ENGINE"]:
         # FULL: a delivery that was answered 200 survives a power cut, too.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
     }
+elif not _db.get("DISABLE_SERVER_SIDE_CURSORS"):
+    # The INSERT of a delivery is planned once per connection (docs/decisions/0015). Behind a pooler none is ours.
+    _db.setdefault("OPTIONS", {}).setdefault("prepare_threshold", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- queue ---------------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Deliveries go straight to their view: sessions, logins and messages are for people, and cost more than the INSERT."""
 
+import functools
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
@@ -21,9 +22,15 @@ def deliveries_first(get_response: Answer) -> Answer:
 
 
 def _deliver(request: HttpRequest) -> HttpResponse:
-    request.resolver_match = match = resolve(request.path_info)
+    request.resolver_match = match = _view_of(request.path_info)
     answer: HttpResponse = match.func(request, *match.args, **match.kwargs)
     if isinstance(answer, SimpleTemplateResponse):
         answer.render()  # DRF's own answers, as to a GET
     answer["Content-Length"] = str(len(answer.content))
     return answer
+
+
+@functools.lru_cache(maxsize=16)
+def _view_of(path: str) -> ResolverMatch:
+    """What leads nowhere raises and is not remembered."""
+    return resolve(path)

@@ -33,10 +33,16 @@ def insert(row: Mapping[str, Any]) -> int | None:
     for field in statement.converted:
         values[field.attname] = field.get_db_prep_save(row[field.attname], database)
     fresh = [field.get_db_prep_save(field.get_default(), database) for field in statement.fresh]
-    with database.cursor() as cursor:
+    with _cursor(database) as cursor:
         cursor.execute(statement.sql, (*values.values(), *statement.constant, *fresh))
         new = cursor.fetchone()
     return new[0] if new else None
+
+
+def _cursor(database: Any) -> Any:
+    """The driver's own: with it PostgreSQL plans the statement once, and for SQLite nothing has to be translated."""
+    database.ensure_connection()
+    return database.make_cursor(database.Database.Cursor(database.connection))
 
 
 @functools.cache
@@ -44,10 +50,10 @@ def _statement(names: tuple[str, ...], vendor: str) -> Statement:
     meta, database = WebhookEvent._meta, connections[DEFAULT_DB_ALIAS]
     columns = {field.attname: field for field in meta.concrete_fields if not field.primary_key}
     given, rest = [columns[name] for name in names], [columns[name] for name in columns if name not in names]
-    constant = [field for field in rest if not callable(field.default)]
-    fresh = [field for field in rest if callable(field.default)]
+    fresh = [field for field in rest if field.has_default() and callable(field.default)]
+    constant = [field for field in rest if field not in fresh]
     into = ", ".join(field.attname for field in (*given, *constant, *fresh))
-    places = ", ".join(["%s"] * len(columns))
+    places = ", ".join(["?" if vendor == "sqlite" else "%s"] * len(columns))
     return Statement(
         # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
         sql=f"INSERT INTO {meta.db_table} ({into}) VALUES ({places}) "  # noqa: S608

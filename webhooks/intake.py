@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import re
@@ -225,18 +226,18 @@ def _again(row: Row, weak: bool) -> Stored:
 
 def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:
     """Fit to be kept and shown: no secrets, bounded, storable."""
-    signature_header = signature_header.lower()
-    return {
-        clean(name, 100): MASK
-        if _names_a_secret(name) or name.lower() == signature_header
-        else clean(value, MAX_HEADER_LENGTH)
-        for name, value in list(headers.items())[:MAX_HEADERS]
-    }
+    kept = {}
+    for name, value in itertools.islice(headers.items(), MAX_HEADERS):
+        storable, is_secret = _name(name, signature_header)
+        kept[storable] = MASK if is_secret else clean(value, MAX_HEADER_LENGTH)
+    return kept
 
 
 @functools.lru_cache(maxsize=256)
-def _names_a_secret(header: str) -> bool:
-    return SECRET_NAMES.search(header) is not None
+def _name(header: str, signature_header: str) -> tuple[str, bool]:
+    """As it can be kept, and whether its value is a secret."""
+    is_secret = SECRET_NAMES.search(header) is not None or header.lower() == signature_header.lower()
+    return clean(header, 100), is_secret
 
 
 def refuse(source: Source, verdict: Verdict, body: bytes, headers: Mapping[str, str], remote_addr: str) -> None:

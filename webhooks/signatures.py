@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import html
@@ -48,6 +49,7 @@ def usable(scheme: str, secret: str) -> bool:
     return bool(_standard_key(secret) if scheme == "standard-webhooks" else secret)
 
 
+@functools.cache
 def label(index: int, secret: str) -> str:
     return f"secret {index} ({hashlib.sha256(secret.encode()).hexdigest()[:8]})"
 
@@ -57,7 +59,7 @@ def _refused(detail: str, reason: str = BAD_SIGNATURE) -> Verdict:
 
 
 def _mac(key: bytes, text: bytes) -> bytes:
-    return hmac.new(key, text, hashlib.sha256).digest()
+    return hmac.digest(key, text, "sha256")
 
 
 def _matches(mac: bytes, given: str) -> bool:

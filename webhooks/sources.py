@@ -117,9 +117,12 @@ def _not_json(word: str) -> Never:
     raise ValueError(f"{word} is not JSON")
 
 
+DECODER = json.JSONDecoder(parse_constant=_not_json)
+
+
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_not_json)
+        return DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise Unreadable("The body is not UTF-8 text. Look at its bytes, and at what stands between.") from None
     except ValueError as error:

@@ -63,6 +63,9 @@ class DeliveryView(APIView, ABC):
     throttle_classes = ()
     content_negotiation_class = AnyAccept
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Nobody signs in, any type of content is taken, JSON is answered: there is nothing to find out beforehand."""
+
     @abstractmethod
     def source(self) -> Source:
         """Who sends here."""

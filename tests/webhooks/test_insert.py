@@ -1,12 +1,16 @@
 """The INSERT that is made once: what it does not name has its default, as if Django had written it."""
 
+import runpy
+from pathlib import Path
+
 import pytest
-from django.db import models
+from django.db import connection, models
 
 from webhooks.insert import insert
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
+SETTINGS = Path(__file__).parent.parent.parent / "integration_site" / "settings.py"
 
 
 def test_what_is_not_given_has_its_default_and_each_row_its_own_time() -> None:
@@ -27,3 +31,22 @@ def test_a_known_key_is_told_and_changes_nothing() -> None:
     assert insert({**row, "body": b"other"}) is None
     event = WebhookEvent.objects.get()
     assert (bytes(event.body), event.headers) == (b"\x00\xff", {"A": "é"})
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps every statement that it has planned")
+def test_postgresql_plans_it_once() -> None:
+    for number in range(20):
+        insert({"side": "shop", "source": "woocommerce", "dedupe_key": f"hash:{number}"})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO webhooks_w%'")
+        assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("pooler", "planned"), [("", 5), ("?DISABLE_SERVER_SIDE_CURSORS=true", None)])
+def test_behind_a_pooler_nothing_is_planned_ahead(
+    monkeypatch: pytest.MonkeyPatch, pooler: str, planned: int | None
+) -> None:
+    """Each commit may come over another connection there, which knows no plan of ours."""
+    monkeypatch.setenv("DATABASE_URL", f"postgres://orderbridge@127.0.0.1/orderbridge{pooler}")
+    options = runpy.run_path(str(SETTINGS))["DATABASES"]["default"].get("OPTIONS", {})
+    assert options.get("prepare_threshold") == planned
