@@ -197,9 +197,20 @@ def watched(work: Work) -> Iterator[None]:
     """Whatever fails in it is recorded, and ends there."""
     context = current_event.set(work.newest.id)
     try:
+        with _failures_recorded(work):
+            yield
+    except LeaseLost:  # noticed at the work, or only when its failure was to be recorded
+        log.warning("lease lost", extra={"event": work.newest.id, "order": work.order_ref})
+    finally:
+        current_event.reset(context)
+
+
+@contextmanager
+def _failures_recorded(work: Work) -> Iterator[None]:
+    try:
         yield
     except LeaseLost:
-        log.warning("lease lost", extra={"event": work.newest.id, "order": work.order_ref})
+        raise
     except Busy:
         postpone(work, BUSY_AGAIN, result="waiting")
     except SideError as error:
@@ -208,8 +219,6 @@ def watched(work: Work) -> Iterator[None]:
     except Exception as error:  # a bug must cost one event its attempts, not all events their worker
         log.exception("unexpected error", extra={"event": work.newest.id, "order": work.order_ref})
         fail(work, error)
-    finally:
-        current_event.reset(context)
 
 
 def carry_out(work: Work, decision: Decision) -> None:

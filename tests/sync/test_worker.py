@@ -7,7 +7,8 @@ import pytest
 from django.utils import timezone
 
 from sync import worker
-from sync.leases import LeaseLost
+from sync.errors import ServerTrouble
+from sync.leases import Busy, LeaseLost
 from sync.models import Intent, Lease
 from tests.factories import WebhookEventFactory
 
@@ -56,3 +57,15 @@ def test_a_worker_that_slept_through_its_lease_leaves_no_intent_behind() -> None
     with pytest.raises(LeaseLost):
         worker.remember(work, int(order), Intent.Kind.STATUS, "pending", "on-hold")
     assert not Intent.objects.exists()
+
+
+@pytest.mark.parametrize("error", [ServerTrouble("500", side="shop", status=500), Busy("woo:14"), ValueError("a bug")])
+def test_a_lease_that_is_lost_is_no_error_when_a_failure_is_recorded(error: Exception) -> None:
+    """Found by the model: it ended the worker's round, and with it the work on all other orders."""
+    order = due(1)
+    work = worker.take("shop", order)
+    assert work is not None
+    with worker.watched(work):
+        Lease.objects.all().delete()
+        raise error
+    assert not work.newest.tries.exists()
