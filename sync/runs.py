@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -105,10 +105,10 @@ def pick_up() -> None:
         enqueue("sync.tasks.carry_out", pk)
 
 
-def waiting(kind: str) -> int | None:
-    """One that was handed over and that no worker has taken up, or that a dead one has left."""
+def longest_waiting(*, but: Collection[str] = ()) -> Run | None:
+    """Of those that were handed over and that no worker has taken up, or that a dead one has left."""
     left = Q(holder="") | Q(beat_at__lt=timezone.now() - SILENT)
-    return Run.objects.filter(left, kind=kind, state=Run.State.RUNNING).values_list("pk", flat=True).first()
+    return Run.objects.filter(left, state=Run.State.RUNNING).exclude(kind__in=but).order_by("beat_at").first()
 
 
 def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[Run], None] = lambda run: None) -> bool:

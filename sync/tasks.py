@@ -21,6 +21,8 @@ STRETCH = 15.0
 """Seconds that a long run works at a time."""
 LONG_STRETCH = 45.0
 """Of a replay of many: it settles itself whatever comes in meanwhile."""
+TURN = 10.0
+"""Seconds that a drain works before a long run that waits for a worker gets as many."""
 LINGER = 1.0
 """Seconds a drain looks on after its last find: longer than the web processes' pause between two wake-ups."""
 POLL = 0.05
@@ -34,25 +36,26 @@ WATCH_LEASE = timedelta(seconds=10)
 def drain() -> None:
     """Settle what is due, look on for a moment, and stay on watch while retries are near.
 
-    While nothing is due, a replay of many that waits for a worker is gone on with: its own task stands behind all the
-    wake-ups that came before it, of which a busy shop has dozens, and it lets what comes in go first itself.
+    A long run that waits for a worker is gone on with once nothing is due, or else after a turn of ours: its own task
+    stands behind all the wake-ups that came before it, each of which lasts as long as there is a backlog.
     """
     beat()
     watch, looked_at = Watch(), float("-inf")
-    until = time.monotonic() + BUDGET
-    linger_until = time.monotonic() + LINGER
+    began = time.monotonic()
+    linger_until = began + LINGER
     try:
         with Hands() as hands:
-            while time.monotonic() < until and not leaving.asked.is_set():
-                if hands.work_once():
+            while time.monotonic() < began + BUDGET and not leaving.asked.is_set():
+                worked = hands.work_once()
+                if worked:
                     linger_until = time.monotonic() + LINGER
                     wake()  # where there was one, there may be more than this worker can do: another host's may be idle
-                elif time.monotonic() - looked_at >= LOOK_AGAIN:
+                if time.monotonic() - looked_at >= LOOK_AGAIN and not (worked and time.monotonic() < began + TURN):
                     looked_at = time.monotonic()
-                    replay = runs.waiting(Run.Kind.REPLAY)
-                    if replay is not None:
-                        carry_out(replay)
+                    if go_on_with_a_run(busy=worked):
                         break
+                elif worked:
+                    pass
                 elif time.monotonic() < linger_until:
                     time.sleep(POLL)
                 elif watch.is_mine():
@@ -62,6 +65,18 @@ def drain() -> None:
     finally:
         watch.release()
     wake(force=True)
+
+
+def go_on_with_a_run(*, busy: bool) -> bool:
+    """The one that has waited longest. No task is left for what remains of it: the next drain finds it as this one did.
+
+    While others wait for us a replay of many does, too: it comes after whatever comes in.
+    """
+    run = runs.longest_waiting(but=(Run.Kind.REPLAY,) if busy else ())
+    if run is None:
+        return False
+    runs.carry_out(run, budget=TURN if busy else budget_of(run))
+    return True
 
 
 def sweep() -> None:
@@ -113,8 +128,12 @@ def watch() -> None:
 def carry_out(run_id: int) -> None:
     """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
     run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()
-    if run and not runs.carry_out(run, budget=LONG_STRETCH if run.kind == Run.Kind.REPLAY else STRETCH):
+    if run and not runs.carry_out(run, budget=budget_of(run)):
         runs.hand_over(run)
+
+
+def budget_of(run: Run) -> float:
+    return LONG_STRETCH if run.kind == Run.Kind.REPLAY else STRETCH
 
 
 def beat() -> None:
