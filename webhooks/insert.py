@@ -18,8 +18,9 @@ class Statement:
     """For rows that give the same columns; the others have their defaults."""
 
     sql: str
+    moments: tuple[str, ...]
     converted: tuple[models.Field, ...]
-    "The columns whose values the database wants in another form."
+    "The other columns whose values the database wants in another form."
     constant: tuple[Any, ...]
     fresh: tuple[models.Field, ...]
     "The columns whose default is another one for each row."
@@ -30,6 +31,9 @@ def insert(row: Mapping[str, Any]) -> int | None:
     database = connections[DEFAULT_DB_ALIAS]
     statement = _statement(tuple(row), database.vendor)
     values = dict(row)
+    moment = database.ops.adapt_datetimefield_value
+    for name in statement.moments:
+        values[name] = moment(values[name])
     for field in statement.converted:
         values[field.attname] = field.get_db_prep_save(row[field.attname], database)
     fresh = [field.get_db_prep_save(field.get_default(), database) for field in statement.fresh]
@@ -58,7 +62,8 @@ def _statement(names: tuple[str, ...], vendor: str) -> Statement:
         # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
         sql=f"INSERT INTO {meta.db_table} ({into}) VALUES ({places}) "  # noqa: S608
         "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING id",
-        converted=tuple(field for field in given if not isinstance(field, AS_THEY_ARE)),
+        moments=tuple(field.attname for field in given if isinstance(field, models.DateTimeField)),
+        converted=tuple(field for field in given if not isinstance(field, (*AS_THEY_ARE, models.DateTimeField))),
         constant=tuple(field.get_db_prep_save(field.get_default(), database) for field in constant),
         fresh=tuple(fresh),
     )

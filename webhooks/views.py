@@ -66,6 +66,11 @@ class DeliveryView(APIView, ABC):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Nobody signs in, any type of content is taken, JSON is answered: there is nothing to find out beforehand."""
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """DRF's request holds itself: if it did not let go, bodies would wait for the garbage collector."""
+        request.parser_context = {}
+        return super().finalize_response(request, response, *args, **kwargs)
+
     @abstractmethod
     def source(self) -> Source:
         """Who sends here."""

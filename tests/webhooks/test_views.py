@@ -1,5 +1,6 @@
 """What each delivery is answered, and what is in the database when it is."""
 
+import gc
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ from django_q.models import OrmQ
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from rest_framework.request import Request
 
 from integration_site.wsgi import application
 from tests.deliveries import CRM, WOO, from_crm, from_shop, post, recorded, signed_by_crm, signed_by_shop
@@ -480,6 +482,18 @@ def test_a_body_at_the_limit_is_taken_and_a_larger_one_is_413(quiet: None, setti
         headers = signed_by_shop(body)
         assert call(body, headers, **CHUNKED)[0] == status
         assert call(body, headers, CONTENT_LENGTH=str(size))[0] == status
+
+
+def test_what_a_delivery_took_is_free_with_its_answer(quiet: None) -> None:
+    """Else bodies of many megabytes would wait for the garbage collector."""
+    body = b'{"id": 5}'
+    gc.collect()
+    gc.disable()
+    try:
+        assert call(body, signed_by_shop(body), CONTENT_LENGTH=str(len(body)))[0] == 200
+        assert not [one for one in gc.get_objects() if isinstance(one, DeliveryView | Request)]
+    finally:
+        gc.enable()
 
 
 def test_djangos_own_limit_is_not_in_the_way(quiet: None, settings: Any) -> None:
