@@ -404,7 +404,8 @@ def test_a_broker_that_is_away_fails_no_delivery() -> None:
         assert from_shop(b'{"id": 5}').status_code == 200
 
 
-def test_one_wake_up_serves_a_burst() -> None:
+def test_one_wake_up_serves_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wake_module, "WAKE_INTERVAL", 3600.0)
     for number in range(1, 6):
         from_shop(b'{"id": %d}' % number)
     assert OrmQ.objects.count() == 1
