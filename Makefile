@@ -63,7 +63,7 @@ bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain 
 screenshots: $(VENV)/dev.stamp ## the pictures of the README anew, from the sandbox
 	$(BIN)/python -m pytest -n 0 tests/browser/screenshots.py
 
-model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_STEPS=… MODEL_SEED=…
+model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_SEED=… MODEL_BY=dice (docs/model.md)
 	$(BIN)/python -m tests.model
 
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find

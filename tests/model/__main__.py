@@ -1,60 +1,73 @@
-"""Run histories: `python -m tests.model`. MODEL_EXAMPLES, MODEL_STEPS and MODEL_SEED say how many and which ones."""
+"""New histories: `python -m tests.model`; those that were written down: `python -m tests.model FILE …`."""
 
 import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
 
-os.environ["DATABASE_URL"] = "sqlite://:memory:"
-os.environ["LOG_LEVEL"] = "CRITICAL"
-os.environ["LOOP_MAX_CHANGES"] = "1000000"  # the loop breaker asks for a person; its own tests show that
-os.environ["RETRY_MAX_SECONDS"] = "30"
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+from tests.model.rounds import Played, Round, play, play_again, prepare
 
-import django
-from django.core.management import call_command
-from django.utils import timezone
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import get_state_machine_test
-
-from tests.model.sides import Clock
+ROUND = 250
+"""Histories of one seed. Hypothesis remembers what it has tried, and gets slower by it: so it begins anew."""
 
 
-def main() -> int:
-    clock = Clock()
-    timezone.now = clock  # before the models are loaded, which take it for their defaults
-    django.setup()
-    call_command("migrate", verbosity=0)
-    from tests.model import world
-    from tests.model.machine import Histories
+def main(files: list[str]) -> int:
+    return _those_in(files) if files else _new_ones()
 
-    Histories.clock = clock
-    world.plug(lambda: Histories.current)
+
+def _those_in(files: list[str]) -> int:
+    prepare()
+    broken = [f"{file}:\n{what}" for file in files if (what := play_again(Path(file).read_text()))]
+    sys.stdout.write(f"{len(files)} histories again, {len(broken)} of them break a promise\n")
+    sys.stderr.write("\n".join(broken))
+    return 1 if broken else 0
+
+
+def _new_ones() -> int:
     chosen = int(os.environ.get("MODEL_SEED") or time.time())
-    histories = get_state_machine_test(
-        Histories,
-        settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "1000")),
-            stateful_step_count=int(os.environ.get("MODEL_STEPS", "25")),
-            phases=(Phase.generate, Phase.shrink)
-            if os.environ.get("MODEL_SHRINK", "yes") == "yes"
-            else (Phase.generate,),
-            deadline=None,
-            database=None,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    started = time.perf_counter()
-    try:
-        seed(chosen)(histories)()
-    finally:
-        seconds, counts = time.perf_counter() - started, Histories.count
-        sys.stdout.write(
-            f"seed {chosen}: {counts['histories']} histories, {counts['steps']} steps in {seconds:.1f} s, "
-            f"{counts['steps'] / seconds:.0f} steps/s\n"
+    wanted = int(os.environ.get("MODEL_EXAMPLES") or 1000)
+    rounds = [
+        Round(
+            seed=chosen + number,
+            histories=min(ROUND, wanted - number * ROUND),
+            length=int(os.environ.get("MODEL_STEPS") or 25),
+            by=os.environ.get("MODEL_BY") or "hypothesis",
+            shrink=os.environ.get("MODEL_SHRINK", "yes") == "yes",
         )
-    return 0
+        for number in range(-(-wanted // ROUND))
+    ]
+    started, histories, steps, broken = time.perf_counter(), 0, 0, ""
+    with suppress(KeyboardInterrupt):
+        for played in _play(rounds, int(os.environ.get("MODEL_PROCESSES") or os.cpu_count() or 1)):
+            histories, steps = histories + played.histories, steps + played.steps
+            if played.broken:
+                again = f"MODEL_SEED={played.round.seed} MODEL_EXAMPLES={played.round.histories}"
+                broken = f"{played.broken}Once more: make model MODEL_BY={played.round.by} {again}\n"
+                break
+    seconds = time.perf_counter() - started
+    sys.stdout.write(
+        f"seed {chosen}: {histories} histories, {steps} steps in {seconds:.1f} s, "
+        f"{histories / seconds:.1f} histories/s, {steps / seconds:.0f} steps/s\n"
+    )
+    sys.stderr.write(broken)
+    return 1 if broken else 0
+
+
+def _play(rounds: list[Round], processes: int) -> Iterator[Played]:
+    if min(processes, len(rounds)) == 1:
+        prepare()
+        yield from map(play, rounds)
+        return
+    with ProcessPoolExecutor(processes, initializer=prepare) as pool:
+        try:
+            for done in as_completed([pool.submit(play, one) for one in rounds]):
+                yield done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

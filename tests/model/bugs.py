@@ -15,11 +15,13 @@ class Bug:
     file: str
     old: str
     new: str
+    history: str
+    "A short one in which it breaks a promise."
 
     def plant(self, source: Path, target: Path) -> None:
         """A copy of the code with this bug in it, next to the model that is to find it."""
         for package in (*PACKAGES, "tests/model"):
-            shutil.copytree(source / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source / package, target / package)
         for name in ("__init__.py", "settings.py"):
             shutil.copy(source / "tests" / name, target / "tests" / name)
         text = (target / self.file).read_text()
@@ -31,74 +33,138 @@ BUGS = (
     Bug(
         name="an order is created without looking for it in the CRM",
         file="sync/worker.py",
-        old="found = None if link else work.crm().find(str(woo_id))",
+        old="found = None if link else work.crm().find(work.order_ref)",
         new="found = None",
+        history="""
+            begin(honours_key=False)
+            worker_dies(cause='order is edited', order=0, status='new', steps=14)
+            delivery_is_lost(place=0)
+        """,
     ),
     Bug(
         name="a creation that is about to be sent is not remembered",
         file="sync/worker.py",
-        old="            remember(work, int(external_id), Intent.Kind.CREATE)\n",
+        old="            remember(work, int(creation.external_id), Intent.Kind.CREATE)\n",
         new="",
+        history="""
+            begin(honours_key=False, list_lag=55.0)
+            worker_dies(cause='order is edited', order=0, status='new', steps=14)
+        """,
     ),
     Bug(
         name="a creation in doubt is forgotten",
         file="sync/worker.py",
-        old="            except Unreachable:",
-        new="            except SideError:",
+        old="    except Unreachable:",
+        new="    except SideError:",
+        history="""
+            begin(honours_key=False, list_lag=8.0)
+            write_fails(side='crm', trouble='lost to a 500', cause='order is edited', order=0, status='new')
+            time_passes(seconds=5)
+            workers_work()
+        """,
     ),
     Bug(
         name="versions are ignored",
         file="sync/decide.py",
         old="return read > known or (read == known and crm.status != link.crm_status)",
         new="return True",
+        history="""
+            begin(linked=True, read_lag=5.0)
+            crm_moves(order=0, status='on_hold')
+            everything_settles()
+            time_passes(seconds=61)
+            crm_moves(order=0, status='paid')
+            everything_settles()
+            staff_replay(place=3)
+        """,
     ),
     Bug(
         name="a CRM that lags behind its own event is believed",
         file="sync/decide.py",
         old="if _lags(event, crm) and event.waited < READ_AGAIN_FOR:",
         new="if False:",
+        history="""
+            begin(linked=True, read_lag=5.0)
+            crm_moves(order=0, status='paid')
+            everything_settles()
+            crm_moves(order=0, status='shipped')
+        """,
     ),
     Bug(
         name="steps of the lifecycle go both ways",
         file="orders/lifecycle.py",
         old="sorted(self.moves.get(here, ()))",
         new="sorted({*self.moves.get(here, ()), *(one for one, news in self.moves.items() if here in news)})",
+        history="""
+            begin(linked=True)
+            crm_moves(order=0, status='shipped')
+            everything_settles()
+            crm_moves(order=0, status='on_hold')
+        """,
     ),
     Bug(
         name="a status without a rule has a default",
         file="orders/lifecycle.py",
         old="return self.status_map[crm_status]",
         new='return self.status_map.get(crm_status, "processing")',
+        history="""
+            begin(linked=True)
+            crm_moves_to_a_status_without_a_rule(order=0)
+        """,
     ),
     Bug(
         name="a worker goes on after its lease was lost",
         file="sync/leases.py",
-        old=".update(expires_at=until) != len(self.keys)",
+        old=".update(expires_at=until) != number",
         new=".update(expires_at=until) < 0",
+        history="""
+            begin(linked=True)
+            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=8)
+        """,
     ),
     Bug(
         name="a worker records after its lease was lost",
         file="sync/leases.py",
-        old="if gone != len(self.keys):",
+        old="if gone != number:",
         new="if gone < 0:",
+        history="""
+            begin(linked=True)
+            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=10)
+        """,
     ),
     Bug(
         name="an event is done before its effect",
         file="sync/worker.py",
-        old="            applied = apply(work, decision)\n",
-        new="            finish(work, State.DONE, decision.outcome)\n            applied = apply(work, decision)\n",
+        old="        record(work, decision, apply(work, decision))\n",
+        new="        finish(work, State.DONE, decision.outcome)\n"
+        "        record(work, decision, apply(work, decision))\n",
+        history="""
+            begin()
+            worker_dies(cause='order is edited', order=0, status='new', steps=12)
+        """,
     ),
     Bug(
         name="two states of an order that share a delivery id are one",
         file="webhooks/sources.py",
         old="for part in (hook, topic)), body)",
         new="for part in [headers['X-WC-Webhook-Delivery-ID']]))",
+        history="""
+            begin(linked=True)
+            order_is_edited(order=0)
+            all_deliveries_arrive()
+            workers_work()
+            order_is_edited(order=0)
+        """,
     ),
     Bug(
         name="the echo of our own write is sent on",
         file="sync/decide.py",
         old="if shop.fingerprint == link.woo_fingerprint:",
         new="if False:",
+        history="""
+            begin(linked=True)
+            crm_moves(order=0, status='paid')
+        """,
     ),
     Bug(
         name="what arrives during the work counts as answered by it",
@@ -106,23 +172,46 @@ BUGS = (
         old="[event.id for event in work.events[:-1]]",
         new="list(WebhookEvent.objects.filter(side=work.side, order_ref=work.order_ref).unfinished()"
         '.exclude(id=work.newest.id).values_list("id", flat=True))',
+        history="""
+            begin(linked=True)
+            more_happens_meanwhile(
+                cause='order is edited', meanwhile='order is edited', order=0, status='new', then='new', steps=6
+            )
+        """,
     ),
     Bug(
         name="the breaker never opens",
         file="sync/sides.py",
         old="failures__gte=settings.BREAKER_THRESHOLD",
         new="failures__gte=10**9",
+        history="""
+            begin(linked=True)
+            order_is_edited(order=0)
+            all_deliveries_arrive()
+            long_outage(side='crm', trouble='500')
+        """,
     ),
     Bug(
         name="a write that was not recorded is never logged",
         file="sync/decide.py",
         old="if shop is None or pending is None or not shop.status == pending.to_status != pending.from_status:",
         new="if True:",
+        history="""
+            begin(linked=True)
+            worker_dies(cause='CRM moves', order=0, status='paid', steps=18)
+        """,
     ),
     Bug(
         name="a status in the CRM's answer to an update counts as applied",
         file="sync/worker.py",
         old="if answer is not None and (applied.created or answer.status == row.crm_status):",
         new="if answer is not None:",
+        history="""
+            begin(linked=True)
+            crm_moves(order=0, status='paid')
+            order_is_edited(order=0)
+            delivery_arrives(place=1)
+            workers_work()
+        """,
     ),
 )

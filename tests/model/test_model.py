@@ -5,22 +5,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def walk(root: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, *files: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.model"],
+        [sys.executable, "-m", "tests.model", *files],
         cwd=root,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
 
-def test_the_promises_hold() -> None:
-    done = walk(ROOT, MODEL_EXAMPLES="40", MODEL_SEED="6")
+@pytest.mark.parametrize("by", ["hypothesis", "dice"])
+def test_the_promises_hold(by: str, tables: Path) -> None:
+    done = run(ROOT, MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(tables))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "steps/s" in done.stdout
