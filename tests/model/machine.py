@@ -201,7 +201,7 @@ class Story:
     @step(cause=causes, order=any_order, status=crm_status, steps=steps)
     def another_worker_works_at_the_same_time(self, cause: str, order: int, status: str, steps: int) -> None:
         self.cause(cause, order, status)
-        self.world.work_with(Fuse(steps, self.world.work, between_transactions=True))
+        self.world.work_with(Fuse(steps, self.world.others_work, between_transactions=True))
 
     @step(cause=causes, order=any_order, status=crm_status, steps=steps)
     def worker_sleeps_while_others_work(self, cause: str, order: int, status: str, steps: int) -> None:

@@ -171,6 +171,9 @@ class World:
         raise Crash
 
     def others_work(self) -> None:
+        """Where calls take long, this worker's lease may run out meanwhile: then another one makes its write again."""
+        if self.crm.line.pace:
+            self.disturbed.update(self.shop.orders)
         self.work()
 
     def sleep_while_others_work(self) -> None:
