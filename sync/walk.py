@@ -11,6 +11,8 @@ from sync.snapshots import ShopSnapshot
 
 SIZES = (100, 50, 25, 5)
 """Orders on a page: fewer when a page is too heavy for the shop's host (502, 504: FACTS B7)."""
+GOOD = 10
+"""Pages in a row after which a bigger one is tried again: most hosts are slow for a while, not for ever."""
 SECOND = timedelta(seconds=1)
 """The resolution of WooCommerce's dates."""
 
@@ -54,22 +56,22 @@ class Walk:
         self.left: int | None = None
         "How many orders the shop said there are, from the place of the last page on."
         self.ended = False
+        self.good = 0
+        "Pages in a row that were not too heavy."
 
     def next(self) -> list[ShopSnapshot]:
         """The next page; `place` and `ended` are set. After an error it can be asked again."""
         return self._crowded_second() if self.place.page else self._following()
 
     def _following(self) -> list[ShopSnapshot]:
+        self._try_bigger()
         place = self.place
         page = self._read({"modified_after": _gmt(place.at - SECOND)} if place.at else {})
         self.left = page.total
         moments = [modified(order) for order in page.orders]
         full = len(moments) >= self.place.size
         if full and moments[0] == moments[-1]:
-            if page.total is None:
-                raise Blocked("The shop's list lacks X-WP-Total. See what takes it away on the way.", side="shop")
-            self.place = Place(at=moments[0], page=-(-page.total // self.place.size), size=self.place.size)
-            return self._crowded_second()
+            return self._enter_crowded_second(moments[0])
         self.ended = not full
         if moments:
             known = place.ids if moments[-1] == place.at else ()
@@ -81,11 +83,18 @@ class Walk:
             if at != place.at or order.woo_id not in place.ids
         ]
 
+    def _enter_crowded_second(self, at: datetime) -> list[ShopSnapshot]:
+        page = self._read(_of_second(at))
+        if page.total is None:
+            raise Blocked("The shop's list lacks X-WP-Total. See what takes it away on the way.", side="shop")
+        self.place = Place(at=at, page=max(1, -(-page.total // self.place.size)), size=self.place.size)
+        return self._crowded_second()
+
     def _crowded_second(self) -> list[ShopSnapshot]:
         """From its last page to its first: an order that leaves moves others only to pages that are still to come."""
         at = self.place.at
         assert at is not None  # noqa: S101  a place inside a second has that second
-        page = self._read({"modified_after": _gmt(at - SECOND), "modified_before": _gmt(at + SECOND)})
+        page = self._read(_of_second(at))
         self.place = replace(self.place, page=self.place.page - 1)
         if not self.place.page:
             self.place = Place(at=at + SECOND, size=self.place.size)
@@ -96,13 +105,21 @@ class Walk:
         while True:
             paging = {"per_page": str(self.place.size), "page": str(self.place.page or 1)}
             try:
-                return self.shop.orders({**self.query, "orderby": "modified", "order": "asc", **span, **paging})
+                page = self.shop.orders({**self.query, "orderby": "modified", "order": "asc", **span, **paging})
+                self.good += 1
+                return page
             except (ServerTrouble, TooLarge, Unreachable):
+                self.good = 0
                 smaller = [size for size in SIZES if size < self.place.size]
                 if not smaller:
                     raise
                 factor = self.place.size // smaller[0]
                 self.place = replace(self.place, size=smaller[0], page=self.place.page * factor)
+
+    def _try_bigger(self) -> None:
+        bigger = [size for size in SIZES if size > self.place.size]
+        if bigger and self.good >= GOOD:
+            self.place, self.good = replace(self.place, size=bigger[-1]), 0
 
 
 def modified(order: ShopSnapshot) -> datetime:
@@ -111,6 +128,10 @@ def modified(order: ShopSnapshot) -> datetime:
         return datetime.fromisoformat(order.order["date_modified_gmt"]).replace(tzinfo=UTC)
     except (KeyError, TypeError, ValueError) as error:
         raise Blocked(f"The shop's order {order.woo_id} has no date_modified_gmt.", side="shop") from error
+
+
+def _of_second(at: datetime) -> dict[str, str]:
+    return {"modified_after": _gmt(at - SECOND), "modified_before": _gmt(at + SECOND)}
 
 
 def _gmt(moment: datetime) -> str:

@@ -170,6 +170,32 @@ def test_more_orders_of_one_second_than_a_page_holds(two_sides: TwoSides, monkey
     assert each_once(two_sides, ids)
 
 
+def lists(sides: TwoSides) -> list[int]:
+    """The page sizes of the lists that were asked for."""
+    return [int(one.query["per_page"]) for one in sides.shop.requests if "modified" in one.query.get("orderby", "")]
+
+
+def test_a_crowded_second_costs_its_own_pages_and_not_those_of_all_that_follows(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    ids = two_sides.orders(4, every=timedelta()) + two_sides.orders(60, first=5)
+    run_it()
+    assert each_once(two_sides, ids)
+    assert len(lists(two_sides)) < 40
+
+
+def test_pages_become_bigger_again_when_the_shop_is_well(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "SIZES", (8, 4, 2))
+    monkeypatch.setattr(walk, "GOOD", 2)
+    ids = two_sides.orders(40)
+    two_sides.shop.faults.add("502", 2, path="/wp-json/wc/v3/orders", method="GET")
+    run_it()
+    assert each_once(two_sides, ids)
+    asked = lists(two_sides)
+    assert (min(asked), asked[-1]) == (2, 8)
+
+
 def test_pages_that_are_too_heavy_become_smaller(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "SIZES", (4, 2))
     ids = two_sides.orders(5)
