@@ -18,7 +18,7 @@ from sync import shop as shop_client
 from sync.dry_run import look_ahead
 from sync.models import Run
 from sync.reconciliation import all_statuses, missed_topic
-from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest
+from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest, space_out
 from sync.snapshots import ShopSnapshot
 from sync.walk import Place, Walk, modified
 from webhooks import intake
@@ -87,7 +87,9 @@ def job(run: Run) -> Steps[None]:
 def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
     """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
     keys = {_key(run, order): order for order in orders}
-    intake.post_all([_event(run, order, topic) for order, topic in _to_do(orders)])
+    to_do = [_event(run, order, topic) for order, topic in _to_do(orders)]
+    space_out(run, to_do)
+    intake.post_all(to_do)
     stored = WebhookEvent.objects.filter(source=own_events.BACKFILL, dedupe_key__in=keys)
     events = dict(stored.values_list("dedupe_key", "pk"))
     return Page(

@@ -17,7 +17,7 @@ from sync.crm.base import Crm
 from sync.dry_run import look_ahead
 from sync.models import DriftFinding, Run
 from sync.reconciliation import Feed
-from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest
+from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest, space_out
 from sync.timeline import find_link
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
@@ -141,6 +141,7 @@ class Changed:
 def _post(run: Run, links: Sequence[OrderLink]) -> Page:
     """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
     events = {_key(run, link): _event(run, link) for link in links}
+    space_out(run, events.values())
     intake.post_all(list(events.values()))
     stored = WebhookEvent.objects.filter(source=own_events.RESYNC, dedupe_key__in=events)
     return Page(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from threading import Barrier
 from typing import TypeVar
 
@@ -241,6 +242,14 @@ class Pace:
     def went(self) -> None:
         if self.pause:
             self.run.checkpoint = {**self.run.checkpoint, NOT_BEFORE: time.time() + self.pause}
+
+
+def space_out(run: Run, events: Iterable[WebhookEvent]) -> None:
+    """Due one after the other, as the speed limit of the run allows: the workers settle what is due, too."""
+    if run.per_minute:
+        now, pause = timezone.now(), timedelta(minutes=1) / run.per_minute
+        for number, event in enumerate(events):
+            event.next_attempt_at = now + number * pause
 
 
 # --- what came of it -----------------------------------------------------------------------------------------------

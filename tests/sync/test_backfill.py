@@ -13,9 +13,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import backfill, runs, settling, walk
+from sync import backfill, runs, settling, walk, worker
 from sync.models import Run, SideState
 from sync.sandbox.server import Answer
+from sync.snapshots import ShopSnapshot
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import State, WebhookEvent
 
@@ -272,6 +273,19 @@ def test_the_speed_limit_outlives_the_page(two_sides: TwoSides, monkeypatch: pyt
         now[0] += 10
     for _ in steps:
         pass
+
+
+def test_the_workers_keep_to_the_speed_limit_too(two_sides: TwoSides) -> None:
+    """What the run stores of a page is settled by whoever finds it due."""
+    orders = [two_sides.shop.orders[woo_id] for woo_id in two_sides.orders(3)]
+    shown = [ShopSnapshot(woo_id=order["id"], status=order["status"], order=order) for order in orders]
+    backfill._post(backfill.start(actor="anna", per_minute=6), shown)
+    while worker.work_once():
+        pass
+    assert len(two_sides.crm.creates) == 1
+    waiting = WebhookEvent.objects.unfinished().order_by("pk")
+    pauses = [event.next_attempt_at - event.received_at for event in waiting if event.next_attempt_at]
+    assert [round(pause.total_seconds()) for pause in pauses] == [10, 20]
 
 
 def test_the_speed_limit_outlives_the_process(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
