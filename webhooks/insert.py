@@ -1,14 +1,19 @@
 """One INSERT for one event, its SQL made once: making it anew for each row costs more than storing the row."""
 
 import functools
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 
 from webhooks.models import WebhookEvent
 
+log = logging.getLogger("orderbridge.deliveries")
+
+NOT_OUR_PLAN = ("26000", "42P05")
+"""PostgreSQL does not know a plan, or has another of this name: a pooler gave us somebody else's connection."""
 AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField)
 """Fields whose values every database takes without conversion."""
 
@@ -37,10 +42,22 @@ def insert(row: Mapping[str, Any]) -> int | None:
     for field in statement.converted:
         values[field.attname] = field.get_db_prep_save(row[field.attname], database)
     fresh = [field.get_db_prep_save(field.get_default(), database) for field in statement.fresh]
-    with _cursor(database) as cursor:
-        cursor.execute(statement.sql, (*values.values(), *statement.constant, *fresh))
-        new = cursor.fetchone()
+    parameters = (*values.values(), *statement.constant, *fresh)
+    try:
+        new = _execute(database, statement.sql, parameters)
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) not in NOT_OUR_PLAN or database.in_atomic_block:
+            raise
+        log.warning("the pooler does not keep plans: append ?DISABLE_SERVER_SIDE_CURSORS=true to DATABASE_URL")
+        database.connection.prepare_threshold = None
+        new = _execute(database, statement.sql, parameters)
     return new[0] if new else None
+
+
+def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> Any:
+    with _cursor(database) as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchone()
 
 
 def _cursor(database: Any) -> Any:

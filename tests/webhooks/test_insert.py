@@ -45,6 +45,16 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite kee
             )
             assert cursor.fetchone() == (1,)
 
+    @pytest.mark.django_db(transaction=True)
+    def test_a_pooler_that_was_not_announced_loses_no_delivery() -> None:
+        """As if each came over another connection: what was planned is not known there."""
+        for number in range(20):
+            if number == 10:
+                with connection.cursor() as cursor:
+                    cursor.execute("DEALLOCATE ALL")
+            assert insert({"side": "shop", "source": "woocommerce", "dedupe_key": f"hash:{number}"})
+        connection.close()  # the next test begins with one that plans
+
 
 @pytest.mark.parametrize(("pooler", "planned"), [("", 5), ("?DISABLE_SERVER_SIDE_CURSORS=true", None)])
 def test_behind_a_pooler_nothing_is_planned_ahead(
