@@ -207,7 +207,7 @@ def in_a_minute() -> str:
         ("0.5", 0.5, 0.5),
         ("-5", 0, 0),
         ("1e400", 86400, 86400),
-        (in_a_minute(), 1, 60),
+        pytest.param(in_a_minute(), 1, 60, id="in a minute"),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         ("Fri, 21 Oct 2095 07:28:00 GMT", 86400, 86400),
     ],
