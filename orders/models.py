@@ -101,11 +101,14 @@ class ChainHead(models.Model):
         """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
         newest = rows.order_by("-sequence").values("sequence")[:1]
         found = cls.objects.select_for_update(of=("self",)).filter(pk=chain).annotate(newest=models.Subquery(newest))
-        if (head := found.first()) is not None:
+        head = found.first()
+        last = None if head else rows.order_by("-sequence").first()
+        if last is not None:
+            head = found.first()  # the first row of all came between our two looks, and its head with it
+        if head is not None:
             # A row that somebody slipped in keeps its place, and is missed by the row that follows.
             head.length = max(head.length, head.newest or 0)  # type: ignore[attr-defined]
             return head
-        last = rows.order_by("-sequence").first()
         return cls(pk=chain, length=last.sequence, hash=last.hash) if last else cls(pk=chain)
 
     def move_to(self, digest: str) -> None:
