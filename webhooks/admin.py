@@ -97,7 +97,7 @@ class ForgivingList(ModelAdmin):
 class ReadOnlyAdmin(ForgivingList):
     """Looking only, for superusers too: what happened is not edited."""
 
-    list_per_page = 40
+    list_per_page = 25
     show_full_result_count = False
     ordering = ("-pk",)
     list_filter_submit = True

@@ -169,7 +169,7 @@ def test_what_would_lose_history_has_no_page(admin_client: Client, path: str) ->
     assert admin_client.get(f"/admin/{path}").status_code == 404
 
 
-@pytest.mark.parametrize("rows", [3, 30])
+@pytest.mark.parametrize("rows", [3, 25])
 def test_the_list_says_what_each_event_did_in_the_same_few_queries(
     admin_client: Client, rows: int, django_assert_max_num_queries: Any
 ) -> None:
