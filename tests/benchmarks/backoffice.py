@@ -34,7 +34,7 @@ def pages(events: int, orders: int) -> dict[str, str]:
         "… signing key, rare": f"{inbox}?signed_by=woocommerce+key+2",
         "… attempts": f"{inbox}?attempts=2",
         "… dates": f"{inbox}?received_at_from_0=2026-03-01&received_at_to_0=2026-03-02",
-        "… the middle page": f"{inbox}?p={events // 100}",
+        "… the middle page": f"{inbox}?p={events // 50}",
         "search: event": f"{inbox}?q={event}",
         "search: order of the shop": f"{inbox}?q={order}",
         "search: order of the CRM": f"{inbox}?q=C-{order}",
