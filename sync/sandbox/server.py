@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -90,7 +91,7 @@ def failed_answer(fault: Fault) -> Answer:
             return _html(200, "Maintenance")
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """Start, stop, count calls and fail on demand. Subclasses fulfil `handle`.
 
     `clock_is_ahead` puts its clock wrong; what it signs keeps the right time, else nothing would arrive at all.
@@ -142,8 +143,9 @@ class LoopbackServer:
         if self.listener:
             self.listener(line)
 
+    @abstractmethod
     def handle(self, request: Request, fault: Fault | None) -> Answer:
-        raise NotImplementedError
+        """The server's own answer; what faults do to every answer is done by `answer`."""
 
     def answer(self, request: Request) -> Answer | None:
         """The answer with faults applied; None: close the connection without one."""
