@@ -40,11 +40,15 @@ def gunicorn(url: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-w2", "-b", url.removeprefix("http://"))
 
 
-def ready(url: str) -> bool:
+def answers(address: str) -> bool:
     try:
-        return requests.get(f"{url}/readyz", timeout=5).status_code == 200
+        return requests.get(address, timeout=20).ok
     except requests.RequestException:
         return False
+
+
+def ready(url: str) -> bool:
+    return answers(f"{url}/readyz")
 
 
 def _parents() -> dict[int, int]:

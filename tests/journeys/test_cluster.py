@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import Both, both_sides, wait_for
-from tests.journeys.processes import CLUSTER, children, descendants, gunicorn, living, migrate, running
+from tests.journeys.processes import CLUSTER, answers, children, descendants, gunicorn, living, migrate, running
 
 SOON = 60
 """Seconds: the promise."""
@@ -59,6 +59,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with both_sides(home) as both:
         migrate(both.env)
         with running(*gunicorn(both.url), env=both.env, log=home / "web.log"):
+            # What a shop sends before the web listens comes no more: it would be found half a minute later.
+            wait_for(lambda: answers(f"{both.url}/healthz"), SOON)
             yield both
 
 

@@ -22,7 +22,7 @@ import requests
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from tests.journeys.conftest import wait_for
-from tests.journeys.processes import ROOT, ready, running
+from tests.journeys.processes import ROOT, answers, ready, running
 from tests.servers import free_port
 
 PAGES = 80
@@ -245,13 +245,6 @@ def test_passwords_of_the_database_and_the_broker_stay_in_memory_when_both_are_a
     left += log.read_bytes()
     assert b"connection failed" in left
     assert not leaks(names, names, left)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=20).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.mark.parametrize("name", ["WOO_CONSUMER_SECRET", "CRM_WEBHOOK_SECRETS"])
