@@ -8,13 +8,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+import environ.fileaware_mapping
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# FileAwareEnv reads NAME from the file named by NAME_FILE, as container platforms mount secrets.
-env = environ.FileAwareEnv()
+
+class _Variables(environ.fileaware_mapping.FileAwareMapping):
+    """Reads NAME from the file named by NAME_FILE, as container platforms mount secrets. Most files end in a newline,
+    which is no part of the value."""
+
+    def __getitem__(self, name: str) -> str:
+        value: str = super().__getitem__(name)
+        return value.strip() if self.env.get(f"{name}_FILE") else value
+
+
+class _Env(environ.FileAwareEnv):
+    ENVIRON = _Variables()
+
+
+env = _Env()
 if os.environ.get("ORDERBRIDGE_ENV_FILE", ".env"):
     env.read_env(BASE_DIR / os.environ.get("ORDERBRIDGE_ENV_FILE", ".env"))
 

@@ -26,6 +26,18 @@ PRODUCTION = {
     "CRM_TOKEN": "t",
     "CRM_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
+FROM_FILES = {
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "DATABASE_URL": "sqlite://:memory:",
+    "QUEUE_BROKER": "orm",
+    "WOO_URL": "https://mounted.example",
+    "WOO_CONSUMER_KEY": "ck_mounted",
+    "WOO_CONSUMER_SECRET": "cs_mounted",
+    "WOO_WEBHOOK_SECRETS": "mounted",
+    "CRM_URL": "https://crm.mounted.example",
+    "CRM_TOKEN": "mounted-token",
+    "METRICS_TOKEN": "mounted-metrics",
+}
 ANSWERS = """
 import json
 from django.test import Client
@@ -53,6 +65,25 @@ def test_check_deploy_finds_nothing_with_the_settings_of_production() -> None:
 def test_check_deploy_finds_a_service_without_https() -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING", PUBLIC_URL="http://bridge.example")
     assert done.returncode == 1 and "security.W004" in done.stderr and "security.W012" in done.stderr
+
+
+def test_a_newline_at_the_end_of_a_mounted_file_is_no_part_of_the_setting(tmp_path: Path) -> None:
+    files = {}
+    for name, value in FROM_FILES.items():
+        path = tmp_path / name
+        path.write_text(f"{value}\n")
+        files[f"{name}_FILE"] = str(path)
+    names = sorted(FROM_FILES.keys() - {"DATABASE_URL", "WOO_WEBHOOK_SECRETS"})
+    code = (
+        "import json; from django.conf import settings\n"
+        f"told = {{name: getattr(settings, name) for name in {names}}}\n"
+        "told |= {'DATABASE': settings.DATABASES['default']['NAME'], 'HOOKS': settings.WOO_WEBHOOK_SECRETS}\n"
+        "print(json.dumps(told))"
+    )
+    done = manage("shell", "-v", "0", "-c", code, **files)
+    assert done.returncode == 0, done.stderr
+    expected = {name: FROM_FILES[name] for name in names}
+    assert json.loads(done.stdout.splitlines()[-1]) == {**expected, "DATABASE": ":memory:", "HOOKS": ["mounted"]}
 
 
 def test_over_https_the_back_office_is_strict_and_a_delivery_is_never_redirected() -> None:
