@@ -1,4 +1,7 @@
-"""Deliveries go straight to their view: sessions, logins and messages are for people, and cost more than the INSERT."""
+"""Deliveries go straight to their view: sessions, logins and messages are for people, and cost more than the INSERT.
+
+So does `/healthz`: whoever asks whether the process lives may call it by an address that is not in ALLOWED_HOSTS.
+"""
 
 import functools
 from collections.abc import Callable
@@ -10,18 +13,27 @@ from django.urls import ResolverMatch, resolve
 Answer = Callable[[HttpRequest], HttpResponse]
 
 PREFIX = "/webhooks/"
+ALIVE = "/healthz"
+READY = "/readyz"
 
 
 def deliveries_first(get_response: Answer) -> Answer:
     """The first of all middleware: what stands behind it never sees a delivery, and can not redirect one (FACTS A6)."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return _deliver(request) if request.path_info.startswith(PREFIX) else get_response(request)
+        path = request.path_info
+        if path.startswith(PREFIX) or path == ALIVE:
+            return _straight(request)
+        answer = get_response(request)
+        if path == READY:
+            # For people only, as the redirects are: no machine is told to come by https (CONTRACT 1).
+            answer.headers.pop("Strict-Transport-Security", None)
+        return answer
 
     return middleware
 
 
-def _deliver(request: HttpRequest) -> HttpResponse:
+def _straight(request: HttpRequest) -> HttpResponse:
     request.resolver_match = match = _view_of(request.path_info)
     answer: HttpResponse = match.func(request, *match.args, **match.kwargs)
     if isinstance(answer, SimpleTemplateResponse):

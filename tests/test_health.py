@@ -50,6 +50,11 @@ def test_healthz_touches_nothing(client: Client) -> None:
     assert client.head("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "elsewhere.example", "no host"])
+def test_a_probe_calls_healthz_by_any_address(client: Client, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_only_reading(path: str) -> None:
     for method in ("post", "put", "delete"):

@@ -43,10 +43,11 @@ import json
 from django.test import Client
 client = Client(headers={"host": "bridge.example"})
 told = {}
-for path, secure in (("/admin/login/", False), ("/admin/login/", True), ("/webhooks/crm", False), ("/healthz", False)):
-    answer = client.get(path, secure=secure)
-    cookies = {name: morsel.OutputString() for name, morsel in answer.cookies.items()}
-    told[f"{path} {secure}"] = [answer.status_code, dict(answer.headers), cookies]
+for path in ("/admin/login/", "/webhooks/crm", "/healthz", "/readyz"):
+    for secure in (False, True):
+        answer = client.get(path, secure=secure)
+        cookies = {name: morsel.OutputString() for name, morsel in answer.cookies.items()}
+        told[f"{path} {secure}"] = [answer.status_code, dict(answer.headers), cookies]
 print(json.dumps(told))
 """
 
@@ -96,6 +97,10 @@ def test_over_https_the_back_office_is_strict_and_a_delivery_is_never_redirected
     assert {"Secure", "HttpOnly", "SameSite=Lax"} <= set(cookies["csrftoken"].split("; "))
     assert told["/webhooks/crm False"][0] == 405
     assert told["/healthz False"][0] == 200
+    for path in ("/webhooks/crm", "/healthz", "/readyz"):
+        for secure in (False, True):
+            status, headers, _ = told[f"{path} {secure}"]
+            assert status in (200, 405, 503) and "Strict-Transport-Security" not in headers
 
 
 @pytest.mark.django_db
