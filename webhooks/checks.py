@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Warning, register
 
 from webhooks.signatures import SCHEMES, usable
 
@@ -32,17 +32,18 @@ def crm_signature(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     scheme = settings.CRM_SIGNATURE
     if scheme not in SCHEMES:
         return [
-            Error(
-                f"CRM_SIGNATURE is {scheme!r}, which is no scheme we know.",
+            Warning(
+                f"CRM_SIGNATURE is {scheme!r}, no scheme we know: /webhooks/crm/ answers 503 to every delivery.",
                 hint=f"Use one of {', '.join(SCHEMES)}.",
-                id="orderbridge.E001",
+                id="orderbridge.W005",
             )
         ]
     return [
-        Error(
-            f"Secret {place} of CRM_WEBHOOK_SECRETS is not whsec_<base64>, as {scheme} wants it.",
+        Warning(
+            f"Secret {place} of CRM_WEBHOOK_SECRETS is not whsec_<base64>, as {scheme} wants it: it fits no delivery. "
+            "Where it is the only one, /webhooks/crm/ answers 503.",
             hint="Copy it again from the CRM, or choose the CRM's scheme with CRM_SIGNATURE.",
-            id="orderbridge.E002",
+            id="orderbridge.W006",
         )
         for place, secret in enumerate(settings.CRM_WEBHOOK_SECRETS, start=1)
         if secret and not usable(scheme, secret)
