@@ -73,4 +73,4 @@ def test_an_unknown_order_is_said_to_be_unknown(order: str) -> None:
     WebhookEventFactory(order_ref="")
     with pytest.raises(CommandError, match="is known here") as error:
         explain(order)
-    assert error.value.returncode == 1
+    assert error.value.returncode == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sync.management.moments import WRONG_USE
 from sync.timeline import Story, story
 
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
         # No id holds what no database takes: NUL, or bytes of the command line that are no text.
         told = story(order) if order.isprintable() else None
         if told is None:
-            raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=1)
+            raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=WRONG_USE)
         if options["json"]:
             self.stdout.write(json.dumps(as_json(told), ensure_ascii=False))
         else:
