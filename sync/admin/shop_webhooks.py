@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync import reconciliation, runs, shop_webhooks
+from sync import reconciliation, runs, shop_identity, shop_webhooks
 from sync import shop as shop_client
 from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
@@ -72,11 +72,15 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         return HttpResponseRedirect(back)
     form = ReasonForm(request.POST if "confirmed" in request.POST else None)
     try:
+        shop_identity.check(shop_client.connect())
         verdicts = shop_webhooks.look()
         steps = shop_webhooks.steps(action, verdicts)
         if form.is_valid():
             messages.success(request, _carry_out(request, action, steps, form.cleaned_data["reason"]))
             return HttpResponseRedirect(back)
+    except shop_identity.AnotherShop as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(back)
     except SideError as error:
         messages.error(request, f"{error} Press it again once that is mended: it begins with what is there then.")
         return HttpResponseRedirect(back)

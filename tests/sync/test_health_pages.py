@@ -14,6 +14,7 @@ from sync.models import Alarm, Run
 from sync.sandbox.shop import SandboxShop
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
+from tests.sync.test_shop_webhooks import linked_to_another_shop
 
 HOOKS = "/admin/sync/sidestate/webhooks/"
 DOCTOR = "/admin/sync/sidestate/doctor/"
@@ -108,6 +109,15 @@ def test_where_all_is_well_there_is_nothing_to_do(shop: SandboxShop) -> None:
     client = signed_in("operator")
     client.post(f"{HOOKS}ensure/", SURE)
     assert "There is nothing to do." in client.post(f"{HOOKS}repair/").content.decode()
+
+
+@pytest.mark.parametrize("said", [{}, SURE])
+@pytest.mark.parametrize("action", ["ensure", "repair", "remove"])
+def test_another_shop_behind_the_address_is_left_alone(shop: SandboxShop, action: str, said: dict[str, str]) -> None:
+    linked_to_another_shop(shop)
+    told = signed_in("operator").post(f"{HOOKS}{action}/", said, follow=True).content.decode()
+    assert "does not have the orders that are linked here" in told
+    assert {call.method for call in shop.requests} == {"GET"}
 
 
 def test_removed_after_a_reason(shop: SandboxShop) -> None:

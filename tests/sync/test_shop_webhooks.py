@@ -16,7 +16,7 @@ from sync.sandbox.orders import dated
 from sync.sandbox.shop import SandboxShop
 from sync.shop import Hook
 from sync.shop_webhooks import Facts, Verdict, judge, steps
-from tests.factories import WebhookEventFactory
+from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import RefusedDelivery, State
 
@@ -113,6 +113,14 @@ def fails(*arguments: str) -> CommandError:
     with pytest.raises(CommandError) as failure:
         command(*arguments)
     return failure.value
+
+
+def linked_to_another_shop(shop: SandboxShop) -> None:
+    """Its order has the number of a linked one, and was made at another time."""
+    woo_id = shop.create_order()["id"]
+    shop.requests.clear()
+    OrderLinkFactory(woo_id=woo_id)
+    WebhookEventFactory(order_ref=str(woo_id), body=b'{"date_created_gmt":"2020-01-01T00:00:00"}')
 
 
 def at_home(shop: SandboxShop) -> dict[str, dict[str, Any]]:
@@ -228,6 +236,19 @@ def test_without_settings_it_says_so(shop: SandboxShop, settings: Any, name: str
     failure = fails("ensure")
     assert (failure.returncode, f"{name} is not set" in str(failure)) == (2, True)
     assert not shop.webhooks
+
+
+@pytest.mark.parametrize("arguments", [("ensure",), ("repair",), ("remove",), ("repair", "--dry-run")])
+def test_another_shop_behind_the_address_is_left_alone(
+    shop: SandboxShop, settings: Any, arguments: tuple[str, ...]
+) -> None:
+    """Webhooks are the shop's business alone: the CRM need not be there."""
+    settings.CRM_URL = ""
+    linked_to_another_shop(shop)
+    failure = fails(*arguments)
+    assert (failure.returncode, "does not have the orders that are linked here" in str(failure)) == (2, True)
+    assert {call.method for call in shop.requests} == {"GET"}
+    assert fails("check").returncode == 1
 
 
 def test_a_shop_that_does_not_answer_is_one_clear_line(shop: SandboxShop) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import reconciliation, shop_webhooks
+from sync import reconciliation, shop_identity, shop_webhooks
 from sync import shop as shop_client
 from sync.errors import NotConfigured, SideError
 from sync.management import long_runs
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         try:
             with long_runs.quiet():
                 verdicts, done = self._act(action, dry_run)
-        except NotConfigured as error:
+        except (NotConfigured, shop_identity.AnotherShop) as error:
             raise CommandError(str(error), returncode=long_runs.WRONG_USE) from error
         except SideError as error:
             raise CommandError(str(error), returncode=long_runs.FAILED) from error
@@ -48,6 +48,8 @@ class Command(BaseCommand):
 
     def _act(self, action: str, dry_run: bool) -> tuple[list[shop_webhooks.Verdict], list[shop_webhooks.Step]]:
         """How they are afterwards, and what was done."""
+        if action != "check":
+            shop_identity.check(shop_client.connect())
         verdicts = shop_webhooks.look()
         wanted = shop_webhooks.steps(action, verdicts)
         if not dry_run:
