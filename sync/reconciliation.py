@@ -34,7 +34,7 @@ from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.walk import Place, Walk, modified
 from webhooks import intake
-from webhooks.models import Side, State, WebhookEvent
+from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 from webhooks.wake import wake
 
 OVERLAP = timedelta(minutes=5)
@@ -50,6 +50,7 @@ KEPT = timedelta(days=7)
 """Scheduled runs are many; what they found stays, as events."""
 WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed"})
 """The statuses of a shop without plugins (FACTS B3)."""
+NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 SHOP, CRM, DELETED = "shop", "crm", "deleted"
 """The steps of a run. Only a deep one looks for orders that were deleted for good: WooCommerce tells nobody."""
 
@@ -68,11 +69,36 @@ class Missed:
     occurred_at: datetime | None = None
 
     def post(self) -> bool:
-        """False: it was found before."""
-        return intake.post(source=SWEEP, **{name: getattr(self, name) for name in self.__dataclass_fields__})[1]
+        """Store it; or ask again for the event of an earlier find that left the two sides apart. False: neither."""
+        said: Any = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if intake.post(source=SWEEP, **said)[1]:
+            return True
+        event = self._known().select_for_update().get()
+        again = _to_be_asked_again(event)
+        if again:
+            event.ask_again(trigger=SWEEP)
+        return again
 
-    def is_known(self) -> bool:
-        return WebhookEvent.objects.filter(source=SWEEP, dedupe_key=self.key).exists()
+    def is_new(self) -> bool:
+        """What `post` would answer."""
+        event = self._known().first()
+        return event is None or _to_be_asked_again(event)
+
+    def _known(self) -> WebhookEventQuerySet:
+        return WebhookEvent.objects.filter(source=SWEEP, dedupe_key=self.key).defer("body", "headers")
+
+
+def _to_be_asked_again(event: WebhookEvent) -> bool:
+    """Its change was found once more, so the read that settled the event was behind the list, or was undone since.
+
+    What waits for a person, was refused or resolved is left alone; what names no order of ours, until it is linked.
+    """
+    if event.state != State.DONE or event.outcome in (Outcome.REFUSED, Outcome.RESOLVED):
+        return False
+    if event.outcome == Outcome.NOT_OURS:
+        return OrderLink.objects.filter(crm_order_id=event.order_ref).exists()
+    later = WebhookEvent.objects.filter(side=event.side, order_ref=event.order_ref, pk__gt=event.pk)
+    return not later.filter(state__in=NEEDS_A_PERSON).exists()
 
 
 class Clock:
@@ -335,9 +361,7 @@ def _heard(side: str, refs: Sequence[str | None], began: datetime) -> set[str]:
 
 def _with_a_person(crm: CrmSnapshot) -> bool:
     """An event of this very version waits for staff, who need no second one."""
-    waiting = WebhookEvent.objects.filter(
-        side=Side.CRM, order_ref=crm.crm_order_id, state__in=(State.PARKED, State.DEAD)
-    )
+    waiting = WebhookEvent.objects.filter(side=Side.CRM, order_ref=crm.crm_order_id, state__in=NEEDS_A_PERSON)
     return crm.version is not None and waiting.filter(version__gte=crm.version).exists()
 
 
@@ -376,7 +400,7 @@ def _keep(
 ) -> None:
     """Store the events, and only with them how far we are."""
     if run.options["dry_run"]:
-        new = [one for one in missed if not one.is_known()]
+        new = [one for one in missed if one.is_new()]
     else:
         with transaction.atomic():
             new = [one for one in missed if one.post()]

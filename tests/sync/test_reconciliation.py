@@ -301,6 +301,93 @@ def test_an_order_that_goes_back_to_what_it_was_is_found_again(two_sides: TwoSid
     assert two_sides.crm.by_external(woo_id)[0]["order"]["customer_note"] == "one"
 
 
+# --- found once more -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moves", "first"), [(["paid"], "pending"), (["paid", "shipped"], "processing")], ids=["nothing", "a step"]
+)
+def test_a_read_that_is_behind_the_list_is_made_again_by_the_next_run(
+    two_sides: TwoSides, moves: list[str], first: str
+) -> None:
+    ((woo_id, crm_id),) = linked(two_sides)
+    for status in moves:
+        two_sides.crm.set_status(crm_id, status)
+    reconcile()
+    WebhookEvent.objects.update(received_at=timezone.now() - timedelta(minutes=2))  # it has waited for the CRM
+    two_sides.crm.faults.add("stale-reads", path=f"/orders/{crm_id}")
+    settle()
+    assert two_sides.shop.orders[woo_id]["status"] == first
+    two_sides.crm.faults.clear()
+    run = reconcile()
+    assert (run.counts["crm"], len(found())) == (1, 1)
+    settle()
+    assert two_sides.shop.orders[woo_id]["status"] == current_lifecycle().shop_status(moves[-1])
+    assert reconcile().counts["crm"] == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "again"),
+    [
+        *(
+            (State.DONE, outcome, True)
+            for outcome in ("no_change", "stale", "superseded", "echo", "applied", "updated")
+        ),
+        *((State.DONE, outcome, False) for outcome in ("refused", "resolved")),
+        *((state, "", False) for state in (State.PARKED, State.DEAD)),
+    ],
+)
+def test_which_finds_are_asked_for_again(two_sides: TwoSides, state: State, outcome: str, again: bool) -> None:
+    """With a note of the shop's, so that nothing but the event itself says who waits for whom."""
+    ((woo_id, _),) = linked(two_sides)
+    two_sides.shop.edit(woo_id, customer_note="x")
+    reconcile()
+    settled = timezone.now() - timedelta(minutes=1)
+    WebhookEvent.objects.filter(source="sweep").update(
+        state=state, outcome=outcome, next_attempt_at=None, finished_at=settled
+    )
+    assert [reconcile(dry_run=True).counts["shop"], reconcile().counts["shop"]] == [again, again]
+    event = WebhookEvent.objects.get(source="sweep")
+    assert (event.state, event.trigger) == (State.PENDING if again else state, "sweep")
+
+
+def test_a_find_that_was_answered_with_what_waits_for_a_person_is_not_asked_for_again(two_sides: TwoSides) -> None:
+    ((woo_id, _),) = linked(two_sides)
+    two_sides.shop.edit(woo_id, customer_note="x")
+    reconcile()
+    settled = {"next_attempt_at": None, "finished_at": timezone.now() - timedelta(minutes=1)}
+    WebhookEvent.objects.filter(source="sweep").update(state=State.DONE, outcome="superseded", **settled)
+    WebhookEventFactory(side="shop", order_ref=str(woo_id), state=State.PARKED, **settled)
+    assert reconcile().counts["shop"] == 0
+
+
+def test_what_names_no_order_of_ours_is_read_again_once_it_is_linked(two_sides: TwoSides) -> None:
+    made = two_sides.crm.add_order("5", "paid")
+    reconcile()
+    settle()
+    assert WebhookEvent.objects.get().outcome == "not_ours"
+    assert reconcile().counts["crm"] == 0
+    order = two_sides.order(5, timezone.now() - timedelta(days=30))
+    OrderLinkFactory(woo_id=5, crm_order_id=made["id"], crm_status="", woo_status=order["status"])
+    assert reconcile().counts["crm"] == 1
+    settle()
+    assert two_sides.shop.orders[5]["status"] == "processing"
+
+
+def test_a_deletion_that_was_undone_by_a_replay_is_told_again(two_sides: TwoSides) -> None:
+    ((gone, _),) = linked(two_sides)
+    before = OrderLink.objects.values("woo_status", "woo_fingerprint").get()
+    two_sides.shop.delete(gone)
+    reconcile(deep=True)
+    settle()
+    OrderLink.objects.update(**before)  # an older delivery was replayed, and its body used
+    run = reconcile(deep=True)
+    assert (run.counts["shop"], len(found())) == (1, 1)
+    settle()
+    assert OrderLink.objects.get().woo_status == "trash"
+    assert reconcile(deep=True).counts["shop"] == 0
+
+
 # --- cursors and clocks --------------------------------------------------------------------------------------------
 
 
