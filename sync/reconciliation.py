@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from orders.defaults import FIRST
@@ -46,6 +46,10 @@ COUNTS = ("seen", "shop", "crm")
 """Orders read, and what was missed on each side."""
 NAMED = 100
 """Finds that a run remembers by name."""
+DEEP_WITHIN = timedelta(hours=25)
+"""A deep run that did not get to its end in the night is made up for."""
+DEEP_AGAIN = timedelta(hours=1)
+"""Not sooner after one that failed: in between, normal runs get their turn."""
 KEPT = timedelta(days=7)
 """Scheduled runs are many; what they found stays, as events."""
 WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed"})
@@ -159,21 +163,44 @@ def options(*, deep: bool = False, dry_run: bool = False) -> dict[str, Any]:
 
 
 def start(*, deep: bool = False, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
-    return runs.start(Run.Kind.RECONCILE, options=options(deep=deep, dry_run=dry_run), actor=actor, reason=reason)
+    """A deep run that failed or was paused may go on later, whatever is started in between."""
+    chosen = options(deep=deep, dry_run=dry_run)
+    resting = _runs(deep=True).filter(state__in=(Run.State.FAILED, Run.State.PAUSED))
+    spare = [] if deep else list(resting.values_list("pk", flat=True))
+    return runs.start(Run.Kind.RECONCILE, options=chosen, actor=actor, reason=reason, spare=spare)
 
 
 def on_schedule(budget: float, *, deep: bool = False) -> None:
     """A stretch of `budget` seconds; the workers do the rest. A side that is away is asked the next time."""
-    Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=timezone.now() - KEPT).delete()
+    now = timezone.now()
+    Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=now - KEPT).delete()
     try:
         shop_client.connect(), crm_backends.connect()
-        if not sides.gate(timezone.now(), worker.PINGS):
+        if not sides.gate(now, worker.PINGS):
             return
-        run = start(deep=deep)
+        run = start(deep=deep or deep_is_due(now))
     except (NotConfigured, runs.AlreadyRunning):
         return
     if not runs.carry_out(run, budget=budget):
         runs.hand_over(run)
+
+
+def deep_is_due(now: datetime) -> bool:
+    """Whether one is to go on whose holder died, or the last night's came to nothing. What staff cancelled does not
+    come back before the next night, and a new installation waits for its first."""
+    deep = _runs(deep=True)
+    if deep.filter(state=Run.State.RUNNING).exists():
+        return True
+    if deep.filter(Q(state=Run.State.PAUSED) | Q(finished_at__gt=now - DEEP_AGAIN)).exists():
+        return False
+    ended = Q(state=Run.State.DONE) | Q(state=Run.State.CANCELLED, error="")
+    lately = deep.filter(ended, finished_at__gt=now - DEEP_WITHIN)
+    return _runs().filter(started_at__lt=now - DEEP_WITHIN).exists() and not lately.exists()
+
+
+def _runs(**options: bool) -> QuerySet[Run]:
+    named = {f"options__{name}": value for name, value in options.items()}
+    return Run.objects.filter(kind=Run.Kind.RECONCILE, options__dry_run=False, **named)
 
 
 def job(run: Run) -> Steps[None]:

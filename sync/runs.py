@@ -69,8 +69,10 @@ def start(
     per_minute: int | None = None,
     total: int | None = None,
     restart: bool = False,
+    spare: Collection[int] = (),
 ) -> Run:
-    """A run held by this process: a new one, or the unfinished one with the same options, unless `restart`.
+    """A run held by this process: a new one, or the unfinished one with the same options, unless `restart`. Others are
+    given up, but those to `spare`.
 
     Raises AlreadyRunning. Then either `carry_out` it here, or `hand_over` to the workers.
     """
@@ -80,6 +82,8 @@ def start(
     for run in _unfinished(kind):
         if run.state == Run.State.RUNNING and not is_dead(run):
             raise AlreadyRunning(run)
+        if run.pk in spare:
+            continue
         rested = timezone.now() - run.beat_at
         if restart or run.options != fields["options"] or rested > GOES_ON:
             _finish(run, Run.State.CANCELLED, error="Given up: a new run was started instead.")

@@ -615,6 +615,81 @@ def test_the_schedule_finds_what_was_missed_and_forgets_old_runs(two_sides: TwoS
     assert Run.objects.get().options["deep"] is True
 
 
+HOUR = timedelta(hours=1)
+
+
+def earlier(hours: float = 26, state: str = Run.State.DONE, *, error: str = "", **options: bool) -> Run:
+    """A scheduled run of so many hours ago."""
+    at = timezone.now() - hours * HOUR
+    ended = None if state in (Run.State.RUNNING, Run.State.PAUSED) else at
+    fields = {"started_at": at, "beat_at": at, "finished_at": ended, "error": error, "holder": ""}
+    return Run.objects.create(kind=Run.Kind.RECONCILE, state=state, options=reconciliation.options(**options), **fields)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("normal", "deep", "due"),
+    [
+        (None, None, False),
+        (1, None, False),
+        (26, None, True),
+        (26, {"hours": 24.5}, False),
+        (26, {"hours": 25.5}, True),
+        (26, {"hours": 2, "state": Run.State.FAILED}, True),
+        (26, {"hours": 0.5, "state": Run.State.FAILED}, False),
+        (26, {"hours": 2, "state": Run.State.CANCELLED}, False),
+        (26, {"hours": 2, "state": Run.State.CANCELLED, "error": "Given up."}, True),
+        (26, {"hours": 2, "state": Run.State.PAUSED}, False),
+        (26, {"hours": 2, "dry_run": True}, True),
+        (1, {"hours": 1, "state": Run.State.RUNNING}, True),
+    ],
+    ids=[
+        *("new", "young", "never", "last night", "the night before", "failed", "just failed", "cancelled by staff"),
+        *("given up for another", "paused", "only looked", "goes on"),
+    ],
+)
+def test_when_a_deep_run_is_due(normal: float | None, deep: dict[str, Any] | None, due: bool) -> None:
+    if normal:
+        earlier(normal)
+    if deep:
+        earlier(**deep, deep=True)
+    assert reconciliation.deep_is_due(timezone.now()) is due
+
+
+def test_a_deep_run_that_the_night_did_not_see_is_made_up_for(two_sides: TwoSides) -> None:
+    ((gone, _),) = linked(two_sides)
+    earlier()
+    two_sides.shop.delete(gone)
+    SideState.objects.filter(name=Side.CRM).update(paused=True)
+    tasks.reconcile_deep()
+    assert found() == []
+    SideState.objects.filter(name=Side.CRM).update(paused=False)
+    tasks.reconcile()
+    tasks.reconcile()
+    assert found() == [("shop", "order.deleted", str(gone))]
+    assert [run.options["deep"] for run in Run.objects.all()[:2]] == [False, True]
+
+
+def test_a_deep_run_whose_holder_died_goes_on(two_sides: TwoSides) -> None:
+    dead = earlier(1, Run.State.RUNNING, deep=True)
+    tasks.reconcile()
+    assert list(Run.objects.values_list("pk", "state")) == [(dead.pk, Run.State.DONE)]
+
+
+def test_a_deep_run_that_failed_gives_way_to_normal_ones_and_goes_on_later(two_sides: TwoSides) -> None:
+    earlier()
+    failed = earlier(0.5, Run.State.FAILED, deep=True)
+    tasks.reconcile()
+    assert list(Run.objects.values_list("options__deep", "state")[:2]) == [
+        (False, Run.State.DONE),
+        (True, Run.State.FAILED),
+    ]
+    Run.objects.filter(pk=failed.pk).update(finished_at=timezone.now() - 2 * HOUR)
+    tasks.reconcile()
+    failed.refresh_from_db()
+    assert failed.state == Run.State.DONE
+
+
 def test_the_schedule_leaves_a_side_that_is_paused_alone(two_sides: TwoSides) -> None:
     SideState.objects.filter(name=Side.CRM).update(paused=True)
     tasks.reconcile()
