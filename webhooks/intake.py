@@ -188,11 +188,11 @@ def _sort_out(rows: list[Row], weak: set[str]) -> list[Stored]:
 
 
 def _known(source: str, keys: Collection[str], weak: set[str]) -> dict[str, int]:
-    """The events with these keys. Those of which only the hash is known give it up once they are finished, as `_again`
+    """The events with these keys. Those of which only the hash is known give it up once they were read, as `_again`
     has it."""
     same = WebhookEvent.objects.filter(source=source, dedupe_key__in=keys).order_by("pk")
-    rows = list(same.select_for_update().only("pk", "dedupe_key", "next_attempt_at"))
-    over = {event.pk for event in rows if event.is_finished and event.dedupe_key in weak}
+    rows = list(same.select_for_update().only("pk", "dedupe_key", "state", "next_attempt_at"))
+    over = {event.pk for event in rows if event.may_have_been_read and event.dedupe_key in weak}
     if over:
         numbered = Concat("dedupe_key", Value(":"), Cast("pk", CharField()))
         WebhookEvent.objects.filter(pk__in=over).update(dedupe_key=numbered)
@@ -208,11 +208,11 @@ def _insert_one(row: Row, weak: set[str]) -> Stored:
 
 
 def _again(row: Row, weak: bool) -> Stored:
-    """It is known. Count it, or take it as news if only its hash is known and its first event is finished."""
+    """It is known. Count it, or take it as news if only its hash is known and its first event may have been read."""
     for _ in range(TRIES):
         same = WebhookEvent.objects.filter(source=row["source"], dedupe_key=row["dedupe_key"])
         first = same.select_for_update().only("id", "state", "next_attempt_at").first()
-        if first is not None and not (weak and first.is_finished):
+        if first is not None and not (weak and first.may_have_been_read):
             WebhookEvent.objects.filter(pk=first.pk).update(duplicates=F("duplicates") + 1)
             return first.pk, True
         if first is not None:

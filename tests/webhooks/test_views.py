@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
+from django.utils import timezone
 from django_q.models import OrmQ
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -170,12 +172,13 @@ def test_a_topic_of_another_resource_is_parked() -> None:
     assert one().state == State.PARKED
 
 
-@pytest.mark.parametrize("state", [State.DONE, State.PARKED, State.DEAD])
-def test_a_delivery_known_by_its_hash_alone_is_news_once_the_first_is_finished(state: State) -> None:
+@pytest.mark.parametrize("state", [State.DONE, State.PARKED, State.DEAD, State.PROCESSING])
+def test_a_delivery_known_by_its_hash_alone_is_news_once_the_first_may_have_been_read(state: State) -> None:
     body, headers = recorded("00020")
     first = post(WOO, body, headers).json()["event"]
     assert post(WOO, body, headers).json() == {"status": "duplicate", "event": first}
-    WebhookEvent.objects.update(state=state, next_attempt_at=None)
+    lease = timezone.now() + timedelta(minutes=1) if state == State.PROCESSING else None
+    WebhookEvent.objects.update(state=state, next_attempt_at=lease)
     answer = post(WOO, body, headers).json()
     assert answer["status"] == "accepted"
     assert answer["event"] != first
@@ -301,8 +304,9 @@ def test_every_event_that_fits_into_a_body_is_taken(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_large_array_of_hashes_is_news_once_its_events_are_finished_at_no_query_an_event(
-    settings: Any, django_assert_max_num_queries: Any
+@pytest.mark.parametrize("state", [State.DONE, State.PROCESSING])
+def test_a_large_array_of_hashes_is_news_once_its_events_may_have_been_read_at_no_query_an_event(
+    settings: Any, django_assert_max_num_queries: Any, state: State
 ) -> None:
     settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "woocommerce", ["lab-webhook-secret"]
     body = json.dumps([{"crm_order_id": f"C-{number % 350}"} for number in range(400)]).encode()
@@ -313,14 +317,15 @@ def test_a_large_array_of_hashes_is_news_once_its_events_are_finished_at_no_quer
 
     first, second = deliver(), deliver()
     assert (first["status"], second) == ("accepted", {**first, "status": "duplicate"})
-    finished = first["events"][:100]
-    WebhookEvent.objects.filter(pk__in=finished).update(state=State.DONE, next_attempt_at=None)
+    read = first["events"][:100]
+    lease = timezone.now() + timedelta(minutes=1) if state == State.PROCESSING else None
+    WebhookEvent.objects.filter(pk__in=read).update(state=state, next_attempt_at=lease)
     third = deliver()
     assert third["status"] == "accepted"
     assert not set(third["events"][:100]) & set(first["events"])
     assert third["events"][100:350] == first["events"][100:350]
     assert third["events"][350:] == third["events"][:50]
-    assert set(WebhookEvent.objects.filter(pk__in=finished).values_list("duplicates", flat=True)) == {1, 3}
+    assert set(WebhookEvent.objects.filter(pk__in=read).values_list("duplicates", flat=True)) == {1, 3}
     assert WebhookEvent.objects.count() == 450
 
 
