@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,12 +17,13 @@ from sync import shop as shop_client
 from sync.errors import SideError
 from sync.models import Run
 from sync.settling import COUNTS, failures, patiently
+from sync.shop import Shop
 from sync.shop_identity import AnotherShop, check
 
 T = TypeVar("T")
 
 FAILED, WRONG_USE = 1, 2
-UNITS: dict[str, str] = {Run.Kind.VERIFY: "transitions", Run.Kind.PRUNE: "rows"}
+UNITS: dict[str, str] = {Run.Kind.VERIFY: "transitions", Run.Kind.PRUNE: "rows", Run.Kind.REPLAY: "events"}
 """What a run counts, if it is not orders."""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -36,13 +37,18 @@ def begin(start: Callable[[], Run]) -> Run:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
-def check_sides() -> None:
-    """Both are configured, and the shop is the one we know."""
+def configured_shop() -> Shop:
+    """The shop, where both sides are configured. Nobody is called. Raises CommandError."""
     try:
         crm_backends.connect()
-        shop = shop_client.connect()
+        return shop_client.connect()
     except SideError as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
+
+
+def check_sides() -> None:
+    """Both are configured, and the shop is the one we know."""
+    shop = configured_shop()
     try:
         read(lambda: check(shop))
     except AnotherShop as error:
@@ -98,6 +104,16 @@ def rehearse(job: runs.Job, run: Run) -> None:
 def to_the_end(steps: Any, at_each: Callable[[], None] = lambda: None) -> None:
     for _ in steps:
         at_each()
+
+
+def counted(kind: str, items: Iterable[T], total: int) -> Iterator[T]:
+    """The items, with the progress of a run that has no row."""
+    run = Run(kind=kind, total=total)
+    with Progress(run) as progress:
+        for number, item in enumerate(items, start=1):
+            yield item
+            run.counts["seen"] = number
+            progress.show(run)
 
 
 class Progress:

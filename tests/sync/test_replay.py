@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
+from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from sync.dry_run import Foreseen
 from tests.factories import AttemptFactory, WebhookEventFactory
 from webhooks.models import State, WebhookEvent
 
@@ -68,6 +70,46 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(wake: Mock) -> Non
     assert "Nothing was written. 1 waits" in told
     assert pending() == set()
     wake.assert_not_called()
+
+
+def test_a_dry_run_in_which_one_needs_a_person_ends_with_1_after_its_report(wake: Mock) -> None:
+    unreadable, other = finished(order_ref="", state=State.PARKED), finished()
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 would need a person: the report names each") as error:
+        call_command("replay", str(unreadable.pk), str(other.pk), "--dry-run", stdout=out)
+    assert error.value.returncode == 1
+    assert f"event {unreadable.pk}: person (parked). It names no order" in out.getvalue()
+    assert "Nothing was written. 1 person, 1 waits" in out.getvalue()
+    assert pending() == set()
+
+
+def test_so_does_one_in_which_one_would_fail() -> None:
+    event, out = finished(), StringIO()
+    failed = Foreseen(kind="failed", outcome="Rejected", reasons=())
+    with (
+        patch("sync.management.commands.replay.foresee", return_value=failed),
+        pytest.raises(CommandError, match="1 would fail") as error,
+    ):
+        call_command("replay", str(event.pk), "--dry-run", "--json", stdout=out)
+    assert error.value.returncode == 1
+    assert json.loads(out.getvalue())["kinds"] == {"failed": 1}
+
+
+@pytest.mark.parametrize("name", ["WOO_URL", "CRM_URL"])
+def test_a_dry_run_without_settings_says_so(settings: Any, name: str) -> None:
+    event = finished()
+    setattr(settings, name, "")
+    with pytest.raises(CommandError, match=f"{name} is not set") as error:
+        replay(str(event.pk), "--dry-run")
+    assert error.value.returncode == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_long_one_says_how_far_it_is(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    ids = [str(finished().pk) for _ in range(2)]
+    with patch("sync.management.long_runs.LINE_EVERY", 0):
+        replay(*ids, *more)
+    assert capsys.readouterr().err.splitlines() == [f"Replay of many: {n} of 2 events" for n in (1, 2)]
 
 
 def test_a_dry_run_as_json_is_one_object() -> None:

@@ -7,14 +7,18 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
+from tqdm import tqdm
 
 from sync.dry_run import Foreseen, foresee
+from sync.management import long_runs
 from sync.management.moments import WRONG_USE, period
+from sync.models import Run
 from sync.replays import Asked, ask_again
 from webhooks.models import State, WebhookEvent
 
 LONGEST = 120
 """Characters of a value that a dry run prints."""
+UNWELL = {"failed": "would fail", "person": "would need a person"}
 
 
 class Command(BaseCommand):
@@ -37,7 +41,8 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._foresee(events, as_json=options["json"])
             return
-        asked = ask_again(_ids(events), by="command")
+        ids = _ids(events)
+        asked = ask_again(long_runs.counted(Run.Kind.REPLAY, ids, len(ids)), by="command")
         skipped = asked.busy + asked.unreadable
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": skipped}))
@@ -50,22 +55,26 @@ class Command(BaseCommand):
 
     def _foresee(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
         """Both sides are read for each event; nothing is written to either, nor here."""
+        long_runs.configured_shop()
         kinds: Counter[str] = Counter()
         told = []
-        for event in events.iterator(chunk_size=100):
-            seen = foresee(event)
-            kinds[seen.kind] += 1
-            if as_json:
-                told.append({"event": event.pk, **_as_json(seen)})
-                continue
-            self.stdout.write(f"event {event.pk}: {seen.kind} ({seen.outcome}). {seen.words}")
-            for change in seen.changes:
-                self.stdout.write(f"  {change.side} {change.name}: {_short(change.before)} → {_short(change.after)}")
+        with long_runs.quiet():
+            for event in long_runs.counted(Run.Kind.REPLAY, events.iterator(chunk_size=100), events.count()):
+                seen = foresee(event)
+                kinds[seen.kind] += 1
+                if as_json:
+                    told.append({"event": event.pk, **_as_json(seen)})
+                else:
+                    with tqdm.external_write_mode():
+                        self.stdout.write("\n".join(_as_lines(event, seen)))
         if as_json:
             self.stdout.write(json.dumps({"dry_run": True, "kinds": kinds, "events": told}, default=str))
         else:
             counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no event matches"
             self.stdout.write(f"Nothing was written. {counts}")
+        unwell = [f"{kinds[kind]} {words}" for kind, words in UNWELL.items() if kinds[kind]]
+        if unwell:
+            raise CommandError(f"{', '.join(unwell)}: the report names each.", returncode=long_runs.FAILED)
 
 
 def _why_skipped(asked: Asked) -> Iterator[str]:
@@ -102,6 +111,12 @@ def _known(wanted: list[int]) -> list[int]:
     if unknown:
         raise CommandError(f"No such event: {_names(unknown)}.", returncode=WRONG_USE)
     return sorted(known)
+
+
+def _as_lines(event: WebhookEvent, seen: Foreseen) -> Iterator[str]:
+    yield f"event {event.pk}: {seen.kind} ({seen.outcome}). {seen.words}"
+    for change in seen.changes:
+        yield f"  {change.side} {change.name}: {_short(change.before)} → {_short(change.after)}"
 
 
 def _as_json(seen: Foreseen) -> dict[str, Any]:
