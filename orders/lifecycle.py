@@ -63,8 +63,11 @@ class Lifecycle:
         return self.chain(old, new) is not None
 
     def is_ahead(self, status: str, *, of: str) -> bool:
-        """Whether the allowed steps lead from `of` to this status, and not back."""
-        return self.allows(of, status) and not self.allows(status, of)
+        """Whether the allowed steps lead from `of` to this status, and not back.
+
+        Every other status is ahead of where all orders begin, although a payment may begin anew (failed → pending).
+        """
+        return self.allows(of, status) and (of == FIRST or not self.allows(status, of))
 
     @property
     def statuses(self) -> frozenset[str]:

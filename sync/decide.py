@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle, Unmapped
 from sync.retries import READ_AGAIN_FOR, delay_before_reading_again
 from sync.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
@@ -403,6 +404,14 @@ def _move(
             crm_seen=crm,
             woo_id=shop.woo_id,
         )
+    if target == FIRST and pending is None and _never_compared(link):
+        words = f"The two were never compared, and {target!r} is where every order begins: the shop is ahead."
+        return Plan(
+            outcome="no_change",
+            reasons=(told, Reason("begins_there", words)),
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
     allowed = f"Allowed: {' → '.join(chain)}."
     return Plan(
         outcome="applied",
@@ -417,6 +426,11 @@ def _move(
         crm_seen=crm,
         woo_id=shop.woo_id,
     )
+
+
+def _never_compared(link: LinkFacts | None) -> bool:
+    """What the CRM says of such an order need not be news: it may be the status with which it was created there."""
+    return link is None or (not link.crm_status and link.crm_version is None and link.crm_updated_at is None)
 
 
 def _say(crm: CrmSnapshot) -> str:

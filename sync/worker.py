@@ -274,7 +274,7 @@ def _decide_for_crm(work: Work) -> Decision:
     woo_id = int(work.order_ref)
     link = OrderLink.objects.filter(woo_id=woo_id).first()
     fresh = work.seen if link is None and len(work.events) == 1 else None
-    shop = fresh or read_shop_order(work, woo_id)
+    shop = fresh or read_shop_order(work, woo_id, link)
     tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
     return look_and_decide(work, shop, link, tried)
 
@@ -295,11 +295,17 @@ def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, trie
     )
 
 
-def read_shop_order(work: Work, woo_id: int) -> ShopSnapshot:
-    """The order as it is now; where the shop no longer has it, as it said itself in the signed body."""
+def read_shop_order(work: Work, woo_id: int, link: OrderLink | None) -> ShopSnapshot:
+    """The order as it is now; where the shop no longer has it, as it said itself in the signed body.
+
+    A body of earlier days does not bring back an order that the CRM was told is gone (docs/decisions/0003).
+    """
     try:
         return work.shop().get(woo_id)
     except NotFound:
+        if link and link.woo_status == TRASH and not work.newest.copy_of_id:
+            work.reasons.append(Reason("shop_404", "The shop no longer has this order, and the CRM was told so."))
+            return ShopSnapshot(woo_id=woo_id, status=TRASH, order={"id": woo_id, "status": TRASH})
         order = _order_in_body(work.newest)
         said = "the copy that staff edited" if work.newest.copy_of_id else "its signed delivery"
         work.reasons.append(Reason("shop_404", f"The shop no longer has this order; {said} is used."))
@@ -318,6 +324,7 @@ def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
 
 def _decide_by_force(work: Work) -> Decision:
     woo_id, to_status, words = own_events.read_force(work.newest)
+    _hold(work, woo_id)
     return forced(
         shop=_shop_or_none(work, woo_id),
         woo_id=woo_id,
@@ -330,12 +337,14 @@ def _decide_by_force(work: Work) -> Decision:
 def _decide_for_shop(work: Work) -> Decision:
     lifecycle = current_lifecycle()
     link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
+    if link and _hold(work, link.woo_id):
+        link.refresh_from_db()
     crm = _read_crm_order(work, link, lifecycle.critical)
     linked_elsewhere = ""
     woo_id = link.woo_id if link else _shop_id(crm)
     if link is None and woo_id is not None:
-        # From here on the order is known by its shop id; another worker may be linking it at this moment.
-        work.held.take(f"woo:{woo_id}")
+        # Another worker may be linking it at this moment.
+        _hold(work, woo_id)
         other = OrderLink.objects.filter(woo_id=woo_id).first()
         link = other if other and other.crm_order_id == work.order_ref else None
         linked_elsewhere = other.crm_order_id if other and link is None else ""
@@ -357,6 +366,16 @@ def _decide_for_shop(work: Work) -> Decision:
         pending=pending,
         linked_elsewhere=linked_elsewhere,
     )
+
+
+def _hold(work: Work, woo_id: int) -> bool:
+    """Once the pair is known, the order is known by its shop id. True: it became so after the work was taken, and what
+    was read of the pair before may be old. Raises Busy."""
+    key = f"woo:{woo_id}"
+    if key in work.held.keys:
+        return False
+    work.held.take(key)
+    return True
 
 
 def _pending_write(woo_id: int) -> PendingWrite | None:
@@ -386,8 +405,9 @@ def _may_be_taken(work: Work, critical: frozenset[str]) -> bool:
     """VERIFY=critical: one signed event that carries status and version, and the status is not a critical one."""
     event = work.newest
     complete = bool(event.status) and event.version is not None
-    alone = len(work.events) == 1 and event.copy_of_id is None  # what staff edited, nobody signed
-    return settings.VERIFY == "critical" and alone and complete and event.status not in critical
+    signed = bool(event.signed_by) and event.copy_of_id is None  # neither what a list showed nor what staff edited
+    alone = len(work.events) == 1
+    return settings.VERIFY == "critical" and alone and signed and complete and event.status not in critical
 
 
 def _shop_id(crm: CrmSnapshot | None) -> int | None:

@@ -101,6 +101,19 @@ def test_the_edited_body_is_used_where_the_shop_no_longer_has_the_order(world: W
     assert world.crm.orders[crm_id]["order"]["status"] == "cancelled"
 
 
+def test_a_replay_does_not_bring_back_what_the_crm_was_told_is_gone(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="pending")
+    event = WebhookEvent.objects.filter(side="shop").latest("id")
+    world.shop.delete(woo_id)
+    world.settle()
+    assert world.crm.orders[crm_id]["order"]["status"] == "trash"
+    do("support", event, "replay")
+    world.settle()
+    event.refresh_from_db()
+    assert event.outcome == "no_change"
+    assert world.crm.orders[crm_id]["order"]["status"] == "trash"
+
+
 def test_what_no_delivery_told_is_found_by_its_customer_too(world: World) -> None:
     """A sweep's event has no order in its body; the worker notes the customer when it has read the order."""
     woo_id, _ = linked_order(world, status="pending")

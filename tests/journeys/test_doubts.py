@@ -1,4 +1,7 @@
-"""A creation in doubt is not repeated before the CRM has had its time to show it, however slow everything is."""
+"""A creation in doubt is not repeated before the CRM has had its time to show it, however slow everything is.
+
+And an order that another worker is linking at this moment is left to it.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,8 +10,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from orders.models import OrderLink
+from sync import worker
 from sync.crm.rest import RestCrm
-from tests.journeys.conftest import World
+from sync.leases import Held
+from tests.journeys.conftest import World, linked_order
 
 LAG = 60.0
 
@@ -73,3 +79,21 @@ def test_the_time_begins_when_we_gave_up_waiting_for_the_answer(
     doubtful.bury_the_dead()
     doubtful.work()
     assert made(doubtful) == 1
+
+
+def test_an_order_that_was_linked_meanwhile_is_left_to_the_worker_that_has_it(world: World) -> None:
+    """A worker that took it while there was no link holds the CRM's id only, and others take the shop's."""
+    woo_id, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "paid")
+    world.crm.settle(5)
+    link = world.link(woo_id)
+    OrderLink.objects.filter(pk=link.pk).delete()
+    work = worker.take("crm", crm_id)
+    assert work is not None
+    link.save(force_insert=True)
+    other = Held(f"woo:{woo_id}")
+    worker.settle(work)
+    assert world.shop.orders[woo_id]["status"] == "pending"
+    other.release()
+    world.settle()
+    assert (world.shop.orders[woo_id]["status"], world.outcomes("crm")) == ("processing", ["applied"])

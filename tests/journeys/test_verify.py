@@ -6,6 +6,7 @@ import pytest
 
 from sync.models import Call
 from tests.journeys.conftest import World, linked_order
+from webhooks import intake
 
 
 def reads() -> int:
@@ -79,3 +80,21 @@ def test_an_order_that_is_not_linked_yet_is_read_back(world: World, settings: An
     world.settle()
     assert world.link(order["id"]).crm_order_id == crm_id
     assert (world.shop.orders[77]["status"], reads() - before > 0) == ("on-hold", True)
+
+
+def test_what_a_list_showed_is_read_back(world: World, settings: Any) -> None:
+    """A sweep's event carries status and version as well, but nobody signed it, and a list may be behind."""
+    settings.VERIFY = "critical"
+    woo_id, crm_id = linked_order(world, status="pending")
+    intake.post(
+        side="crm",
+        source="sweep",
+        topic="order.updated",
+        order_ref=crm_id,
+        key="x",
+        version=2,
+        status="on_hold",
+        body={},
+    )
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "pending"

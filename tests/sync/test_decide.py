@@ -280,3 +280,44 @@ def test_a_crm_that_jumps_about_can_not_move_the_shop_backwards(data: st.DataObj
             shop = plan.write.to_status
         if plan.crm_seen is not None:
             link = replace(link, crm_status=plan.crm_seen.status, crm_version=plan.crm_seen.version)
+
+
+# --- a pair that was never compared
+
+FOUND = replace(LINK, crm_status="", crm_version=None, crm_updated_at=None)
+
+
+@pytest.mark.parametrize("link", [None, FOUND], ids=["not linked", "found"])
+@pytest.mark.parametrize("resync", [False, True], ids=["event", "resync"])
+@pytest.mark.parametrize("status", ["on-hold", "failed"])
+def test_an_order_is_not_put_back_to_where_every_order_begins(
+    link: LinkFacts | None, resync: bool, status: str
+) -> None:
+    """The CRM's `new` may be the status with which the order was created there, while the shop was ahead."""
+    crm = crm_order("new", version=1)
+    plan = move(event=EventFacts(version=1, resync=resync), link=link, crm=crm, shop=shop_order(status))
+    assert isinstance(plan, Plan)
+    assert (plan.outcome, plan.write, plan.crm_seen, plan.woo_id) == ("no_change", None, crm, 14)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"link": replace(LINK, crm_status="on_hold")},
+        {"link": replace(LINK, crm_status="")},
+        {"link": FOUND, "pending": PendingWrite(from_status="pending", to_status="on-hold")},
+    ],
+    ids=["compared", "a write to be confirmed", "a write in doubt"],
+)
+def test_where_they_were_compared_it_is_a_move(known: dict[str, Any]) -> None:
+    plan = move(crm=crm_order("new"), shop=shop_order("failed"), **known)
+    assert isinstance(plan, Plan)
+    assert plan.write == SetShopStatus(woo_id=14, from_status="failed", to_status="pending")
+
+
+@pytest.mark.parametrize("status", ["on-hold", "failed", "processing"])
+def test_a_shop_that_has_left_the_beginning_is_ahead_of_a_crm_that_has_not(status: str) -> None:
+    """A bank transfer begins on hold; the CRM says `new` until the money is there."""
+    plan = move(event=EventFacts(version=1, resync=True), crm=crm_order("new", version=1), shop=shop_order(status))
+    assert isinstance(plan, Plan)
+    assert (plan.outcome, plan.write, plan.reasons[-1].code) == ("no_change", None, "shop_ahead")
