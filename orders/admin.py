@@ -174,7 +174,7 @@ class StatusTransitionAdmin(Exporting):
 
 @admin.register(StaffAction)
 class StaffActionAdmin(Exporting):
-    """What staff did. Only auditors read it."""
+    """What staff did. The whole list is for auditors; an order's and an event's own page show what was done there."""
 
     paginator = EstimatingPaginator
     list_display = ("id", "created", "actor", "action", "reason", "result", "cause", "order")
