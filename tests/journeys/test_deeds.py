@@ -104,8 +104,9 @@ def test_the_edited_body_is_used_where_the_shop_no_longer_has_the_order(world: W
 def test_a_replay_does_not_bring_back_what_the_crm_was_told_is_gone(world: World) -> None:
     woo_id, crm_id = linked_order(world, status="pending")
     event = WebhookEvent.objects.filter(side="shop").latest("id")
-    world.shop.delete(woo_id)
+    world.shop.trash(woo_id)
     world.settle()
+    world.shop.delete(woo_id)
     assert world.crm.orders[crm_id]["order"]["status"] == "trash"
     do("support", event, "replay")
     world.settle()
