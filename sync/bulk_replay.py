@@ -64,10 +64,15 @@ def start(selection: Selection, *, actor: str, reason: str, total: int, per_minu
 
 
 def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
-    """What a replay of each would do now. None: that could not be told within so many seconds."""
+    """What a replay of each would do now, the latest first."""
     rows = sorted(WebhookEvent.objects.in_bulk(list(events)).values(), key=lambda event: -event.pk)
+    return foresee_all(rows, within=within)
+
+
+def foresee_all(events: Iterable[WebhookEvent], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+    """For somebody who waits at a page. None: that could not be told within so many seconds."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sample")
-    asked = [(event, pool.submit(_foresee_apart, event)) for event in rows]
+    asked = [(event, pool.submit(_foresee_apart, event)) for event in events]
     wait([answer for _, answer in asked], timeout=within)
     pool.shutdown(wait=False, cancel_futures=True)
     return [(event, answer.result() if answer.done() and not answer.cancelled() else None) for event, answer in asked]

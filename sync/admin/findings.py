@@ -1,6 +1,7 @@
 """Orders that differ between the two sides, as drift saw them."""
 
 from datetime import date, datetime, time
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -19,10 +20,17 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from orders import audit
 from orders.models import OrderLink
 from sync.admin.asking import ReasonForm, ask_reason
+from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
+from sync.bulk_replay import foresee_all
+from sync.dry_run import Foreseen
 from sync.models import DriftFinding
-from sync.own_events import resync
+from sync.own_events import asking_to_resync, resync
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
+from webhooks.masking import masked_text
 from webhooks.wake import wake
+
+FORESEEN = 20
+"""Orders of which the page that asks shows what a repair would do: both sides are read for each."""
 
 
 class IgnoreForm(ReasonForm):
@@ -155,8 +163,9 @@ class DriftFindingAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Repair…", permissions=["check"])
     def repair_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
-        """Bring the shop to the CRM's state, as far as the lifecycle allows, by the same path as an event."""
-        links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id"))
+        """Bring the shop to the CRM's state, as far as the lifecycle allows, by the same path as an event. The page
+        that asks for a reason is a dry run."""
+        links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id")).order_by("woo_id")
 
         def deed(said: dict[str, Any]) -> str:
             by, reason = request.user.get_username(), said["reason"]
@@ -171,8 +180,29 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             self.admin_site,
             title="Repair",
             words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, "
-            "as far as the lifecycle allows. The page of one order shows beforehand what would be done.",
+            "as far as the lifecycle allows. Nothing is written yet; this is what it would do now:",
+            # Called by the page that asks: the answer to it reads neither side.
+            listed=cache(lambda: _foreseen(links)),
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
             deed=deed,
         )
+
+
+def _foreseen(links: QuerySet[OrderLink]) -> list[str]:
+    """What a repair of the first of them would do now, a line each, and how many were not looked at."""
+    first = list(links[:FORESEEN])
+    asked = [asking_to_resync(link, key="", by="", reason="") for link in first]
+    seen = foresee_all(asked, within=SAMPLE_SECONDS)
+    lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]
+    left = links.count() - len(first)
+    return [*lines, f"{left} more orders were not looked at; each order's own page shows it."] if left else lines
+
+
+def _told(link: OrderLink, foreseen: Foreseen | None) -> str:
+    _, name = CLASSES[foreseen.kind if foreseen else "unknown"]
+    told = [f"Order {link.woo_id}: {name.lower()}."]
+    if foreseen:
+        told += [f"{one.side} {one.name}: {one.before} → {one.after}." for one in foreseen.changes]
+        told.append(masked_text(foreseen.words))
+    return " ".join(told)
