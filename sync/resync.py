@@ -23,6 +23,8 @@ from webhooks import intake
 from webhooks.models import Side, WebhookEvent
 
 BATCH = 100
+_PREFIX = "run:{}:"
+"""Of the keys of a run's events."""
 
 
 class UnknownOrders(Exception):
@@ -70,22 +72,30 @@ def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: in
 
 
 def job(run: Run) -> Steps[None]:
-    """`checkpoint`: up to which link, or which time of the CRM, it is done. `counts`: orders seen, and the effects."""
+    """`checkpoint`: up to which link, or which time of the CRM, it is done, and the newest event that is in the counts.
+    `counts`: orders seen, and the effects."""
     crm, shop = crm_backends.connect(), shop_client.connect()
     yield from patiently(lambda: shop_identity.check(shop))
     tally = Tally.of(run)
     pages = Changed(run, crm) if run.options["since"] else Chosen(run)
+    run.total = _sum(tally.counts["seen"], pages.left)
+    counted = run.checkpoint.get("counted", 0)
     with crew() as pool:
+        left = _left_behind(run, counted)
+        if left.events:
+            counted = max(left.events)
+            yield from settle_page(run, pool, tally, left, **pages.place(), counted=counted)
         while (links := (yield from patiently(pages.next))) is not None:
-            run.total = _sum(tally.counts["seen"], pages.left)
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, link)) for link in links]
                 yield from foresee_page(run, pool, tally, len(links), asked)
             else:
-                yield from settle_page(run, pool, tally, _post(run, links), **pages.place())
+                page = _post(run, links, counted)
+                counted = max([counted, *page.events])
+                yield from settle_page(run, pool, tally, page, **pages.place(), counted=counted)
         yield from settle_rest(run, pool, tally.open)
     tally.count(to_the_end=True)
-    tally.save(run, **pages.place())
+    tally.save(run, **pages.place(), counted=counted)
     run.total = tally.counts["seen"]
     yield
 
@@ -138,16 +148,25 @@ class Changed:
         return {"since": self.feed.since.isoformat()}
 
 
-def _post(run: Run, links: Sequence[OrderLink]) -> Page:
-    """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
+def _post(run: Run, links: Sequence[OrderLink], counted: int) -> Page:
+    """Store the events of a page. An order that comes again, as those of the last moment do, was counted before."""
     events = {_key(run, link): _event(run, link) for link in links}
     space_out(run, events.values())
     intake.post_all(list(events.values()))
-    stored = WebhookEvent.objects.filter(source=own_events.RESYNC, dedupe_key__in=events)
+    return _page(WebhookEvent.objects.filter(dedupe_key__in=events), counted)
+
+
+def _left_behind(run: Run, counted: int) -> Page:
+    """The events of a page whose run died before it could say so: they are taken up first."""
+    return _page(WebhookEvent.objects.filter(dedupe_key__startswith=_PREFIX.format(run.pk)), counted)
+
+
+def _page(events: QuerySet[WebhookEvent], counted: int) -> Page:
+    """Those that are newer than all that are in the counts."""
+    new = events.filter(source=own_events.RESYNC, pk__gt=counted).values_list("pk", "order_ref")
+    rows = list(new.order_by("pk"))
     return Page(
-        seen=len(links),
-        events=list(stored.values_list("pk", flat=True)),
-        orders=[Order(Side.CRM, link.crm_order_id) for link in links],
+        seen=len(rows), events=[pk for pk, _ in rows], orders=[Order(Side.CRM, order_ref) for _, order_ref in rows]
     )
 
 
@@ -156,7 +175,7 @@ def _event(run: Run, link: OrderLink) -> WebhookEvent:
 
 
 def _key(run: Run, link: OrderLink) -> str:
-    return f"run:{run.pk}:{link.crm_order_id}"
+    return f"{_PREFIX.format(run.pk)}{link.crm_order_id}"
 
 
 def _sum(seen: int, left: int | None) -> int | None:

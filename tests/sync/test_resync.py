@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import StatusTransition
-from sync import resync, runs
+from sync import leaving, reconciliation, resync, runs
 from sync.models import DriftFinding, Run
 from tests.sync.conftest import TwoSides
 from tests.sync.test_backfill import die, dying_at
@@ -173,6 +173,53 @@ def test_a_run_that_died_before_its_checkpoint_asks_no_order_twice(
         die(resync.job, run)
     assert run_it(everything=True) == {"seen": 5, "applied": 5}
     assert WebhookEvent.objects.filter(source="resync").count() == 5
+
+
+def stretch(run: Run) -> bool:
+    """Work until one more page is counted. True: the run is over."""
+    leaving.asked.clear()
+    before = run.counts
+    return runs.carry_out(run, on_progress=lambda run: leaving.asked.set() if run.counts != before else None)
+
+
+def test_a_period_that_is_gone_on_with_counts_each_order_once(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with the last order of the page before; another one comes again as it changes meanwhile."""
+    monkeypatch.setattr(reconciliation, "BATCH", 2)
+    monkeypatch.setattr(leaving, "asked", leaving.Flag())
+    orders = [crm_id for _, crm_id in linked(two_sides, 5)]
+    for crm_id in orders:
+        two_sides.crm.set_status(crm_id, "paid")
+    run = resync.start(actor="anna", since=timezone.now() - timedelta(days=7))
+    assert not stretch(run)
+    two_sides.crm.set_status(orders[0], "shipped")
+    assert any(stretch(run) for _ in range(9)), "it comes to its end"
+    assert run.state == Run.State.DONE, run.error
+    assert {name: number for name, number in run.counts.items() if number} == {"seen": 5, "applied": 5}
+
+
+def test_a_period_whose_run_died_before_its_checkpoint_counts_each_order_once(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation, "BATCH", 2)
+    for _, crm_id in linked(two_sides, 5):
+        two_sides.crm.set_status(crm_id, "paid")
+    since = timezone.now() - timedelta(days=7)
+    run = resync.start(actor="anna", reason="asked", since=since)
+    with monkeypatch.context() as patched:
+        patched.setattr(resync, "settle_page", dying_at(2))
+        die(resync.job, run)
+    assert run_it(since=since) == {"seen": 5, "applied": 5}
+    assert WebhookEvent.objects.filter(source="resync").count() == 5
+
+
+def test_how_many_there_are_to_do_stays_the_same(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "BATCH", 2)
+    linked(two_sides, 5)
+    told = set()
+    runs.carry_out(resync.start(actor="anna", everything=True), on_progress=lambda run: told.add(run.total))
+    assert told == {5}
 
 
 def test_a_second_one_at_the_same_time_is_refused(two_sides: TwoSides) -> None:
