@@ -12,12 +12,12 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -39,6 +39,8 @@ from sync.errors import (
 )
 
 log = logging.getLogger("orderbridge.calls")
+
+S = TypeVar("S")
 
 current_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("current_event", default=None)
 """The event that the calls of this worker are made for; it stands in each log line."""
@@ -402,3 +404,22 @@ def http_date(value: str | None) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def readable(listed: Iterable[Any], read: Callable[[Any], S], *, side: str) -> list[S]:
+    """The orders of a page. One that is odd is left out and named in the log, so that it hides none that follow.
+
+    Where none can be read it is not the side that answers: Blocked. One alone that has an id is just odd.
+    """
+    good: list[S] = []
+    odd: list[tuple[Any, Blocked]] = []
+    for one in listed:
+        try:
+            good.append(read(one))
+        except Blocked as error:
+            odd.append((one.get("id") if isinstance(one, dict) else None, error))
+    if odd and not good and (len(odd) > 1 or not odd[0][0]):
+        raise odd[0][1]
+    for order, why in odd:
+        log.warning("an order is left out", extra={"side": side, "order": str(order)[:64], "error": str(why)})
+    return good

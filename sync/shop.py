@@ -13,7 +13,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
 from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
-from sync.http import Answer, CallRecord, JsonClient, ignore, nothing
+from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -76,7 +76,8 @@ class Shop:
         total = answer.headers.get("X-WP-Total", "")
         if not isinstance(answer.data, list):
             raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
-        return OrderPage(orders=[_snapshot(one) for one in answer.data], total=int(total) if total.isdigit() else None)
+        orders = readable(answer.data, _snapshot, side="shop")
+        return OrderPage(orders=orders, total=int(total) if total.isdigit() else None)
 
     def statuses(self) -> frozenset[str]:
         """The statuses that this shop knows, those of its plugins included.

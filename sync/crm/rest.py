@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Self
 from urllib.parse import quote
 
 from django.conf import settings
 
 from sync.errors import Blocked, NotConfigured, NotFound, Rejected
-from sync.http import Answer, CallRecord, JsonClient
+from sync.http import Answer, CallRecord, JsonClient, readable
 from sync.snapshots import CrmSnapshot
 
 WORDS = {
@@ -56,7 +57,8 @@ class RestCrm:
 
     def find(self, external_id: str) -> CrmSnapshot | None:
         # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
-        mine = (one for one in self._pages({"external_id": external_id}) if _named(one) == external_id)
+        listed = chain.from_iterable(self._pages({"external_id": external_id}))
+        mine = (one for one in listed if _named(one) == external_id)
         found = {one.crm_order_id: one for one in map(snapshot, mine)}
         if len(found) > 1:
             ids = ", ".join(found)
@@ -69,7 +71,8 @@ class RestCrm:
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        yield from map(snapshot, self._pages({"updated_since": moment, "limit": str(PAGE)}))
+        for page in self._pages({"updated_since": moment, "limit": str(PAGE)}):
+            yield from readable(page, snapshot, side="crm")
 
     def ping(self) -> None:
         _page(self._orders("GET", params={"limit": "1"}).data)
@@ -81,12 +84,12 @@ class RestCrm:
         except NotFound as error:
             raise Blocked(f"{error}. Is CRM_URL right?", side="crm", status=error.status, code=error.code) from error
 
-    def _pages(self, params: dict[str, str]) -> Iterator[Any]:
-        """The results of all pages. A list that goes round in circles hides its rest: an order may be on it."""
+    def _pages(self, params: dict[str, str]) -> Iterator[list[Any]]:
+        """The results of each page. A list that goes round in circles hides its rest: an order may be on it."""
         seen: set[str] = set()
         while True:
             results, cursor = _page(self._orders("GET", params=params).data)
-            yield from results
+            yield results
             if cursor in seen and results:
                 raise Blocked("The CRM's list does not end: its next_cursor comes again.", side="crm")
             if not cursor or cursor in seen:

@@ -250,6 +250,27 @@ def test_each_page_is_asked_for_with_the_same_question(answers: responses.Reques
     assert [one.crm_order_id for one in connect().changed_since(since)] == ["C-1", "C-2"]
 
 
+@pytest.mark.parametrize("wrong", [one for one in WRONG.values() if "id" not in one])
+def test_an_odd_order_of_a_list_is_named_and_hides_none_that_follow(
+    answers: responses.RequestsMock, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    answers.get(f"{URL}/orders", json=page(ONE, ONE | {"id": "C-2"} | wrong, ONE | {"id": "C-3"}))
+    assert [one.crm_order_id for one in connect().changed_since(LONG_AGO)] == ["C-1", "C-3"]
+    assert [vars(one)["order"] for one in caplog.records if one.levelname == "WARNING"] == ["C-2"]
+
+
+def test_one_odd_order_alone_is_no_outage(answers: responses.RequestsMock) -> None:
+    answers.get(f"{URL}/orders", json=page(ONE | {"status": ""}))
+    assert not list(connect().changed_since(LONG_AGO))
+
+
+@pytest.mark.parametrize("results", [[{}], ["C-1"], [ONE | {"id": ""}], [ONE | {"version": "7"}] * 2])
+def test_a_list_of_which_nothing_can_be_read_is_blocked(answers: responses.RequestsMock, results: list[Any]) -> None:
+    answers.get(f"{URL}/orders", json=page(*results))
+    with pytest.raises(Blocked):
+        list(connect().changed_since(LONG_AGO))
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 COLLECTION: dict[str, Callable[[RestCrm], object]] = {

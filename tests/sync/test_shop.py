@@ -248,6 +248,20 @@ def test_a_list_without_its_total_is_a_list_all_the_same(answers: responses.Requ
     assert ([order.woo_id for order in page.orders], page.total) == ([14], None)
 
 
+def test_an_odd_order_of_a_list_is_left_out_and_counted(answers: responses.RequestsMock) -> None:
+    odd = {**ORDER, "id": 15, "status": None}
+    answers.get(f"{HTTPS}{ORDERS}", json=[odd, ORDER], headers={"X-WP-Total": "2"})
+    page = shop_client.connect().orders({})
+    assert ([order.woo_id for order in page.orders], page.total) == ([14], 2)
+
+
+@pytest.mark.parametrize("listed", [[None], [{}], [{"id": 14}, {"id": 15}]])
+def test_a_list_of_which_nothing_can_be_read_is_blocked(answers: responses.RequestsMock, listed: list[Any]) -> None:
+    answers.get(f"{HTTPS}{ORDERS}", json=listed)
+    with pytest.raises(Blocked):
+        shop_client.connect().orders({})
+
+
 def test_the_ping_is_a_small_read_past_every_cache(answers: responses.RequestsMock) -> None:
     answers.get(f"{HTTPS}{ORDERS}", json=[{"id": 14}])
     shop_client.connect().ping()
