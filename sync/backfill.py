@@ -20,7 +20,7 @@ from sync.models import Run
 from sync.reconciliation import all_statuses, missed_topic
 from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest, space_out
 from sync.snapshots import ShopSnapshot
-from sync.walk import Place, Walk, modified
+from sync.walk import Place, Walk, stamp
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
 
@@ -105,7 +105,7 @@ def _event(run: Run, order: ShopSnapshot, topic: str) -> WebhookEvent:
 
 def _key(run: Run, order: ShopSnapshot) -> str:
     """Each state of an order once in a run: an order that is modified meanwhile is met again."""
-    return f"{run.pk}:{order.woo_id}:{modified(order):%Y%m%dT%H%M%S}"
+    return f"{run.pk}:{order.woo_id}:{stamp(order)}"
 
 
 def _to_do(orders: Sequence[ShopSnapshot]) -> Iterator[tuple[ShopSnapshot, str]]:

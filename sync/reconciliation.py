@@ -32,7 +32,7 @@ from sync.own_events import SWEEP
 from sync.settling import Steps, patiently
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
-from sync.walk import Place, Walk, modified
+from sync.walk import Place, Walk, modified, stamp
 from webhooks import intake
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 from webhooks.wake import wake
@@ -245,7 +245,7 @@ def _sweep_shop(run: Run, shop: Shop, statuses: Sequence[str], clock: Clock) -> 
         began = timezone.now()
         page = yield from patiently(walk.next)
         missed = _missed_in_shop(page, began)
-        up_to = Cursor(max(map(modified, page), default=since), now=clock.now(), url=settings.WOO_URL)
+        up_to = Cursor(walk.place.at or since, now=clock.now(), url=settings.WOO_URL)
         _keep(run, side, missed, len(page), up_to, place=walk.place.as_json())
         yield
     _swept(run, side)
@@ -344,7 +344,7 @@ def _missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Misse
             topic=topic,
             order_ref=str(order.woo_id),
             # An order that goes back to what it was has another time.
-            key=f"shop:{order.woo_id}:{modified(order):%Y%m%dT%H%M%S}:{order.fingerprint}",
+            key=f"shop:{order.woo_id}:{stamp(order)}:{order.fingerprint}",
             body=order.order,
             occurred_at=modified(order),
         )

@@ -21,21 +21,24 @@ SECOND = timedelta(seconds=1)
 class Place:
     """How far the walk is: what was modified before `at` is done, and of that very second the orders in `ids`.
 
-    `page`: inside a second with more orders than a page holds, the page to be read next; they are read backwards.
+    `page`: inside a stretch that only page numbers lead through, from `at` to `last` (None: that very second), the page
+    to be read next; they are read backwards.
     """
 
     at: datetime | None = None
     ids: tuple[int, ...] = ()
     page: int = 0
+    last: datetime | None = None
     size: int = field(default_factory=lambda: SIZES[0])
 
     def as_json(self) -> dict[str, Any]:
-        return {"at": self.at and self.at.isoformat(), "ids": self.ids, "page": self.page, "size": self.size}
+        at, last = self.at and self.at.isoformat(), self.last and self.last.isoformat()
+        return {"at": at, "ids": self.ids, "page": self.page, "last": last, "size": self.size}
 
     @classmethod
     def of_json(cls, data: dict[str, Any]) -> Self:
-        at = datetime.fromisoformat(data["at"]) if data["at"] else None
-        return cls(at=at, ids=tuple(data["ids"]), page=data["page"], size=data["size"])
+        at, last = (datetime.fromisoformat(data[name]) if data.get(name) else None for name in ("at", "last"))
+        return cls(at=at, ids=tuple(data["ids"]), page=data["page"], last=last, size=data["size"])
 
 
 class Walk:
@@ -43,6 +46,8 @@ class Walk:
 
     An order that is modified meanwhile moves to the end and is met there. The filter is strictly 'after' and whole
     seconds, so each page reads the last second again and leaves out what it knows of it (FACTS B6, I).
+
+    A page may be short and not the last: the shop leaves out, but counts, what the key's user may not read.
     """
 
     def __init__(
@@ -58,52 +63,67 @@ class Walk:
         self.ended = False
         self.good = 0
         "Pages in a row that were not too heavy."
+        self.timeless = 0
+        "Pages in a row, from the place on, that show no moment to go on from: their orders are hidden or have no date."
 
     def next(self) -> list[ShopSnapshot]:
         """The next page; `place` and `ended` are set. After an error it can be asked again."""
-        return self._crowded_second() if self.place.page else self._following()
+        return self._backwards() if self.place.page else self._following()
 
     def _following(self) -> list[ShopSnapshot]:
-        self._try_bigger()
+        if not self.timeless:
+            self._try_bigger()
         place = self.place
-        page = self._read({"modified_after": _gmt(place.at - SECOND)} if place.at else {})
+        page = self._read(_span(place.at), number=self.timeless + 1)
         self.left = page.total
-        moments = [modified(order) for order in page.orders]
-        full = len(moments) >= self.place.size
-        if full and moments[0] == moments[-1]:
-            return self._enter_crowded_second(moments[0])
-        self.ended = not full
-        if moments:
-            known = place.ids if moments[-1] == place.at else ()
-            last = (order.woo_id for order, at in zip(page.orders, moments, strict=True) if at == moments[-1])
-            self.place = Place(at=moments[-1], ids=tuple({*known, *last}), size=self.place.size)
-        return [
-            order
-            for order, at in zip(page.orders, moments, strict=True)
-            if at != place.at or order.woo_id not in place.ids
-        ]
+        moments = [at for order in page.orders if (at := modified(order))]
+        if not moments:  # the next page may show one; then all of them are read backwards, as pages shift
+            self.timeless += 1
+            full = page.total is None and len(page.orders) >= self.place.size
+            self.ended = not full and self.timeless * self.place.size >= (page.total or 0)
+            return self._unknown(page.orders)
+        more = len(page.orders) >= self.place.size or (page.total or 0) > len(page.orders)
+        if self.timeless or (more and moments[0] == moments[-1]):
+            undated = [order for order in page.orders if modified(order) is None]  # the stretch leaves them out
+            return undated + self._enter(place.at if self.timeless else moments[0], moments[-1])
+        self.ended = not more
+        unknown = self._unknown(page.orders)
+        known = place.ids if moments[-1] == place.at else ()
+        last = (order.woo_id for order in page.orders if modified(order) == moments[-1])
+        self.place = Place(at=moments[-1], ids=tuple({*known, *last}), size=self.place.size)
+        return unknown
 
-    def _enter_crowded_second(self, at: datetime) -> list[ShopSnapshot]:
-        page = self._read(_of_second(at))
+    def _unknown(self, orders: list[ShopSnapshot]) -> list[ShopSnapshot]:
+        place = self.place
+        return [order for order in orders if order.woo_id not in place.ids or modified(order) != place.at]
+
+    def _enter(self, first: datetime | None, last: datetime) -> list[ShopSnapshot]:
+        """A crowded second, or a stretch that begins with a page of hidden orders. It is passed as a whole, so that the
+        walk goes on even where nothing new is shown."""
+        page = self._read(_span(first, last))
         if page.total is None:
             raise Blocked("The shop's list lacks X-WP-Total. See what takes it away on the way.", side="shop")
-        self.place = Place(at=at, page=max(1, -(-page.total // self.place.size)), size=self.place.size)
-        return self._crowded_second()
+        pages = max(1, -(-page.total // self.place.size))
+        ids = self.place.ids if first == self.place.at else ()
+        self.place = Place(at=first, ids=ids, page=pages, last=last, size=self.place.size)
+        self.timeless = 0
+        return self._backwards()
 
-    def _crowded_second(self) -> list[ShopSnapshot]:
-        """From its last page to its first: an order that leaves moves others only to pages that are still to come."""
-        at = self.place.at
-        assert at is not None  # noqa: S101  a place inside a second has that second
-        page = self._read(_of_second(at))
+    def _backwards(self) -> list[ShopSnapshot]:
+        """From the last page to the first: an order that leaves moves others only to pages that are still to come."""
+        last = self.place.last or self.place.at
+        assert last is not None  # noqa: S101  a stretch has an end
+        page = self._read(_span(self.place.at, last))
+        unknown = self._unknown(page.orders)
         self.place = replace(self.place, page=self.place.page - 1)
         if not self.place.page:
-            self.place = Place(at=at + SECOND, size=self.place.size)
-        return page.orders
+            self.place = Place(at=last + SECOND, size=self.place.size)
+        return unknown
 
-    def _read(self, span: dict[str, str]) -> OrderPage:
+    def _read(self, span: dict[str, str], number: int = 1) -> OrderPage:
         """One page; smaller ones from then on if it is too heavy."""
         while True:
-            paging = {"per_page": str(self.place.size), "page": str(self.place.page or 1)}
+            paging = {"per_page": str(self.place.size), "page": str(self.place.page or number)}
             try:
                 page = self.shop.orders({**self.query, "orderby": "modified", "order": "asc", **span, **paging})
                 self.good += 1
@@ -122,16 +142,24 @@ class Walk:
             self.place, self.good = replace(self.place, size=bigger[-1]), 0
 
 
-def modified(order: ShopSnapshot) -> datetime:
-    """When the shop says that it was modified last: UTC, whole seconds."""
+def modified(order: ShopSnapshot) -> datetime | None:
+    """When the shop says that it was modified last: UTC, whole seconds. None: it has no date, or none that is one."""
     try:
         return datetime.fromisoformat(order.order["date_modified_gmt"]).replace(tzinfo=UTC)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Blocked(f"The shop's order {order.woo_id} has no date_modified_gmt.", side="shop") from error
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def _of_second(at: datetime) -> dict[str, str]:
-    return {"modified_after": _gmt(at - SECOND), "modified_before": _gmt(at + SECOND)}
+def stamp(order: ShopSnapshot) -> str:
+    """The same as a part of a key."""
+    at = modified(order)
+    return f"{at:%Y%m%dT%H%M%S}" if at else "undated"
+
+
+def _span(first: datetime | None, last: datetime | None = None) -> dict[str, str]:
+    """Both included; None: without end on that side."""
+    span = {"modified_after": _gmt(first - SECOND)} if first else {}
+    return {**span, "modified_before": _gmt(last + SECOND)} if last else span
 
 
 def _gmt(moment: datetime) -> str:

@@ -47,6 +47,7 @@ class SandboxShop(LoopbackServer):
     """In memory, thread-safe. Methods are what people do in the shop's admin and checkout; REST is for the service.
 
     `road` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
+    `hidden`: orders that the key's user may not read, so that lists leave them out but count them.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class SandboxShop(LoopbackServer):
         self.next_id = first_id
         self.road = Road()
         self.owner_may_read = True
+        self.hidden: set[int] = set()
         self.keys = KeyCheck(consumer_key, consumer_secret)
         self._outbox = Outbox("shop deliveries", senders)
         self._pending: set[tuple[int, int]] = set()
@@ -352,14 +354,14 @@ class SandboxShop(LoopbackServer):
         found = list(filter(self._wanted(request), self.orders.values()))
         field = "date_modified_gmt" if query.get("orderby") == "modified" else "date_created_gmt"
         found.sort(
-            key=lambda order: ("" if query.get("orderby") == "id" else order[field], order["id"]),
+            key=lambda order: ("" if query.get("orderby") == "id" else order[field] or "", order["id"]),
             reverse=query.get("order", "desc") == "desc",
         )
         shown = found[(page - 1) * per_page : page * per_page]
         # A page beyond the end is 200 with totals of 0 (FACTS I).
         total = len(found) if shown else 0
         headers = {"X-WP-Total": str(total), "X-WP-TotalPages": str(-(-total // per_page))}
-        content = [_chosen(order, query) for order in shown]
+        content = [_chosen(order, query) for order in shown if order["id"] not in self.hidden]
         if fault and fault.name == "shifting-pages" and shown:
             # Somebody saves an order of this page, so that it leaves its place and all behind it move up.
             self._save(shown[0], {})
@@ -388,6 +390,8 @@ class SandboxShop(LoopbackServer):
             if included and str(order["id"]) not in included:
                 return False
             for field, limit, is_later in spans:
+                if not order[field]:  # as SQL compares NULL
+                    return False
                 moment = datetime.fromisoformat(order[field]).replace(tzinfo=UTC)
                 if not (moment > limit if is_later else moment < limit):
                     return False

@@ -186,6 +186,24 @@ def test_a_crowded_second_costs_its_own_pages_and_not_those_of_all_that_follows(
     assert len(lists(two_sides)) < 40
 
 
+@pytest.mark.parametrize("hidden", [{2}, {1, 2, 3}, {4, 5, 6, 7}])
+def test_orders_that_the_key_may_not_read_hide_no_other(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, hidden: set[int]
+) -> None:
+    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    ids = two_sides.orders(10)
+    two_sides.shop.hidden = hidden
+    assert counts(run_it()) == {"seen": 10 - len(hidden), "created": 10 - len(hidden)}
+    assert each_once(two_sides, [one for one in ids if one not in hidden])
+
+
+def test_an_order_without_a_date_is_linked_and_stops_nobody(two_sides: TwoSides) -> None:
+    ids = two_sides.orders(3)
+    two_sides.shop.orders[2]["date_modified_gmt"] = None
+    run_it()
+    assert each_once(two_sides, ids)
+
+
 def test_pages_become_bigger_again_when_the_shop_is_well(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "SIZES", (8, 4, 2))
     monkeypatch.setattr(walk, "GOOD", 2)

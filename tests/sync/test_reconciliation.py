@@ -560,6 +560,34 @@ def test_a_list_of_the_crm_that_breaks_off_is_taken_up_where_it_broke(monkeypatc
     assert asked == [NOW, orders[1].updated_at]
 
 
+def test_an_odd_order_of_the_crm_is_left_out_and_stops_nobody(two_sides: TwoSides) -> None:
+    three = linked(two_sides, 3)
+    for _, crm_id in three:
+        two_sides.crm.set_status(crm_id, "paid")
+    two_sides.crm.orders[three[1][1]]["version"] = "7"
+    reconcile()
+    assert found() == [("crm", "order.status_changed", crm_id) for _, crm_id in (three[0], three[2])]
+    assert SideState.objects.get(name="crm").failures == 0
+
+
+def test_the_cursor_waits_for_a_stretch_that_is_read_backwards(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last page comes first; if the run ends there, the next one begins before the stretch."""
+    monkeypatch.setattr(walk, "SIZES", (2, 1))
+    begin = timezone.now() - timedelta(hours=9)
+    for n in range(5):
+        two_sides.order(n + 1, begin + timedelta(hours=n))
+    two_sides.shop.hidden = {1, 2}
+    run = reconciliation.start()
+    steps = reconciliation.job(run)
+    while not run.counts.get("shop"):
+        next(steps)
+    steps.close()
+    assert run.checkpoint["place"]["page"]
+    assert datetime.fromisoformat(SideState.objects.get(name="shop").cursor["at"]) < begin
+
+
 # --- commands and the schedule -------------------------------------------------------------------------------------
 
 
