@@ -25,7 +25,7 @@ from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.decide import DRAFTS
-from sync.errors import Blocked, NotConfigured, NotFound, SideError
+from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, SideError
 from sync.http import CallRecord
 from sync.models import Run, SideState
 from sync.own_events import SWEEP
@@ -295,10 +295,14 @@ def _look_for_deleted(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[No
 
 
 def _is_gone(shop: Shop, woo_id: int) -> bool:
+    """An order that our key alone may not read is there: of one that is not, the shop says so."""
     try:
         shop.get(woo_id)
     except NotFound:
         return True
+    except AuthFailed as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
     return False
 
 

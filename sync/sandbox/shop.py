@@ -47,7 +47,7 @@ class SandboxShop(LoopbackServer):
     """In memory, thread-safe. Methods are what people do in the shop's admin and checkout; REST is for the service.
 
     `road` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
-    `hidden`: orders that the key's user may not read, so that lists leave them out but count them.
+    `hidden`: orders that the key's user may not read, which lists leave out but count; one asked for is 403.
     """
 
     def __init__(
@@ -313,6 +313,9 @@ class SandboxShop(LoopbackServer):
     def _known(self, woo_id: int, otherwise: int) -> dict[str, Any]:
         if woo_id not in self.orders:
             raise HttpError(_unknown(otherwise))
+        if woo_id in self.hidden:
+            words = "Sorry, you cannot view this resource."
+            raise HttpError(Answer(403, _error("woocommerce_rest_cannot_view", words, 403)))
         return self.orders[woo_id]
 
     def _check_status(self, fields: Mapping[str, Any]) -> None:

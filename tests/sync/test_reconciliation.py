@@ -228,6 +228,15 @@ def test_orders_deleted_for_good_are_found_by_a_deep_run_once(two_sides: TwoSide
     assert reconcile(deep=True).counts["shop"] == 0
 
 
+def test_an_order_that_the_key_may_not_read_is_not_taken_for_deleted_and_stops_nothing(two_sides: TwoSides) -> None:
+    (secret, _), (gone, _) = linked(two_sides, 2)
+    two_sides.shop.hidden = {secret}
+    two_sides.shop.delete(gone)
+    reconcile(deep=True)
+    assert found() == [("shop", "order.deleted", str(gone))]
+    assert not SideState.objects.get(name="shop").failures
+
+
 def test_a_deep_run_looks_back_again_and_leaves_the_cursor(two_sides: TwoSides) -> None:
     linked(two_sides)
     cursor = SideState.objects.get(name="shop").cursor
