@@ -181,12 +181,13 @@ def preformatted(text: str) -> SafeString:
 
 
 class RecentValuesFilter(DropdownFilter):
-    """Offers the values of the latest events: DISTINCT over the whole table would read all of it."""
+    """Offers the values of the latest rows: DISTINCT over the whole table would read all of it."""
 
     LATEST = 2_000
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        latest = WebhookEvent.objects.order_by("-id").values_list(self.parameter_name, flat=True)[: self.LATEST]
+        rows = model_admin.model._default_manager.order_by("-pk")
+        latest = rows.values_list(self.parameter_name, flat=True)[: self.LATEST]
         return [(value, value) for value in sorted(set(latest)) if value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:

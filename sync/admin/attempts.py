@@ -10,7 +10,7 @@ from django.utils.html import format_html
 
 from sync.models import Attempt, Call
 from sync.timeline import summary
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, exactly, preformatted, readable
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, RecentValuesFilter, ago, exactly, preformatted, readable
 from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed
 
@@ -22,12 +22,17 @@ def called(call: Call, *, revealed: bool) -> tuple[str, str, str, str]:
     return masked_text(summary(call)), "success" if good else "danger", sent, answered
 
 
+class TriggerFilter(RecentValuesFilter):
+    title = "trigger"
+    parameter_name = "trigger"
+
+
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
     change_form_outer_after_template = "sync/attempt/calls.html"
     list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "what_failed")
-    list_filter = ("trigger",)
+    list_filter = (TriggerFilter,)
     search_fields = ("event",)
     search_help_text = "Event id"
     fields = (

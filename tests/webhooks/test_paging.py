@@ -46,3 +46,23 @@ def test_numbers_are_searched_as_numbers(admin_client: Client) -> None:
                 page = admin_client.get(url, {"q": f" {term} "})
             assert list(page.context["cl"].result_list) == [found]
             assert not [one["sql"] for one in queries if "CAST(" in one["sql"] or "::varchar" in one["sql"]]
+
+
+@pytest.mark.parametrize(
+    "url", ["webhooks/webhookevent", "orders/orderlink", "orders/statustransition", "sync/attempt"]
+)
+def test_no_filter_reads_a_whole_table_for_its_values(admin_client: Client, url: str) -> None:
+    AttemptFactory(trigger="replay")
+    AttemptFactory()
+    StatusTransitionFactory()
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(f"/admin/{url}/")
+    assert not [one["sql"] for one in queries if "DISTINCT" in one["sql"]]
+
+
+def test_attempts_are_filtered_by_what_caused_them(admin_client: Client) -> None:
+    asked = AttemptFactory(trigger="replay")
+    AttemptFactory()
+    page = admin_client.get("/admin/sync/attempt/", {"trigger": "replay"})
+    assert list(page.context["cl"].result_list) == [asked]
+    assert "replay" in page.content.decode()
