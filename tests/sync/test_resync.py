@@ -161,6 +161,12 @@ def test_a_fault_of_either_side_delays_and_loses_nothing(two_sides: TwoSides, fa
     assert {order["status"] for order in two_sides.shop.orders.values()} == {"processing"}
 
 
+def dies_at_its_second_page(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(resync, "settle_page", dying_at(2))
+        die(resync.job, run)
+
+
 def test_a_run_that_died_before_its_checkpoint_asks_no_order_twice(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,9 +174,7 @@ def test_a_run_that_died_before_its_checkpoint_asks_no_order_twice(
     for _, crm_id in linked(two_sides, 5):
         two_sides.crm.set_status(crm_id, "paid")
     run = resync.start(actor="anna", reason="asked", everything=True)
-    with monkeypatch.context() as patched:
-        patched.setattr(resync, "settle_page", dying_at(2))
-        die(resync.job, run)
+    dies_at_its_second_page(run, monkeypatch)
     assert run_it(everything=True) == {"seen": 5, "applied": 5}
     assert WebhookEvent.objects.filter(source="resync").count() == 5
 
@@ -207,9 +211,7 @@ def test_a_period_whose_run_died_before_its_checkpoint_counts_each_order_once(
         two_sides.crm.set_status(crm_id, "paid")
     since = timezone.now() - timedelta(days=7)
     run = resync.start(actor="anna", reason="asked", since=since)
-    with monkeypatch.context() as patched:
-        patched.setattr(resync, "settle_page", dying_at(2))
-        die(resync.job, run)
+    dies_at_its_second_page(run, monkeypatch)
     assert run_it(since=since) == {"seen": 5, "applied": 5}
     assert WebhookEvent.objects.filter(source="resync").count() == 5
 
