@@ -15,7 +15,7 @@ log = logging.getLogger("orderbridge.sides")
 
 HEARD_EVERY = timedelta(seconds=5)
 DEFAULT_SLOW_DOWN = 5.0
-"""Seconds to wait after a 429 that does not say how long."""
+"""Seconds to wait after a 429 that does not say how long, or 0, or a time that is over by our clock."""
 
 
 def probe_interval() -> timedelta:
@@ -36,7 +36,8 @@ def heard(names: Iterable[str], now: datetime) -> None:
 def failed(error: SideError, now: datetime) -> bool:
     """Count a failure of a whole side. True: its breaker is open, so the event is not to blame."""
     if isinstance(error, RateLimited):
-        until = now + timedelta(seconds=error.after if error.after is not None else DEFAULT_SLOW_DOWN)
+        # No attempt is used up, so that to ask again at once would be for ever.
+        until = now + timedelta(seconds=error.after or DEFAULT_SLOW_DOWN)
         SideState.objects.filter(pk=error.side).exclude(wait_until__gt=until).update(
             wait_until=until, last_error=str(error)[:2000]
         )

@@ -193,12 +193,14 @@ def test_a_rate_limit_holds_all_workers_until_its_time_and_is_no_failure() -> No
     assert (ping.times, crm().failures, crm().opened_at) == (0, 0, None)
 
 
-def test_without_a_time_it_waits_a_little() -> None:
-    sides.failed(RateLimited("slow down", side="crm"), NOW)
+@pytest.mark.parametrize("after", [None, 0.0])
+def test_without_a_time_it_waits_a_little(after: float | None) -> None:
+    """Also after `Retry-After: 0`, or a date that is over: a worker would else ask again at once, and for ever."""
+    sides.failed(RateLimited("slow down", side="crm", after=after), NOW)
     assert crm().wait_until == NOW + seconds(sides.DEFAULT_SLOW_DOWN)
 
 
-@pytest.mark.parametrize(("afters", "held"), [([60, 5, None, 0], 60), ([5, 60], 60), ([0, 5], 5)])
+@pytest.mark.parametrize(("afters", "held"), [([60, 5, None, 0], 60), ([5, 60], 60)])
 def test_the_longest_wait_counts(afters: list[float | None], held: float) -> None:
     for after in afters:
         sides.failed(RateLimited("slow down", side="crm", after=after), NOW)
