@@ -1,6 +1,7 @@
 """Deliveries go straight to their view: sessions, logins and messages are for people, and cost more than the INSERT.
 
-So does `/healthz`: whoever asks whether the process lives may call it by an address that is not in ALLOWED_HOSTS.
+So do `/healthz` and `/readyz`: a probe may call the process by an address that is not in ALLOWED_HOSTS, and no machine
+is told to come by https (CONTRACT 1).
 """
 
 import functools
@@ -13,8 +14,7 @@ from django.urls import ResolverMatch, resolve
 Answer = Callable[[HttpRequest], HttpResponse]
 
 PREFIX = "/webhooks/"
-ALIVE = "/healthz"
-READY = "/readyz"
+PROBES = ("/healthz", "/readyz")
 
 
 def deliveries_first(get_response: Answer) -> Answer:
@@ -22,13 +22,7 @@ def deliveries_first(get_response: Answer) -> Answer:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if path.startswith(PREFIX) or path == ALIVE:
-            return _straight(request)
-        answer = get_response(request)
-        if path == READY:
-            # For people only, as the redirects are: no machine is told to come by https (CONTRACT 1).
-            answer.headers.pop("Strict-Transport-Security", None)
-        return answer
+        return _straight(request) if path.startswith(PREFIX) or path in PROBES else get_response(request)
 
     return middleware
 
