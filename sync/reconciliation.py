@@ -95,9 +95,10 @@ class Missed:
 def _to_be_asked_again(event: WebhookEvent) -> bool:
     """Its change was found once more, so the read that settled the event was behind the list, or was undone since.
 
-    What waits for a person, was refused or resolved is left alone; what names no order of ours, until it is linked.
+    What waits for a person or was resolved is left alone; what names no order of ours, until it is linked. If it was
+    refused, then something else was: a change that is refused is known, and not found once more.
     """
-    if event.state != State.DONE or event.outcome in (Outcome.REFUSED, Outcome.RESOLVED):
+    if event.state != State.DONE or event.outcome == Outcome.RESOLVED:
         return False
     if event.outcome == Outcome.NOT_OURS:
         return OrderLink.objects.filter(crm_order_id=event.order_ref).exists()

@@ -335,14 +335,38 @@ def test_a_read_that_is_behind_the_list_is_made_again_by_the_next_run(
     assert reconcile().counts["crm"] == 0
 
 
+def test_what_was_refused_because_the_read_was_behind_is_asked_again(two_sides: TwoSides) -> None:
+    """Refused was the step before it, and a refusal of what the list shows is never found once more."""
+    ((woo_id, crm_id),) = linked(two_sides)
+    two_sides.shop.set_status(woo_id, "completed")
+    reconcile()
+    settle()
+    forget()
+    for status in ("cancelled", "refunded"):
+        two_sides.crm.set_status(crm_id, status)
+    reconcile()
+    WebhookEvent.objects.update(received_at=timezone.now() - timedelta(minutes=2))  # it has waited for the CRM
+    two_sides.crm.faults.add("stale-reads", path=f"/orders/{crm_id}")
+    settle()
+    assert WebhookEvent.objects.get(side="crm").outcome == "refused"
+    two_sides.crm.faults.clear()
+    assert reconcile().counts["crm"] == 1
+    settle()
+    assert two_sides.shop.orders[woo_id]["status"] == "refunded"
+    two_sides.crm.set_status(crm_id, "cancelled")
+    counts = [reconcile().counts["crm"]]
+    settle()
+    assert [*counts, reconcile().counts["crm"]] == [1, 0], "a refusal of what the list shows is asked for once"
+
+
 @pytest.mark.parametrize(
     ("state", "outcome", "again"),
     [
         *(
             (State.DONE, outcome, True)
-            for outcome in ("no_change", "stale", "superseded", "echo", "applied", "updated")
+            for outcome in ("no_change", "stale", "superseded", "echo", "applied", "updated", "refused")
         ),
-        *((State.DONE, outcome, False) for outcome in ("refused", "resolved")),
+        (State.DONE, "resolved", False),
         *((state, "", False) for state in (State.PARKED, State.DEAD)),
     ],
 )
