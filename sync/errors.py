@@ -79,6 +79,12 @@ class AuthFailed(SideError):
     outage = True
 
 
+class Hidden(SideError):
+    """403 for one order, while the key may read others. It is that order, not the side: its user lacks the right."""
+
+    again = False
+
+
 class Rejected(SideError):
     """Any other 4xx: the side understood and said no. Repeating the same would get the same."""
 

@@ -25,7 +25,7 @@ from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.decide import DRAFTS
-from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, SideError
+from sync.errors import Blocked, Hidden, NotConfigured, NotFound, SideError
 from sync.http import CallRecord
 from sync.models import Run, SideState
 from sync.own_events import SWEEP
@@ -301,9 +301,8 @@ def _is_gone(shop: Shop, woo_id: int) -> bool:
         shop.get(woo_id)
     except NotFound:
         return True
-    except AuthFailed as error:
-        if error.status != HTTPStatus.FORBIDDEN:
-            raise
+    except Hidden:
+        pass
     return False
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
+from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.snapshots import ShopSnapshot
 
@@ -50,7 +51,14 @@ class Shop:
 
     def get(self, woo_id: int) -> ShopSnapshot:
         """The order as it is now: a nonce keeps page caches from answering for the shop (FACTS B7)."""
-        answer = self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"})
+        try:
+            answer = self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"})
+        except AuthFailed as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            self.ping()  # raises where the key may read no order at all
+            words = f"The shop's key may read orders, but not order {woo_id}. Give its user the right to. ({error})"
+            raise Hidden(words, side="shop", status=error.status, code=error.code) from error
         return _snapshot(answer, woo_id)
 
     def set_status(self, woo_id: int, status: str) -> ShopSnapshot:

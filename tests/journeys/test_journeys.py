@@ -287,3 +287,18 @@ def test_a_worker_that_finds_work_wakes_others(world: World, monkeypatch: pytest
     monkeypatch.setattr("webhooks.wake._last", float("-inf"))
     tasks.drain()
     assert OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize("side", ["shop", "crm"])
+def test_an_order_that_the_key_may_not_read_needs_a_person_and_keeps_no_other_waiting(world: World, side: str) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.hidden = {woo_id}
+    if side == "shop":
+        world.shop.edit(woo_id, customer_note="x")
+    else:
+        world.crm.set_status(crm_id, "paid")
+    world.work()
+    event = WebhookEvent.objects.filter(side=side).latest("id")
+    assert event.state == "parked" and f"but not order {woo_id}" in event.reason
+    shop = SideState.objects.get(name="shop")
+    assert (shop.failures, shop.opened_at) == (0, None)

@@ -24,6 +24,7 @@ from sync.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
+    Hidden,
     NotConfigured,
     NotFound,
     RateLimited,
@@ -132,6 +133,7 @@ def test_an_answer_that_is_no_success_has_its_class(
         (AuthFailed, True, True, False),
         (NotConfigured, True, True, False),
         (NotFound, False, False, False),
+        (Hidden, False, False, False),
         (Rejected, False, False, False),
     ],
 )

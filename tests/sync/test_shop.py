@@ -10,7 +10,17 @@ import responses
 from requests.auth import _basic_auth_str
 
 from sync import shop as shop_client
-from sync.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, ServerTrouble, SideError, Unconfirmed
+from sync.errors import (
+    AuthFailed,
+    Blocked,
+    Hidden,
+    NotConfigured,
+    NotFound,
+    Rejected,
+    ServerTrouble,
+    SideError,
+    Unconfirmed,
+)
 from sync.sandbox.server import HttpError, Request
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.shop_auth import KeyCheck
@@ -107,6 +117,23 @@ def test_wrong_keys_are_told(answers: responses.RequestsMock) -> None:
     answers.get(f"{HTTPS}{ORDERS}", status=401, json=refusal)
     with pytest.raises(AuthFailed, match="woocommerce_rest_cannot_view"):
         shop_client.connect().ping()
+
+
+def test_an_order_that_the_key_may_not_read_is_no_outage_of_the_shop(answers: responses.RequestsMock) -> None:
+    refusal = {"code": "woocommerce_rest_cannot_view", "message": "Sorry, you cannot view this resource."}
+    answers.get(f"{HTTPS}{ORDERS}/14", status=403, json=refusal)
+    answers.get(f"{HTTPS}{ORDERS}", json=[])
+    with pytest.raises(Hidden, match="but not order 14"):
+        shop_client.connect().get(14)
+
+
+@pytest.mark.parametrize(("one", "list_"), [(403, 403), (401, 200)])
+def test_a_key_that_may_read_no_order_is_told_as_such(answers: responses.RequestsMock, one: int, list_: int) -> None:
+    answers.get(f"{HTTPS}{ORDERS}/14", status=one, json={"code": "woocommerce_rest_cannot_view"})
+    if list_ == 403:
+        answers.get(f"{HTTPS}{ORDERS}", status=403, json={"code": "woocommerce_rest_cannot_view"})
+    with pytest.raises(AuthFailed):
+        shop_client.connect().get(14)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
