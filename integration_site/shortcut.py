@@ -7,9 +7,9 @@ is told to come by https (CONTRACT 1).
 import functools
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import SimpleTemplateResponse
-from django.urls import ResolverMatch, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
@@ -22,13 +22,19 @@ def deliveries_first(get_response: Answer) -> Answer:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        return _straight(request) if path.startswith(PREFIX) or path in PROBES else get_response(request)
+        if not path.startswith(PREFIX) and path not in PROBES:
+            return get_response(request)
+        try:
+            match = _view_of(path)
+        except Resolver404:  # Django's page that says so is for people
+            return JsonResponse({"error": "not_found"}, status=404)
+        return _straight(request, match)
 
     return middleware
 
 
-def _straight(request: HttpRequest) -> HttpResponse:
-    request.resolver_match = match = _view_of(request.path_info)
+def _straight(request: HttpRequest, match: ResolverMatch) -> HttpResponse:
+    request.resolver_match = match
     answer: HttpResponse = match.func(request, *match.args, **match.kwargs)
     if isinstance(answer, SimpleTemplateResponse):
         answer.render()  # DRF's own answers, as to a GET

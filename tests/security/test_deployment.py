@@ -6,9 +6,13 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.sites import AdminSite
+from django.contrib.auth.models import User
 from django.test import Client
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,9 +107,7 @@ def test_over_https_the_back_office_is_strict_and_a_delivery_is_never_redirected
             assert status in (200, 405, 503) and "Strict-Transport-Security" not in headers
 
 
-@pytest.mark.django_db
-def test_a_page_tells_the_browser_what_it_may_do(client: Client) -> None:
-    headers = client.get("/admin/login/").headers
+def tells_what_a_browser_may_do(headers: Any) -> None:
     policy = dict(one.strip().split(" ", 1) for one in headers["Content-Security-Policy"].split(";"))
     assert policy["script-src"] == "'self' 'unsafe-eval'"
     assert policy["default-src"] == policy["form-action"] == "'self'"
@@ -113,6 +115,41 @@ def test_a_page_tells_the_browser_what_it_may_do(client: Client) -> None:
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.fixture
+def visitor(db: None) -> Client:
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 302),
+        ("/admin/", 200),
+        ("/admin/login/", 302),
+        ("/admin/webhooks/webhookevent/", 403),
+        ("/admin/nowhere/", 404),
+        ("/nowhere", 404),
+        ("/static/sync/icon.svg", 200),
+        ("/openapi.json", 200),
+    ],
+)
+def test_every_page_tells_the_browser_what_it_may_do(visitor: Client, path: str, status: int) -> None:
+    answer = visitor.get(path)
+    assert answer.status_code == status
+    tells_what_a_browser_may_do(answer.headers)
+
+
+def test_pages_of_errors_tell_it_too(visitor: Client) -> None:
+    answers = [visitor.post("/admin/login/"), visitor.get("/admin/", headers={"host": "evil.example"})]
+    with patch.object(AdminSite, "each_context", side_effect=ValueError):
+        answers.append(visitor.get("/admin/"))
+    assert [answer.status_code for answer in answers] == [403, 400, 500]
+    for answer in answers:
+        tells_what_a_browser_may_do(answer.headers)
 
 
 @pytest.mark.django_db

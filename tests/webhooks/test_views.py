@@ -622,7 +622,8 @@ def test_nothing_that_is_for_people_stands_before_a_delivery(settings: Any) -> N
     assert not answer.cookies
     wrong = Client().get(WOO)
     assert (wrong.status_code, wrong["Allow"], int(wrong["Content-Length"])) == (405, "POST", len(wrong.content))
-    assert Client().post("/webhooks/nobody/").status_code == 404
+    nobody = Client().post("/webhooks/nobody/")
+    assert (nobody.status_code, nobody.json()) == (404, {"error": "not_found"})
 
 
 if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has no connection that could be cut
