@@ -2,18 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.conf import settings
 from django.db import connection
-from django.db.models.signals import post_migrate
 
 from orders.append_only import GUARDS
-from tests import servers
+from tests import fresh, servers
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
@@ -27,6 +24,13 @@ def django_db_modify_db_settings(
     if "sqlite" in database["ENGINE"]:
         path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(path)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The database as the migrations left it is kept for `fresh.restore`."""
+    with django_db_blocker.unblock():
+        fresh.keep(connection)
 
 
 @pytest.fixture(scope="session")
@@ -56,19 +60,3 @@ def tamper(transactional_db: None) -> Callable[[str], None]:
                     cursor.execute(statement)
 
     return run
-
-
-def _refill(app_config: Any, **kwargs: Any) -> None:
-    """A test that commits ends with a flush, which takes the rows that migrations made; put them back."""
-    if app_config.name == "sync" and not apps.get_model("orders", "StatusRule").objects.exists():
-        for name in ("orders.migrations.0002_default_lifecycle", "sync.migrations.0002_sides_and_schedules"):
-            import_module(name).fill(apps, None)
-        for name in (
-            "sync.migrations.0005_schedules",
-            "sync.migrations.0008_verify_audit",
-            "sync.migrations.0009_nightly",
-        ):
-            import_module(name).fill(apps, None)
-
-
-post_migrate.connect(_refill, weak=False)

@@ -1,21 +1,13 @@
-"""Emptying the test's own database: what is append-only gives way for it, and for nothing else."""
+"""What Django calls after a test that commits."""
 
 from typing import Any
 
 from django.core.management.commands import flush
 from django.db import connections
 
-from orders.append_only import GUARDS
+from tests import fresh
 
 
 class Command(flush.Command):
     def handle(self, **options: Any) -> None:
-        connection = connections[options["database"]]
-        with connection.cursor() as cursor:
-            for guard in GUARDS:
-                for statement in guard.disarm(connection.vendor):
-                    cursor.execute(statement)
-            super().handle(**options)
-            for guard in GUARDS:
-                for statement in guard.arm(connection.vendor):
-                    cursor.execute(statement)
+        fresh.restore(connections[options["database"]])
