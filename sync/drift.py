@@ -2,9 +2,11 @@
 
 Both sides are read in batches: the CRM's list of all its orders leads, and the shop is asked for the same orders. What
 the list does not show is read by its id. A list may be behind, so that nothing counts as different before both sides
-were asked for that very order.
+were asked for that very order. One that a side shows oddly or not to us, or refuses to show, is left out and named: it
+must not hide what differs with all others.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,20 +26,26 @@ from sync import crm as crm_backends
 from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
-from sync.errors import NotConfigured, NotFound, ServerTrouble, TooLarge, Unreachable
+from sync.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, ServerTrouble, TooLarge, Unreachable
 from sync.models import DriftFinding, Run
 from sync.reconciliation import Feed, all_statuses
-from sync.settling import Steps, crew, patiently, together
+from sync.settling import NAMED, Steps, crew, patiently, together
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from webhooks.masking import masked_text
+
+log = logging.getLogger("orderbridge.runs")
 
 Kind = DriftFinding.Kind
 BATCH = 100
 LIGHTEST = 10
 """Orders that the shop is asked for at once when more are too heavy for it."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+LEFT_OUT = "left_out"
 LISTED, REST = "listed", "rest"
 """The steps of a run: the orders that the CRM lists, then those that it did not show."""
+OF_THIS_ORDER = (Odd, Hidden, Rejected)
+"""What a side may answer when it is asked for one order, and what says nothing about all others."""
 KEPT = timedelta(days=30)
 """Scheduled runs are many; what they found stays."""
 
@@ -53,6 +61,14 @@ class Pair:
     @property
     def statuses(self) -> tuple[str, str]:
         return self.shop.status if self.shop else "", self.crm.status if self.crm else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A link whose order can not be read on one side, and why."""
+
+    link: OrderLink
+    why: str
 
 
 # --- the rule ------------------------------------------------------------------------------------------------------
@@ -106,6 +122,22 @@ def _keep(differing: Sequence[tuple[Pair, Kind]]) -> None:
             )
 
 
+def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
+    """What was known of them stays as it is. The first of them are kept by name."""
+    new = [one for one in left if one.link.compared_in != run.pk]
+    if not new:
+        return
+    DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(
+        seen_at=timezone.now()
+    )
+    OrderLink.objects.filter(pk__in=[one.link.pk for one in new]).update(compared_in=run.pk)
+    named = [*run.checkpoint.get(LEFT_OUT, []), *(f"order {one.link}: {masked_text(one.why)}" for one in new)]
+    run.checkpoint = {**run.checkpoint, LEFT_OUT: named[:NAMED]}
+    run.counts = {**run.counts, LEFT_OUT: run.counts.get(LEFT_OUT, 0) + len(new)}
+    for one in new:
+        log.warning("an order is left out", extra={"order": str(one.link), "error": one.why})
+
+
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -142,12 +174,17 @@ def job(run: Run) -> Steps[None]:
         both = Both(shop, crm, statuses, pool)
         if run.checkpoint.get("step", LISTED) == LISTED:
             yield from _compare_listed(run, both)
-            run.checkpoint = {"step": REST}
+            _enter(run, step=REST)
             yield
         yield from _compare_rest(run, both)
     DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=timezone.now())
-    run.counts = {"seen": run.counts.get("seen", 0), **counted(DriftFinding.objects.open(timezone.now()))}
+    so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
+    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(timezone.now()))}
     yield
+
+
+def _enter(run: Run, **place: Any) -> None:
+    run.checkpoint = {**place, LEFT_OUT: run.checkpoint.get(LEFT_OUT, [])}
 
 
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
@@ -157,7 +194,7 @@ def _compare_listed(run: Run, both: "Both") -> Steps[None]:
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
-        run.checkpoint = {"step": LISTED, "since": feed.since.isoformat()}
+        _enter(run, step=LISTED, since=feed.since.isoformat())
         yield
 
 
@@ -165,10 +202,14 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
     after = run.checkpoint.get("after", 0)
     rest = OrderLink.objects.exclude(compared_in=run.pk).order_by("pk")
     while batch := list(rest.filter(pk__gt=after)[:BATCH]):
-        found = yield from together(both.pool, both.of_crm, [link.crm_order_id for link in batch])
-        yield from _compare(run, both, batch, {crm.crm_order_id: crm for crm in found if crm})
+        pairs = yield from together(both.pool, both.in_crm, batch)
+        known = [pair for pair in pairs if isinstance(pair, Pair)]
+        yield from _compare(
+            run, both, [pair.link for pair in known], {pair.crm.crm_order_id: pair.crm for pair in known if pair.crm}
+        )
+        _leave_out(run, [pair for pair in pairs if isinstance(pair, LeftOut)])
         after = batch[-1].pk
-        run.checkpoint = {"step": REST, "after": after}
+        _enter(run, step=REST, after=after)
         yield
 
 
@@ -183,7 +224,11 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     known = _known(suspects)
     certain = [pair for pair in suspects if _is_same(pair, kind_of(pair, lifecycle), known.get(pair.link.woo_id))]
     doubtful = [pair for pair in suspects if pair not in certain]
-    certain += yield from together(both.pool, both.again, doubtful)
+    again = yield from together(both.pool, both.again, doubtful)
+    certain += [pair for pair in again if isinstance(pair, Pair)]
+    left = [pair for pair in again if isinstance(pair, LeftOut)]
+    _leave_out(run, left)
+    new = [link for link in new if link.pk not in {one.link.pk for one in left}]
     _keep([(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))])
     OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
     run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
@@ -225,11 +270,21 @@ class Both:
         else:
             yield from orders
 
-    def again(self, pair: Pair) -> Pair:
+    def again(self, pair: Pair) -> Pair | LeftOut:
         """By its ids: an orphaned status hides an order from lists only (FACTS B6). The CRM first, as it leads."""
         link = OrderLink.objects.get(pk=pair.link.pk)
-        crm = self.of_crm(link.crm_order_id)
-        return Pair(link=link, crm=crm, shop=self.of_shop(link.woo_id))
+        try:
+            crm = self.of_crm(link.crm_order_id)
+            return Pair(link=link, crm=crm, shop=self.of_shop(link.woo_id))
+        except OF_THIS_ORDER as error:
+            return LeftOut(link=link, why=str(error))
+
+    def in_crm(self, link: OrderLink) -> Pair | LeftOut:
+        """What the CRM shows of it; the shop's list is asked for many at once."""
+        try:
+            return Pair(link=link, crm=self.of_crm(link.crm_order_id), shop=None)
+        except OF_THIS_ORDER as error:
+            return LeftOut(link=link, why=str(error))
 
     def of_crm(self, crm_order_id: str) -> CrmSnapshot | None:
         try:

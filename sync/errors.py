@@ -61,6 +61,10 @@ class TooLarge(Blocked):
     """The answer is longer than we read. A list may be asked for in smaller pages."""
 
 
+class Odd(Blocked):
+    """JSON, but not an order as it should be: no id, a version that is no number. Of a list, such a one is left out."""
+
+
 class Unconfirmed(SideError):
     """The side answered well, but its answer does not show what we wrote."""
 
@@ -80,7 +84,7 @@ class AuthFailed(SideError):
 
 
 class Hidden(SideError):
-    """403 for one order, while the key may read others. It is that order, not the side: its user lacks the right."""
+    """403 for one order, while the key may read others. It is that order, not the side: the key lacks a right."""
 
     again = False
 

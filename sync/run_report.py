@@ -128,6 +128,11 @@ def found(run: Run) -> list[tuple[str, str, str]]:
     return [(side, order, topic) for side, order, topic in run.checkpoint.get("found", [])]
 
 
+def left_out(run: Run) -> list[str]:
+    """Of drift: the first orders that a side does not show, or not so that they can be compared, and why."""
+    return list(run.checkpoint.get("left_out", []))
+
+
 def failures(run: Run) -> Iterator[Failure]:
     """The first orders that failed, with the reason."""
     return _named(run.checkpoint.get("failed", []))

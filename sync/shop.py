@@ -13,7 +13,7 @@ from django.conf import settings
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Rejected, ServerTrouble, Unconfirmed
+from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected, ServerTrouble, Unconfirmed
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.snapshots import ShopSnapshot
 
@@ -185,7 +185,7 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
     """`woo_id`: the order that was asked for; None: whichever stands in a list."""
     is_order = isinstance(data, dict) and type(data.get("id")) is int and isinstance(data.get("status"), str)
     if not is_order or woo_id not in (None, data["id"]):
-        raise Blocked(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
+        raise Odd(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
     return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)
 
 

@@ -140,6 +140,7 @@ class RunAdmin(ReadOnlyAdmin):
             "counts": run_report.counts(run),
             "options": run_report.options(run),
             "found": run_report.found(run),
+            "left_out": run_report.left_out(run),
             "failures": list(run_report.failures(run)),
             "still_tried": list(run_report.still_tried(run)),
             "deeds": [(name, deed.label) for name, deed in DEEDS.items() if may and run.state in deed.states],

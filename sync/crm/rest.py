@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from itertools import chain
 from typing import Any, Self
 from urllib.parse import quote
 
 from django.conf import settings
 
-from sync.errors import Blocked, NotConfigured, NotFound, Rejected
+from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
 from sync.http import Answer, CallRecord, JsonClient, readable
 from sync.snapshots import CrmSnapshot
 
@@ -53,7 +54,15 @@ class RestCrm:
         return made, answer.status == 201
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
-        return _same(snapshot(self.client.request("GET", _path(crm_order_id)).data), crm_order_id)
+        try:
+            answer = self.client.request("GET", _path(crm_order_id))
+        except AuthFailed as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            self.ping()  # raises where the token may read no order at all
+            words = f"The CRM's token may read orders, but not {crm_order_id}. Give it the right to. ({error})"
+            raise Hidden(words, side="crm", status=error.status) from error
+        return _same(snapshot(answer.data), crm_order_id)
 
     def find(self, external_id: str) -> CrmSnapshot | None:
         # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
@@ -99,11 +108,11 @@ class RestCrm:
 
 
 def snapshot(data: Any) -> CrmSnapshot:
-    """One order of the CRM's answer; anything that is not one is Blocked, never guessed."""
+    """One order of the CRM's answer; anything that is not one is Odd, never guessed."""
     one = {ours: data.get(theirs) for ours, theirs in WORDS.items()} if isinstance(data, dict) else {}
     crm_order_id, status = _id(one.get("crm_order_id")), one.get("status")
     if not crm_order_id or not isinstance(status, str) or not _id(status):
-        raise Blocked("The CRM's answer is not an order: id or status is missing.", side="crm")
+        raise Odd("The CRM's answer is not an order: id or status is missing.", side="crm")
     return CrmSnapshot(
         crm_order_id=crm_order_id,
         external_id=_id(one["external_id"]) or None,
@@ -132,7 +141,7 @@ def _named(data: Any) -> str:
 
 def _same(found: CrmSnapshot, crm_order_id: str) -> CrmSnapshot:
     if found.crm_order_id != crm_order_id:
-        raise Blocked(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
+        raise Odd(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
     return found
 
 
@@ -148,7 +157,7 @@ def _version(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
-        raise Blocked(f"The CRM's version is not an integer: {str(value)[:50]!r}.", side="crm")
+        raise Odd(f"The CRM's version is not an integer: {str(value)[:50]!r}.", side="crm")
     return value
 
 
@@ -159,4 +168,4 @@ def _time(value: Any) -> datetime | None:
         at = datetime.fromisoformat(value)
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
-        raise Blocked(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None
+        raise Odd(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None

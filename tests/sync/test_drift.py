@@ -151,7 +151,7 @@ def test_ignored_findings_count_for_nobody_until_their_day(two_sides: TwoSides) 
     found()
     DriftFinding.objects.update(ignored_until=timezone.now() + timedelta(days=1))
     told, code = command("--json")
-    assert (json.loads(told), code) == ({"seen": 1, "ignored": 1, "findings": []}, 0)
+    assert (json.loads(told), code) == ({"seen": 1, "ignored": 1, "findings": [], "left_out": []}, 0)
     DriftFinding.objects.update(ignored_until=timezone.now() - timedelta(seconds=1))
     assert command("--json")[1] == 1
 
@@ -211,6 +211,38 @@ def test_a_fault_of_either_side_makes_no_finding(two_sides: TwoSides, fault: str
     for server in (two_sides.shop, two_sides.crm):
         server.faults.add(fault, 2, method="GET", after=0.05)
     assert found() == {(orders[0][0], "status", "pending", "paid")}
+
+
+@pytest.mark.parametrize("way", ["an odd version", "hidden in the shop", "refused by the CRM", "forbidden by the CRM"])
+def test_an_order_that_can_not_be_read_is_named_and_hides_no_other(
+    two_sides: TwoSides, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (woo_id, crm_id), (_, moved) = linked(two_sides, 2)
+    two_sides.crm.set_status(moved, "paid")
+    two_sides.crm.set_status(crm_id, "paid")
+    found()
+    known, real = DriftFinding.objects.get(woo_id=woo_id), two_sides.crm.handle
+
+    def handle(request: Any, fault: Any) -> Any:
+        is_it = request.method == "GET" and request.path.endswith(f"/orders/{crm_id}")
+        return Answer(410 if "refused" in way else 403, {"error": "not for you"}) if is_it else real(request, fault)
+
+    if way == "an odd version":
+        two_sides.crm.orders[crm_id]["version"] = "seven"
+    elif way == "hidden in the shop":
+        two_sides.shop.hidden = {woo_id}
+    else:
+        two_sides.crm.set_status(crm_id, "shipped")
+        monkeypatch.setattr(two_sides.crm, "handle", handle)
+    told, code = command("--json")
+    assert code == 1 and json.loads(told)["seen"] == 1
+    [words] = json.loads(told)["left_out"]
+    assert words.startswith(f"order {woo_id} ↔ {crm_id}: ")
+    assert {one["crm_order_id"] for one in json.loads(told)["findings"]} == {crm_id, moved}, "as it was known"
+    known.refresh_from_db()
+    assert known.gone_at is None and known.shop == "pending"
+    assert f"left out: {words}" in command()[0]
+    assert not SideState.objects.filter(failures__gt=0).exists()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
