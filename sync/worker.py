@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from orders.models import Decision as Transition
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync import crm as crm_backends
@@ -571,9 +572,18 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
         if plan.woo_id is None:
             return None
         row = new_link(work, plan.woo_id, applied)
+    was_in_trash = row.woo_status == TRASH
     fill_in(row, work, plan, applied)
     row.save()
+    if work.side == Side.SHOP and was_in_trash and row.woo_status != TRASH and _was_held_up(row):
+        own_events.resync(row, reason="It is back from the trash, where the CRM's move was refused.")
     return row
+
+
+def _was_held_up(row: OrderLink) -> bool:
+    """The CRM moved it last while it lay in the trash, from where no move is allowed."""
+    last = row.transitions.order_by("-sequence").values_list("decision", "from_status").first()
+    return last == (Transition.REFUSED, TRASH)
 
 
 def new_link(work: Work, woo_id: int, applied: Applied) -> OrderLink:

@@ -110,6 +110,20 @@ def test_the_trash_is_told_once_and_the_order_is_told_when_it_is_back(world: Wor
     world.shop.restore(woo_id)
     world.settle()
     assert world.crm.orders[crm_id]["order"]["status"] == "pending"
+    assert not WebhookEvent.objects.filter(source="resync").exists(), "nothing was refused meanwhile"
+
+
+def test_what_the_crm_moved_while_the_order_was_in_the_trash_is_made_up_for_once_it_is_back(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.trash(woo_id)
+    world.settle()
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "trash", "from there no move is allowed"
+    world.shop.restore(woo_id)
+    world.settle()
+    assert world.shop.orders[woo_id]["status"] == "processing"
+    assert world.link(woo_id).transitions.latest("id").decision == "applied"
 
 
 def test_a_move_forced_out_of_the_trash_is_told_to_the_crm(world: World) -> None:
