@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := integration_site sync orders webhooks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Images often forbid it; the tests start a hundred processes, and each would compile our sources anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
