@@ -15,6 +15,7 @@ os.environ.setdefault("CRM_TOKEN", "crm-token")
 from integration_site.settings import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # noqa: F405  its flush may empty what is append-only
+WHITENOISE_AUTOREFRESH = True  # each test client loads the middleware, which would look for all files of ours first
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a real one takes a third of a second a person
 
 # What a test stores need not survive a power cut; a commit that waits for the disk takes longer than most tests.
