@@ -123,7 +123,7 @@ class JsonClient:
         headers: Mapping[str, str] | None = None,
         write: bool | None = None,
     ) -> Answer:
-        """The JSON answer of a 2xx; anything else raises a class of `sync.errors`.
+        """The JSON answer of a 2xx, of a 204 None; anything else raises a class of `sync.errors`.
 
         `write`: whether a call without a whole answer may have changed something; by default the method tells.
         """
@@ -242,7 +242,7 @@ class JsonClient:
         if 300 <= status < 400:
             to = clean(response.headers.get("Location", "nowhere"))
             raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", **about)
-        between = status < 300 or (status == 403 and body.strip())
+        between = (status < 300 and status != 204) or (status == 403 and body.strip())
         if "SG-Captcha" in response.headers or (between and not is_json):
             words = f"{where} without JSON. Let us through the firewall or captcha, or end the maintenance: {evidence}"
             raise Blocked(words, **about)

@@ -76,6 +76,8 @@ class RestCrm:
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
+        if answer.status == HTTPStatus.NO_CONTENT:  # nothing says that a PATCH is answered with the order
+            return self.get(crm_order_id)
         return _same(snapshot(answer.data), crm_order_id)
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:

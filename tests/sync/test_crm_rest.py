@@ -271,6 +271,18 @@ def test_a_list_of_which_nothing_can_be_read_is_blocked(answers: responses.Reque
         list(connect().changed_since(LONG_AGO))
 
 
+def test_an_update_that_is_answered_with_nothing_is_read_back(answers: responses.RequestsMock) -> None:
+    answers.patch(f"{URL}/orders/C-1", status=204)
+    answers.get(f"{URL}/orders/C-1", json=ONE | {"version": 9})
+    assert connect().update("C-1", {"id": 14}).version == 9
+
+
+def test_a_read_that_is_answered_with_nothing_is_no_order(answers: responses.RequestsMock) -> None:
+    answers.get(f"{URL}/orders/C-1", status=204)
+    with pytest.raises(Blocked):
+        connect().get("C-1")
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 COLLECTION: dict[str, Callable[[RestCrm], object]] = {

@@ -81,7 +81,6 @@ CAPTCHA = {"SG-Captcha": "challenge", "Content-Type": "text/html"}
         (522, {}, HTML, ServerTrouble, None),
         (200, {}, HTML, Blocked, None),
         (200, {}, b"", Blocked, None),
-        (204, {}, b"", Blocked, None),
         (200, {}, b"Warning: foreach()\n{}", Blocked, None),
         (200, {}, b'{"version": NaN}', Blocked, None),
         (200, {}, b'{"version": -Infinity}', Blocked, None),
