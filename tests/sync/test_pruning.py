@@ -65,6 +65,22 @@ def test_an_old_event_loses_its_body_and_keeps_the_rest(state: str) -> None:
     assert young.headers
 
 
+def test_what_somebody_replays_at_that_moment_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between our look and the emptying; a replay of many at night makes that likely."""
+    again, real = event(), pruning._empty
+
+    def empty(rows: Any, *args: Any, **nothing: Any) -> int:
+        if rows.model is WebhookEvent:
+            again.ask_again(trigger="replay")
+        return real(rows, *args, **nothing)
+
+    monkeypatch.setattr(pruning, "_empty", empty)
+    assert prune()["events"] == 0
+    monkeypatch.undo()
+    WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
+    assert prune()["events"] == 1
+
+
 def test_what_still_waits_is_left_alone_and_not_forgotten() -> None:
     waiting, later = event(state=State.RETRYING, next_attempt_at=NOW), event()
     told = prune()
