@@ -5,9 +5,12 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.db import connection
 from django.test import Client
 
 PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
@@ -57,3 +60,16 @@ def from_shop(body: bytes, topic: str = "order.updated") -> Any:
 def from_crm(content: Any, name: str = "msg_1") -> Any:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return post(CRM, body, signed_by_crm(body, name))
+
+
+@contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    """All that are sent to the database: Django's own count leaves out those of the driver's cursor."""
+    sent: list[str] = []
+
+    def note(execute: Any, sql: str, *rest: Any) -> Any:
+        sent.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(note):
+        yield sent

@@ -1,8 +1,8 @@
-"""One INSERT for one event, its SQL made once: making it anew for each row costs more than storing the row."""
+"""One INSERT for the events of a delivery, its SQL made once: making it anew costs more than storing the rows."""
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from webhooks.models import WebhookEvent
 
 log = logging.getLogger("orderbridge.deliveries")
 
+Row = Mapping[str, Any]
+"""Values by the names of their columns."""
 NOT_OUR_PLAN = ("26000", "42P05")
 """PostgreSQL does not know a plan, or has another of this name: a pooler gave us somebody else's connection."""
-AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField)
+AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField, models.BinaryField)
 """Fields whose values every database takes without conversion."""
 
 
@@ -23,64 +25,73 @@ class Statement:
     """For rows that give the same columns; the others have their defaults."""
 
     sql: str
-    moments: tuple[str, ...]
-    converted: tuple[models.Field, ...]
-    "The other columns whose values the database wants in another form."
-    constant: tuple[Any, ...]
-    fresh: tuple[models.Field, ...]
-    "The columns whose default is another one for each row."
+    defaults: tuple[Any, ...]
+    converted: Mapping[str, Callable[[Any], Any]]
+    "The columns whose values the database wants in another form."
 
 
-def insert(row: Mapping[str, Any]) -> int | None:
-    """The new event's id, or None if its key is known. Outside a transaction it is committed when this returns."""
+def insert(shared: Row, rows: Sequence[Row]) -> dict[str, int]:
+    """The ids of the new events by their keys; who is missing was known. What is shared is the same in all rows.
+    Outside a transaction it is committed when this returns."""
+    if not rows:
+        return {}
     database = connections[DEFAULT_DB_ALIAS]
-    statement = _statement(tuple(row), database.vendor)
-    values = dict(row)
-    moment = database.ops.adapt_datetimefield_value
-    for name in statement.moments:
-        values[name] = moment(values[name])
-    for field in statement.converted:
-        values[field.attname] = field.get_db_prep_save(row[field.attname], database)
-    fresh = [field.get_db_prep_save(field.get_default(), database) for field in statement.fresh]
-    parameters = (*values.values(), *statement.constant, *fresh)
+    statement = _statement(tuple(shared), tuple(rows[0]), len(rows), database.vendor)
+    parameters = list(statement.defaults)
+    for row in (shared, *rows):
+        values = dict(row)
+        for name, convert in statement.converted.items():
+            if values.get(name) is not None:
+                values[name] = convert(values[name])
+        parameters += values.values()
     try:
-        new = _execute(database, statement.sql, parameters)
+        return _execute(database, statement.sql, parameters)
     except DatabaseError as error:
         if getattr(error.__cause__, "sqlstate", None) not in NOT_OUR_PLAN or database.in_atomic_block:
             raise
         log.warning("the pooler does not keep plans: append ?DISABLE_SERVER_SIDE_CURSORS=true to DATABASE_URL")
         database.connection.prepare_threshold = None
-        new = _execute(database, statement.sql, parameters)
-    return new[0] if new else None
+        return _execute(database, statement.sql, parameters)
 
 
-def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> Any:
+def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> dict[str, int]:
     with _cursor(database) as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchone()
+        return dict(cursor.fetchall())
 
 
 def _cursor(database: Any) -> Any:
-    """The driver's own: with it PostgreSQL plans the statement once, and for SQLite nothing has to be translated."""
+    """The driver's own: with it PostgreSQL plans the statement once, and nothing has to be translated."""
     database.ensure_connection()
-    return database.make_cursor(database.Database.Cursor(database.connection))
+    kind = getattr(database.Database, "RawCursor", database.Database.Cursor)
+    return database.make_cursor(kind(database.connection))
 
 
-@functools.cache
-def _statement(names: tuple[str, ...], vendor: str) -> Statement:
+@functools.lru_cache(maxsize=64)
+def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor: str) -> Statement:
     meta, database = WebhookEvent._meta, connections[DEFAULT_DB_ALIAS]
     columns = {field.attname: field for field in meta.concrete_fields if not field.primary_key}
-    given, rest = [columns[name] for name in names], [columns[name] for name in columns if name not in names]
-    fresh = [field for field in rest if field.has_default() and callable(field.default)]
-    constant = [field for field in rest if field not in fresh]
-    into = ", ".join(field.attname for field in (*given, *constant, *fresh))
-    places = ", ".join(["?" if vendor == "sqlite" else "%s"] * len(columns))
+    rest = [field for name, field in columns.items() if name not in shared and name not in own]
+    if moving := [field.attname for field in rest if field.has_default() and callable(field.default)]:
+        raise TypeError(f"Give {', '.join(moving)}, too: what stands in a statement is the same for ever.")
+    names = [*(field.attname for field in rest), *shared, *own]
+    mark, same = "?" if vendor == "sqlite" else "$", len(rest) + len(shared)
+    # Each value has a number, so that those that are the same in all rows are sent once.
+    common = [f"{mark}{number}" for number in range(1, same + 1)]
+    places = ", ".join(
+        f"({', '.join([*common, *(f'{mark}{number}' for number in range(first, first + len(own)))])})"
+        for first in range(same + 1, same + 1 + rows * len(own), len(own))
+    )
     return Statement(
         # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
-        sql=f"INSERT INTO {meta.db_table} ({into}) VALUES ({places}) "  # noqa: S608
-        "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING id",
-        moments=tuple(field.attname for field in given if isinstance(field, models.DateTimeField)),
-        converted=tuple(field for field in given if not isinstance(field, (*AS_THEY_ARE, models.DateTimeField))),
-        constant=tuple(field.get_db_prep_save(field.get_default(), database) for field in constant),
-        fresh=tuple(fresh),
+        sql=f"INSERT INTO {meta.db_table} ({', '.join(names)}) VALUES {places} "  # noqa: S608
+        "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING dedupe_key, id",
+        defaults=tuple(field.get_db_prep_save(field.get_default(), database) for field in rest),
+        converted={
+            name: database.ops.adapt_datetimefield_value
+            if isinstance(columns[name], models.DateTimeField)
+            else functools.partial(columns[name].get_db_prep_save, connection=database)
+            for name in (*shared, *own)
+            if not isinstance(columns[name], AS_THEY_ARE)
+        },
     )

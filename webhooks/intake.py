@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Required, TypedDict, Unpack
@@ -17,8 +17,8 @@ from django.db.models import CharField, F, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
-from webhooks.insert import insert
-from webhooks.models import RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.insert import Row, insert
+from webhooks.models import MAY_HAVE_BEEN_READ, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.signatures import Verdict
 from webhooks.sources import Signal, Source, clean
 
@@ -34,8 +34,6 @@ TRIES = 5
 
 Stored = tuple[int, bool]
 """The event's id, and whether it was seen before."""
-Row = dict[str, Any]
-"""An event by the names of its columns, before it has an id."""
 
 
 def store(
@@ -48,18 +46,34 @@ def store(
 ) -> list[Stored]:
     """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT; of many each chunk
     is committed for itself, so that a large array keeps no other delivery waiting."""
-    kept, digest, came = masked(headers, source.header), hashlib.sha256(body).hexdigest(), received_at or timezone.now()
-    rows = [_row(source, signal, body, kept, digest, verdict.key, came) for signal in signals]
+    now = timezone.now()
+    shared: Row = {
+        "side": source.side.value,
+        "source": source.name,
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+        "headers": masked(headers, source.header),
+        "delivery_id": signals[0].delivery_id,
+        "signed_by": verdict.key,
+        "received_at": received_at or now,
+        "stored_at": now,
+    }
+    rows = {signal.dedupe_key: _row(signal, body, now) for signal in reversed(signals)}
     # What was not understood can not be read either: its repetition is no news.
     weak = {signal.dedupe_key for signal in signals if signal.weak and not signal.parked_reason}
-    if len(rows) == 1:
-        return [_insert_one(rows[0], weak)]
+    times = Counter(signal.dedupe_key for signal in signals)
     # In the order of their keys: two arrays with the same events in another order would wait for each other.
-    places = sorted(range(len(rows)), key=lambda place: rows[place]["dedupe_key"])
-    ordered = [rows[place] for place in places]
-    chunks = [_insert(ordered[start : start + CHUNK], weak) for start in range(0, len(rows), CHUNK)]
-    stored = [one for chunk in chunks for one in chunk]
-    return [one for _, one in sorted(zip(places, stored, strict=True))]
+    ordered = sorted(rows)
+    ids: dict[str, int] = {}
+    new: set[str] = set()
+    for start in range(0, len(ordered), CHUNK):
+        found, made = _insert(shared, [rows[key] for key in ordered[start : start + CHUNK]], times, weak)
+        ids |= found
+        new |= made
+    stored = []
+    for signal in signals:
+        stored.append((ids[signal.dedupe_key], signal.dedupe_key not in new))
+        new.discard(signal.dedupe_key)
+    return stored
 
 
 class Own(TypedDict, total=False):
@@ -117,19 +131,10 @@ def post_all(events: Sequence[WebhookEvent]) -> None:
     WebhookEvent.objects.bulk_create(events, ignore_conflicts=True)
 
 
-def _row(
-    source: Source,
-    signal: Signal,
-    body: bytes,
-    headers: dict[str, str],
-    digest: str,
-    signed_by: str,
-    received_at: datetime,
-) -> Row:
-    now = timezone.now()
-    row: Row = {
-        "side": source.side.value,
-        "source": source.name,
+def _row(signal: Signal, body: bytes, now: datetime) -> Row:
+    """What is not the same for all events of a delivery."""
+    parked = bool(signal.parked_reason)
+    return {
         "topic": signal.topic,
         "order_ref": signal.order_ref,
         "version": signal.version,
@@ -139,89 +144,60 @@ def _row(
         # the first keep their own element; body_sha256 is that of the whole delivery and leads back to it.
         "body": signal.element if signal.index else body,
         "customer": signal.customer or None,
-        "body_sha256": digest,
         "body_index": signal.index,
-        "headers": headers,
-        "delivery_id": signal.delivery_id,
-        "signed_by": signed_by,
         "dedupe_key": signal.dedupe_key,
-        "received_at": received_at,
-        "stored_at": now,
-        "next_attempt_at": now,
+        "state": (State.PARKED if parked else State.PENDING).value,
+        "reason": signal.parked_reason,
+        "next_attempt_at": None if parked else now,
+        "finished_at": now if parked else None,
     }
-    if signal.parked_reason:
-        row |= {"state": State.PARKED.value, "reason": signal.parked_reason}
-        row |= {"next_attempt_at": None, "finished_at": now}
-    return row
 
 
-def _insert(rows: list[Row], weak: set[str]) -> list[Stored]:
-    """All at once; sorted out only if some of them are known."""
-    events = [WebhookEvent(**row) for row in rows]
-    try:
+def _insert(
+    shared: Row, rows: Sequence[Row], times: Mapping[str, int], weak: Collection[str]
+) -> tuple[dict[str, int], set[str]]:
+    """The ids by the keys, and the keys that are new. `times`: how often each comes in this delivery."""
+    ids = insert(shared, rows)
+    new = set(ids)
+    if len(ids) < len(rows) or any(times[key] > 1 for key in ids):
         with transaction.atomic():
-            WebhookEvent.objects.bulk_create(events)
-    except IntegrityError:
-        return _sort_out(rows, weak)
-    return [(event.pk, False) for event in events]
+            again, renewed = _again(shared, [row for row in rows if row["dedupe_key"] not in ids], weak)
+            ids, new = ids | again, new | renewed
+            _count_duplicates({ids[key]: times[key] - (key in new) for key in ids})
+    return ids, new
 
 
-def _sort_out(rows: list[Row], weak: set[str]) -> list[Stored]:
-    """Some are known, or come twice: the new ones at once, then the others are counted at once."""
-    times = Counter(row["dedupe_key"] for row in rows)
-    try:
-        with transaction.atomic():
-            known = _known(rows[0]["source"], times, weak)
-            fresh = {row["dedupe_key"]: row for row in reversed(rows) if row["dedupe_key"] not in known}
-            events = [WebhookEvent(**fresh[key]) for key in times if key in fresh]
-            WebhookEvent.objects.bulk_create(events)
-    except IntegrityError:  # another process was quicker
-        return [_insert_one(row, weak) for row in rows]
-    made = {event.dedupe_key: event.pk for event in events}
-    again: dict[int, list[int]] = defaultdict(list)
-    for key, count in times.items():
-        again[count - (key in made)].append(made.get(key) or known[key])
-    for count, found in again.items():
-        if count:
-            WebhookEvent.objects.filter(pk__in=found).update(duplicates=F("duplicates") + count)
-    return [(made.get(key) or known[key], row is not fresh.get(key)) for row in rows for key in [row["dedupe_key"]]]
+def _again(shared: Row, rows: Sequence[Row], weak: Collection[str]) -> tuple[dict[str, int], set[str]]:
+    """They are known, or news if only their hash is known and their first event may have been read."""
+    ids: dict[str, int] = {}
+    new: set[str] = set()
+    for _ in range(TRIES):
+        missing = [row for row in rows if row["dedupe_key"] not in ids]
+        ids |= _known(shared["source"], [row["dedupe_key"] for row in missing], weak)
+        made = insert(shared, [row for row in missing if row["dedupe_key"] not in ids])
+        ids, new = ids | made, new | made.keys()
+        if len(ids) == len(rows):
+            return ids, new
+        # Another process did the same between our look and our INSERT: look again.
+    raise IntegrityError(f"{shared['source']}: the key of a delivery changed hands {TRIES} times")
 
 
-def _known(source: str, keys: Collection[str], weak: set[str]) -> dict[str, int]:
-    """The events with these keys. Those of which only the hash is known give it up once they were read, as `_again`
-    has it."""
-    same = WebhookEvent.objects.filter(source=source, dedupe_key__in=keys).order_by("pk")
-    rows = list(same.select_for_update().only("pk", "dedupe_key", "state", "next_attempt_at"))
-    over = {event.pk for event in rows if event.may_have_been_read and event.dedupe_key in weak}
+def _known(source: str, keys: Collection[str], weak: Collection[str]) -> dict[str, int]:
+    """The events with these keys. One that is known by its hash alone gives its key up once it may have been read."""
+    same = WebhookEvent.objects.filter(source=source, dedupe_key__in=keys).order_by("dedupe_key").select_for_update()
+    found = list(same.annotate(read=MAY_HAVE_BEEN_READ).values_list("dedupe_key", "pk", "read"))
+    over = {pk for key, pk, read in found if read and key in weak}
     if over:
         numbered = Concat("dedupe_key", Value(":"), Cast("pk", CharField()))
         WebhookEvent.objects.filter(pk__in=over).update(dedupe_key=numbered)
-    return {event.dedupe_key: event.pk for event in rows if event.pk not in over}
+    return {key: pk for key, pk, _ in found if pk not in over}
 
 
-def _insert_one(row: Row, weak: set[str]) -> Stored:
-    new = insert(row)
-    if new is not None:
-        return new, False
-    with transaction.atomic():
-        return _again(row, row["dedupe_key"] in weak)
-
-
-def _again(row: Row, weak: bool) -> Stored:
-    """It is known. Count it, or take it as news if only its hash is known and its first event may have been read."""
-    for _ in range(TRIES):
-        same = WebhookEvent.objects.filter(source=row["source"], dedupe_key=row["dedupe_key"])
-        first = same.select_for_update().only("id", "state", "next_attempt_at").first()
-        if first is not None and not (weak and first.may_have_been_read):
-            WebhookEvent.objects.filter(pk=first.pk).update(duplicates=F("duplicates") + 1)
-            return first.pk, True
-        if first is not None:
-            WebhookEvent.objects.filter(pk=first.pk).update(dedupe_key=f"{row['dedupe_key']}:{first.pk}")
-        new = insert(row)
-        if new is not None:
-            return new, False
-        # Another process did the same between our look and our INSERT: look again.
-    raise IntegrityError(f"{row['source']}: the key of a delivery changed hands {TRIES} times")
+def _count_duplicates(more: Mapping[int, int]) -> None:
+    """With one statement for all that came equally often."""
+    for count in set(more.values()) - {0}:
+        events = WebhookEvent.objects.filter(pk__in=[pk for pk, times in more.items() if times == count])
+        events.update(duplicates=F("duplicates") + count)
 
 
 def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:

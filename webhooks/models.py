@@ -41,6 +41,8 @@ class Outcome(models.TextChoices):
 
 
 UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
+MAY_HAVE_BEEN_READ = models.Q(next_attempt_at=None) | models.Q(state=State.PROCESSING)
+"""A change from now on may be missing in its answer. One that waits for its turn or next try has none yet."""
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
@@ -157,11 +159,6 @@ class WebhookEvent(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.next_attempt_at is None
-
-    @property
-    def may_have_been_read(self) -> bool:
-        """A change from now on may be missing in its answer. One that waits for its turn or next try has none yet."""
-        return self.is_finished or self.state == State.PROCESSING
 
     def ask_again(self, *, trigger: str, by: str = "", now: datetime | None = None) -> None:
         """Make it due now. Earlier attempts stay as they are: the history is append-only."""

@@ -17,9 +17,9 @@ from webhooks.signatures import SCHEMES, usable
 
 BIGINT = 2**63 - 1
 KEY_LENGTH = 160
-MAX_EVENTS = 50_000
-"""In one delivery: as many as name an order fit into a body of 1 MiB. Of zeros half a million do, and a row for each
-would keep the sender waiting for minutes."""
+MAX_EVENTS = 10_000
+"""In one delivery: more than there are whole events in a body of 1 MiB, and about a second's work. Of zeros half a
+million fit in, and a row for each would keep the sender waiting for minutes."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -118,6 +118,7 @@ def _not_json(word: str) -> Never:
 
 
 DECODER = json.JSONDecoder(parse_constant=_not_json)
+SORTED = json.JSONEncoder(sort_keys=True)
 
 
 def _json(body: bytes) -> Any:
@@ -208,45 +209,56 @@ def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) ->
         words = f"The array holds {len(content)} elements; more than {MAX_EVENTS} are not taken apart."
         advice = "Start a reconcile now: it finds what these would have told. Ask the CRM's side to send fewer at once."
         return [replace(whole, index=0, parked_reason=f"{words} {advice}")]
-    return [_crm_signal(one, replace(whole, index=place), signed_id) for place, one in enumerate(content)]
+    return [_crm_signal(one, whole, signed_id, place) for place, one in enumerate(content)]
 
 
-def _crm_signal(event: Any, whole: Signal, signed_id: str) -> Signal:
-    place = whole.index or 0
+def _crm_signal(event: Any, whole: Signal, signed_id: str, index: int | None = None) -> Signal:
+    place = index or 0
     try:
-        text = json.dumps(event, sort_keys=True).encode()
+        text = SORTED.encode(event).encode()
     except RecursionError:
-        text = b""
-        event = None
-    key = f"hash:{_sha256(text) if text else _sha256(whole.dedupe_key.encode(), b'%d' % place)}"
-    signal = replace(whole, dedupe_key=key, element=text if place else b"")
-    if signed_id:
-        signal = replace(signal, dedupe_key=_key("delivery", f"{signed_id}:{place}"), weak=False)
-    if not isinstance(event, dict):
-        return replace(signal, parked_reason="The event is not a JSON object. Ask the CRM's side what it sends.")
-    if name := _text_id(event.get("event_id")):
-        signal = replace(signal, dedupe_key=_key("id", name), weak=False)
-    topic = event.get("type")
-    signal = replace(signal, topic=clean(topic, 100) if isinstance(topic, str) else "")
+        text, event = b"", None
+    understood = event if isinstance(event, dict) else {}
+    name, topic = _text_id(understood.get("event_id")), understood.get("type")
+    if name:
+        key = _key("id", name)
+    elif signed_id:
+        key = _key("delivery", f"{signed_id}:{place}")
+    else:
+        key = f"hash:{_sha256(text) if text else _sha256(whole.dedupe_key.encode(), b'%d' % place)}"
+    said: dict[str, Any] = {
+        "dedupe_key": key,
+        "weak": not (name or signed_id),
+        "topic": clean(topic, 100) if isinstance(topic, str) else "",
+        "delivery_id": whole.delivery_id,
+        "index": index,
+        "element": text if place else b"",
+    }
     try:
-        return _understood(event, signal, has_id=bool(name))
+        said |= _understood(event, has_id=bool(name))
     except Unreadable as error:
-        return replace(signal, parked_reason=str(error))
+        said["parked_reason"] = str(error)
+    return Signal(**said)
 
 
-def _understood(event: dict[str, Any], signal: Signal, *, has_id: bool) -> Signal:
+def _understood(event: Any, *, has_id: bool) -> dict[str, Any]:
+    if not isinstance(event, dict):
+        raise Unreadable("The event is not a JSON object. Ask the CRM's side what it sends.")
     order = _order(event.get("crm_order_id"))
     version, occurred_at, status = _version(event.get("version")), _time(event.get("updated_at")), event.get("status")
     if not isinstance(status, str | None):
         raise Unreadable("The event's status is not a string. Ask the CRM's side to correct it.")
-    signal = replace(signal, order_ref=order, version=version, occurred_at=occurred_at, status=clean(status or "", 64))
-    if has_id:
-        return signal
-    if version is not None:
-        return replace(signal, dedupe_key=_key("version", f"{order}:{version}"), weak=False)
-    if occurred_at is not None:
-        return replace(signal, dedupe_key=_key("time", f"{order}:{occurred_at.isoformat()}"), weak=False)
-    return signal
+    said: dict[str, Any] = {
+        "order_ref": order,
+        "version": version,
+        "occurred_at": occurred_at,
+        "status": clean(status or "", 64),
+    }
+    if not has_id and version is not None:
+        said |= {"dedupe_key": _key("version", f"{order}:{version}"), "weak": False}
+    elif not has_id and occurred_at is not None:
+        said |= {"dedupe_key": _key("time", f"{order}:{occurred_at.isoformat()}"), "weak": False}
+    return said
 
 
 def _text_id(value: Any) -> str:

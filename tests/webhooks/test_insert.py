@@ -1,44 +1,75 @@
 """The INSERT that is made once: what it does not name has its default, as if Django had written it."""
 
 import runpy
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection
 
+from tests.deliveries import counted_statements
 from webhooks.insert import insert
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
+MOMENT = datetime(2026, 11, 26, 4, 30, 0, 5, tzinfo=UTC)
+TIMES = {"received_at": MOMENT, "stored_at": MOMENT, "next_attempt_at": MOMENT}
+SHOP = {"side": "shop", "source": "woocommerce", "headers": {}, **TIMES}
 SETTINGS = Path(__file__).parent.parent.parent / "integration_site" / "settings.py"
 
 
-def test_what_is_not_given_has_its_default_and_each_row_its_own_time() -> None:
-    made = [insert({"side": "shop", "source": "woocommerce", "dedupe_key": key}) for key in ("one", "two")]
-    first, second = WebhookEvent.objects.order_by("id")
-    assert [first.pk, second.pk] == made
-    like = WebhookEvent.objects.create(side="shop", source="woocommerce", dedupe_key="three")
+def test_what_is_not_given_has_its_default() -> None:
+    made = insert(SHOP, [{"dedupe_key": "one"}])
+    first = WebhookEvent.objects.get()
+    assert made == {"one": first.pk}
+    like = WebhookEvent.objects.create(**SHOP, dedupe_key="two")
     for field in WebhookEvent._meta.concrete_fields:
-        if isinstance(field, models.DateTimeField) and field.default is not models.NOT_PROVIDED:
-            assert getattr(first, field.attname) < getattr(second, field.attname) <= getattr(like, field.attname)
-        elif field.attname not in ("id", "dedupe_key"):
+        if field.attname not in ("id", "dedupe_key"):
             assert getattr(first, field.attname) == getattr(like, field.attname), field.attname
 
 
+def test_a_default_that_is_another_one_each_time_has_to_be_given() -> None:
+    """It would become that of the first event of this process."""
+    with pytest.raises(TypeError, match="stored_at"):
+        insert({name: value for name, value in SHOP.items() if name != "stored_at"}, [{"dedupe_key": "one"}])
+
+
 def test_a_known_key_is_told_and_changes_nothing() -> None:
-    row = {"side": "crm", "source": "crm", "dedupe_key": "id:evt_1", "body": b"\x00\xff", "headers": {"A": "é"}}
-    assert insert(row) is not None
-    assert insert({**row, "body": b"other"}) is None
+    shared = {"side": "crm", "source": "crm", "headers": {"A": "é"}, **TIMES}
+    assert insert(shared, [{"dedupe_key": "id:evt_1", "body": b"\x00\xff"}]).keys() == {"id:evt_1"}
+    assert insert(shared, [{"dedupe_key": "id:evt_1", "body": b"other"}]) == {}
     event = WebhookEvent.objects.get()
     assert (bytes(event.body), event.headers) == (b"\x00\xff", {"A": "é"})
+
+
+def test_many_rows_go_with_one_statement_and_each_keeps_its_own_values() -> None:
+    rows = [
+        {"dedupe_key": f"id:{n}", "version": n or None, "occurred_at": MOMENT if n % 2 else None, "body": b"%d" % n}
+        for n in range(200)
+    ]
+    insert(SHOP, rows[50:60])
+    with counted_statements() as sent:
+        made = insert(SHOP | {"headers": {"A": "b"}}, rows)
+    assert len(sent) == 1
+    assert made.keys() == {row["dedupe_key"] for row in (*rows[:50], *rows[60:])}
+    stored = {event.dedupe_key: event for event in WebhookEvent.objects.filter(pk__in=made.values())}
+    for row in (*rows[:50], *rows[60:]):
+        event = stored[str(row["dedupe_key"])]
+        assert event.pk == made[event.dedupe_key]
+        assert {name: getattr(event, name) for name in row if name != "body"} | {"body": bytes(event.body)} == row
+        assert (event.side, event.headers) == ("shop", {"A": "b"})
+
+
+def test_nothing_is_inserted_for_nothing() -> None:
+    assert insert(SHOP, []) == {}
 
 
 if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite keeps every statement that it has planned
 
     def test_postgresql_plans_it_once() -> None:
         for number in range(20):
-            insert({"side": "shop", "source": "woocommerce", "dedupe_key": f"hash:{number}"})
+            insert(SHOP, [{"dedupe_key": f"hash:{number}"}])
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO webhooks_webhookevent%'"
@@ -52,7 +83,7 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite kee
             if number == 10:
                 with connection.cursor() as cursor:
                     cursor.execute("DEALLOCATE ALL")
-            assert insert({"side": "shop", "source": "woocommerce", "dedupe_key": f"hash:{number}"})
+            assert insert(SHOP, [{"dedupe_key": f"hash:{number}"}])
         connection.close()  # the next test begins with one that plans
 
 
