@@ -33,14 +33,17 @@ class OrderPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Hook:
-    """A webhook of the shop. `touched_at`, by the shop's clock: its last delivery, good or bad, or its last edit."""
+    """A webhook of the shop. `touched_at`, by the shop's clock: its last delivery, good or bad, or its last edit.
+
+    None of a new one: WooCommerce's data store gives it no date of a change, and its REST answer is then null.
+    """
 
     number: int
     topic: str
     status: str
     url: str
-    created_at: datetime
-    touched_at: datetime
+    created_at: datetime | None
+    touched_at: datetime | None
 
 
 class Shop:
@@ -213,8 +216,12 @@ def _hook(data: Any) -> Hook:
             topic=str(data["topic"]),
             status=str(data["status"]),
             url=str(data["delivery_url"]),
-            created_at=datetime.fromisoformat(data["date_created_gmt"]).replace(tzinfo=UTC),
-            touched_at=datetime.fromisoformat(data["date_modified_gmt"]).replace(tzinfo=UTC),
+            created_at=_moment(data["date_created_gmt"]),
+            touched_at=_moment(data["date_modified_gmt"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Blocked("The shop's answer is not a webhook.", side="shop") from error
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)

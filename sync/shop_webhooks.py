@@ -220,8 +220,8 @@ def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
             topic=topic,
             ours=ours[topic],
             elsewhere=any(h.topic == topic and urlsplit(h.url).path.rstrip("/").endswith(PATH) for h in hooks),
-            created_at=max((hook.created_at - ahead for hook in ours[topic]), default=None),
-            tried_at=max((h.touched_at - ahead for h in ours[topic] if h.touched_at > h.created_at), default=None),
+            created_at=max((hook.created_at - ahead for hook in ours[topic] if hook.created_at), default=None),
+            tried_at=max((at - ahead for hook in ours[topic] if (at := _used_at(hook))), default=None),
             heard_at=heard.get(topic),
             any_heard_at=max(heard.values(), default=None),
             refused_at=max((refused[h.number] for h in ours[topic] if h.number in refused), default=None),
@@ -235,6 +235,11 @@ def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
 
 def _latest(events: QuerySet[WebhookEvent]) -> dict[str, datetime]:
     return dict(events.values_list("topic").annotate(at=Max("received_at")))
+
+
+def _used_at(hook: Hook) -> datetime | None:
+    """The last time since it was made."""
+    return hook.touched_at if _after(hook.touched_at, hook.created_at) else None
 
 
 def _is(url: str, other: str) -> bool:

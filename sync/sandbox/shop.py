@@ -262,7 +262,9 @@ class SandboxShop(LoopbackServer):
                 "hooks": [],
                 "delivery_url": fields["delivery_url"],
                 **dated("date_created", self.now()),
-                **dated("date_modified", self.now()),
+                # Of a new one WooCommerce knows no time of a change: NULL until it delivers or somebody edits it.
+                "date_modified": None,
+                "date_modified_gmt": None,
                 "secret": fields.get("secret", ""),
                 "failure_count": 0,
             }
@@ -456,10 +458,13 @@ class SandboxShop(LoopbackServer):
             if not fields.get(name):
                 return _invalid(name, f"Webhook {name} is required.")
         hook = self._add_webhook(fields)
+        answer = Answer(201, _public(hook))
         # The ping comes before the answer, unsigned, with five seconds' patience; 201 even if it fails (FACTS A10).
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        _post(hook["delivery_url"], f"webhook_id={hook['id']}".encode(), form, 5)
-        return Answer(201, _public(hook))
+        if _post(hook["delivery_url"], f"webhook_id={hook['id']}".encode(), form, 5) == 200:
+            with self.lock:
+                hook.update(dated("date_modified", self.now()))
+        return answer
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:

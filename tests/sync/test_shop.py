@@ -347,3 +347,14 @@ def test_a_post_in_the_place_of_a_put_is_taken_by_the_shop(sandbox: SandboxShop,
     override = {"X-HTTP-Method-Override": "PUT"}
     answer = shop.client.request("POST", f"{ORDERS}/{woo_id}", json={"status": "completed"}, headers=override)
     assert answer.data["status"] == sandbox.orders[woo_id]["status"] == "completed"
+
+
+def test_a_webhook_that_was_only_just_made_has_no_date_of_a_change(answers: responses.RequestsMock) -> None:
+    """As WooCommerce's answer to the creation, and of one whose ping failed."""
+    hook = {"id": 7, "topic": "order.created", "status": "active", "delivery_url": "https://bridge.example/"}
+    hook |= {"date_created_gmt": "2026-11-24T03:12:09", "date_modified_gmt": None}
+    answers.post(f"{HTTPS}/wp-json/wc/v3/webhooks", status=201, json=hook)
+    made = shop_client.connect().create_webhook(
+        name="n", topic="order.created", url="https://bridge.example/", secret="s"
+    )
+    assert (made.number, made.touched_at) == (7, None)
