@@ -2,8 +2,10 @@
 
 import random
 import threading
+import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.outbox import Road
 from sync.sandbox.server import LoopbackServer
 from sync.sandbox.shop import SandboxShop
+from tests.benchmarks.running import say
 from tests.chaos.service import Service
 from tests.chaos.stores import Stores
 
@@ -18,6 +21,15 @@ Happening = Callable[[], None]
 WRITES = ("POST", "PUT", "PATCH")
 OWN_JUMP = 20
 """Seconds, forwards or back: less than a lease lasts."""
+
+
+def plan(seed: int, names: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Without end: how many seconds nothing happens, and what does then. Each once before any comes again."""
+    rng = random.Random(seed)
+    known = sorted(names)
+    while known:
+        for name in rng.sample(known, len(known)):
+            yield rng.uniform(0.5, 3), name
 
 
 class Happenings:
@@ -36,12 +48,15 @@ class Happenings:
         clock_file: Path | None,
         only: str = "",
     ) -> None:
-        self.only = only
+        self.only, self.seed = only, seed
         self.rng = random.Random(seed)
         self.service, self.stores, self.shop, self.crm, self.clock_file = service, stores, shop, crm, clock_file
         self.happened: Counter[str] = Counter()
+        self.broke_off = ""
+        "Why nothing went wrong any more, if so."
         self._pause = threading.Event()
-        self._deck: list[str] = []
+        if not self.all():
+            raise SystemExit(f"nothing that can go wrong here has {only!r} in its name")
 
     def all(self) -> dict[str, Happening]:
         known: dict[str, Happening] = {
@@ -61,6 +76,8 @@ class Happenings:
         }
         if self.stores.postgres:
             known["PostgreSQL killed and started"] = self._database_away
+        if self.stores.postgres and self.stores.redis:
+            known["PostgreSQL and Redis away at once"] = self._both_away
         if self.stores.redis:
             known["FLUSHALL"] = self.stores.flush
             known["Redis killed and started"] = self._broker_away
@@ -70,15 +87,27 @@ class Happenings:
             known["our own clock jumps"] = self._own_clock_jump
         return {name: deed for name, deed in known.items() if self.only in name}
 
+    def left_out(self) -> Iterator[str]:
+        """What this run can not do, and why. A store that is not in use goes without saying."""
+        if not self.stores.disk_is_own:
+            yield "disk full: the database needs a small file system of its own, and only root may mount one"
+        if not self.clock_file:
+            yield "our own clock jumps: not together with a CRM that ignores the key, as this seed wants it"
+
     def go_on(self, until: threading.Event) -> None:
-        """Each of them once before any comes again."""
-        known = self.all()
-        while not until.wait(self.rng.uniform(0.5, 3)):
-            self._deck = self._deck or self.rng.sample(sorted(known), len(known))
-            name = self._deck.pop()
-            self.happened[name] += 1
-            known[name]()
-            self.shop.enable_webhooks()
+        """By the plan of the seed. Details of each have a seed of their own, whatever the one before has drawn."""
+        known, began = self.all(), time.monotonic()
+        try:
+            for number, (pause, name) in enumerate(plan(self.seed, known)):
+                if until.wait(pause):
+                    return
+                say(f"  {time.monotonic() - began:4.0f} s  {name}")
+                self.rng.seed(f"{self.seed} {number}")
+                self.happened[name] += 1
+                known[name]()
+                self.shop.enable_webhooks()
+        except Exception:
+            self.broke_off = traceback.format_exc()
 
     def bad_road(self) -> None:
         for server in (self.shop, self.crm):
@@ -150,6 +179,15 @@ class Happenings:
         self.stores.redis.stop()
         self._wait(0, 4)
         self.stores.redis.start()
+
+    def _both_away(self) -> None:
+        assert self.stores.postgres and self.stores.redis
+        both = self.rng.sample((self.stores.postgres, self.stores.redis), 2)
+        for one in both:
+            one.stop()
+        self._wait(0, 4)
+        for one in both:
+            one.start()
 
     def _disk_full(self) -> None:
         self.stores.fill_the_disk()

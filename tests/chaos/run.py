@@ -2,7 +2,6 @@
 
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from django.db.models import Count
 from sync.models import Attempt
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
+from tests.benchmarks.running import say
 from tests.chaos.happenings import Happenings
 from tests.chaos.service import Service
 from tests.chaos.stores import Stores
@@ -26,11 +26,6 @@ SHARE_OF_CHANGES = 1.0
 SHOWN = 10
 DELETED = ("no longer has order", "order_invalid_id (404)")
 """What is said of an order that was deleted: the CRM moved it, or the shop could not build its delivery any more."""
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> bool:
@@ -84,6 +79,8 @@ class Run:
 
     def play(self) -> Reckoning:
         started = time.monotonic()
+        for what in self.happenings.left_out():
+            say(f"  left out, {what}")
         self.happenings.bad_road()
         trouble = threading.Thread(target=self.happenings.go_on, args=(self.over,), daemon=True)
         trouble.start()
@@ -99,6 +96,8 @@ class Run:
         reckoning.figures["seconds of chaos"] = round(mended - started)
         reckoning.figures["seconds to settle"] = round(time.monotonic() - mended)
         self._reckon(reckoning)
+        if self.happenings.broke_off:
+            reckoning.zeros["chaos broke off"] = self.happenings.broke_off.splitlines()[-1:]
         if not settled:
             reckoning.zeros["did not settle"] = [f"{self._open()} events are still open"]
         return reckoning
