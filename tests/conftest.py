@@ -1,7 +1,10 @@
 """What all tests share."""
 
+import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from django.db import connection
 
 from orders.append_only import GUARDS
 from tests import fresh, servers
+from tests.journeys.processes import migrate
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
@@ -31,6 +35,23 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """The database as the migrations left it is kept for `fresh.restore`."""
     with django_db_blocker.unblock():
         fresh.keep(connection)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A fresh SQLite database for the processes of a test, which copies it: migrated once for all workers of a run."""
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder if worker_id == "master" else folder.parent) / "migrated.sqlite3"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            settings_of_tests = {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": f"sqlite:///{unfinished}"}
+            migrate(os.environ | settings_of_tests)
+            with closing(sqlite3.connect(unfinished)) as database:  # out of the log beside the file, into it
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            unfinished.rename(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ class LoopbackServer(ABC):
         self._server = _Listener(("127.0.0.1", self.port), _handler_for(self))
         self.port = self._server.server_address[1]
         threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name=f"sandbox:{self.port}", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name=f"sandbox:{self.port}", daemon=True
         ).start()
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """What no test client can send: malformed HTTP over a socket, to a real gunicorn as `make run` starts it."""
 
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks.running import environment, migrate, running
+from tests.benchmarks.running import environment, running
 from tests.deliveries import signed_by_shop
 from tests.fuzz.sent import fewer
 from tests.journeys.conftest import wait_for
@@ -49,10 +50,10 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=[["-k", "sync"], ["-k", "gthread", "--threads", "4"]], ids=["sync", "threads"])
-def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(request: Any, tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Server]:
     home, port = tmp_path_factory.mktemp("fuzz"), free_port()
     env = environment(f"sqlite:///{home / 'db.sqlite3'}", port, MAX_BODY_BYTES=str(LIMIT), LOG_LEVEL="ERROR")
-    migrate(env)
+    shutil.copy(migrated, home / "db.sqlite3")
     command = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-w", "2", *request.param]
     command += ["-b", f"127.0.0.1:{port}", "--error-logfile", "-", "--no-control-socket"]
     with running(command, env, home / "log"):

@@ -2,6 +2,7 @@
 
 import os
 import pydoc
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,12 +40,13 @@ def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
 def run_queue() -> None:
     """What a worker of the cluster does with the broker's tasks, in this process."""
     broker = get_broker()
-    for pk, payload in iter(lambda: next(iter(broker.dequeue() or []), (None, None)), (None, None)):
-        task = SignedPackage.loads(payload)
-        broker.acknowledge(pk)
-        function = pydoc.locate(task["func"])
-        assert callable(function), task["func"]
-        function(*task["args"], **task["kwargs"])
+    while broker.queue_size():  # an empty one would be waited for
+        for pk, payload in broker.dequeue() or ():
+            task = SignedPackage.loads(payload)
+            broker.acknowledge(pk)
+            function = pydoc.locate(task["func"])
+            assert callable(function), task["func"]
+            function(*task["args"], **task["kwargs"])
 
 
 @dataclass
@@ -131,8 +133,8 @@ class Both:
 
 
 @contextmanager
-def both_sides(home: Path) -> Iterator[Both]:
-    """The two sides, and the settings of the processes that a test starts between them."""
+def both_sides(home: Path, migrated: Path) -> Iterator[Both]:
+    """The two sides, and the settings of the processes that a test starts between them, with a database."""
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}"
     shop = SandboxShop(
@@ -144,6 +146,7 @@ def both_sides(home: Path) -> Iterator[Both]:
     crm = SandboxCrm(token="crm-token", webhook_url=f"{url}/webhooks/crm/", webhook_secret=CRM_SECRET)
     shop.start()
     crm.start()
+    shutil.copy(migrated, home / "db.sqlite3")
     env = {
         "PATH": os.environ["PATH"],
         "ORDERBRIDGE_ENV_FILE": "",
@@ -165,6 +168,6 @@ def both_sides(home: Path) -> Iterator[Both]:
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    with both_sides(tmp_path) as both:
+def both(tmp_path: Path, migrated: Path) -> Iterator[Both]:
+    with both_sides(tmp_path, migrated) as both:
         yield both

@@ -33,7 +33,7 @@ def running(*command: str, env: dict[str, str], log: Path) -> Iterator["subproce
 
 
 def migrate(env: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True, timeout=120)
 
 
 def gunicorn(url: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import Both, both_sides, wait_for
-from tests.journeys.processes import CLUSTER, answers, children, descendants, gunicorn, living, migrate, running
+from tests.journeys.processes import CLUSTER, answers, children, descendants, gunicorn, living, running
 
 SOON = 60
 """Seconds: the promise."""
@@ -54,14 +54,12 @@ def queue(both: Both, statement: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def web(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Both]:
     home = tmp_path_factory.mktemp("service")
-    with both_sides(home) as both:
-        migrate(both.env)
-        with running(*gunicorn(both.url), env=both.env, log=home / "web.log"):
-            # What a shop sends before the web listens comes no more: it would be found half a minute later.
-            wait_for(lambda: answers(f"{both.url}/healthz"), SOON)
-            yield both
+    with both_sides(home, migrated) as both, running(*gunicorn(both.url), env=both.env, log=home / "web.log"):
+        # What a shop sends before the web listens comes no more: it would be found half a minute later.
+        wait_for(lambda: answers(f"{both.url}/healthz"), SOON)
+        yield both
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.journeys.conftest import Both, wait_for
-from tests.journeys.processes import CLUSTER, gunicorn, migrate, ready, running
+from tests.journeys.processes import CLUSTER, gunicorn, ready, running
 
 ORDERS = 30
 
@@ -11,7 +11,6 @@ ORDERS = 30
 def test_web_and_workers_carry_thirty_orders_there_and_their_statuses_back(both: Both, tmp_path: Path) -> None:
     shop, crm, url, env = both.shop, both.crm, both.url, both.env
     log = tmp_path / "out.log"
-    migrate(env)
     with running(*gunicorn(url), env=env, log=log), running(*CLUSTER, env=env, log=log):
         wait_for(lambda: ready(url), 45)
         ids = [shop.create_order(status="pending")["id"] for _ in range(ORDERS)]

@@ -23,7 +23,7 @@ def run(root: Path, *files: str, **settings: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("by", ["hypothesis", "dice"])
-def test_the_promises_hold(by: str, tables: Path) -> None:
-    done = run(ROOT, MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(tables))
+def test_the_promises_hold(by: str, migrated: Path) -> None:
+    done = run(ROOT, MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(migrated))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "steps/s" in done.stdout
