@@ -73,9 +73,12 @@ def _run(command: list[str], where: Path, whom: dict[str, Any]) -> None:
 
 
 class Postgres:
-    """A server of its own on a free port of 127.0.0.1. Only what was started here is ended."""
+    """A server of its own on a free port of 127.0.0.1. Only what was started here is ended.
 
-    def __init__(self, home: Path, fsync: bool = False) -> None:
+    `shared`: an address of this machine at which other networks of it may come, too, with the password.
+    """
+
+    def __init__(self, home: Path, fsync: bool = False, shared: str = "") -> None:
         self.home = home
         self._pg_ctl, self._whom = binary("pg_ctl"), _as_whom()
         password = secrets.token_hex(16)
@@ -88,7 +91,11 @@ class Postgres:
         self.url = f"postgres://orderbridge:{password}@127.0.0.1:{port}/postgres"
         prepare = [binary("initdb"), "-D", str(self._data), "-U", "orderbridge", "-A", "scram-sha-256", "-E", "UTF8"]
         self._run([*prepare, "--no-sync", "--locale=C.UTF-8", "--pwfile", str(home / "password")])
-        self._options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c max_connections=200"
+        if shared:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {shared}/24 scram-sha-256\n")
+        listens = f"127.0.0.1,{shared}".rstrip(",")
+        self._options = f"-p {port} -k {home} -c listen_addresses={listens} -c max_connections=200"
         if not fsync:
             self._options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
@@ -123,9 +130,9 @@ def postgres(fsync: bool = False) -> Iterator[str]:
 
 
 class Redis:
-    """The same for Redis; it keeps nothing over a stop."""
+    """The same for Redis; it keeps nothing over a stop, and has no password."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, shared: str = "") -> None:
         found = shutil.which("redis-server")
         if not found:
             raise NotInstalled("`redis-server` is not installed: apt-get install redis-server")
@@ -133,6 +140,8 @@ class Redis:
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self._home = home
         self._command = [found, "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        if shared:
+            self._command += ["--bind", "127.0.0.1", shared, "--protected-mode", "no"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -95,7 +95,10 @@ class LoopbackServer(ABC):
     """Start, stop, count calls and fail on demand. Subclasses fulfil `handle`.
 
     `clock_is_ahead` puts its clock wrong; what it signs keeps the right time, else nothing would arrive at all.
+    `address` is another than loopback only for tests on several networks of one machine.
     """
+
+    address = "127.0.0.1"
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -110,12 +113,12 @@ class LoopbackServer(ABC):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def start(self) -> None:
         """Listen; the port stays the same over stop and start, as an outage of a real host would have it."""
         self._closing.clear()
-        self._server = _Listener(("127.0.0.1", self.port), _handler_for(self))
+        self._server = _Listener((self.address, self.port), _handler_for(self))
         self.port = self._server.server_address[1]
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name=f"sandbox:{self.port}", daemon=True

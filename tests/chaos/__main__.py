@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests import servers
 from tests.benchmarks.running import environment
+from tests.chaos.networks import networks, shared
 from tests.chaos.stores import DISK_BYTES, KINDS, stores
 
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -57,7 +58,8 @@ def main() -> int:
 
 def play(chosen: argparse.Namespace) -> bool:
     with ExitStack() as stack:
-        found = stack.enter_context(stores(chosen.on, DISK_BYTES))
+        made = stack.enter_context(networks(chosen.hosts))
+        found = stack.enter_context(stores(chosen.on, DISK_BYTES, shared(made)))
         logs = Path(tempfile.mkdtemp(prefix="orderbridge-chaos-logs-"))
         stack.callback(shutil.rmtree, logs, ignore_errors=True)
         if chosen.keep_logs:
@@ -90,6 +92,7 @@ def play(chosen: argparse.Namespace) -> bool:
             0, "chaos-token", None, CRM_SECRET, honours_idempotency_key=honours_key, list_lag=LIST_LAG, senders=SENDERS
         )
         for side in (shop, crm):
+            side.address = made[0].shared
             side.start()
             stack.callback(side.stop)
         env |= {"WOO_URL": shop.url, "CRM_URL": crm.url}
@@ -97,7 +100,7 @@ def play(chosen: argparse.Namespace) -> bool:
         if clock_file:
             clock_file.write_text("0")
             deceived = {"CHAOS_CLOCK": str(clock_file), "PYTHONPATH": str(Path(__file__).parent / "deceived")}
-        service = Service(logs, chosen.hosts, env, deceived)
+        service = Service(logs, made, env, deceived)
         stack.callback(service.end)
         service.start()
         wait_for(service.answers, 60, "the web servers do not answer")

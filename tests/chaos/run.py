@@ -79,6 +79,8 @@ class Run:
 
     def play(self) -> Reckoning:
         started = time.monotonic()
+        if len(self.service.hosts) > 1:
+            say(f"  hosts at {', '.join(host.url for host in self.service.hosts)}, each with a folder of its own")
         for what in self.happenings.left_out():
             say(f"  left out, {what}")
         self.happenings.bad_road()

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
 
+from tests.chaos.networks import Network
 from tests.journeys.processes import children
 from tests.servers import free_port
 
@@ -59,18 +61,15 @@ class Program:
 class Host:
     """One web and one cluster."""
 
-    def __init__(self, folder: Path, env: dict[str, str], logs: Path, name: str) -> None:
-        self.port = free_port()
-        env = {**env, "PUBLIC_URL": self.url}
-        gunicorn = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-b", f"127.0.0.1:{self.port}"]
+    def __init__(self, folder: Path, env: dict[str, str], logs: Path, name: str, network: Network) -> None:
+        self.url = f"http://{network.address}:{free_port()}"
+        env = {**network.env(env), "PUBLIC_URL": self.url}
+        gunicorn = [*network.enter, sys.executable, "-m", "gunicorn", "integration_site.wsgi"]
+        gunicorn += ["-b", self.url.removeprefix("http://")]
         gunicorn += ["-w", "2", "-k", "gthread", "--threads", "4", "--graceful-timeout", "5"]
         self.web = Program(gunicorn, folder, env, logs / f"{name}-web.log")
-        cluster = [sys.executable, "manage.py", "qcluster"]
+        cluster = [*network.enter, sys.executable, "manage.py", "qcluster"]
         self.cluster = Program(cluster, folder, env, logs / f"{name}-cluster.log")
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def programs(self) -> tuple[Program, Program]:
@@ -86,11 +85,20 @@ class Service:
     """All hosts, kept alive as by a supervisor. `deceived`: what makes their processes believe in another time."""
 
     def __init__(
-        self, home: Path, hosts: int, env: dict[str, str], deceived: dict[str, str], workers: int = WORKERS
+        self,
+        home: Path,
+        networks: Sequence[Network],
+        env: dict[str, str],
+        deceived: dict[str, str],
+        workers: int = WORKERS,
     ) -> None:
+        hosts = len(networks)
         folders = [ROOT] if hosts == 1 else [copy_of_the_code(home / f"host{number}") for number in range(hosts)]
         self.env = {**env, "QUEUE_WORKERS": str(workers)}
-        self.hosts = [Host(folder, self.env | deceived, home, f"host{n}") for n, folder in enumerate(folders)]
+        self.hosts = [
+            Host(folder, self.env | deceived, home, f"host{n}", network)
+            for n, (folder, network) in enumerate(zip(folders, networks, strict=True))
+        ]
         self._over = threading.Event()
         self._lock = threading.Lock()
 

@@ -18,9 +18,9 @@ DISK_BYTES = 3 * 2**30
 
 
 class Stores:
-    """`kind` redis: PostgreSQL with Redis as the broker."""
+    """`kind` redis: PostgreSQL with Redis as the broker. `shared`: where hosts in other networks find them."""
 
-    def __init__(self, kind: str, home: Path, disk_is_own: bool) -> None:
+    def __init__(self, kind: str, home: Path, disk_is_own: bool, shared: str = "") -> None:
         self.home = home
         self.ballast = home / "ballast"
         self.disk_is_own = disk_is_own
@@ -33,11 +33,11 @@ class Stores:
             inner = home / "postgres"
             inner.mkdir()
             inner.chmod(0o777)
-            self.postgres = Postgres(inner, fsync=True)
+            self.postgres = Postgres(inner, fsync=True, shared=shared)
             self.postgres.start()
             self.database_url = self.postgres.url
         if kind == "redis":
-            self.redis = Redis(home)
+            self.redis = Redis(home, shared)
             self.redis.start()
 
     @property
@@ -72,13 +72,13 @@ class Stores:
 
 
 @contextmanager
-def stores(kind: str, disk_bytes: int = DISK_BYTES) -> Iterator[Stores]:
+def stores(kind: str, disk_bytes: int = DISK_BYTES, shared: str = "") -> Iterator[Stores]:
     """On a small file system of their own where we may mount one; else the disk is never filled."""
     home = Path(tempfile.mkdtemp(prefix="orderbridge-chaos-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={disk_bytes}", "tmpfs", str(home)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
-        found = Stores(kind, home, mounted)
+        found = Stores(kind, home, mounted, shared)
         try:
             yield found
         finally:

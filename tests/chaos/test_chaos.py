@@ -1,6 +1,7 @@
 """A short run of `make chaos`: a minute of kills, with all its zeros. What else can happen is in the long ones."""
 
 import itertools
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from tests.chaos import happenings
 from tests.chaos.happenings import Happenings, plan
+from tests.chaos.networks import ONE_MACHINE, Network, networks, shared
 from tests.journeys.processes import ROOT
 
 
@@ -62,3 +64,38 @@ def test_when_chaos_breaks_off_it_is_known(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(happenings, "plan", lambda seed, names: [(0.0, name) for name in names])
     chaos.go_on(threading.Event())
     assert chaos.broke_off.endswith("RuntimeError: no such process\n")
+
+
+REACHES = """
+import socket, sys
+for address in sys.argv[2:]:
+    with socket.socket() as probe:
+        print(probe.connect_ex((address, int(sys.argv[1]))) == 0)
+"""
+
+
+def test_hosts_have_networks_of_their_own_where_we_may_make_them() -> None:
+    """From there nothing is reached by loopback, only by the address of what they share."""
+    with networks(2) as made, socket.create_server((made[0].shared, 0)) as shop:
+        alone = made[0].enter == ()
+        assert len({network.address for network in made}) == (1 if alone else 2)
+        assert shared(made) == ("" if alone else made[0].shared)
+        addresses = (made[0].shared, "127.0.0.1")
+        command = [*made[1].enter, sys.executable, "-c", REACHES, str(shop.getsockname()[1]), *addresses]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert said == ["True", str(alone)]
+
+
+def test_one_host_needs_no_network_and_nor_does_one_who_may_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with networks(1) as made:
+        assert made == [ONE_MACHINE]
+    monkeypatch.setattr("tests.chaos.networks._ip", MagicMock(side_effect=OSError))
+    with networks(2) as made:
+        assert made == [ONE_MACHINE] * 2
+
+
+def test_a_host_elsewhere_is_told_where_everything_is() -> None:
+    env = {"DATABASE_URL": "postgres://o:p@127.0.0.1:5432/x", "CRM_URL": "http://10.213.0.1:80"}
+    told = Network(address="10.213.0.11", shared="10.213.0.1").env(env)
+    assert told == {"DATABASE_URL": "postgres://o:p@10.213.0.1:5432/x", "CRM_URL": "http://10.213.0.1:80"}
+    assert ONE_MACHINE.env(env) == env

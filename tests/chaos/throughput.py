@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests import servers
 from tests.benchmarks.running import environment
+from tests.chaos.networks import networks, shared
 from tests.chaos.stores import KINDS, stores
 
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -63,7 +64,8 @@ def measure(kind: str, hosts: int, workers: int, orders: int) -> float:
 def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
     """Orders per second, from the first attempt to the last link; all deliveries were in before the workers began."""
     with ExitStack() as stack:
-        found = stack.enter_context(stores(kind))
+        made = stack.enter_context(networks(hosts))
+        found = stack.enter_context(stores(kind, shared=shared(made)))
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         env = environment(
             found.database_url,
@@ -94,10 +96,11 @@ def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
         shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=4)
         crm = SandboxCrm(0, "chaos-token", None, CRM_SECRET)
         for side in (shop, crm):
+            side.address = made[0].shared
             side.start()
             stack.callback(side.stop)
             side.faults.add("slow", seconds=ANSWER_SECONDS)
-        service = Service(home, hosts, env | {"WOO_URL": shop.url, "CRM_URL": crm.url}, {}, workers)
+        service = Service(home, made, env | {"WOO_URL": shop.url, "CRM_URL": crm.url}, {}, workers)
         stack.callback(service.end)
         service.migrate()
         for host in service.hosts:
