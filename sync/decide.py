@@ -314,7 +314,7 @@ def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
                 Reason(
                     "linked_elsewhere",
                     f"The shop's order {crm.external_id} is linked to {linked_elsewhere}, and {crm.crm_order_id} "
-                    f"names it too. Merge the two in the CRM so that {linked_elsewhere} stays, then resolve this event.",
+                    f"names it too. Merge them in the CRM so that {linked_elsewhere} stays, then resolve this event.",
                 ),
             )
         )

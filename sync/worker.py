@@ -72,6 +72,8 @@ class Work:
     decided_at: datetime | None = None
     customer: str = ""
     "As the shop's order names the customer; what was not delivered, as a sweep's events, gets it only here."
+    pending: PendingWrite | None = None
+    "A write of an earlier attempt that was in doubt when this one began."
     seen: ShopSnapshot | None = None
     "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
 
@@ -326,13 +328,9 @@ def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
 def _decide_by_force(work: Work) -> Decision:
     woo_id, to_status, words = own_events.read_force(work.newest)
     _hold(work, woo_id)
-    return forced(
-        shop=_shop_or_none(work, woo_id),
-        woo_id=woo_id,
-        to_status=to_status,
-        words=words,
-        pending=_pending_write(woo_id),
-    )
+    shop = _shop_or_none(work, woo_id)
+    work.pending = _pending_write(woo_id)
+    return forced(shop=shop, woo_id=woo_id, to_status=to_status, words=words, pending=work.pending)
 
 
 def _decide_for_shop(work: Work) -> Decision:
@@ -352,7 +350,7 @@ def _decide_for_shop(work: Work) -> Decision:
     event = work.facts()
     shop: ShopSnapshot | None = None
     known = facts_of(link)
-    pending = _pending_write(woo_id) if woo_id is not None else None
+    work.pending = pending = _pending_write(woo_id) if woo_id is not None else None
     if known and pending:
         known = replace(known, crm_status="")  # the write may have been made, so the two have to be compared
     if crm is not None and woo_id is not None and (known is None or event.resync or known.crm_status != crm.status):
@@ -451,9 +449,20 @@ def apply(work: Work, plan: Plan) -> Applied:
             return Applied(crm=work.crm().update(crm_order_id, order))
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
             remember(work, woo_id, Intent.Kind.STATUS, old, new)
-            return Applied(shop=work.shop().set_status(woo_id, new))
+            return Applied(shop=set_status(work, woo_id, new))
         case None:
             return Applied()
+
+
+def set_status(work: Work, woo_id: int, status: str) -> ShopSnapshot:
+    """Send a status that is remembered."""
+    try:
+        return work.shop().set_status(woo_id, status)
+    except SideError as error:
+        if not error.may_have_got_through and work.pending is None:
+            # Nothing is in doubt: whoever sets it by hand meanwhile did that, and not we.
+            _take_back(work, woo_id, Intent.Kind.STATUS)
+        raise
 
 
 def create(work: Work, creation: CreateInCrm) -> Applied:
@@ -462,15 +471,19 @@ def create(work: Work, creation: CreateInCrm) -> Applied:
     try:
         answer, created = work.crm().create(creation.external_id, creation.order)
     except Unreachable:
-        with transaction.atomic():
-            work.held.renew()
-            forget([woo_id], Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
+        _take_back(work, woo_id, Intent.Kind.CREATE)  # nothing was sent, so nothing is in doubt
         raise
     except SideError as error:
         if error.may_have_got_through:
             remember(work, woo_id, Intent.Kind.CREATE)  # it may have taken effect as late as now
         raise
     return Applied(crm=answer, created=created)
+
+
+def _take_back(work: Work, woo_id: int, kind: str) -> None:
+    with transaction.atomic():
+        work.held.renew()
+        forget([woo_id], kind)
 
 
 def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:

@@ -303,6 +303,18 @@ def test_a_worker_that_finds_work_wakes_others(world: World, monkeypatch: pytest
     assert OrmQ.objects.exists()
 
 
+def test_what_staff_set_by_hand_after_the_shop_had_not_taken_it_is_not_logged_as_ours(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.faults.add("422", times=1, method="PUT")
+    world.crm.set_status(crm_id, "paid")
+    world.work()
+    world.shop.set_status(woo_id, "processing")
+    WebhookEvent.objects.get(side="crm").ask_again(trigger="replay", by="mia")
+    world.settle()
+    assert world.outcomes("crm")[0] == "no_change"
+    assert not StatusTransition.objects.exists()
+
+
 @pytest.mark.parametrize("side", ["shop", "crm"])
 def test_an_order_that_the_key_may_not_read_needs_a_person_and_keeps_no_other_waiting(world: World, side: str) -> None:
     woo_id, crm_id = linked_order(world)
