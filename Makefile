@@ -47,8 +47,8 @@ run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machi
 test: $(VENV)/dev.stamp ## every test
 	$(BIN)/python -m pytest
 
-test-postgres: $(VENV)/dev.stamp ## every test, on a throwaway PostgreSQL
-	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest
+test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "not own_database"
 
 lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
 	$(BIN)/ruff check .

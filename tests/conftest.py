@@ -19,6 +19,18 @@ from tests.journeys.processes import migrate
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one pass only (docs/decisions/0044) must not depend on which database the tests have."""
+    wrong = [item.nodeid for item in items if item.get_closest_marker("own_database") and _uses_the_database(item)]
+    if wrong:
+        raise pytest.UsageError(f"These use the database of the tests; take own_database off them: {wrong}")
+
+
+def _uses_the_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return bool(item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db", "live_server"})
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     tmp_path_factory: pytest.TempPathFactory, django_db_modify_db_settings_parallel_suffix: Any

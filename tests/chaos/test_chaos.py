@@ -17,6 +17,7 @@ from tests.chaos.networks import ONE_MACHINE, Network, networks, shared
 from tests.journeys.processes import ROOT
 
 
+@pytest.mark.own_database
 def test_nothing_is_lost_or_done_twice_while_processes_are_killed() -> None:
     command = [sys.executable, "-m", "tests.chaos", "--on", "sqlite", "--orders", "60", "--rate", "6", "--only", "kill"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)

@@ -11,6 +11,8 @@ from tests.model.test_model import ROOT, run
 SEARCH = os.environ.get("MODEL_BUGS") == "all"
 CAUGHT = "tests.model.world.Broken: "
 
+pytestmark = pytest.mark.own_database
+
 
 def written(bug: Bug, folder: Path) -> str:
     file = folder / "history.txt"

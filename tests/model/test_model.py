@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.own_database
+
 
 def run(root: Path, *files: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
