@@ -22,6 +22,7 @@ TOTALS = "/wp-json/wc/v3/reports/orders/totals"
 WEBHOOKS = "/wp-json/wc/v3/webhooks"
 NO_ORDER = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
+NOT_TO_BE_SEEN = "woocommerce_rest_cannot_view"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ class Shop:
         try:
             answer = self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"})
         except AuthFailed as error:
-            if error.status != HTTPStatus.FORBIDDEN:
-                raise
+            if (error.status, error.code) != (HTTPStatus.FORBIDDEN, NOT_TO_BE_SEEN):
+                raise  # that may be a firewall
             self.ping()  # raises where the key may read no order at all
             words = f"The shop's key may read orders, but not order {woo_id}. Give its user the right to. ({error})"
             raise Hidden(words, side="shop", status=error.status, code=error.code) from error
