@@ -301,18 +301,25 @@ def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, trie
 def read_shop_order(work: Work, woo_id: int, link: OrderLink | None) -> ShopSnapshot:
     """The order as it is now; where the shop no longer has it, as it said itself in the signed body.
 
-    A body of earlier days does not bring back an order that the CRM was told is gone (docs/decisions/0003).
+    A body of earlier days brings back neither an order that the CRM was told is gone, nor what an order was before the
+    last that we heard of it (docs/decisions/0003).
     """
     try:
         return work.shop().get(woo_id)
     except NotFound:
-        if link and link.woo_status == TRASH and not work.newest.copy_of_id:
-            work.reasons.append(Reason("shop_404", "The shop no longer has this order, and the CRM was told so."))
+        if link and not work.newest.copy_of_id and (link.woo_status == TRASH or _was_heard_of_since(work)):
+            told = "the CRM was told so" if link.woo_status == TRASH else "what this event says of it is not the latest"
+            work.reasons.append(Reason("shop_404", f"The shop no longer has this order, and {told}."))
             return ShopSnapshot(woo_id=woo_id, status=TRASH, order={"id": woo_id, "status": TRASH})
         order = _order_in_body(work.newest)
         said = "the copy that staff edited" if work.newest.copy_of_id else "its signed delivery"
         work.reasons.append(Reason("shop_404", f"The shop no longer has this order; {said} is used."))
         return ShopSnapshot(woo_id=woo_id, status=str(order["status"]), order=order)
+
+
+def _was_heard_of_since(work: Work) -> bool:
+    later = WebhookEvent.objects.filter(side=Side.SHOP, order_ref=work.order_ref, pk__gt=work.newest.pk)
+    return later.exists()
 
 
 def _order_in_body(event: WebhookEvent) -> dict[str, Any]:

@@ -328,3 +328,16 @@ def test_an_order_that_the_key_may_not_read_needs_a_person_and_keeps_no_other_wa
     assert event.state == "parked" and f"but not order {woo_id}" in event.reason
     shop = SideState.objects.get(name="shop")
     assert (shop.failures, shop.opened_at) == (0, None)
+
+
+def test_an_old_event_of_an_order_that_is_gone_does_not_bring_back_what_it_was(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.edit(woo_id, customer_note="two", status="processing")
+    world.settle()
+    world.shop.delete(woo_id)
+    first = WebhookEvent.objects.filter(side="shop").earliest("id")
+    first.ask_again(trigger="replay", by="mia")
+    world.settle()
+    told = world.crm.orders[crm_id]["order"]
+    assert (told["customer_note"], told["status"]) == ("two", "trash"), "as when a deep reconcile finds it gone"
+    assert world.link(woo_id).woo_status == "trash"
