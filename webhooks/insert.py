@@ -63,8 +63,8 @@ def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> dict[str, in
 def _cursor(database: Any) -> Any:
     """The driver's own: with it PostgreSQL plans the statement once, and nothing has to be translated."""
     database.ensure_connection()
-    kind = getattr(database.Database, "RawCursor", database.Database.Cursor)
-    return database.make_cursor(kind(database.connection))
+    kind = "RawCursor" if database.vendor == "postgresql" else "Cursor"
+    return database.make_cursor(getattr(database.Database, kind)(database.connection))
 
 
 @functools.lru_cache(maxsize=64)
@@ -82,13 +82,15 @@ def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor:
         f"({', '.join([*common, *(f'{mark}{number}' for number in range(first, first + len(own)))])})"
         for first in range(same + 1, same + 1 + rows * len(own), len(own))
     )
+    # The rows of a delivery have their moments in common.
+    moment = functools.lru_cache(maxsize=64)(database.ops.adapt_datetimefield_value)
     return Statement(
         # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
         sql=f"INSERT INTO {meta.db_table} ({', '.join(names)}) VALUES {places} "  # noqa: S608
         "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING dedupe_key, id",
         defaults=tuple(field.get_db_prep_save(field.get_default(), database) for field in rest),
         converted={
-            name: database.ops.adapt_datetimefield_value
+            name: moment
             if isinstance(columns[name], models.DateTimeField)
             else functools.partial(columns[name].get_db_prep_save, connection=database)
             for name in (*shared, *own)

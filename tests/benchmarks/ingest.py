@@ -40,7 +40,10 @@ def ingest(options: Options) -> None:
         with receivers(url, Path(home), "sync") as ports:
             limit = {1: 0.0, 16: 0.0}
             limit |= {clients: limits.commits_per_second(options.kind, url, Path(home), clients) for clients in limit}
-            say("  connections   bare view          ours: deliveries/s   p50       p99    of bare   of the limit")
+            say("                 bare view                      ours")
+            say(
+                "  connections    per second      p50       p99    per second      p50       p99   of bare   of the limit"
+            )
             for port in ports.values():
                 post(port, WARM_UP, 16)
             for connections in CONNECTIONS:
@@ -53,14 +56,14 @@ def _row(connections: int, rounds: Sequence[dict[str, Figures]], limit: float) -
     bare, ours = ([one[name] for one in rounds] for name in ("bare", "ours"))
     ratio = median(mine.rate / least.rate for mine, least in zip(ours, bare, strict=True))
     say(
-        f"  {connections:11}   {median(one.rate for one in bare):6.0f}/s   {_speed(ours)}   {ratio:7.2f}"
+        f"  {connections:11}   {_speed(bare)}   {_speed(ours)}   {ratio:7.2f}"
         f"   {median(one.rate for one in ours) / limit:12.2f}{_bad([*bare, *ours])}"
     )
 
 
 def _speed(of: Sequence[Figures]) -> str:
     p50, p99 = (median(one.milliseconds(share) for one in of) for share in (0.5, 0.99))
-    return f"{median(one.rate for one in of):22.0f}/s  {p50:6.1f} ms {p99:6.1f} ms"
+    return f"{median(one.rate for one in of):9.0f}/s {p50:6.1f} ms {p99:6.1f} ms"
 
 
 def _bad(of: Sequence[Figures]) -> str:
