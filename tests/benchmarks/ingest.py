@@ -41,9 +41,7 @@ def ingest(options: Options) -> None:
             limit = {1: 0.0, 16: 0.0}
             limit |= {clients: limits.commits_per_second(options.kind, url, Path(home), clients) for clients in limit}
             say("                 bare view                      ours")
-            say(
-                "  connections    per second      p50       p99    per second      p50       p99   of bare   of the limit"
-            )
+            say("  connections    per second      p50       p99    per second      p50       p99   of bare  of limit")
             for port in ports.values():
                 post(port, WARM_UP, 16)
             for connections in CONNECTIONS:
@@ -57,7 +55,7 @@ def _row(connections: int, rounds: Sequence[dict[str, Figures]], limit: float) -
     ratio = median(mine.rate / least.rate for mine, least in zip(ours, bare, strict=True))
     say(
         f"  {connections:11}   {_speed(bare)}   {_speed(ours)}   {ratio:7.2f}"
-        f"   {median(one.rate for one in ours) / limit:12.2f}{_bad([*bare, *ours])}"
+        f"   {median(one.rate for one in ours) / limit:8.2f}{_bad([*bare, *ours])}"
     )
 
 
