@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,7 +13,7 @@ from django.utils import timezone
 
 from sync import alarms
 from sync import shop as shop_client
-from sync.errors import NotConfigured, SideError
+from sync.errors import AuthFailed, Blocked, NotConfigured, Rejected, SideError
 from sync.http import CallRecord
 from sync.models import SideState
 from sync.own_events import SWEEP
@@ -27,6 +26,8 @@ PATH = "/webhooks/woocommerce"
 LOOK_BACK = timedelta(days=1)
 GRACE = timedelta(minutes=5)
 """A delivery may be that late: the shop's queue runs once a minute (FACTS C)."""
+UNSEEN = "webhooks"
+"""The alarm that we can not tell how they are."""
 LATEST = 200
 """Refused and unreadable deliveries that are looked at."""
 
@@ -187,10 +188,18 @@ def check() -> list[Verdict]:
 
 
 def on_schedule() -> None:
-    """Check, if the shop can be asked. That it can not be is told by its circuit breaker."""
-    if SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
-        with suppress(SideError):
-            check()
+    """Check, if the shop can be asked. That it is away is told by its circuit breaker; that it is there and does not
+    show its webhooks, by nobody else."""
+    if not SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
+        return
+    try:
+        check()
+        alarms.clear(UNSEEN)
+    except (AuthFailed, Blocked, Rejected) as error:
+        words = f"Our webhooks in the shop can not be checked, so that nobody would notice if they stopped: {error}"
+        alarms.raise_alarm(UNSEEN, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
+    except SideError:
+        pass
 
 
 def carry_out(shop: Shop, wanted: Sequence[Step]) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from sync import shop_webhooks, tasks
 from sync.models import Alarm, Run, SideState
 from sync.sandbox.orders import dated
+from sync.sandbox.server import Answer
 from sync.sandbox.shop import SandboxShop
 from sync.shop import Hook
 from sync.shop_webhooks import Facts, Verdict, judge, steps
@@ -274,3 +275,28 @@ def test_the_schedule_checks_them_and_leaves_a_paused_shop_alone(shop: SandboxSh
     SideState.objects.filter(name="shop").update(paused=False)
     shop.stop()
     tasks.watch()
+
+
+def test_a_shop_that_does_not_show_its_webhooks_raises_an_alarm_until_it_does(
+    shop: SandboxShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders may be read all the same, so that no circuit breaker tells."""
+    may = shop.handle
+
+    def handle(request: Any, fault: Any) -> Any:
+        if "/webhooks" in request.path:
+            return Answer(403, {"code": "woocommerce_rest_cannot_view"})
+        return may(request, fault)
+
+    monkeypatch.setattr(shop, "handle", handle)
+    tasks.watch()
+    assert "can not be checked" in Alarm.objects.get(cleared_at=None, key="webhooks").words
+    monkeypatch.undo()
+    tasks.watch()
+    assert not Alarm.objects.filter(cleared_at=None, key="webhooks").exists()
+
+
+def test_a_shop_that_is_away_for_a_moment_raises_none(shop: SandboxShop) -> None:
+    shop.faults.add("502")
+    tasks.watch()
+    assert not Alarm.objects.exists()
