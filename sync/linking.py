@@ -66,8 +66,10 @@ def _take(shown: Mapping[int, ShopSnapshot]) -> list[Work]:
             if keys[woo_id] in free and is_due and woo_id not in known:
                 works.append(Work(held=free.pop(keys[woo_id]), events=events))
         leases.release(list(free.values()))
-        claimed = WebhookEvent.objects.filter(pk__in=[work.newest.pk for work in works])
-        claimed.update(state=State.PROCESSING, next_attempt_at=now + DURATION)
+        claimed = WebhookEvent.objects.filter(pk__in=[work.newest.pk for work in works]).unfinished()
+        if claimed.update(state=State.PROCESSING, next_attempt_at=now + DURATION) != len(works):
+            transaction.set_rollback(True)  # as in `worker.take`, to which they are left
+            return []
     return works
 
 

@@ -162,7 +162,11 @@ def take(side: str, order_ref: str) -> Work | None:
             return None
         # Events of this order that wait for a later try are answered by the same read.
         events = own_events.answered_together(waiting, first)
-        due.filter(id__in=[event.id for event in events]).update(state=State.PROCESSING, next_attempt_at=now + DURATION)
+        claimed = due.filter(id__in=[event.id for event in events])
+        if claimed.update(state=State.PROCESSING, next_attempt_at=now + DURATION) != len(events):
+            # On PostgreSQL: somebody has set one of them aside since we looked. The next look tells what is left to do.
+            transaction.set_rollback(True)
+            return None
     return Work(held=held, events=events)
 
 

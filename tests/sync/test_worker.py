@@ -2,15 +2,18 @@
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
-from sync import worker
+from sync import own_events, worker
 from sync.errors import ServerTrouble
 from sync.leases import Busy, LeaseLost
 from sync.models import Intent, Lease
 from tests.factories import WebhookEventFactory
+from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +49,21 @@ def test_behind_a_backlog_both_the_oldest_and_the_freshest_get_their_turn(monkey
     monkeypatch.setattr(worker.random, "random", dice.random)
     first = [worker.next_orders()[0][1] for _ in range(40)]
     assert set(first) == {oldest, fresh}
+
+
+def test_what_staff_set_aside_while_a_worker_takes_it_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL lets them in between the worker's look and its claim."""
+    order, real = due(1), own_events.answered_together
+    later = WebhookEventFactory(order_ref=order, state="retrying", next_attempt_at=timezone.now() + timedelta(hours=1))
+
+    def meanwhile(*args: Any) -> Any:
+        WebhookEvent.objects.filter(pk=later.pk).update(state="parked", next_attempt_at=None)
+        return real(*args)
+
+    monkeypatch.setattr(own_events, "answered_together", meanwhile)
+    with transaction.atomic():
+        assert worker.take("shop", order) is None
+    assert not Lease.objects.exists()
 
 
 def test_a_worker_that_slept_through_its_lease_leaves_no_intent_behind() -> None:
