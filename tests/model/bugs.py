@@ -214,4 +214,28 @@ BUGS = (
             workers_work()
         """,
     ),
+    Bug(
+        name="what no delivery told of the shop is not found",
+        file="sync/reconciliation.py",
+        old="    if order.fingerprint == link.woo_fingerprint:",
+        new="    if link:",
+        history="""
+            begin(linked=True)
+            order_is_edited(order=0)
+            delivery_is_lost(place=0)
+            everything_settles_after_a_sweep()
+        """,
+    ),
+    Bug(
+        name="what no delivery told of the CRM is not found",
+        file="sync/reconciliation.py",
+        old="    if crm.status == link.crm_status:",
+        new="    if link:",
+        history="""
+            begin(linked=True)
+            crm_moves(order=0, status='paid')
+            delivery_is_lost(place=0)
+            everything_settles_after_a_sweep()
+        """,
+    ),
 )

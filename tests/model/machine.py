@@ -299,6 +299,15 @@ class Story:
         self.world.settle()
         self.settled_at = self.count["steps"] + 1
 
+    @step(when=has_crm_orders)
+    def sweep(self) -> None:
+        self.world.sweep()
+
+    @step(when=moved_since_settled)
+    def everything_settles_after_a_sweep(self) -> None:
+        self.world.settle_after_a_sweep()
+        self.settled_at = self.count["steps"] + 1
+
 
 class Histories(Story, RuleBasedStateMachine):
     """The same for hypothesis."""

@@ -214,7 +214,8 @@ class CrmInMemory:
         return self._snapshot(order, order.now)
 
     def changed_since(self, since: datetime) -> list[CrmSnapshot]:
-        changed = [order for order in self.orders.values() if order.now.at >= since]
+        visible = self.clock() - timedelta(seconds=self.habits.list_lag)
+        changed = [order for order in self.orders.values() if order.now.at >= since and order.created_at <= visible]
         return [self._snapshot(order, order.now) for order in sorted(changed, key=lambda order: order.now.at)]
 
     def move(self, order: CrmOrder, status: str) -> None:
