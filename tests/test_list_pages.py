@@ -26,6 +26,8 @@ NONSENSE = [
     "p=-1",
     "id=99999999999999999999999999",
     "id__in=a,b",
+    "id__regex=[",
+    "id__iregex=(a%2B)%2B$",
     "pk__lookup__that__is__none=1",
     "tries__calls__url=x",
     "e=1&p=99999999",
