@@ -69,8 +69,8 @@ def exactly(term: str, *numbers: str, text: str = "") -> Q:
 
 
 PATTERN = re.compile(r"__i?regex$")
-"""A filter that Django offers to whoever writes it into the address. A broken pattern is an error of the database, and an
-evil one takes its time."""
+"""A filter that Django offers to whoever writes it into the address. A broken pattern is an error of the database, and
+an evil one takes its time."""
 
 
 class ForgivingList(ModelAdmin):
