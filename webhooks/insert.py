@@ -25,9 +25,18 @@ class Statement:
     """For rows that give the same columns; the others have their defaults."""
 
     sql: str
+    repeats_common: bool
+    "What the rows have in common is given with each of them."
     defaults: tuple[Any, ...]
     converted: Mapping[str, Callable[[Any], Any]]
     "The columns whose values the database wants in another form."
+
+    def values(self, row: Row) -> list[Any]:
+        values = dict(row)
+        for name, convert in self.converted.items():
+            if values.get(name) is not None:
+                values[name] = convert(values[name])
+        return list(values.values())
 
 
 def insert(shared: Row, rows: Sequence[Row]) -> dict[str, int]:
@@ -37,13 +46,12 @@ def insert(shared: Row, rows: Sequence[Row]) -> dict[str, int]:
         return {}
     database = connections[DEFAULT_DB_ALIAS]
     statement = _statement(tuple(shared), tuple(rows[0]), len(rows), database.vendor)
-    parameters = list(statement.defaults)
-    for row in (shared, *rows):
-        values = dict(row)
-        for name, convert in statement.converted.items():
-            if values.get(name) is not None:
-                values[name] = convert(values[name])
-        parameters += values.values()
+    common = [*statement.defaults, *statement.values(shared)]
+    parameters: list[Any] = []
+    for row in rows:
+        if statement.repeats_common or not parameters:
+            parameters += common
+        parameters += statement.values(row)
     try:
         return _execute(database, statement.sql, parameters)
     except DatabaseError as error:
@@ -75,11 +83,11 @@ def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor:
     if moving := [field.attname for field in rest if field.has_default() and callable(field.default)]:
         raise TypeError(f"Give {', '.join(moving)}, too: what stands in a statement is the same for ever.")
     names = [*(field.attname for field in rest), *shared, *own]
-    mark, same = "?" if vendor == "sqlite" else "$", len(rest) + len(shared)
-    # Each value has a number, so that those that are the same in all rows are sent once.
-    common = [f"{mark}{number}" for number in range(1, same + 1)]
+    lite, same = vendor == "sqlite", len(rest) + len(shared)
+    # PostgreSQL numbers values, so that those that are the same in all rows are sent once. In SQLite's way of it Python
+    # 3.12 warns of each number, and finds names one after the other.
     places = ", ".join(
-        f"({', '.join([*common, *(f'{mark}{number}' for number in range(first, first + len(own)))])})"
+        "(" + ", ".join("?" if lite else f"${n}" for n in (*range(1, same + 1), *range(first, first + len(own)))) + ")"
         for first in range(same + 1, same + 1 + rows * len(own), len(own))
     )
     # The rows of a delivery have their moments in common.
@@ -88,6 +96,7 @@ def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor:
         # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
         sql=f"INSERT INTO {meta.db_table} ({', '.join(names)}) VALUES {places} "  # noqa: S608
         "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING dedupe_key, id",
+        repeats_common=lite,
         defaults=tuple(field.get_db_prep_save(field.get_default(), database) for field in rest),
         converted={
             name: moment

@@ -61,6 +61,12 @@ def test_many_rows_go_with_one_statement_and_each_keeps_its_own_values() -> None
         assert (event.side, event.headers) == ("shop", {"A": "b"})
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_no_driver_warns_of_how_values_are_given() -> None:
+    """Python 3.12 does so for `?1`, once for each value."""
+    assert insert(SHOP, [{"dedupe_key": "one"}, {"dedupe_key": "two"}]).keys() == {"one", "two"}
+
+
 def test_nothing_is_inserted_for_nothing() -> None:
     assert insert(SHOP, []) == {}
 
