@@ -72,6 +72,11 @@ def _table() -> list[str]:
     return found
 
 
+def is_stopped(pid: int) -> bool:
+    """By SIGSTOP, which arrives a moment after it was sent."""
+    return any(line.split()[0] == str(pid) and line.split()[2].startswith("T") for line in _table())
+
+
 def children(pid: int) -> list[int]:
     """In the order in which they were started."""
     return sorted(child for child, parent in _parents().items() if parent == pid)

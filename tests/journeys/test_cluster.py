@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import Both, both_sides, wait_for
-from tests.journeys.processes import CLUSTER, answers, children, descendants, gunicorn, living, running
+from tests.journeys.processes import CLUSTER, answers, children, descendants, gunicorn, is_stopped, living, running
 
 SOON = 60
 """Seconds: the promise."""
@@ -41,6 +41,18 @@ class Service:
     def has_nothing_to_do(self) -> bool:
         """A task is deleted when it is over."""
         return queue(self.both, "select count(*) from django_q_ormq") == [(0,)]
+
+    def freezes_idle(self, workers: list[int]) -> bool:
+        """Frozen at a task is not deaf, but ended by the task's timeout. It may have begun one at this moment."""
+        wait_for(self.has_nothing_to_do, SOON)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        wait_for(lambda: all(is_stopped(worker) for worker in workers), SOON)
+        if self.has_nothing_to_do():
+            return True
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        return False
 
     def works(self) -> None:
         woo_id = self.both.shop.create_order(status="pending")["id"]
@@ -92,9 +104,7 @@ def test_whichever_process_is_killed_work_goes_on(service: Service, which: int) 
 
 def test_a_worker_that_is_frozen_with_the_queue_in_its_hands_is_replaced(service: Service) -> None:
     frozen = service.workers()
-    wait_for(service.has_nothing_to_do, SOON)
-    for worker in frozen:
-        os.kill(worker, signal.SIGSTOP)
+    wait_for(lambda: service.freezes_idle(frozen), SOON)
     service.works()
     assert not living(frozen)
 
