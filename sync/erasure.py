@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -159,7 +160,13 @@ def _whole_deliveries(events: set[int]) -> QuerySet[Any, int]:
 
 
 def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
-    """In short transactions; done again, it goes on. The record names the customer by a keyed hash only."""
+    """In short transactions; done again, it goes on. The record names the customer by a keyed hash only.
+
+    It is begun before anything is erased: afterwards nothing else tells which orders were this customer's.
+    """
+    mark = sign("customer", customer.email)
+    record = partial(audit.record, DEED, actor=actor, reason=reason, customer=mark, orders=found.orders)
+    record(result="begun")
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA secure_delete = ON")  # what is emptied is overwritten in the file, too
@@ -179,14 +186,8 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
         for pk, *texts in model.objects.values_list("pk", *names).iterator():
             if customer.is_mentioned(*texts):
                 _mask(model.objects.filter(pk=pk), *names)
-    audit.record(
-        DEED,
-        actor=actor,
-        reason=reason,
-        result=f"{len(found.events)} events of {len(found.orders)} orders emptied, {len(found.waiting)} still wait",
-        customer=sign("customer", customer.email),
-        orders=found.orders,
-    )
+    waiting = f"{len(found.waiting)} still wait"
+    record(result=f"{len(found.events)} events of {len(found.orders)} orders emptied, {waiting}")
 
 
 def _chunks(rows: list[int]) -> Iterator[list[int]]:

@@ -95,8 +95,6 @@ def rehearse(job: runs.Job, run: Run) -> None:
     try:
         with Progress(run) as progress, quiet():
             to_the_end(job(run), lambda: progress.show(run))
-    except KeyboardInterrupt:
-        raise CommandError("Stopped.", returncode=FAILED) from None
     except (SideError, runs.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
 

@@ -1,7 +1,9 @@
 """One customer's personal data goes, wherever it stands, and nobody else's does."""
 
 import json
+from collections.abc import Iterator
 from io import StringIO
+from itertools import chain, islice
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from django.core.management import CommandError, call_command
 from orders import audit
 from orders.models import OrderLink, StaffAction
 from orders.verification import Checkup
+from sync import erasure
 from sync.erasure import Customer
 from sync.models import Alarm, Call, SideState
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
@@ -34,6 +37,11 @@ def event(order: str, said: Any, side: str = Side.SHOP, **fields: Any) -> Webhoo
     done = {"state": State.DONE, "next_attempt_at": None, "customer": "c" * 32}
     made: WebhookEvent = WebhookEventFactory(side=side, order_ref=order, body=body, **{**done, **fields})
     return made
+
+
+def cut_off() -> Iterator[list[int]]:
+    raise KeyboardInterrupt
+    yield
 
 
 def emptied() -> set[int]:
@@ -161,14 +169,30 @@ def test_the_deed_is_recorded_and_does_not_tell_of_the_customer(link: OrderLink,
     caplog.set_level("INFO")
     event("70", {"billing": {"email": ANN}})
     erase("--reason", f"{ANN} asked")
-    done = StaffAction.objects.get()
-    assert (done.action, done.actor, done.details["orders"]) == ("erase customer", "command", [70])
-    assert "ann.lee" not in str(StaffAction.objects.values().get())
+    begun, done = StaffAction.objects.order_by("id")
+    for row in (begun, done):
+        assert (row.action, row.actor, row.details["orders"]) == ("erase customer", "command", [70])
+    assert (begun.result, done.result) == ("begun", "1 events of 1 orders emptied, 0 still wait")
+    assert "ann.lee" not in str(StaffAction.objects.values())
     assert "ann.lee" not in caplog.text
     erase(email="bob@example.org")
     erase(email=ANN.upper())
-    marks = [row.details["customer"] for row in StaffAction.objects.order_by("id")]
-    assert marks[0] == marks[2] != marks[1]
+    ann, ann_done, bob, bob_done, again, _ = [row.details["customer"] for row in StaffAction.objects.order_by("id")]
+    assert ann == ann_done == again != bob == bob_done
+
+
+def test_one_that_died_on_the_way_has_recorded_whose_orders_these_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (event(order, {"billing": {"email": ANN}}).pk for order in ("70", "71"))
+    chunks = erasure._chunks
+    with monkeypatch.context() as dying:
+        dying.setattr(erasure, "CHUNK", 1)
+        dying.setattr(erasure, "_chunks", lambda rows: chain(islice(chunks(rows), 1), cut_off()))
+        with pytest.raises(KeyboardInterrupt):
+            erase()
+    assert emptied() == {first}
+    assert StaffAction.objects.get().details["orders"] == [70, 71]
+    assert erase()["orders"] == [70, 71]
+    assert emptied() == {first, second}
 
 
 def test_the_audit_stays_whole_and_rows_that_can_not_be_changed_are_counted(link: OrderLink) -> None:
