@@ -9,6 +9,7 @@ from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from orders.keys import is_signed, sign
+from webhooks import sql
 from webhooks.models import WebhookEvent
 
 STAFF, SEALS = 0, -1
@@ -97,19 +98,21 @@ class ChainHead(models.Model):
         return f"chain {self.pk}: {self.length} rows"
 
     @classmethod
-    def locked(cls, chain: int, rows: models.QuerySet[Any]) -> Self:
+    def locked(cls, chain: int, rows: "type[StatusTransition | StaffAction | AuditSeal]", of: str = "TRUE") -> Self:
         """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
-        newest = rows.order_by("-sequence").values("sequence")[:1]
-        found = cls.objects.select_for_update(of=("self",)).filter(pk=chain).annotate(newest=models.Subquery(newest))
-        head = found.first()
-        last = None if head else rows.order_by("-sequence").first()
-        if last is not None:
-            head = found.first()  # the first row of all came between our two looks, and its head with it
+        head = cls._lock(chain)
+        last = next(iter(sql.find(rows, f"{of} ORDER BY sequence DESC LIMIT 1")), None)
+        if head is None and last is not None:
+            head = cls._lock(chain)  # the first row of all came between our two looks, and its head with it
         if head is not None:
             # A row that somebody slipped in keeps its place, and is missed by the row that follows.
-            head.length = max(head.length, head.newest or 0)  # type: ignore[attr-defined]
+            head.length = max(head.length, last.sequence if last else 0)
             return head
         return cls(pk=chain, length=last.sequence, hash=last.hash) if last else cls(pk=chain)
+
+    @classmethod
+    def _lock(cls, chain: int) -> Self | None:
+        return next(iter(sql.find(cls, f"id = %s {sql.for_update()}", chain)), None)
 
     def move_to(self, digest: str) -> None:
         """One row longer. Rows whose head was removed get none again: that must stay visible."""
@@ -160,7 +163,7 @@ class StatusTransition(models.Model):
             raise TypeError("A transition is never changed; log another one.")
         self.crm_answer = as_kept(self.crm_answer)
         with transaction.atomic(savepoint=False):
-            head = ChainHead.locked(self.link_id, StatusTransition.objects.filter(link_id=self.link_id))
+            head = ChainHead.locked(self.link_id, StatusTransition, f"link_id = {self.link_id:d}")
             self.sequence, self.previous_hash = head.length + 1, head.hash
             self.hash = self.content_hash()
             super().save(*args, **kwargs)

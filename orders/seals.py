@@ -78,7 +78,7 @@ def _newest_for_good() -> int:
 
 def _append(row: AuditSeal, follows: AuditSeal | None) -> None:
     with transaction.atomic():
-        head = ChainHead.locked(SEALS, AuditSeal.objects.all())
+        head = ChainHead.locked(SEALS, AuditSeal)
         if AuditSeal.objects.order_by("-sequence").first() != follows:
             raise IntegrityError("another seal was made meanwhile")
         row.sequence, row.previous_hash = head.length + 1, head.hash

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from sync.models import Lease
+from webhooks import sql
 
 DURATION = timedelta(seconds=45)
 """A dead worker's order is free again within 60 s (CONTRACT section 5)."""
@@ -59,15 +58,17 @@ class Held:
         return held
 
     def take(self, key: str) -> None:
-        """Take one more, or raise Busy. One insert; a second statement only where an old row is left behind."""
+        """Take one more, or raise Busy. A row that has run out changes hands."""
         now = timezone.now()
-        mine = {"token": self.token, "holder": worker_name(), "expires_at": now + DURATION}
-        if not Lease.objects.filter(key=key, expires_at__lte=now).update(**mine):
-            try:
-                with transaction.atomic():
-                    Lease.objects.create(key=key, **mine)
-            except IntegrityError:
-                raise Busy(key) from None
+        taken = sql.execute(
+            "INSERT INTO sync_lease (key, token, holder, expires_at) VALUES (%s) ON CONFLICT (key) DO UPDATE "
+            "SET token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at "
+            "WHERE sync_lease.expires_at <= %s",
+            [key, self.token, worker_name(), now + DURATION],
+            now,
+        )
+        if not taken:
+            raise Busy(key)
         self.keys.append(key)
 
     def outlast(self) -> None:
@@ -84,26 +85,18 @@ class Held:
 
 def renew(some: Sequence[Held]) -> None:
     now = timezone.now()
-    until = now + DURATION
-    rows, number = _rows(some)
-    if rows.update(expires_at=until) != number:
-        raise _lost(some)
+    _each("UPDATE sync_lease SET expires_at = %s WHERE key IN (%s) AND token IN (%s)", now + DURATION, of=some)
     for held in some:
         held.renewed_at = now
 
 
 def release(some: Sequence[Held]) -> None:
     """Give them back. Inside the recording transaction this is the fence: a lost lease records nothing."""
-    rows, number = _rows(some)
-    gone, _ = rows.delete()
-    if gone != number:
-        raise _lost(some)
+    _each("DELETE FROM sync_lease WHERE key IN (%s) AND token IN (%s)", of=some)
 
 
-def _rows(some: Sequence[Held]) -> tuple[QuerySet[Lease], int]:
-    keys = [key for held in some for key in held.keys]
-    return Lease.objects.filter(key__in=keys, token__in={held.token for held in some}), len(keys)
-
-
-def _lost(some: Sequence[Held]) -> LeaseLost:
-    return LeaseLost(", ".join(key for held in some for key in held.keys))
+def _each(statement: str, *values: object, of: Sequence[Held]) -> None:
+    """Of every lease of these, or else LeaseLost."""
+    keys, tokens = [key for held in of for key in held.keys], list({held.token for held in of})
+    if sql.execute(statement, *values, keys, tokens) != len(keys):
+        raise LeaseLost(", ".join(keys))

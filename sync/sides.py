@@ -1,7 +1,7 @@
 """How the shop and the CRM are doing: circuit breaker and rate limit, shared by all workers through the database."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sync.errors import RateLimited, SideError
 from sync.models import SideState
+from webhooks import sql
 
 log = logging.getLogger("orderbridge.sides")
 
@@ -22,10 +23,11 @@ def probe_interval() -> timedelta:
     return timedelta(seconds=min(30.0, settings.RETRY_MAX_SECONDS))
 
 
-def heard(names: Iterable[str], now: datetime) -> None:
+def heard(names: Collection[str], now: datetime) -> None:
     """Good answers came. Written at most every few seconds while all is well: no row is hot."""
-    for side in SideState.objects.filter(name__in=list(names)):
-        if side.failures or side.opened_at or not side.last_heard_at or now - side.last_heard_at > HEARD_EVERY:
+    is_news = "failures > 0 OR opened_at IS NOT NULL OR last_heard_at IS NULL OR last_heard_at < %s"
+    for side in sql.find(SideState, is_news, now - HEARD_EVERY):
+        if side.name in names:
             if side.opened_at:
                 log.warning("breaker closed", extra={"side": side.name})
             SideState.objects.filter(pk=side.pk).update(
@@ -60,11 +62,9 @@ def gate(now: datetime, pings: Mapping[str, Callable[[], None]]) -> bool:
     keep the breaker open nor be the one that every probe falls on (docs/decisions/0006).
     """
     is_open = True
-    for side in SideState.objects.all():
-        if side.paused or (side.wait_until and side.wait_until > now):
-            is_open = False
-        elif side.opened_at:
-            is_open = _probe(side, now, pings[side.name]) and is_open
+    for side in sql.find(SideState, "paused OR wait_until > %s OR opened_at IS NOT NULL", now):
+        held = side.paused or (side.wait_until and side.wait_until > now)
+        is_open = not held and _probe(side, now, pings[side.name]) and is_open
     return is_open
 
 

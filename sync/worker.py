@@ -45,6 +45,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from webhooks import sql
 from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
@@ -139,11 +140,11 @@ def next_orders() -> list[tuple[str, str]]:
     """Due orders, the longest due first. Behind a backlog, every second look begins with the freshest instead, so that
     an outage that is over does not delay what comes in now."""
     now = timezone.now()
-    rows = WebhookEvent.objects.due(now).values_list("side", "order_ref")
-    orders = list(rows[:LOOK_AHEAD])
+    due = "SELECT side, order_ref FROM webhooks_webhookevent WHERE next_attempt_at <= %s ORDER BY "
+    orders = sql.rows(f"{due} next_attempt_at, id LIMIT %s", now, LOOK_AHEAD)
     if len(orders) == LOOK_AHEAD and random.random() < FRESH_SHARE:
-        orders = [*rows.order_by("-next_attempt_at", "-id")[: LOOK_AHEAD // 2], *orders]
-    return list(dict.fromkeys(orders))
+        orders = [*sql.rows(f"{due} next_attempt_at DESC, id DESC LIMIT %s", now, LOOK_AHEAD // 2), *orders]
+    return [(side, order_ref) for side, order_ref in dict.fromkeys(orders)]
 
 
 def take(side: str, order_ref: str) -> Work | None:
@@ -154,16 +155,20 @@ def take(side: str, order_ref: str) -> Work | None:
         except Busy:
             return None
         now = timezone.now()
-        due = WebhookEvent.objects.filter(side=side, order_ref=order_ref).unfinished()
-        waiting = list(due.order_by("id"))
+        unfinished = "side = %s AND order_ref = %s AND next_attempt_at IS NOT NULL ORDER BY id"
+        waiting = sql.find(WebhookEvent, unfinished, side, order_ref)
         first = next((event for event in waiting if event.next_attempt_at and event.next_attempt_at <= now), None)
         if first is None:
             held.release()
             return None
         # Events of this order that wait for a later try are answered by the same read.
         events = own_events.answered_together(waiting, first)
-        claimed = due.filter(id__in=[event.id for event in events])
-        if claimed.update(state=State.PROCESSING, next_attempt_at=now + DURATION) != len(events):
+        claimed = sql.execute(
+            "UPDATE webhooks_webhookevent SET state = %s, next_attempt_at = %s "
+            "WHERE id IN (%s) AND next_attempt_at IS NOT NULL",
+            *(State.PROCESSING, now + DURATION, [event.id for event in events]),
+        )
+        if claimed != len(events):
             # On PostgreSQL: somebody has set one of them aside since we looked. The next look tells what is left to do.
             transaction.set_rollback(True)
             return None
@@ -174,8 +179,8 @@ def lease_key(side: str, order_ref: str) -> str:
     """One key for an order whichever side speaks of it, once the pair is known."""
     if side == Side.SHOP:
         return f"woo:{order_ref}"
-    woo_id = OrderLink.objects.filter(crm_order_id=order_ref).values_list("woo_id", flat=True).first()
-    return f"woo:{woo_id}" if woo_id is not None else f"crm:{order_ref}"
+    known = sql.rows("SELECT woo_id FROM orders_orderlink WHERE crm_order_id = %s", order_ref)
+    return f"woo:{known[0][0]}" if known else f"crm:{order_ref}"
 
 
 def _ping_shop() -> None:
@@ -258,12 +263,11 @@ def _too_many_changes(work: Work) -> Park | None:
     if any(event.requested_by for event in work.events):
         return None
     since = timezone.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
-    changes = WebhookEvent.objects.filter(
-        side=work.side,
-        order_ref=work.order_ref,
-        finished_at__gte=since,
-        outcome__in=(Outcome.APPLIED, Outcome.UPDATED),
-    ).count()
+    [(changes,)] = sql.rows(
+        "SELECT count(*) FROM webhooks_webhookevent WHERE side = %s AND order_ref = %s AND finished_at >= %s "
+        "AND outcome IN (%s)",
+        *(work.side, work.order_ref, since, [Outcome.APPLIED, Outcome.UPDATED]),
+    )
     if changes < settings.LOOP_MAX_CHANGES:
         return None
     words = f"{changes} changes within {settings.LOOP_WINDOW_SECONDS} s: a loop? Look at the order, then replay."
@@ -279,10 +283,10 @@ def decide(work: Work) -> Decision:
 
 def _decide_for_crm(work: Work) -> Decision:
     woo_id = int(work.order_ref)
-    link = OrderLink.objects.filter(woo_id=woo_id).first()
+    link = sql.one(OrderLink, woo_id=woo_id)
     fresh = work.seen if link is None and len(work.events) == 1 else None
     shop = fresh or read_shop_order(work, woo_id, link)
-    tried = None if link else Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.CREATE).first()
+    tried = None if link else sql.one(Intent, woo_id=woo_id, kind=Intent.Kind.CREATE)
     return look_and_decide(work, shop, link, tried)
 
 
@@ -346,7 +350,7 @@ def _decide_by_force(work: Work) -> Decision:
 
 def _decide_for_shop(work: Work) -> Decision:
     lifecycle = current_lifecycle()
-    link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
+    link = sql.one(OrderLink, crm_order_id=work.order_ref)
     if link and _hold(work, link.woo_id):
         link.refresh_from_db()
     crm = _read_crm_order(work, link, lifecycle.critical)
@@ -355,7 +359,7 @@ def _decide_for_shop(work: Work) -> Decision:
     if link is None and woo_id is not None:
         # Another worker may be linking it at this moment.
         _hold(work, woo_id)
-        other = OrderLink.objects.filter(woo_id=woo_id).first()
+        other = sql.one(OrderLink, woo_id=woo_id)
         link = other if other and other.crm_order_id == work.order_ref else None
         linked_elsewhere = other.crm_order_id if other and link is None else ""
     event = work.facts()
@@ -389,7 +393,7 @@ def _hold(work: Work, woo_id: int) -> bool:
 
 
 def _pending_write(woo_id: int) -> PendingWrite | None:
-    intent = Intent.objects.filter(woo_id=woo_id, kind=Intent.Kind.STATUS).first()
+    intent = sql.one(Intent, woo_id=woo_id, kind=Intent.Kind.STATUS)
     return PendingWrite(from_status=intent.from_status, to_status=intent.to_status) if intent else None
 
 
@@ -506,16 +510,15 @@ def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_statu
 
 def keep(intents: Sequence[Intent]) -> None:
     """Each in the place of an older one of its kind."""
-    Intent.objects.bulk_create(
+    sql.insert(
         intents,
-        update_conflicts=True,
-        unique_fields=["woo_id", "kind"],
-        update_fields=["from_status", "to_status", "at"],
+        "ON CONFLICT (woo_id, kind) DO UPDATE "
+        "SET from_status = excluded.from_status, to_status = excluded.to_status, at = excluded.at",
     )
 
 
 def forget(woo_ids: Sequence[int], kind: str) -> None:
-    Intent.objects.filter(woo_id__in=woo_ids, kind=kind).delete()
+    sql.execute("DELETE FROM sync_intent WHERE kind = %s AND woo_id IN (%s)", kind, list(woo_ids))
 
 
 def confirm(work: Work, decision: Plan | Park) -> None:
@@ -523,7 +526,7 @@ def confirm(work: Work, decision: Plan | Park) -> None:
     recorded, the link does not say that both sides agree; a forced move says nothing about that."""
     with transaction.atomic():
         work.held.renew()
-        link = OrderLink.objects.filter(crm_order_id=work.order_ref).first()
+        link = sql.one(OrderLink, crm_order_id=work.order_ref)
         if link is None and isinstance(decision, Plan) and decision.woo_id is not None:
             link = OrderLink(woo_id=decision.woo_id, crm_order_id=work.order_ref)
         if link is None:
@@ -591,7 +594,7 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
 def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
     """What we know of the pair after this plan."""
     known = {"woo_id": int(work.order_ref)} if work.side == Side.SHOP else {"crm_order_id": work.order_ref}
-    row = OrderLink.objects.filter(**known).first()
+    row = sql.one(OrderLink, **known)
     if row is None:
         if plan.woo_id is None:
             return None
@@ -662,9 +665,11 @@ def finish(work: Work, state: str, outcome: str = "") -> None:
     now = timezone.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
     # Not where the body is past its retention: the hash went with it.
-    found_by = {"customer": work.customer} if work.customer and newest.body else {}
-    WebhookEvent.objects.filter(id=newest.id).update(
-        state=state, outcome=outcome, reason=work.words, next_attempt_at=None, finished_at=now, **found_by
+    customer = work.customer if work.customer and newest.body else None
+    sql.execute(
+        "UPDATE webhooks_webhookevent SET state = %s, outcome = %s, reason = %s, next_attempt_at = NULL, "
+        "finished_at = %s, customer = COALESCE(%s, customer) WHERE id = %s",
+        *(state, outcome, work.words, now, customer, newest.id),
     )
     if others:
         WebhookEvent.objects.filter(id__in=others).update(
@@ -760,10 +765,8 @@ def save_attempts(works: Sequence[Work], result: str, error: str = "") -> None:
         )
         for work in works
     ]
-    Attempt.objects.bulk_create(attempts)
-    Call.objects.bulk_create(
-        [row for attempt, work in zip(attempts, works, strict=True) for row in _rows(attempt, work.calls)]
-    )
+    ids = sql.insert(attempts)
+    sql.insert([row for attempt, work in zip(ids, works, strict=True) for row in _rows(attempt, work.calls)])
     for attempt, work in zip(attempts, works, strict=True):
         log.info(
             "attempt",
@@ -779,10 +782,10 @@ def save_attempts(works: Sequence[Work], result: str, error: str = "") -> None:
         )
 
 
-def _rows(attempt: Attempt, calls: Sequence[CallRecord]) -> list[Call]:
+def _rows(attempt: int, calls: Sequence[CallRecord]) -> list[Call]:
     return [
         Call(
-            attempt=attempt,
+            attempt_id=attempt,
             side=call.side,
             method=call.method,
             url=call.url[:500],

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import connection
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders import audit, verification
@@ -365,16 +364,16 @@ def test_several_at_once_take_their_places_one_after_the_other() -> None:
 
 
 def test_the_first_row_may_come_while_another_one_looks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, came = QuerySet.first, list[str]()
+    lock, came = ChainHead._lock, list[str]()
 
-    def interrupted(rows: QuerySet[Any]) -> Any:
-        found = first(rows)
-        if rows.model is ChainHead and not came:
+    def interrupted(chain: int) -> ChainHead | None:
+        found = lock(chain)
+        if not came:
             came.append("somebody else")
             audit.record("replay", actor="somebody else")
         return found
 
-    monkeypatch.setattr(QuerySet, "first", interrupted)
+    monkeypatch.setattr(ChainHead, "_lock", interrupted)
     audit.record("replay", actor="anna")
     audit.record("replay", actor="anna")
     assert list(StaffAction.objects.order_by("id").values_list("sequence", flat=True)) == [1, 2, 3]
