@@ -115,8 +115,8 @@ BUGS = (
     Bug(
         name="a worker goes on after its lease was lost",
         file="sync/leases.py",
-        old=".update(expires_at=until) != number",
-        new=".update(expires_at=until) < 0",
+        old="keys, tokens) != len(keys):",
+        new='keys, tokens) != len(keys) and "DELETE" in statement:',
         history="""
             begin(linked=True)
             worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=8)
@@ -125,8 +125,8 @@ BUGS = (
     Bug(
         name="a worker records after its lease was lost",
         file="sync/leases.py",
-        old="if gone != number:",
-        new="if gone < 0:",
+        old="keys, tokens) != len(keys):",
+        new='keys, tokens) != len(keys) and "UPDATE" in statement:',
         history="""
             begin(linked=True)
             worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=10)
