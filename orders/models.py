@@ -98,10 +98,12 @@ class ChainHead(models.Model):
         return f"chain {self.pk}: {self.length} rows"
 
     @classmethod
-    def locked(cls, chain: int, rows: "type[StatusTransition | StaffAction | AuditSeal]", of: str = "TRUE") -> Self:
+    def locked(
+        cls, chain: int, rows: "type[StatusTransition | StaffAction | AuditSeal]", where: str = "TRUE", *values: int
+    ) -> Self:
         """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
         head = cls._lock(chain)
-        last = next(iter(sql.find(rows, f"{of} ORDER BY sequence DESC LIMIT 1")), None)
+        last = next(iter(sql.find(rows, f"{where} ORDER BY sequence DESC LIMIT 1", *values)), None)
         if head is None and last is not None:
             head = cls._lock(chain)  # the first row of all came between our two looks, and its head with it
         if head is not None:
@@ -163,7 +165,7 @@ class StatusTransition(models.Model):
             raise TypeError("A transition is never changed; log another one.")
         self.crm_answer = as_kept(self.crm_answer)
         with transaction.atomic(savepoint=False):
-            head = ChainHead.locked(self.link_id, StatusTransition, f"link_id = {self.link_id:d}")
+            head = ChainHead.locked(self.link_id, StatusTransition, "link_id = %s", self.link_id)
             self.sequence, self.previous_hash = head.length + 1, head.hash
             self.hash = self.content_hash()
             super().save(*args, **kwargs)

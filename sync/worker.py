@@ -140,7 +140,7 @@ def next_orders() -> list[tuple[str, str]]:
     """Due orders, the longest due first. Behind a backlog, every second look begins with the freshest instead, so that
     an outage that is over does not delay what comes in now."""
     now = timezone.now()
-    due = "SELECT side, order_ref FROM webhooks_webhookevent WHERE next_attempt_at <= %s ORDER BY "
+    due = "SELECT side, order_ref FROM webhooks_webhookevent WHERE next_attempt_at <= %s ORDER BY"
     orders = sql.rows(f"{due} next_attempt_at, id LIMIT %s", now, LOOK_AHEAD)
     if len(orders) == LOOK_AHEAD and random.random() < FRESH_SHARE:
         orders = [*sql.rows(f"{due} next_attempt_at DESC, id DESC LIMIT %s", now, LOOK_AHEAD // 2), *orders]
