@@ -229,7 +229,8 @@ class JsonClient:
     def _understand(self, method: str, response: requests.Response, body: bytes) -> Answer:
         status = response.status_code
         data, is_json = _parsed(body)
-        if 200 <= status < 300 and is_json and "SG-Captcha" not in response.headers:
+        is_good = 200 <= status < 300 and (is_json or status == 204)
+        if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
         evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200]
@@ -243,7 +244,7 @@ class JsonClient:
         if 300 <= status < 400:
             to = clean(response.headers.get("Location", "nowhere"))
             raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", **about)
-        between = (status < 300 and status != 204) or (status == 403 and body.strip())
+        between = status < 300 or (status == 403 and body.strip())
         if "SG-Captcha" in response.headers or (between and not is_json):
             words = f"{where} without JSON. Let us through the firewall or captcha, or end the maintenance: {evidence}"
             raise Blocked(words, **about)
