@@ -103,14 +103,16 @@ class ChainHead(models.Model):
     ) -> Self:
         """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
         head = cls._lock(chain)
-        last = next(iter(sql.find(rows, f"{where} ORDER BY sequence DESC LIMIT 1", *values)), None)
-        if head is None and last is not None:
+        # Not the whole row: what somebody slipped in may be unreadable, and must not stop the chain.
+        newest = f"SELECT sequence, hash FROM {rows._meta.db_table} WHERE {where} ORDER BY sequence DESC LIMIT 1"  # noqa: S608
+        length, digest = next(iter(sql.rows(newest, *values)), (0, ""))
+        if head is None and length:
             head = cls._lock(chain)  # the first row of all came between our two looks, and its head with it
-        if head is not None:
-            # A row that somebody slipped in keeps its place, and is missed by the row that follows.
-            head.length = max(head.length, last.sequence if last else 0)
-            return head
-        return cls(pk=chain, length=last.sequence, hash=last.hash) if last else cls(pk=chain)
+        if head is None:
+            return cls(pk=chain, length=length, hash=digest)
+        # A row that somebody slipped in keeps its place, and is missed by the row that follows.
+        head.length = max(head.length, length)
+        return head
 
     @classmethod
     def _lock(cls, chain: int) -> Self | None:

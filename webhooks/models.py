@@ -46,10 +46,6 @@ MAY_HAVE_BEEN_READ = models.Q(next_attempt_at=None) | models.Q(state=State.PROCE
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
-    def due(self, now: datetime) -> Self:
-        """Rows a worker may take now: waiting ones, and those whose worker's lease has run out."""
-        return self.filter(next_attempt_at__lte=now).order_by("next_attempt_at", "id")
-
     def unfinished(self) -> Self:
         return self.filter(next_attempt_at__isnull=False)
 

@@ -202,6 +202,17 @@ def test_a_row_that_was_slipped_in_stays_found_and_does_not_stop_the_order(
     assert named() == [("transition", row.pk)]
 
 
+def test_an_unreadable_row_that_was_slipped_in_does_not_stop_what_staff_do() -> None:
+    audit.record("replay", actor="anna")
+    when = "2025-13-45 00:00:00" if connection.vendor == "sqlite" else "infinity"
+    columns = ", ".join(field.column for field in StaffAction._meta.concrete_fields if not field.primary_key)
+    forged_ones = columns.replace("sequence", "2").replace("created_at", f"'{when}'")
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO orders_staffaction ({columns}) SELECT {forged_ones} FROM orders_staffaction")  # noqa: S608
+    audit.record("replay", actor="anna")
+    assert StaffAction.objects.order_by("-id").values_list("sequence", flat=True)[0] == 3
+
+
 @pytest.mark.parametrize("place", [0, 2, 3])
 def test_a_row_that_was_replaced_by_one_that_is_right_in_itself_is_found(
     history: list[list[StatusTransition]], disarmed: Callable[..., None], place: int
