@@ -27,6 +27,8 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that starts the tests in the background has them ignore it, and so whatever they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         asked, _ = silent.accept()
         with asked:
