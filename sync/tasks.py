@@ -1,8 +1,11 @@
 """What the queue calls, by name. A task is a wake-up: the due rows say what is to be done."""
 
+import functools
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from typing import ParamSpec
 
 from django.utils import timezone
 
@@ -14,6 +17,8 @@ from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
+
+P = ParamSpec("P")
 
 BUDGET = 20.0
 """Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""
@@ -31,6 +36,20 @@ WATCH_POLL = 0.2
 WATCH_AHEAD = timedelta(seconds=60)
 """One worker of all keeps watch while something is due within this time; the sweep takes over beyond it."""
 WATCH_LEASE = timedelta(seconds=10)
+
+
+def then_look(task: Callable[P, None]) -> Callable[P, None]:
+    """For every task that settles nothing itself. While it waited, a wake-up may have been left out, as enough tasks
+    were waiting; the last of them to end finds the queue short, and makes up for it."""
+
+    @functools.wraps(task)
+    def carried_out(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            task(*args, **kwargs)
+        finally:
+            wake(force=True)
+
+    return carried_out
 
 
 def drain() -> None:
@@ -89,42 +108,50 @@ def sweep() -> None:
     drain()
 
 
+@then_look
 def reconcile() -> None:
     """What no delivery told us of."""
     reconciliation.on_schedule(STRETCH)
 
 
+@then_look
 def reconcile_deep() -> None:
     """Every night: the last days again, and orders that were deleted for good."""
     reconciliation.on_schedule(STRETCH, deep=True)
 
 
+@then_look
 def drift_nightly() -> None:
     """Every night: does anything differ between the two sides?"""
     drift.on_schedule(STRETCH)
 
 
+@then_look
 def prune() -> None:
     """Every night: what is older than RETENTION_DAYS."""
     pruning.on_schedule(STRETCH)
 
 
+@then_look
 def verify_audit() -> None:
     """Every night: was any of history changed or removed?"""
     audit_check.on_schedule(STRETCH)
 
 
+@then_look
 def seal_audit() -> None:
     """Every hour: what vanishes from now on is missed, even if every trace in its own chain is removed with it."""
     seal()
 
 
+@then_look
 def watch() -> None:
     """Are the webhooks well, and does each side talk as much as usual?"""
     shop_webhooks.on_schedule()
     silence.on_schedule()
 
 
+@then_look
 def carry_out(run_id: int) -> None:
     """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
     run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()

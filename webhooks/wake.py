@@ -14,8 +14,8 @@ log = logging.getLogger("orderbridge.wake")
 WAKE_INTERVAL = 0.5
 """Seconds between two wake-ups of one process. The drain looks on for longer than this after its last find."""
 ENOUGH = 3
-"""Wake-ups that wait unread: one more tells the workers nothing, as each of these starts after this row was stored, and
-a drain that finds work wakes others. While a backlog lasts, what else there is to do waits behind so many drains."""
+"""Tasks that wait unread: one more tells the workers nothing, as each of these starts after this row was stored, and
+settles what is due or ends with a wake-up. While a backlog lasts, other tasks wait behind so many drains."""
 
 _lock = threading.Lock()
 _last = float("-inf")
