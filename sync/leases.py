@@ -26,6 +26,10 @@ class Busy(Exception):
     """Another worker has the order at this moment."""
 
 
+class WorkerLost(Exception):
+    """The worker that had the order is gone, and left no record of its attempt."""
+
+
 def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"[:100]
 

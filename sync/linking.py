@@ -63,7 +63,8 @@ def _take(shown: Mapping[int, ShopSnapshot]) -> list[Work]:
         for woo_id in shown:
             events = waiting[str(woo_id)]
             is_due = len(events) == 1 and events[0].next_attempt_at is not None and events[0].next_attempt_at <= now
-            if keys[woo_id] in free and is_due and woo_id not in known:
+            is_new = woo_id not in known and all(event.state != State.PROCESSING for event in events)
+            if keys[woo_id] in free and is_due and is_new:
                 works.append(Work(held=free.pop(keys[woo_id]), events=events))
         leases.release(list(free.values()))
         claimed = WebhookEvent.objects.filter(pk__in=[work.newest.pk for work in works]).unfinished()

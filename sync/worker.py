@@ -40,7 +40,7 @@ from sync.decide import (
 from sync.errors import NotFound, SideError, Unreachable
 from sync.evidence import compared
 from sync.http import CallRecord, current_event
-from sync.leases import DURATION, Busy, Held, LeaseLost, worker_name
+from sync.leases import DURATION, Busy, Held, LeaseLost, WorkerLost, worker_name
 from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
@@ -172,7 +172,34 @@ def take(side: str, order_ref: str) -> Work | None:
             # On PostgreSQL: somebody has set one of them aside since we looked. The next look tells what is left to do.
             transaction.set_rollback(True)
             return None
-    return Work(held=held, events=events)
+        work = Work(held=held, events=events)
+        claimed_before = [event for event in events if event.state == State.PROCESSING]
+        lost = [event for event in claimed_before if event.next_attempt_at and event.next_attempt_at <= now]
+        if lost and _was_the_last(work, lost):
+            return None
+    return work
+
+
+def _was_the_last(work: Work, lost: list[WebhookEvent]) -> bool:
+    """Count the attempt of a worker that ended before it recorded anything: killed, or with a call that hung.
+
+    Not counted, an order that always ends its worker would end one after the other for ever. True: it is given up now.
+    """
+    error = WorkerLost("The worker that had it ended, or hung until it was ended, before it recorded anything.")
+    for event in lost:
+        event.attempts += 1
+    attempts = max(event.attempts for event in work.events)
+    claimed_at = max(event.next_attempt_at or work.started_at for event in lost) - DURATION
+    before = Work(held=work.held, events=work.events, started=work.started, started_at=claimed_at)
+    before.started -= min(work.started_at - claimed_at, DURATION).total_seconds()
+    if attempts >= settings.RETRY_MAX_ATTEMPTS:
+        _give_up(before, error, attempts)
+        return True
+    sql.execute(
+        "UPDATE webhooks_webhookevent SET attempts = attempts + 1 WHERE id IN (%s)", [event.id for event in lost]
+    )
+    save_attempt(before, type(error).__name__, error=str(error))
+    return False
 
 
 def lease_key(side: str, order_ref: str) -> str:

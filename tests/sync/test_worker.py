@@ -8,10 +8,11 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from sync import own_events, worker
+from sync import linking, own_events, worker
 from sync.errors import ServerTrouble
 from sync.leases import Busy, LeaseLost
 from sync.models import Intent, Lease
+from sync.snapshots import ShopSnapshot
 from tests.factories import WebhookEventFactory
 from webhooks.models import WebhookEvent
 
@@ -87,3 +88,58 @@ def test_a_lease_that_is_lost_is_no_error_when_a_failure_is_recorded(error: Exce
         Lease.objects.all().delete()
         raise error
     assert not work.newest.tries.exists()
+
+
+# --- a worker that ends before it records anything -----------------------------------------------------------------
+
+
+def lose(order: str, *, side: str = "shop") -> None:
+    """The order is taken, its worker is killed in the middle of a call, and its lease runs out."""
+    assert worker.take(side, order) is not None
+    past = timezone.now() - timedelta(seconds=1)
+    Lease.objects.update(expires_at=past)
+    WebhookEvent.objects.unfinished().filter(order_ref=order).update(next_attempt_at=past)
+
+
+@pytest.mark.parametrize("side", ["shop", "crm"])
+def test_a_worker_that_ended_without_a_word_has_made_an_attempt(side: str) -> None:
+    event = WebhookEventFactory(side=side, order_ref="14", next_attempt_at=timezone.now())
+    lose("14", side=side)
+    assert worker.take(side, "14") is not None  # whoever takes it over goes on with it at once
+    event.refresh_from_db()
+    [attempt] = event.tries.all()
+    assert (event.attempts, attempt.result, event.state) == (1, "WorkerLost", "processing")
+    assert "ended" in attempt.error
+    assert timedelta(0) < timezone.now() - attempt.started_at < timedelta(minutes=2)
+
+
+def test_an_order_that_ends_every_worker_is_given_up_and_ends_no_more(settings: Any) -> None:
+    settings.RETRY_MAX_ATTEMPTS = 3
+    event = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
+    for _ in range(3):
+        lose("14")
+    assert worker.take("shop", "14") is None
+    event.refresh_from_db()
+    assert (event.state, event.attempts, event.next_attempt_at) == ("dead", 3, None)
+    assert "Given up after 3 attempts" in event.reason
+    assert event.tries.count() == 3
+    assert not Lease.objects.exists()
+
+
+def test_what_waited_beside_it_has_no_attempt_of_its_own() -> None:
+    lost = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
+    lose("14")
+    beside = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
+    assert worker.take("shop", "14") is not None
+    for event, attempts in ((lost, 1), (beside, 0)):
+        event.refresh_from_db()
+        assert event.attempts == attempts
+
+
+def test_a_run_leaves_what_a_worker_was_lost_with_to_the_way_that_counts_it() -> None:
+    order = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now()).order_ref
+    lose(order)
+    shown = ShopSnapshot(woo_id=14, status="processing", order={"id": 14, "status": "processing"})
+    assert linking.link({14: shown}) == (set(), set())
+    assert worker.take("shop", order) is not None
+    assert WebhookEvent.objects.get().attempts == 1
