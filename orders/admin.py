@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -272,6 +273,17 @@ class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[forms.ModelForm]:
         """The same checks in the list as on a row's own page."""
         return super().get_changelist_form(request, form=self.form, **kwargs)
+
+    def revert_disabled(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def history_form_view(
+        self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """An old version is for looking at only: the library saves what is posted here for whoever may look."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied("An old version is not edited. Change the row on its own page.")
+        return super().history_form_view(request, object_id, version_id, extra_context)
 
 
 def latest_edits() -> list[tuple[str, str, str]]:

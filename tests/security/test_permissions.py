@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.db import connection, transaction
 from django.db.models import Model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -25,7 +28,10 @@ OPEN_TO_ALL = {"login"}
 OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search"}
 NOT_PAGES = {"view_on_site", "autocomplete", "app_list"}
 """Django's own, which answer 404 or decide by what they are asked for."""
-ARGUMENTS: dict[str, str] = {"kind": "backfill", "name": "pause", "action": "repair", "app_label": "orders"}
+ARGUMENTS: dict[str, str] = {"kind": "reconcile", "name": "pause", "action": "repair", "app_label": "orders"}
+RETRYING = {"state": State.RETRYING}
+ROWS = {"webhooks_webhookevent_retry": RETRYING, "webhooks_webhookevent_cancel": RETRYING}
+"""Which row's page is walked, where not any will do."""
 NEEDS = {
     "webhooks_webhookevent_body": "webhooks.reveal_webhookevent",
     "webhooks_webhookevent_reveal": "webhooks.reveal_webhookevent",
@@ -58,6 +64,8 @@ NEEDS = {
     "sync_run_progress": "sync.view_run",
 }
 """Which permission opens which of our own pages. The others are Django's: view, add and delete of their model."""
+TO_POST = {"sync_doctor": "orders.check_orderlink", "sync_webhooks": "orders.check_orderlink"}
+"""Where sending asks for more than looking."""
 ACTION_NEEDS = {"replay_selected": "webhooks.bulk_replay_webhookevent", "repair_selected": "orders.check_orderlink"}
 FORBIDDEN = re.compile(
     r"<script(?![^>]*\ssrc=)(?![^>]*application/json)|<[^>]+\son[a-z]+=|javascript:|\ssrc=.?(https?:)?//"
@@ -68,13 +76,59 @@ FILLED_IN = {
     "reason": "a person says so",
     "to_status": "completed",
     "until": "2099-01-01",
-    "body": "{}",
+    "body": '{"id": 1}',
     "post": "yes",
-    "woo_status": "refunded",
-    "from_status": "pending",
-    "crm_status": "new",
-    "speed": "10",
+    "woo_status": "cancelled",
+    "from_status": "refunded",
+    "crm_status": "brand_new",
+    "form-0-woo_status": "cancelled",
+    "form-0-to_status": "on-hold",
+    "_save": "Save",
+    "username": "a-new-name",
+    "password1": "Long-enough-4711",
+    "password2": "Long-enough-4711",
+    "usable_password": "true",
+    "is_superuser": "on",
+    "name": "a new name",
 }
+"""What a person would write; the rest of a form is sent as the page offers it."""
+AUDIT = {"orders.StaffAction", "orders.ChainHead"}
+EVENT = {*AUDIT, "webhooks.WebhookEvent", "django_q.OrmQ"}
+RUN = {*AUDIT, "sync.Run", "django_q.OrmQ"}
+SIDE = {*AUDIT, "sync.SideState", "django_q.OrmQ"}
+RULE = {"orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
+MOVE = {"orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
+USER = {"auth.User", "auth.User_groups", "admin.LogEntry"}
+GROUP = {"auth.Group", "auth.Group_permissions", "auth.User_groups", "admin.LogEntry"}
+CHANGES = {
+    "webhooks_webhookevent_reveal": AUDIT,
+    "webhooks_webhookevent_body": AUDIT,
+    "webhooks_webhookevent_replay": EVENT,
+    "webhooks_webhookevent_dry_run": AUDIT,
+    "webhooks_webhookevent_retry": EVENT,
+    "webhooks_webhookevent_edit": EVENT,
+    "webhooks_webhookevent_cancel": EVENT,
+    "webhooks_webhookevent_resolve": EVENT,
+    "webhooks_webhookevent_bulk": RUN,
+    "orders_orderlink_check": AUDIT,
+    "orders_orderlink_repair": EVENT,
+    "orders_orderlink_force": EVENT,
+    "orders_statustransition_export": AUDIT,
+    "orders_staffaction_export": AUDIT,
+    "orders_statustransition_verify": RUN,
+    "sync_driftfinding_ignore": {*AUDIT, "sync.DriftFinding"},
+    "sync_sidestate_pause": SIDE,
+    "sync_sidestate_go_on": SIDE,
+    "sync_sidestate_probe": SIDE,
+    "sync_doctor": AUDIT,
+    "sync_run_start": RUN,
+    "sync_run_do": RUN,
+    **{f"orders_statusrule_{page}": RULE for page in ("add", "change", "delete", "changelist")},
+    **{f"orders_allowedmove_{page}": MOVE for page in ("add", "change", "delete", "changelist")},
+    **{f"auth_user_{page}": USER for page in ("add", "change", "delete", "password_change")},
+    **{f"auth_group_{page}": GROUP for page in ("add", "change", "delete")},
+}
+"""The tables that a POST to a page may change. All other pages change nothing, whoever sends what."""
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +164,7 @@ def needed(name: str) -> str | None:
 def address(name: str, pattern: URLPattern) -> str:
     names = list(pattern.pattern.regex.groupindex) or ["pk"] * pattern.pattern.regex.groups
     model = model_of(name)
-    row = model._default_manager.order_by("pk").last() if model else None
+    row = model._default_manager.filter(**ROWS.get(name, {})).order_by("pk").last() if model else None
     values = [str(row.pk) if row and one in ("pk", "object_id", "id") else ARGUMENTS[one] for one in names]
     if name.endswith("_simple_history"):
         values[1] = str(row.history.latest().pk)  # type: ignore[union-attr]
@@ -123,6 +177,7 @@ def address(name: str, pattern: URLPattern) -> str:
 def rows(db: None) -> None:
     """One row at least of all that has a page."""
     link = StatusTransitionFactory().link
+    WebhookEventFactory(order_ref=str(link.woo_id), state=State.RETRYING, attempts=1)
     event = WebhookEventFactory(order_ref=str(link.woo_id), state=State.DEAD, next_attempt_at=None, reason="no luck")
     CallFactory(attempt=AttemptFactory(event=event))
     RefusedDelivery.objects.create(source="crm", reason="bad_signature")
@@ -139,7 +194,7 @@ def rows(db: None) -> None:
 
 
 def client_of(*groups: str, **user: Any) -> Client:
-    person = User.objects.create_user("walker", is_staff=True, **user)
+    person = User.objects.create_user(f"walker{User.objects.count()}", is_staff=True, **user)
     person.groups.set(Group.objects.filter(name__in=groups))
     client = Client()
     client.force_login(person)
@@ -194,17 +249,89 @@ def test_a_role_opens_what_its_permissions_say(rows: None, role: str) -> None:
     assert everything() == before
 
 
-def test_a_viewer_changes_nothing_whatever_is_pressed(rows: None) -> None:
-    """Also pages that no table here names, and every action of every list."""
-    client = client_of("viewer")
-    before = everything()
+class Offered(HTMLParser):
+    """The fields of a page's forms, as a browser would send them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, list[str]] = {}
+        self.inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        has = dict(attributes)
+        name, value = has.get("name") or "", has.get("value") or ""
+        if tag in ("select", "textarea"):
+            self.inside = name
+        elif tag == "option" and "selected" in has:
+            self.fields.setdefault(self.inside, []).append(value)
+        elif tag == "input" and name and (has.get("type") not in ("checkbox", "radio") or "checked" in has):
+            self.fields.setdefault(name, []).append(value)
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and self.lasttag == "textarea":
+            self.fields.setdefault(self.inside, []).append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("select", "textarea"):
+            self.inside = ""
+
+
+@contextmanager
+def undone(before: dict[str, list[dict[str, Any]]]) -> Iterator[set[str]]:
+    """What is written is rolled back; which tables it changed stands in the set afterwards."""
+    changed: set[str] = set()
+    wrote = []
+
+    def watch(execute: Any, sql: str, *rest: Any) -> Any:
+        wrote.extend(re.findall(r"^(?:INSERT|UPDATE|DELETE|REPLACE)", sql.lstrip()))
+        return execute(sql, *rest)
+
+    with transaction.atomic():
+        with connection.execute_wrapper(watch):
+            yield changed
+        if wrote:
+            after = everything()
+            changed |= {table for table in after if after[table] != before[table]}
+        transaction.set_rollback(True)
+
+
+def offered() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each page, its address, and valid data for it: what it offers to one who may do everything, filled in."""
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"))
     for name, _, pattern in pages():
-        if name in OPEN_TO_ALL | OPEN_TO_STAFF:
-            continue
-        url = address(name, pattern)
-        client.get(url)
-        client.post(url, FILLED_IN)
-    assert everything() == before
+        if name not in OPEN_TO_ALL | OPEN_TO_STAFF:
+            url = address(name, pattern)
+            page = root.get(url).getvalue().decode(errors="replace")
+            yield name, url, {**Offered(page).fields, **FILLED_IN}
+
+
+def needed_to_post(name: str) -> str | None:
+    model = model_of(name)
+    if name in NEEDS or model is None:
+        return TO_POST.get(name, NEEDS.get(name))
+    label, model_name = model._meta.app_label, model._meta.model_name
+    deed = name.removeprefix(f"{label}_{model_name}_")
+    return f"{label}.{'change' if deed == 'changelist' else deed}_{model_name}"
+
+
+def test_valid_data_sent_to_every_address_changes_only_what_the_role_may_change(rows: None) -> None:
+    forms = list(offered())
+    clients = {"nobody": Client(), **{role: client_of(role) for role in ("staff", *ROLES)}}
+    clients["superuser"] = client_of(is_superuser=True)
+    before, wrong = everything(), []
+    for role, client in clients.items():
+        signed_in = client.cookies.output(header="")
+        for name, url, data in forms:
+            client.cookies.load(signed_in)
+            may = role == "superuser" or needed_to_post(name) in ROLES.get(role, ())
+            allowed = CHANGES.get(name, set()) if may else set()
+            with undone(before) as changed:
+                status = client.post(url, data).status_code
+            if not changed <= allowed or (allowed and not changed):
+                wrong.append((role, url, status, changed))
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def needed_by(action: str, model: type[Model]) -> str:
@@ -255,5 +382,5 @@ def test_a_form_without_its_token_is_refused(rows: None) -> None:
 
 
 def test_every_page_of_the_table_is_there() -> None:
-    assert set(NEEDS) <= {name for name, _, _ in pages()}
+    assert set(NEEDS) | set(CHANGES) <= {name for name, _, _ in pages()}
     assert set(NEEDS.values()) <= {one for role in ROLES.values() for one in role}
