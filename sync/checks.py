@@ -24,7 +24,7 @@ def sides_are_configured(**kwargs: Any) -> list[CheckMessage]:
 BOUNDS: dict[str, tuple[float, float, str]] = {
     "QUEUE_WORKERS": (1, 64, "worker processes of one cluster"),
     "QUEUE_THREADS": (1, 64, "orders that a worker has in hand at once"),
-    # Three times as long at worst, and connecting: a lease that is ten seconds old has 35 left (sync/leases.py).
+    # Twice as long at worst: a lease that is ten seconds old has 35 left (sync/leases.py).
     "HTTP_TIMEOUT": (0.1, 10, "seconds; a longer call could outlast the lease of its order"),
     "RETRY_MAX_ATTEMPTS": (1, 1000, "tries"),
     "RETRY_BASE_SECONDS": (0, 3600, "seconds"),

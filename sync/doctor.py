@@ -1,6 +1,7 @@
 """One page of truths about this installation, each with what to do about it. Nothing is written to either side."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from sync import crm as crm_backends
 from sync import schedules, shop_webhooks
 from sync import shop as shop_client
 from sync.alarms import open_alarms
+from sync.deadline import Adapter, Bounds, bounds
 from sync.errors import AuthFailed, NotConfigured, SideError
 from sync.http import CallRecord
 from sync.models import Heartbeat
@@ -149,6 +151,9 @@ def _answers(url: str) -> Finding:
     try:
         with requests.Session() as session:
             session.trust_env = False
+            session.mount("http://", Adapter())
+            session.mount("https://", Adapter())
+            bounds.set(Bounds(time.monotonic() + PING_SECONDS, PING_SECONDS, 100_000))
             answer = session.post(url, data={"webhook_id": "1"}, timeout=PING_SECONDS, allow_redirects=False)
     except (requests.RequestException, ValueError) as error:
         words = f"{url} does not answer, as seen from here ({type(error).__name__})."

@@ -25,6 +25,7 @@ import urllib3.exceptions
 from django.conf import settings
 from requests.auth import AuthBase
 
+from sync.deadline import Adapter, Bounds, bounds
 from sync.errors import (
     Ambiguous,
     AuthFailed,
@@ -134,12 +135,15 @@ class JsonClient:
         body, error = b"", ""
         url = self.base_url + path
         is_write = method not in READS if write is None else write
+        # A write that is repeated because it was slow would be made twice, so it is waited for longer.
+        most = 2 * settings.HTTP_TIMEOUT
+        bounds.set(Bounds(started + most, most if is_write else settings.HTTP_TIMEOUT, 2 * MAX_ANSWER_BYTES))
         try:
             response = self._send(method, url, params, json, headers, is_write)
             with response:
                 status, url = response.status_code, response.url or url
                 their_time = http_date(response.headers.get("Date"))
-                body = self._read(response, method, is_write, started + 2 * settings.HTTP_TIMEOUT)
+                body = self._read(response, method, is_write)
             return self._understand(method, response, body)
         except BaseException as problem:
             error = clean(str(problem) or type(problem).__name__)
@@ -180,7 +184,7 @@ class JsonClient:
             request = requests.Request(method, url, params=params, json=json, headers=named, auth=self.auth)
             return session.send(
                 request.prepare(),  # not by the session, which has nothing to add but cookies
-                timeout=(CONNECT_SECONDS, settings.HTTP_TIMEOUT),
+                timeout=(CONNECT_SECONDS, bounds.get().silence),
                 allow_redirects=False,
                 stream=True,
             )
@@ -211,8 +215,8 @@ class JsonClient:
         words = f"The {self.side} did not answer a {method}; it may have taken effect: {clean(str(error))}"
         raise Ambiguous(words, side=self.side) from error
 
-    def _read(self, response: requests.Response, method: str, is_write: bool, until: float) -> bytes:
-        """The body, bounded in bytes and in time: a trickle must not hold a worker."""
+    def _read(self, response: requests.Response, method: str, is_write: bool) -> bytes:
+        """The body, bounded in bytes as it is unpacked."""
         body = bytearray()
         try:
             # read1 returns what has come; iter_content would wait for a whole block, however slowly it trickles.
@@ -220,8 +224,6 @@ class JsonClient:
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:
                     raise TooLarge(f"The {self.side}'s answer is larger than {MAX_ANSWER_BYTES} bytes.", side=self.side)
-                if time.monotonic() > until:
-                    raise TimeoutError("the answer trickles")
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self._broken(method, is_write, error)
         return bytes(body)
@@ -302,6 +304,8 @@ def _session(side: str, base_url: str) -> requests.Session:
     key = (os.getpid(), side, base_url, _keys())
     if key not in mine:
         session = mine[key] = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, Adapter())
         session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.headers.update({"Accept": "application/json", "User-Agent": "Orderbridge"})

@@ -466,6 +466,120 @@ def test_a_broken_answer_is_harmless_to_a_read_and_leaves_a_write_in_doubt(
     assert method == READ or len(peer.requests) == 1
 
 
+def drips(beginning: bytes, drop: bytes, *, every: float) -> Script:
+    """Hear one request, begin to answer, and go on for as long as anybody listens."""
+
+    def script(peer: Peer, connection: socket.socket) -> None:
+        peer.hear(connection)
+        connection.sendall(beginning)
+        while not peer.closing.wait(every):
+            connection.sendall(drop)
+
+    return script
+
+
+def sips(peer: Peer, connection: socket.socket) -> None:
+    """Take the request in, byte by byte, for as long as any is left."""
+    while connection.recv(1) and not peer.closing.wait(0.01):
+        pass
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HOLDS: dict[str, Script] = {
+    "continues slowly": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n", every=0.03),
+    "continues at once": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, every=0),
+    "continues with headers": drips(b"", b"HTTP/1.1 100 Continue\r\nX-Y: 1\r\n\r\n", every=0.03),
+    "early hints": drips(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", every=0.03),
+    "a status byte by byte": drips(b"HTTP/1.1 200 ", b"O", every=0.03),
+    "a header byte by byte": drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", every=0.03),
+    "header after header": drips(b"HTTP/1.1 200 OK\r\n", b"X-Y: 1\r\n", every=0.03),
+    "headers of a megabyte": drips(b"HTTP/1.1 200 OK\r\n", b"X-Y: " + b"x" * 60_000 + b"\r\n", every=0),
+    "the size of a chunk byte by byte": drips(CHUNKED, b"0", every=0.03),
+    "a long word after the size of a chunk": drips(CHUNKED + b"1;x=", b"y" * 1000, every=0),
+    "small chunks": drips(CHUNKED, b"1\r\n \r\n", every=0.03),
+    "trailers slowly": drips(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Y: 1\r\n", every=0.03),
+    "trailers at once": drips(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Y: 1\r\n" * 1000, every=0),
+    "a body byte by byte": drips(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" ", every=0.03),
+    "a body that is never whole": drips(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every=0.03),
+}
+
+
+@pytest.mark.parametrize("script", HOLDS.values(), ids=HOLDS)
+@pytest.mark.parametrize(("method", "error"), [(READ, Unreachable), (WRITE, Ambiguous)])
+def test_an_answer_without_end_is_ended_by_us(
+    settings: Any, script: Script, method: str, error: type[SideError]
+) -> None:
+    """Each step of it is in time, so that no timeout of a socket sees anything wrong."""
+    settings.HTTP_TIMEOUT = 0.07
+    records: list[CallRecord] = []
+    with Peer(script) as peer:
+        found = failure(JsonClient("crm", f"http://{peer.address}", on_call=records.append), method, json={"id": 1})
+    assert type(found) is error
+    assert [record.status for record in records] in ([None], [200])
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", READ])
+def test_a_request_that_is_taken_in_byte_by_byte_is_ended_by_us(settings: Any, method: str) -> None:
+    settings.HTTP_TIMEOUT = 0.2
+    with Peer(sips) as peer:
+        found = failure(JsonClient("crm", f"http://{peer.address}"), method, json={"text": "x" * 8_000_000})
+    assert type(found) is (Unreachable if method == READ else Ambiguous)
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_what_comes_before_the_answer_is_no_answer(interim: bytes) -> None:
+    """Taken for one, it would leave the real one for the next call on this connection."""
+    before = b"HTTP/1.1 " + interim + b"\r\nLink: </style.css>\r\n\r\n"
+    with Peer(answers_twice(before * 2 + GOOD, GOOD.replace(b"C-1", b"C-2"))) as peer:
+        client = JsonClient("crm", f"http://{peer.address}")
+        assert [client.request(READ, "/orders").data["id"] for _ in range(2)] == ["C-1", "C-2"]
+
+
+def answers_twice(*answers: bytes) -> Script:
+    """On one connection."""
+
+    def script(peer: Peer, connection: socket.socket) -> None:
+        for answer in answers:
+            peer.hear(connection)
+            connection.sendall(answer)
+
+    return script
+
+
+def test_a_write_is_waited_for_longer_than_a_read(settings: Any) -> None:
+    """One that is slow has taken effect when it is repeated: twice the notes, twice the mails."""
+    settings.HTTP_TIMEOUT = 0.2
+
+    def is_slow(peer: Peer, connection: socket.socket) -> None:
+        peer.hear(connection)
+        peer.closing.wait(0.3)
+        connection.sendall(GOOD)
+
+    with Peer(is_slow) as peer:
+        client = JsonClient("crm", f"http://{peer.address}")
+        assert client.request("PUT", "/orders").data == {"id": "C-1"}
+        assert type(failure(client)) is Unreachable
+
+
+def test_many_dead_addresses_share_the_time(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    tried: list[str] = []
+
+    def connects(self: socket.socket, address: tuple[str, int]) -> None:
+        tried.append(address[0])
+        threading.Event().wait(self.gettimeout())
+        raise TimeoutError
+
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 9)) for n in range(1, 100)]
+    real = socket.getaddrinfo
+    found = {f"127.0.0.{n}": [addresses[n - 1]] for n in range(1, 100)} | {"many.example": addresses}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: found.get(host) or real(host, *rest, **more))
+    monkeypatch.setattr(socket.socket, "connect", connects)
+    settings.HTTP_TIMEOUT = 0.2
+    assert type(failure(JsonClient("crm", "http://many.example"))) is Unreachable
+    assert 1 < len(tried) < 5
+
+
 @pytest.mark.parametrize("method", [READ, WRITE])
 def test_a_refused_connection_sends_nothing(method: str) -> None:
     tried: list[int] = []
