@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from statistics import mean
 from typing import Literal, Self
 
@@ -29,7 +30,7 @@ REST = timedelta(seconds=60)
 LATEST = 100
 """Attempts that tell how long one takes."""
 
-Asked = Literal["again", "skipped", "unreadable"]
+Asked = Literal["again", "skipped", "forced", "barred", "unreadable"]
 
 
 class Running(Exception):
@@ -226,7 +227,11 @@ def _may_go(run: Run, book: Book) -> bool:
 
 def _replay(pk: int, actor: str) -> Asked:
     """Asked again and settled at once, so that it never stands in the queue before what comes in."""
-    asked = replays.ask_again([pk], by=actor, wake_up=False)
+    asked = replays.ask_again([pk], by=actor, may=partial(_may, actor), wake_up=False)
+    if asked.forced:
+        return "forced"
+    if asked.barred:
+        return "barred"
     if not asked.again:
         return "unreadable" if asked.unreadable else "skipped"
     event = WebhookEvent.objects.only("side", "order_ref").get(pk=pk)
@@ -234,6 +239,12 @@ def _replay(pk: int, actor: str) -> Asked:
     if work is not None:
         worker.settle(work)
     return "again"
+
+
+def _may(actor: str, permission: str) -> bool:
+    """Whoever started the run, now. Whose account is gone may do nothing."""
+    person = get_user_model().objects.filter(username=actor).first()
+    return person is not None and person.has_perm(permission)
 
 
 def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:

@@ -11,7 +11,7 @@ from sync.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, Se
 from sync.errors import SideError
 from sync.http import CallRecord
 from sync.leases import Held
-from sync.replays import why_unreadable
+from sync.replays import FORCED, why_unreadable
 from sync.snapshots import CARRIED, ShopSnapshot
 from webhooks.models import Side, State, WebhookEvent
 
@@ -63,7 +63,7 @@ class NoLease(Held):
 
 def foresee(event: WebhookEvent) -> Foreseen:
     """What a replay of this event would do now. Both sides are only read, and no row is written."""
-    if why := why_unreadable(event):
+    if why := FORCED if event.is_finished and own_events.is_force(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
     work = worker.Work(held=NoLease(), events=[event])
     try:

@@ -1,6 +1,6 @@
 """Asking again for events that were looked at, or setting them aside: by a person, or by a command."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from webhooks.models import Outcome, State, WebhookEvent
 from webhooks.wake import wake
 
 LOOK = "Look at what came of it, then ask again if need be."
+FORCED = "It forces a move, which no replay does again. Force the move anew on the order's page."
 
 
 class NotNow(Exception):
@@ -21,21 +22,30 @@ class NotNow(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """Which events are due again, and which were left alone: the busy ones are with a worker or wait for one already,
-    the unreadable ones name nothing that could be read."""
+    the forced ones force a move, the barred ones do more than the person may, the unreadable ones name nothing that
+    could be read."""
 
     again: list[int] = field(default_factory=list)
     busy: list[int] = field(default_factory=list)
+    forced: list[int] = field(default_factory=list)
+    barred: list[int] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
 
 
-def ask_again(events: Iterable[int], *, by: str, wake_up: bool = True) -> Asked:
+def ask_again(
+    events: Iterable[int], *, by: str, may: Callable[[str], bool] = lambda permission: True, wake_up: bool = True
+) -> Asked:
     """Make the events due now and wake a worker, unless the caller is one. Each has its own short transaction, so that
-    nobody waits for all."""
+    nobody waits for all. `may` tells what the person may do; whoever has a shell may do everything."""
     asked = Asked()
     for pk in events:
         with _locked(pk) as event:
             if is_waiting(event):
                 asked.busy.append(pk)
+            elif own_events.is_force(event):
+                asked.forced.append(pk)
+            elif not all(map(may, also_needed(event))):
+                asked.barred.append(pk)
             elif why_unreadable(event):
                 asked.unreadable.append(pk)
             else:
@@ -62,6 +72,8 @@ def retry_now(pk: int, *, by: str) -> None:
     with _locked(pk) as event:
         if event.state != State.RETRYING:
             raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
+        if own_events.is_force(event):
+            raise NotNow(FORCED)
         event.next_attempt_at, event.trigger, event.requested_by = timezone.now(), "retry", by
         event.save(update_fields=["next_attempt_at", "trigger", "requested_by"])
     wake(force=True)
@@ -94,8 +106,20 @@ def is_waiting(event: WebhookEvent) -> bool:
     return event.state in (State.PENDING, State.PROCESSING)
 
 
+def also_needed(event: WebhookEvent) -> list[str]:
+    """What a replay asks for beyond its own permission: its effect may be that of another button."""
+    needed = []
+    if event.source == own_events.RESYNC:
+        needed.append("orders.check_orderlink")
+    if event.copy_of_id is not None:
+        needed.append("webhooks.edit_webhookevent")
+    return needed
+
+
 def why_not_again(event: WebhookEvent) -> str:
     """Empty if it can be replayed; else why not, and what to do."""
+    if own_events.is_force(event):
+        return FORCED
     asked = f", asked for by {event.requested_by}" if event.requested_by else ""
     match event.state:
         case State.PROCESSING:
@@ -106,11 +130,9 @@ def why_not_again(event: WebhookEvent) -> str:
 
 
 def why_unreadable(event: WebhookEvent) -> str:
-    """Both sides are read at a replay, so a body past its retention is not missed. Two kinds of event need theirs."""
+    """Both sides are read at a replay, so a body past its retention is not missed."""
     if not event.order_ref:
         return "It names no order, so there is nothing to read. Edit and replay it with an order's id, or resolve it."
-    if own_events.is_force(event) and not event.body:
-        return "What was to be forced is past its retention. Force the move anew on the order's page."
     return ""
 
 

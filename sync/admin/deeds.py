@@ -9,13 +9,14 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
-from sync import edited, replays
+from sync import edited, own_events, replays
 from sync.admin.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_event import for_event, page_of
 from sync.dry_run import Foreseen, foresee
@@ -84,8 +85,9 @@ class EditForm(ReasonForm):
 def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     """Those that this person may press, and that mean something as the event stands."""
     may, retrying = request.user.has_perm, event.state == State.RETRYING
-    if may(REPLAY) and event.order_ref:
+    if may(REPLAY) and event.order_ref and not own_events.is_force(event):
         yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
+    if may_replay(event, request):
         if not replays.is_waiting(event):
             yield Button(label="Replay…", url=_url("replay", event), icon="replay", variant="primary")
         if retrying:
@@ -100,6 +102,18 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
         yield Button(label="Reveal personal data…", url=_url("reveal", event), icon="lock_open")
 
 
+def may_replay(event: WebhookEvent, request: HttpRequest) -> bool:
+    """The permission follows what the event does, not the button."""
+    if not event.order_ref or own_events.is_force(event):
+        return False
+    return request.user.has_perms([REPLAY, *replays.also_needed(event)])
+
+
+def _require(event: WebhookEvent, request: HttpRequest) -> None:
+    if not request.user.has_perms(replays.also_needed(event)):
+        raise PermissionDenied
+
+
 def _url(name: str, event: WebhookEvent) -> str:
     return reverse(f"admin:webhooks_webhookevent_{name}", args=[event.pk])
 
@@ -109,6 +123,8 @@ class Deeds(WebhookEventAdmin):
 
     @for_event(REPLAY)
     def replay_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        _require(event, request)
+
         def deed(by: str, said: dict[str, str]) -> str:
             replays.replay(event.pk, by=by, as_seen=said["as_seen"])
             return "Asked again."
@@ -129,6 +145,8 @@ class Deeds(WebhookEventAdmin):
 
     @for_event(REPLAY)
     def retry_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
+        _require(event, request)
+
         def deed(by: str, said: dict[str, str]) -> str:
             replays.retry_now(event.pk, by=by)
             return "Due at once."
@@ -272,7 +290,7 @@ class Deeds(WebhookEventAdmin):
             "reasons": [masked_text(one.words) for one in foreseen.reasons],
             "calls": [masked_text(summary(call)) for call in foreseen.calls],
             "back": page_of(event),
-            "replay": _url("replay", event) if not replays.why_not_again(event) else "",
+            "replay": _url("replay", event) if may_replay(event, request) and not replays.why_not_again(event) else "",
             "reason": reason,
         }
         return TemplateResponse(request, "sync/event/foreseen.html", context)

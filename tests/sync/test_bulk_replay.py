@@ -9,16 +9,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.http import QueryDict
 from django.utils import timezone
 
-from sync import bulk_replay, run_report, runs
+from sync import bulk_replay, own_events, run_report, runs
 from sync.bulk_replay import Book
 from sync.models import Attempt, Run, SideState
 from sync.selection import Selection
 from sync.settling import THREADS
-from tests.factories import WebhookEventFactory
+from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_runs import held_by_another
 from webhooks.models import Side, State, WebhookEvent
@@ -203,6 +203,20 @@ def test_what_can_not_be_replayed_is_left_alone_and_counted(two_sides: TwoSides)
     assert (run.state, run.counts) == (Run.State.DONE, {"skipped": 1, "unreadable": 1, "seen": 2})
     busy.refresh_from_db()
     assert busy.state == State.PROCESSING
+
+
+def test_what_does_more_than_a_replay_is_left_alone_and_counted(two_sides: TwoSides) -> None:
+    person = User.objects.create_user("eve", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename="bulk_replay_webhookevent"))
+    force = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    WebhookEvent.objects.filter(pk=force.pk).update(state=State.DEAD, next_attempt_at=None)
+    copy = event(1, copy_of=event(1, state=State.DONE), source="staff")
+    event("C-1", side=Side.CRM, source=own_events.RESYNC)
+    Run.objects.filter(pk=start().pk).update(actor="eve")
+    run = Run.objects.get()
+    runs.carry_out(run)
+    assert (run.state, run.counts) == (Run.State.DONE, {"forced": 1, "barred": 2, "seen": 3})
+    assert set(WebhookEvent.objects.exclude(pk=copy.copy_of_id).values_list("state", flat=True)) == {State.DEAD}
 
 
 def test_what_is_tried_again_at_the_end_is_left_to_the_workers_and_named(

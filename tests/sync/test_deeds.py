@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -164,11 +166,62 @@ def test_an_event_that_names_no_order_says_what_to_do_instead(support: Client, w
     wake.assert_not_called()
 
 
-def test_a_forced_move_past_its_retention_is_not_guessed(support: Client) -> None:
+FINISHED: dict[str, Any] = {"next_attempt_at": None}
+TRIED_AGAIN: dict[str, Any] = {"next_attempt_at": timezone.now() + LATER}
+FORCES = {
+    "done": {"state": State.DONE, **FINISHED},
+    "parked": {"state": State.PARKED, **FINISHED},
+    "dead": {"state": State.DEAD, **FINISHED},
+    "retrying": {"state": State.RETRYING, **TRIED_AGAIN},
+    "past its retention": {"state": State.DONE, "body": b"", **FINISHED},
+}
+
+
+@pytest.mark.parametrize("role", ["support", "operator", "manager"])
+@pytest.mark.parametrize("kind", FORCES)
+def test_a_forced_move_is_not_done_again_by_any_button(role: str, kind: str, wake: Mock) -> None:
+    client = signed_in(role)
     event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
-    WebhookEvent.objects.filter(pk=event.pk).update(body=b"", state=State.DONE, next_attempt_at=None)
-    assert "Force the move anew" in do(support, event, "replay")
-    assert event.state == State.DONE
+    WebhookEvent.objects.filter(pk=event.pk).update(**FORCES[kind])
+    before = WebhookEvent.objects.filter(pk=event.pk).values().get()
+    page = client.get(f"{LIST}{event.pk}/change/").content.decode()
+    assert not any(f"{LIST}{event.pk}/{deed}/" in page for deed in ("replay", "retry", "edit"))
+    assert "Force the move anew" in do(client, event, "replay")
+    if kind == "retrying":
+        assert "Force the move anew" in do(client, event, "retry")
+    else:
+        assert "Force the move anew" in do(client, event, "dry-run")
+        do(client, event, "retry")
+    client.post(f"{LIST}{event.pk}/edit/", {"body": '{"crm_order_id": "C-1"}', "reason": "x", "confirmed": "yes"})
+    assert WebhookEvent.objects.values().get() == before
+    assert not StaffAction.objects.exclude(action="dry run").exists()
+    wake.assert_not_called()
+
+
+@pytest.mark.parametrize("deed", ["replay", "retry"])
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [(own_events.RESYNC, "orders.check_orderlink"), (own_events.STAFF, "webhooks.edit_webhookevent")],
+)
+def test_a_permission_follows_what_the_event_does_not_the_button(
+    deed: str, source: str, missing: str, wake: Mock
+) -> None:
+    copy_of = WebhookEventFactory() if source == own_events.STAFF else None
+    event = WebhookEventFactory(source=source, copy_of=copy_of, state=State.RETRYING, **TRIED_AGAIN)
+    url = f"{LIST}{event.pk}/{deed}/"
+    user = person("support")
+    user.groups.clear()
+    granted = ("view_webhookevent", "replay_webhookevent")
+    user.user_permissions.set(Permission.objects.filter(codename__in=granted))
+    client = Client()
+    client.force_login(user)
+    assert url not in client.get(f"{LIST}{event.pk}/change/").content.decode()
+    assert [client.get(url).status_code, client.post(url, {"reason": "x"}).status_code] == [403, 403]
+    wake.assert_not_called()
+    user.user_permissions.add(Permission.objects.get(codename=missing.split(".")[1]))
+    assert url in client.get(f"{LIST}{event.pk}/change/").content.decode()
+    do(client, event, deed)
+    wake.assert_called_once_with(force=True)
 
 
 # --- retries -------------------------------------------------------------------------------------------------------

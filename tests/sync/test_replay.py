@@ -10,8 +10,9 @@ from unittest.mock import Mock, patch
 import pytest
 from django.core.management import CommandError, call_command
 
+from sync import own_events
 from sync.dry_run import Foreseen
-from tests.factories import AttemptFactory, WebhookEventFactory
+from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +82,18 @@ def test_a_dry_run_in_which_one_needs_a_person_ends_with_1_after_its_report(wake
     assert f"event {unreadable.pk}: person (parked). It names no order" in out.getvalue()
     assert "Nothing was written. 1 person, 1 waits" in out.getvalue()
     assert pending() == set()
+
+
+def test_a_forced_move_is_not_replayed(wake: Mock) -> None:
+    event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    WebhookEvent.objects.filter(pk=event.pk).update(state=State.DEAD, next_attempt_at=None)
+    with pytest.raises(CommandError, match=rf"{event.pk}\. Force it anew on the order's page") as error:
+        replay(str(event.pk))
+    assert error.value.returncode == 1
+    with pytest.raises(CommandError, match="1 would need a person"):
+        replay("--state", "dead", "--dry-run")
+    assert pending() == set()
+    wake.assert_not_called()
 
 
 def test_so_does_one_in_which_one_would_fail() -> None:

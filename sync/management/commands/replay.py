@@ -43,7 +43,7 @@ class Command(BaseCommand):
             return
         ids = _ids(events)
         asked = ask_again(long_runs.counted(Run.Kind.REPLAY, ids, len(ids)), by="command")
-        skipped = asked.busy + asked.unreadable
+        skipped = asked.busy + asked.forced + asked.unreadable
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": skipped}))
         else:
@@ -80,6 +80,8 @@ class Command(BaseCommand):
 def _why_skipped(asked: Asked) -> Iterator[str]:
     if asked.busy:
         yield f"With a worker or waiting for one, and so skipped: {_names(asked.busy)}."
+    if asked.forced:
+        yield f"These force a move, and so were skipped: {_names(asked.forced)}. Force it anew on the order's page."
     if asked.unreadable:
         yield f"Without anything that could be read, and so skipped: {_names(asked.unreadable)}. Their pages say why."
 
