@@ -18,10 +18,11 @@ from types import FrameType
 from typing import Any
 
 from django.db import connections
+from django_q import cluster as django_q_cluster
 from django_q.cluster import Sentinel, get_mp_context
 from django_q.signals import pre_execute
 
-from sync import leaving
+from sync import leaving, queue, schedules
 from sync.leaving import Flag
 
 log = logging.getLogger("orderbridge.cluster")
@@ -35,6 +36,10 @@ LONGEST_PAUSE = 30.0
 POLL = 0.1
 """Not `join` with a timeout: it waits for a pipe that the guard's own children hold open, too."""
 IDLE = -1
+
+# What a table names is never run: docs/security.md. Whoever starts a cluster gets these, `--run-once` as well.
+django_q_cluster.scheduler = schedules.enqueue_due
+django_q_cluster.monitor = queue.acknowledge
 
 
 class Guard(Sentinel):

@@ -228,7 +228,7 @@ def _schedules() -> Iterator[Finding]:
     late = [name for name in names if name in next_runs and next_runs[name] < timezone.now() - LATE]
     if missing:
         words = f"Not scheduled: {', '.join(missing)}."
-        advice = "Run `python manage.py migrate`; a worker's sweep mends it, too."
+        advice = "Run `python manage.py migrate`; a running `qcluster` mends it, too."
         yield Finding(check="schedules", level="error", words=words, advice=advice)
     if late:
         words = f"Overdue: {', '.join(late)}."

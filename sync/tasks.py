@@ -10,7 +10,7 @@ from typing import ParamSpec
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import drift, leaving, pruning, reconciliation, runs, schedules, shop_webhooks, silence
+from sync import drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence
 from sync import verify_audit as audit_check
 from sync.hands import Hands
 from sync.leases import worker_name
@@ -103,7 +103,7 @@ def sweep() -> None:
     now = timezone.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
-    schedules.keep_in_step()
+    queue.calm_down()
     runs.pick_up()
     drain()
 

@@ -1,0 +1,59 @@
+"""The database's clock: the one that all hosts share, as their own may differ by minutes (docs/decisions/0048).
+
+What one process writes and another compares is told by it: what is due, claims, signs of life, doubts about a write.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import Error, connection
+from django.utils import timezone
+
+KEPT = 30.0
+"""Seconds after which the database is asked again."""
+AGREES = timedelta(milliseconds=50)
+"""Less can not be told from the time that the question took."""
+JUMP = timedelta(seconds=1)
+"""By so much a clock does not go wrong by itself: it was set, or the machine slept."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """When the database was asked, by the two clocks of this host; and by how much this host is ahead of it."""
+
+    at: datetime
+    monotonic: float
+    ahead: timedelta
+
+
+_last: _Asked | None = None
+
+
+def now() -> datetime:
+    """Of this host, less what it is ahead of the database."""
+    global _last
+    here, monotonic = timezone.now(), time.monotonic()
+    if _last is None or not _is_good(_last, here, monotonic):
+        try:
+            _last = _Asked(here, monotonic, ahead())
+        except Error:  # it is away; whatever the time is for will meet the same
+            return here - _last.ahead if _last else here
+    return here - _last.ahead
+
+
+def _is_good(last: _Asked, here: datetime, monotonic: float) -> bool:
+    passed = monotonic - last.monotonic
+    return 0 <= passed < KEPT and abs(here - last.at - timedelta(seconds=passed)) < JUMP
+
+
+def ahead() -> timedelta:
+    """By how much this host's clock is ahead of the database's; asked anew, zero where they agree."""
+    question = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    before = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {question}")
+        [there] = cursor.fetchone()
+    middle = before + (timezone.now() - before) / 2
+    moment = there if isinstance(there, datetime) else datetime.fromisoformat(there).replace(tzinfo=UTC)
+    return difference if abs(difference := middle - moment) >= AGREES else timedelta()
