@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: chaos chaos-hosts chaos-reconcile
+.PHONY: test-processes chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,18 +27,18 @@ endef
 $(VENV)/run.stamp: requirements.txt
 	$(environment)
 	@echo "installing requirements.txt into $(VENV) …"
-	@$(BIN)/python -m pip install -q -r requirements.txt
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements.txt requirements-dev.txt
+$(VENV)/dev.stamp: requirements-dev.txt
 	$(environment)
 	@echo "installing requirements-dev.txt into $(VENV) …"
-	@$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp requirements-bench.txt
 	@echo "installing requirements-bench.txt into $(VENV) …"
-	@$(BIN)/python -m pip install -q -r requirements-bench.txt
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-bench.txt
 	@touch $@
 
 run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
@@ -49,6 +49,9 @@ test: $(VENV)/dev.stamp ## every test
 
 test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "not own_database"
+
+test-processes: $(VENV)/dev.stamp ## every other test: they start processes on databases of their own
+	$(BIN)/python -m pytest -m own_database
 
 lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
 	$(BIN)/ruff check .
@@ -86,6 +89,23 @@ chaos-reconcile: $(VENV)/dev.stamp ## 2 000 orders while nearly everything goes 
 fuzz: $(VENV)/dev.stamp ## anything at all, at both endpoints: FUZZ_EXAMPLES=… of each kind, on SQLite and on a throwaway PostgreSQL
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest tests/fuzz
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest tests/fuzz
+
+# What is locked already stays as it is: only what requirements*.in say, and a release by hand, change it.
+define lock
+@for name in requirements requirements-dev requirements-bench; do \
+	$(BIN)/uv pip compile -q --custom-compile-command 'make lock' --universal --python-version 3.11 --generate-hashes $$name.in -o $(1)$$name.txt $(2) || exit 1; \
+done
+endef
+
+lock: $(VENV)/dev.stamp ## requirements*.in, resolved into requirements*.txt with a hash of each file: UPGRADE=1 or PACKAGE=name for newer ones
+	$(call lock,,$(if $(UPGRADE),--upgrade) $(if $(PACKAGE),--upgrade-package $(PACKAGE)))
+
+lock-check: $(VENV)/dev.stamp ## whether the lock files are what requirements*.in ask for; needs the internet
+	@rm -rf var/lock && mkdir -p var/lock && cp requirements*.txt var/lock/
+	$(call lock,var/lock/)
+	@for file in requirements*.txt; do \
+		diff -u $$file var/lock/$$file || { echo "$$file is not what its .in file asks for: make lock" >&2; exit 1; }; \
+	done
 
 audit-deps: $(VENV)/dev.stamp ## known weaknesses of the exact pins; needs the internet
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt

@@ -1,17 +1,93 @@
-"""The lifecycle as a picture: laid out and written as SVG by Graphviz, which the wheel of pygraphviz carries."""
+"""The lifecycle as a picture: grandalf lays it out, a template writes it as SVG."""
 
 import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
-import pygraphviz
-from django.utils.html import escape
-from django.utils.safestring import SafeString, mark_safe
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from grandalf.graphs import Edge, Graph, Vertex
+from grandalf.layouts import SugiyamaLayout
 
 from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle
 
+BOX_HEIGHT, ROW_GAP, LAYER_GAP, MARGIN = 32, 22, 48, 12
+"""In pixels; a layer is a column of boxes."""
+BACK = 8
+"""Pixels by which an arrow that leads back runs below the one that leads on."""
+
+Move = tuple[str, str]
+Point = tuple[float, float]
+
 _one_at_a_time = threading.Lock()
-"""Graphviz keeps global state; two threads of the web server may not lay out at once."""
+"""grandalf keeps state in its classes while it works."""
+
+
+@dataclass(eq=False)
+class Box:
+    """A status. Its attributes are what grandalf asks of a view; as it draws from top to bottom and we from left to
+    right, its height is our width, and its x our y."""
+
+    name: str
+    w: float = BOX_HEIGHT
+    h: float = 0.0
+    xy: Point = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.h = 36 + 7.5 * len(self.name)
+
+    @property
+    def left(self) -> float:
+        return self.xy[1] - self.h / 2
+
+    @property
+    def right(self) -> float:
+        return self.xy[1] + self.h / 2
+
+    @property
+    def top(self) -> float:
+        return self.xy[0] - self.w / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.xy[0] + self.w / 2
+
+
+@dataclass(eq=False)
+class Arrow:
+    """A move, between the boxes at its left and at its right end."""
+
+    left: Box
+    right: Box
+    back: bool
+    between: list[Point] = field(default_factory=list)
+    "Where grandalf leads it, from left to right, so that it passes other boxes by."
+
+    @property
+    def old(self) -> str:
+        return self.right.name if self.back else self.left.name
+
+    @property
+    def new(self) -> str:
+        return self.left.name if self.back else self.right.name
+
+    def setpath(self, points: list[Point]) -> None:
+        """grandalf calls this."""
+        self.between = points[1:-1]
+
+    @property
+    def path(self) -> str:
+        """SVG: from border to border in curves that leave and arrive level."""
+        (left, _), (right, _) = self.left.xy, self.right.xy
+        points = [(left, self.left.right), *self.between, (right, self.right.left)]
+        steps = points[::-1] if self.back else points
+        text = "M{1:.1f},{0:.1f}".format(*steps[0])
+        for (y0, x0), (y1, x1) in pairwise(steps):
+            text += f" C{(x0 + x1) / 2:.1f},{y0:.1f} {(x0 + x1) / 2:.1f},{y1:.1f} {x1:.1f},{y1:.1f}"
+        return text
 
 
 def draw(lifecycle: Lifecycle, here: str = "") -> SafeString:
@@ -19,34 +95,69 @@ def draw(lifecycle: Lifecycle, here: str = "") -> SafeString:
 
     Colours are left to the page's style sheet, for the sake of both themes.
     """
-    moves = frozenset((old, new) for old, news in lifecycle.moves.items() for new in news)
+    moves = frozenset((old, new) for old, news in lifecycle.moves.items() for new in news if old != new)
     return _draw(lifecycle.statuses, moves, here)
 
 
 @lru_cache(maxsize=64)
-def _draw(statuses: frozenset[str], moves: frozenset[tuple[str, str]], here: str) -> SafeString:
+def _draw(statuses: frozenset[str], moves: frozenset[Move], here: str) -> SafeString:
+    boxes = {status: Box(status) for status in sorted(statuses)}
+    place = {status: number for number, status in enumerate(_in_order(sorted(statuses), sorted(moves)))}
+    arrows = []
+    for old, new in sorted(moves):
+        back = place[old] > place[new]
+        arrows.append(Arrow(boxes[new if back else old], boxes[old if back else new], back))
     with _one_at_a_time:
-        graph = pygraphviz.AGraph(directed=True, rankdir="LR", bgcolor="transparent", nodesep="0.35", ranksep="0.45")
-        graph.node_attr.update(shape="box", style="rounded", fixedsize="true", height="0.45", fontsize="13")
-        graph.edge_attr.update(arrowsize="0.7")
-        for status in sorted(statuses, key=lambda status: (status != FIRST, status)):  # dot breaks circles there
-            lit = {"class": "here"} if status == here else {}
-            graph.add_node(
-                _name(status), label=_name(status).replace("\\", "\\\\"), width=str(0.5 + 0.1 * len(status)), **lit
-            )
-        for old, new in sorted(moves):
-            lit = {"class": "open"} if old == here else {}
-            graph.add_edge(_name(old), _name(new), **lit)
-        graph.layout("dot")
-        svg: str = graph.draw(format="svg").decode()
-        graph.close()
-    where = f" The order is at {here}." if here in statuses else ""
-    words = f"Lifecycle of an order: {len(statuses)} statuses and {len(moves)} moves, listed in words beside it.{where}"
-    head, body = svg[svg.index("<svg") :].replace("pt", "", 2).split(">", 1)  # a point of dot's is a pixel of ours
-    # Graphviz has escaped every name in it.
-    return mark_safe(f'{head} role="img"><title>Lifecycle</title><desc>{escape(words)}</desc>{body}')  # noqa: S308
+        _lay_out(boxes.values(), arrows)
+    context = {
+        "boxes": boxes.values(),
+        "arrows": arrows,
+        "width": max((box.right for box in boxes.values()), default=0) + MARGIN,
+        "height": max((box.bottom for box in boxes.values()), default=0) + MARGIN,
+        "here": here if here in statuses else "",
+        "back": BACK,
+    }
+    return render_to_string("orders/lifecycle.svg", context)
 
 
-def _name(status: str) -> str:
-    """Between blanks, as a leading `<` or `%` has a meaning; Graphviz escapes all but what looks like an entity."""
-    return f" {status.replace('&', '&amp;')} "
+def _in_order(statuses: Iterable[str], moves: Collection[Move]) -> list[str]:
+    """From where orders begin, each before what its moves lead to, as far as they do not run in circles."""
+    order: list[str] = []
+    met: set[str] = set()
+
+    def visit(status: str) -> None:
+        if status not in met:
+            met.add(status)
+            for old, new in moves:
+                if old == status:
+                    visit(new)
+            order.insert(0, status)
+
+    visit(FIRST)
+    for status in statuses:
+        visit(status)
+    return order
+
+
+def _lay_out(boxes: Iterable[Box], arrows: Iterable[Arrow]) -> None:
+    """Give each its place: what moves connect side by side, what they do not one below the other."""
+    vertices = {box.name: Vertex(box) for box in boxes}
+    for vertex in vertices.values():
+        vertex.view = vertex.data
+    edges = [Edge(vertices[arrow.left.name], vertices[arrow.right.name], data=arrow) for arrow in arrows]
+    for edge in edges:
+        edge.view = edge.data
+    top = float(MARGIN)
+    for part in Graph(list(vertices.values()), edges).C:
+        layout = SugiyamaLayout(part)
+        layout.xspace, layout.yspace = ROW_GAP, LAYER_GAP
+        layout.dw = layout.dh = 0  # what an arrow needs where it passes a layer
+        layout.init_all()
+        layout.draw(10)
+        views, paths = [vertex.view for vertex in part.V()], [edge.view for edge in part.E()]
+        down = top - min([view.top for view in views] + [point[0] for path in paths for point in path.between])
+        for view in views:
+            view.xy = (view.xy[0] + down, view.xy[1] + MARGIN)
+        for path in paths:
+            path.between = [(y + down, x + MARGIN) for y, x in path.between]
+        top = ROW_GAP + max([view.bottom for view in views] + [point[0] for path in paths for point in path.between])

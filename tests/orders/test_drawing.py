@@ -77,4 +77,4 @@ def test_the_first_status_stands_at_the_left_although_moves_lead_back_to_it() ->
         for group in drawn(DEFAULT).iter(f"{SVG}g")
         if group.get("class") == "node"
     }
-    assert min(nodes, key=lambda name: nodes[name]) == " pending "
+    assert min(nodes, key=lambda name: nodes[name]) == "pending"
