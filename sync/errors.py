@@ -12,9 +12,19 @@ class SideError(Exception):
     "Whether a write may have taken effect although no good answer came."
 
     def __init__(
-        self, message: str, *, side: str = "", after: float | None = None, status: int | None = None, code: str = ""
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        side: str = "",
+        after: float | None = None,
+        status: int | None = None,
+        code: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} {advice}" if advice else message)
+        self.message = message
+        self.advice = advice
+        "What to do about it, where that is known better than by the class."
         self.side = side
         self.after = after
         "Seconds that the side asked us to wait, if it did."
@@ -44,8 +54,13 @@ class ServerTrouble(SideError):
     may_have_got_through = True
 
 
+class Maintenance(ServerTrouble):
+    """A page that says "come back later" stands in the place of the whole side. WordPress shows one for some seconds at
+    each update and asks for ten minutes, so its Retry-After says nothing: the way is probed."""
+
+
 class RateLimited(SideError):
-    """429, or 503 with Retry-After: we were asked to slow down."""
+    """429, or 503 with Retry-After from an API: we were asked to slow down."""
 
     may_have_got_through = True
 
@@ -84,7 +99,7 @@ class AuthFailed(SideError):
 
 
 class Hidden(SideError):
-    """403 for one order, while the key may read others. It is that order, not the side: the key lacks a right."""
+    """403 for one order, read or written, while the key may read others. It is that order, not the side."""
 
     again = False
 

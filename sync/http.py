@@ -30,6 +30,7 @@ from sync.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
+    Maintenance,
     NotConfigured,
     NotFound,
     RateLimited,
@@ -52,6 +53,19 @@ KEPT = 4000
 """Characters of a body that are kept with a call."""
 SHORTEST_SECRET = 8
 """Hiding a shorter one would blot out words."""
+LONGEST_WAIT = 3600.0
+"""Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
+MAINTENANCE = {
+    "shop": (
+        "WordPress is in maintenance mode (an update is running).",
+        "Wait: that takes some seconds. If it stays, delete the file .maintenance in WordPress's folder.",
+    ),
+    "crm": (
+        "a page of maintenance stands in the CRM's place.",
+        "Wait, or ask those who run the CRM. If it stays, see that CRM_URL leads to its API.",
+    ),
+}
+"""What it is, and what to do."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_PARAMS = (re.compile(r"(consumer_(?:key|secret)=)[^&\s]+"), re.compile(r"(oauth_\w+=)[^&\s]+"))
 USER_IN_URL = re.compile(r"(//)[^/@\s]+@")
@@ -235,12 +249,16 @@ class JsonClient:
         if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
+        after = None if after is None else min(after, LONGEST_WAIT)
         evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200]
         said = _said(data) if is_json else evidence
         about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
         where = f"{method} on the {self.side}: {status}"
+        if status == 503 and after is not None and _is_page(response, body):
+            raise Maintenance(f"{where}: {MAINTENANCE[self.side][0]}", advice=MAINTENANCE[self.side][1], **about)
         if status == 429 or (status == 503 and after is not None):
-            raise RateLimited(f"{where}: asked to slow down.", after=after, **about)
+            asked = f"for {after:.0f} s" if after else "and not told for how long"
+            raise RateLimited(f"{where}: we were asked to wait {asked}. {said}".rstrip(), after=after, **about)
         if status >= 500:
             raise ServerTrouble(f"{where}: {said}", after=after, **about)
         if 300 <= status < 400:
@@ -336,6 +354,10 @@ def _was_cut(error: BaseException | None) -> bool:
     if error is None or _never_sent(error):
         return False
     return any(isinstance(one, ConnectionError) for one in _roots(error))
+
+
+def _is_page(response: requests.Response, body: bytes) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html") or body.lstrip()[:1] == b"<"
 
 
 def _parsed(body: bytes) -> tuple[Any, bool]:

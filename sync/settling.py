@@ -221,7 +221,7 @@ def _why_closed() -> str:
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
         if side.wait_until and side.wait_until > timezone.now():
-            return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC."
+            return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}"
         if side.opened_at:
             return f"The {side.name} is out of order since {side.opened_at:%H:%M:%S} UTC: {side.last_error}"
     return "The two sides were out of order for too long."

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
-from sync.errors import RateLimited, SideError
+from sync.errors import Maintenance, RateLimited, SideError
 from sync.models import SideState
 from webhooks import sql
 
@@ -47,9 +47,10 @@ def failed(error: SideError, now: datetime) -> bool:
     if not error.outage:
         return False
     SideState.objects.filter(pk=error.side).update(failures=F("failures") + 1, last_error=str(error)[:2000])
-    newly_open = SideState.objects.filter(
-        pk=error.side, failures__gte=settings.BREAKER_THRESHOLD, opened_at__isnull=True
-    ).update(opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS)))
+    enough = 1 if isinstance(error, Maintenance) else settings.BREAKER_THRESHOLD
+    newly_open = SideState.objects.filter(pk=error.side, failures__gte=enough, opened_at__isnull=True).update(
+        opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS))
+    )
     if newly_open:
         log.error("breaker opened", extra={"side": error.side, "error": str(error)})
     return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()

@@ -37,7 +37,7 @@ from sync.decide import (
     forced,
     shop_to_crm,
 )
-from sync.errors import NotFound, SideError, Unreachable
+from sync.errors import Maintenance, NotConfigured, NotFound, SideError, Unreachable
 from sync.evidence import compared
 from sync.http import CallRecord, current_event
 from sync.leases import DURATION, Busy, Held, LeaseLost, WorkerLost, worker_name
@@ -722,9 +722,8 @@ def postpone(work: Work, after: timedelta, *, result: str, error: str = "") -> N
 
 def fail(work: Work, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
-    now = timezone.now()
     result = type(error).__name__
-    if isinstance(error, SideError) and sides.failed(error, now):
+    if isinstance(error, SideError) and not _is_about_the_order(work, error) and sides.failed(error, timezone.now()):
         _put_back(work, timedelta(0), result=result, error=str(error), counted=0)
         return
     attempt = max(event.attempts for event in work.events) + 1
@@ -738,6 +737,20 @@ def fail(work: Work, error: Exception) -> None:
         longest=settings.RETRY_MAX_SECONDS,
     )
     _put_back(work, delay, result=result, error=str(error), counted=1)
+
+
+def _is_about_the_order(work: Work, error: SideError) -> bool:
+    """Whatever a call about an order ended with, read or write: a side that answers a cheap read is not away."""
+    ping = PINGS.get(error.side)
+    if ping is None or not error.outage or isinstance(error, NotConfigured | Maintenance):
+        return False
+    work.held.outlast()
+    try:
+        ping()
+    except SideError:
+        return False
+    sides.heard([error.side], timezone.now())
+    return True
 
 
 def _give_up(work: Work, error: Exception, attempt: int) -> None:

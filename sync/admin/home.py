@@ -53,7 +53,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {
         **context,
         "truths": list(line_of_truth(seen, now)),
-        "banners": list(banners(seen, request.user.has_perm)),
+        "banners": list(banners(seen, now, request.user.has_perm)),
         "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
         "charts": charts(overview.hours(now)),
         "trouble": overview.latest_trouble(),
@@ -118,7 +118,7 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
     if side.opened_at:
         return "no: events wait", BAD
     if side.wait_until and side.wait_until > now:
-        return "asked us to wait", WATCH
+        return f"waits until {side.wait_until:%H:%M:%S} UTC, as it asked", WATCH
     return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not asked yet"), GOOD
 
 
@@ -127,7 +127,7 @@ def _count(label: str, number: int, level: str, link: str, icon: str) -> Truth:
     return Truth(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
 
 
-def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
+def banners(seen: Truths, now: datetime, may: Callable[[str], bool]) -> Iterator[Banner]:
     """The most urgent first. A button stands only where the person may press it."""
     if not seen.workers:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
@@ -141,6 +141,12 @@ def banners(seen: Truths, may: Callable[[str], bool]) -> Iterator[Banner]:
             yield Banner(
                 words=f"{name} is away since {side.opened_at:%Y-%m-%d %H:%M} UTC: {side.last_error}",
                 advice="Nothing is lost: events wait, and go through once it answers.",
+                **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
+            )
+        if side.wait_until and side.wait_until > now:
+            yield Banner(
+                words=f"{name} is left alone until {side.wait_until:%H:%M:%S} UTC, as it asked: {side.last_error}",
+                advice="Nothing is lost: events wait, and go through then.",
                 **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
             )
         if side.paused:

@@ -1,6 +1,7 @@
 """The default CRM: a plain JSON API (CONTRACT section 3)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
@@ -54,15 +55,25 @@ class RestCrm:
         return made, answer.status == 201
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
-        try:
+        with self._of_this_order(crm_order_id, ""):
             answer = self.client.request("GET", _path(crm_order_id))
+        return _same(snapshot(answer.data), crm_order_id)
+
+    @contextmanager
+    def _of_this_order(self, crm_order_id: str, deed: str) -> Iterator[None]:
+        """A right that the token lacks for one order says nothing about the CRM."""
+        try:
+            yield
         except AuthFailed as error:
             if error.status != HTTPStatus.FORBIDDEN:
                 raise
             self.ping()  # raises where the token may read no order at all
-            words = f"The CRM's token may read orders, but not {crm_order_id}. Give it the right to. ({error})"
-            raise Hidden(words, side="crm", status=error.status) from error
-        return _same(snapshot(answer.data), crm_order_id)
+            raise Hidden(
+                f"The CRM's token may read orders, but not {deed}{crm_order_id}.",
+                advice=f"Give CRM_TOKEN the right to. ({error})",
+                side="crm",
+                status=error.status,
+            ) from error
 
     def find(self, external_id: str) -> CrmSnapshot | None:
         # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
@@ -75,7 +86,8 @@ class RestCrm:
         return next(iter(found.values()), None)
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
-        answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
+        with self._of_this_order(crm_order_id, "change "):
+            answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
         if answer.status == HTTPStatus.NO_CONTENT:  # nothing says that a PATCH is answered with the order
             return self.get(crm_order_id)
         return _same(snapshot(answer.data), crm_order_id)

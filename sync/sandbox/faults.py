@@ -8,6 +8,8 @@ NAMES = frozenset(
     {
         "down",
         "slow",
+        "403",
+        "403-html",
         "422",
         "500",
         "502",

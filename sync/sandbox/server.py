@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sync.sandbox.faults import Fault, Faults
 
-BEFORE_EFFECT = {"422", "500", "502", "503-retry-after", "429", "html", "captcha-202"}
+BEFORE_EFFECT = {"403", "403-html", "422", "500", "502", "503-retry-after", "429", "html", "captcha-202"}
 
 
 @dataclass
@@ -75,6 +75,10 @@ def failed_answer(fault: Fault) -> Answer:
     """What a fault answers that stands in for the real server."""
     after = f"{fault.after:g}"
     match fault.name:
+        case "403":
+            return Answer(403, {"code": "woocommerce_rest_cannot_edit", "message": "You are not allowed to."})
+        case "403-html":
+            return _html(403, "Forbidden")
         case "422":
             return Answer(422, {"error": "invalid", "message": "The order lacks what we need."})
         case "500":

@@ -281,6 +281,57 @@ def test_one_poisoned_order_dies_alone(world: World, settings: Any) -> None:
     assert world.link(other) and woo_id != other
 
 
+@pytest.mark.parametrize(
+    "fault", ["403", "403-html", "422", "500", "502", "html", "captcha-202", "truncated", "down", "slow"]
+)
+@pytest.mark.parametrize(
+    ("side", "method", "path"),
+    [
+        ("shop", "GET", "/wp-json/wc/v3/orders/{woo_id}"),
+        ("shop", "PUT", "/wp-json/wc/v3/orders/{woo_id}"),
+        ("crm", "GET", "/orders/{crm_id}"),
+        ("crm", "PATCH", "/orders/{crm_id}"),
+        ("crm", "POST", "/orders"),
+    ],
+)
+def test_what_a_side_says_of_one_order_is_no_outage(
+    world: World, settings: Any, caplog: pytest.LogCaptureFixture, side: str, method: str, path: str, fault: str
+) -> None:
+    settings.RETRY_MAX_ATTEMPTS, settings.RETRY_BASE_SECONDS, settings.BREAKER_THRESHOLD = 2, 0.0, 2
+    settings.HTTP_TIMEOUT = 0.3 if fault == "slow" else 5.0
+    woo_id, crm_id = linked_order(world, status="pending")
+    faults = world.shop.faults if side == "shop" else world.crm.faults
+    faults.add(fault, method=method, path=path.format(woo_id=woo_id, crm_id=crm_id), seconds=1.0)
+    if method == "POST":
+        world.shop.create_order()
+    elif method == "PATCH":
+        world.shop.edit(woo_id, customer_note="leave it at the door")
+    else:
+        world.crm.set_status(crm_id, "paid")
+    world.settle(30)
+    got_through = fault in ("truncated", "slow") and method != "GET"
+    assert got_through or WebhookEvent.objects.filter(state__in=("dead", "parked")).exists()
+    assert "breaker opened" not in caplog.messages
+    assert set(SideState.objects.values_list("failures", "opened_at")) == {(0, None)}
+    if method != "POST":
+        assert world.link(linked_order(world)[0])  # the others go on
+
+
+def test_a_page_of_maintenance_is_an_outage_at_once_and_is_not_waited_for(world: World, settings: Any) -> None:
+    """WordPress asks for ten minutes, and is back after seconds."""
+    settings.RETRY_MAX_ATTEMPTS = 1
+    world.shop.faults.add("503-retry-after", after=600)
+    world.shop.create_order()
+    world.work()
+    shop = SideState.objects.get(name="shop")
+    assert shop.opened_at is not None and shop.wait_until is None
+    assert "maintenance mode (an update is running)" in shop.last_error
+    assert not WebhookEvent.objects.exclude(attempts=0).exists()
+    world.shop.faults.clear()
+    world.settle()
+    assert OrderLink.objects.count() == 1
+
+
 def test_a_rejected_order_is_parked_with_what_the_crm_said(world: World) -> None:
     world.crm.faults.add("422", method="POST")
     world.shop.create_order(status="pending")

@@ -57,6 +57,16 @@ def test_a_breaker_that_is_open_shows_why_and_who_may_pauses_sides_may_probe() -
     assert "/admin/sync/sidestate/crm/probe" in home("operator")
 
 
+def test_a_side_that_asked_for_patience_is_shown_with_its_reason_and_may_be_probed() -> None:
+    until = NOW() + timedelta(minutes=9)
+    SideState.objects.filter(name="shop").update(wait_until=until, last_error="GET on the shop: 429")
+    page = home("operator")
+    assert f"{until:%H:%M:%S} UTC" in page and "GET on the shop: 429" in page
+    assert "/admin/sync/sidestate/shop/probe" in page
+    SideState.objects.filter(name="shop").update(wait_until=NOW() - timedelta(seconds=1))
+    assert "GET on the shop: 429" not in home("support")
+
+
 def test_an_open_alarm_stands_there_until_it_is_over() -> None:
     Alarm.objects.create(key="silence:shop", words="The shop is silent.", advice="Look at its webhooks.")
     Alarm.objects.create(key="silence:crm", words="The CRM was silent.", advice="", cleared_at=NOW())

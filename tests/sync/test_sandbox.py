@@ -320,6 +320,8 @@ def read(crm: SandboxCrm, crm_id: str) -> requests.Response:
 @pytest.mark.parametrize(
     ("name", "status", "header"),
     [
+        ("403", 403, ""),
+        ("403-html", 403, ""),
         ("500", 500, ""),
         ("502", 502, ""),
         ("503-retry-after", 503, "Retry-After"),

@@ -128,6 +128,14 @@ def test_an_order_that_the_key_may_not_read_is_no_outage_of_the_shop(answers: re
         shop_client.connect().get(14)
 
 
+def test_an_order_that_the_key_may_not_change_is_no_outage_of_the_shop(answers: responses.RequestsMock) -> None:
+    refusal = {"code": "woocommerce_rest_cannot_edit", "message": "Sorry, you are not allowed to edit this resource."}
+    answers.put(f"{HTTPS}{ORDERS}/14", status=403, json=refusal)
+    answers.get(f"{HTTPS}{ORDERS}", json=[])
+    with pytest.raises(Hidden, match=r"but not change order 14\. Give the user of WOO_CONSUMER_KEY the right to"):
+        shop_client.connect().set_status(14, "completed")
+
+
 @pytest.mark.parametrize(
     ("one", "code", "list_"),
     [(403, "woocommerce_rest_cannot_view", 403), (401, "woocommerce_rest_cannot_view", 200), (403, "firewall", 200)],

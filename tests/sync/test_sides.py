@@ -14,6 +14,7 @@ from sync.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
+    Maintenance,
     NotConfigured,
     NotFound,
     RateLimited,
@@ -83,6 +84,12 @@ def test_outages_in_a_row_open_the_breaker(error: type[SideError]) -> None:
 def test_what_is_about_one_order_does_not(error: type[SideError]) -> None:
     assert fail(error, times=10) is False
     assert (crm().failures, crm().opened_at) == (0, None)
+
+
+def test_a_page_of_maintenance_is_about_the_whole_side() -> None:
+    assert fail(Maintenance, times=1) is True
+    assert crm().opened_at == NOW and crm().wait_until is None
+    assert crm().probe_at == NOW + seconds(5)
 
 
 def test_a_good_answer_in_between_starts_the_count_anew() -> None:
