@@ -1,6 +1,7 @@
 """Staff edit a copy of a delivery and have it processed. The original stays as it came; the two are linked."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,8 @@ def read(event: WebhookEvent, text: str, *, exact: bool) -> tuple[dict[str, Any]
     if exact or before is None:
         return content, signal
     try:
-        content = restored(content, before)
+        told, content = content, restored(content, before)
+        _refuse_what_was_hidden(before, told, content)
     except RecursionError:
         raise NotUsable("The body is nested too deeply to be edited. Shorten it.") from None
     except StillMasked as error:
@@ -118,9 +120,34 @@ def _least(event: WebhookEvent) -> dict[str, Any]:
     return {"crm_order_id": event.order_ref}
 
 
+def _refuse_what_was_hidden(before: Any, told: Any, content: Any) -> None:
+    """Whatever of the original shows in the copy, this person wrote or saw there. What is merely masked anew is
+    neither, and how the masks were put back does not matter here."""
+    seen, shows = Counter(_leaves(masked(told))), Counter(_leaves(masked(content)))
+    if (shows - seen).keys() & set(_leaves(before)):
+        raise NotUsable(
+            "Something that is masked would be seen in the copy. Leave what is masked as it was, and what stands "
+            "around it, or have somebody edit who may reveal personal data."
+        )
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """All values of a document, and the names of its fields."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
 def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in dict.fromkeys([*before, *after]):
-            yield from _differences(before.get(name), after.get(name), f"{path}.{name}")
+            [shown] = masked({name: None})
+            yield from _differences(before.get(name), after.get(name), f"{path}.{shown}")
     elif before != after:
         yield path.lstrip(".") or "the whole body"

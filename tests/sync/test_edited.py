@@ -7,12 +7,15 @@ from unittest.mock import Mock, patch
 
 import pytest
 from django.test import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orders.models import StaffAction
-from sync import own_events
+from sync import edited, own_events
 from tests.deliveries import recorded
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
+from webhooks.masking import masked
 from webhooks.models import Side, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +181,84 @@ def test_after_a_reveal_the_exact_body_is_edited(parked: WebhookEvent, admin_cli
     assert body == json.loads(bytes(parked.body))
     send(admin_client, parked, {**body, "billing": {**body["billing"], "last_name": "Meyer"}})
     assert json.loads(bytes(copies()[0].body))["billing"]["last_name"] == "Meyer"
+
+
+def test_names_that_are_masked_alike_shift_no_value_to_where_it_shows(operator: Client) -> None:
+    event = WebhookEventFactory(body=b'{"id": 5, "meta_data": [{"key": "gate", "value": "4711"}]}')
+    alike = {"ab@x.example": 1, "ac@x.example": 2}
+    for typed in (alike, {"id": 1, **alike}):
+        send(operator, event, {"id": 5, "meta_data": [{**typed, "value": "•••"}]})
+    assert [copy for copy in copies() if "4711" in json.dumps(masked(json.loads(bytes(copy.body))))] == []
+
+
+NAMES = ("anna@x.example", "alf@x.example", "Ann Lee", "key", "value", "note", "billing", "status", "id")
+ALIKE = NAMES[:2]
+SECRETS = tuple(f"q{number}zx" for number in range(20))
+TYPED = ("typed", "•••", "a•••@x.example", 7, None, {"key": "a", "value": "•••"}, {"note": "•••"})
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Any:
+    """Arbitrary JSON in which no secret occurs twice, so that whoever sees one did not type it."""
+    left = list(SECRETS)
+
+    def grow(depth: int) -> Any:
+        kind = draw(st.sampled_from("ppsndl" if depth else "ppsn"))
+        if kind == "d":
+            return {name: grow(depth - 1) for name in draw(st.lists(st.sampled_from(NAMES), max_size=4))}
+        if kind == "l":
+            return [grow(depth - 1) for _ in range(draw(st.integers(0, 3)))]
+        if not left or kind == "n":
+            return draw(st.sampled_from([None, True, 7, 4.5]))
+        return {"key": "gate", "value": left.pop()} if kind == "p" else left.pop()
+
+    return {"a": grow(2), "billing": grow(1)}
+
+
+@st.composite
+def edits(draw: st.DrawFn, shown: Any, anywhere: list[Any]) -> Any:
+    """What an editor can do with what he sees: take away, rename, move, copy, and write."""
+    deed = draw(st.sampled_from(["in"] * 9 + ["type", "move"]))
+    if deed == "in" and not isinstance(shown, dict | list):
+        return shown
+    if deed == "type":
+        return draw(st.sampled_from(TYPED))
+    if deed == "move":
+        return draw(st.sampled_from(anywhere))
+    if isinstance(shown, list):
+        return [draw(edits(one, anywhere)) for one in shown[draw(st.integers(0, 1)) :]]
+    names = st.sampled_from(NAMES)
+    before, renamed = draw(st.sampled_from([(), ALIKE, NAMES[2:4]])), draw(st.integers(0, 4)) == 0
+    kept = [(name, inner) for name, inner in shown.items() if draw(st.integers(0, 2))]
+    changed = {draw(names) if renamed else name: draw(edits(inner, anywhere)) for name, inner in kept}
+    return {**dict.fromkeys(before, "typed"), **changed}
+
+
+def all_of(value: Any) -> list[Any]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(one for each in inner for one in all_of(each))]
+
+
+@settings(max_examples=200)
+@given(documents(), st.data())
+def test_no_edit_shows_what_was_masked(document: Any, data: st.DataObject) -> None:
+    shown = masked(document)
+    told = data.draw(edits(shown, all_of(shown)))
+    event = WebhookEvent(side=Side.CRM, body=json.dumps({"crm_order_id": "C-1", "x": document}).encode())
+    try:
+        content, _ = edited.read(event, json.dumps({"crm_order_id": "C-1", "x": told}), exact=False)
+    except edited.NotUsable:
+        return
+    visible = json.dumps(masked(content))
+    assert not [secret for secret in SECRETS if secret in visible and secret not in json.dumps(shown)]
+
+
+def test_the_names_of_changed_fields_tell_no_person(operator: Client, admin_client: Client) -> None:
+    event = WebhookEventFactory(body=b'{"id": 5, "by": {"eve@example.org": 1}}')
+    copy = edited.post_copy(event, *edited.read(event, '{"id": 5}', exact=True), by="x", once="1")
+    page = operator.get(f"{LIST}{copy.pk}/change/").content.decode()
+    assert "It differs in: by" in page
+    assert "eve@" not in page
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\x00 no text", b"<html>Muller</html>"])
