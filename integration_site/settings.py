@@ -168,6 +168,7 @@ else:
 WOO_URL = env.str("WOO_URL", default="").rstrip("/")
 WOO_CONSUMER_KEY = env.str("WOO_CONSUMER_KEY", default="")
 WOO_CONSUMER_SECRET = env.str("WOO_CONSUMER_SECRET", default="")
+WOO_BASIC_AUTH = env.str("WOO_BASIC_AUTH", default="")
 WOO_WEBHOOK_SECRETS = _secrets("WOO_WEBHOOK_SECRETS")
 
 CRM_BACKEND = env.str("CRM_BACKEND", default="rest")
@@ -178,6 +179,7 @@ CRM_SIGNATURE = env.str("CRM_SIGNATURE", default="standard-webhooks")
 CRM_SIGNATURE_HEADER = env.str("CRM_SIGNATURE_HEADER", default="X-CRM-Signature")
 CRM_LIST_LAG = env.float("CRM_LIST_LAG", default=10.0)
 
+CA_BUNDLE = env.str("CA_BUNDLE", default="")
 VERIFY = env.str("VERIFY", default="always")
 HTTP_TIMEOUT = env.float("HTTP_TIMEOUT", default=10.0)
 RETRY_MAX_ATTEMPTS = env.int("RETRY_MAX_ATTEMPTS", default=12)

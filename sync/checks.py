@@ -3,7 +3,11 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from sync.errors import NotConfigured
+from sync.http import trusted
+from sync.shop import basic_auth
 
 
 @register()
@@ -18,6 +22,19 @@ def sides_are_configured(**kwargs: Any) -> list[CheckMessage]:
                     f"{name} is not set: events wait until it is.", hint=f"Set {name} in .env.", id="orderbridge.W020"
                 )
             )
+    return found
+
+
+@register()
+def the_way_out_is_usable(**kwargs: Any) -> list[CheckMessage]:
+    """Without it no call would get out."""
+    found: list[CheckMessage] = []
+    for number, check in (("E022", trusted), ("E023", basic_auth if settings.WOO_BASIC_AUTH else None)):
+        try:
+            if check is not None:
+                check()
+        except NotConfigured as error:
+            found.append(Error(error.message, hint=error.advice, id=f"orderbridge.{number}"))
     return found
 
 

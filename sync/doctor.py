@@ -27,9 +27,9 @@ from sync import crm as crm_backends
 from sync import schedules, shop_webhooks
 from sync import shop as shop_client
 from sync.alarms import open_alarms
-from sync.deadline import Adapter, Bounds, bounds
+from sync.deadline import Bounds, bounds
 from sync.errors import AuthFailed, NotConfigured, SideError
-from sync.http import CallRecord
+from sync.http import CallRecord, bound
 from sync.models import Heartbeat
 from sync.overview import ALIVE
 from webhooks.models import Side
@@ -151,8 +151,7 @@ def _answers(url: str) -> Finding:
     try:
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("http://", Adapter())
-            session.mount("https://", Adapter())
+            bound(session)
             bounds.set(Bounds(time.monotonic() + PING_SECONDS, PING_SECONDS, 100_000))
             answer = session.post(url, data={"webhook_id": "1"}, timeout=PING_SECONDS, allow_redirects=False)
     except (requests.RequestException, ValueError) as error:

@@ -316,17 +316,43 @@ class JsonClient:
 _sessions = threading.local()
 
 
+def bound(session: requests.Session, side: str = "") -> None:
+    """Its calls keep to `bounds`, and trust the CA of the settings."""
+    adapter = Adapter(trusted(side))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, adapter)
+
+
+def trusted(side: str = "") -> ssl.SSLContext | None:
+    """The CA of CA_BUNDLE, to which requests adds the public ones; None: only those. Raises NotConfigured."""
+    if not settings.CA_BUNDLE:
+        return None
+    context = urllib3.util.create_urllib3_context()
+    try:
+        context.load_verify_locations(cafile=settings.CA_BUNDLE)
+    except FileNotFoundError:
+        why = "there is no such file"
+    except PermissionError:
+        why = "this process may not read it"
+    except OSError:
+        why = "it holds no certificate in PEM form"
+    else:
+        return context
+    words = f"CA_BUNDLE is {settings.CA_BUNDLE}: {why}."
+    raise NotConfigured(words, advice="Name a PEM file with the certificate of the CA.", side=side)
+
+
 def _session(side: str, base_url: str) -> requests.Session:
     """Kept connections belong to one process, thread and set of keys; a forked worker makes its own."""
-    mine: dict[tuple[int, str, str, tuple[str, ...]], requests.Session] = _sessions.__dict__.setdefault("kept", {})
-    key = (os.getpid(), side, base_url, _keys())
+    mine: dict[tuple[str | int, ...], requests.Session] = _sessions.__dict__.setdefault("kept", {})
+    key = (os.getpid(), side, base_url, settings.CA_BUNDLE, *_keys())
     if key not in mine:
-        session = mine[key] = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, Adapter())
+        session = requests.Session()
+        bound(session, side)
         session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.headers.update({"Accept": "application/json", "User-Agent": "Orderbridge"})
+        mine[key] = session
     return mine[key]
 
 
@@ -385,7 +411,7 @@ def _code(data: Any) -> str:
 
 
 def _keys() -> tuple[str, ...]:
-    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN)
+    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.WOO_BASIC_AUTH)
 
 
 def _hidden() -> list[str]:
@@ -395,10 +421,12 @@ def _hidden() -> list[str]:
 @functools.lru_cache(maxsize=2)
 def _spelled(keys: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
     """Every secret, as it is and as calls and answers spell it; the longest first, as one may hold another."""
-    plain = [secret for secret in (*keys, *more) if len(secret) >= SHORTEST_SECRET]
-    basic = f"{keys[0]}:{keys[1]}".encode()
+    consumer_key, consumer_secret, _, user_and_password = keys
+    password = user_and_password.partition(":")[2]
+    plain = [secret for secret in (*keys, password, *more) if len(secret) >= SHORTEST_SECRET]
+    basic = [f"{consumer_key}:{consumer_secret}", *([user_and_password] if user_and_password else [])]
     spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), jsonlib.dumps(secret)[1:-1])]
-    return sorted({*spelled, base64.b64encode(basic).decode()}, key=len, reverse=True)
+    return sorted({*spelled, *(base64.b64encode(one.encode()).decode() for one in basic)}, key=len, reverse=True)
 
 
 def clean(text: str) -> str:

@@ -1,5 +1,6 @@
 """The shop's REST API: read orders, set a status, keep our webhooks, and nothing else is ever written."""
 
+import base64
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
@@ -177,21 +179,54 @@ class Shop:
 
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Shop:
-    """The shop of the settings: Basic over https; OAuth 1.0a over http, where Basic would show the keys."""
+    """The shop of the settings: Basic over https; OAuth 1.0a over http, where Basic would show the keys.
+
+    With WOO_BASIC_AUTH that header is taken, and over https the keys go in the address.
+    """
     for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET"):
         if not getattr(settings, name):
             raise NotConfigured(f"{name} is not set. Put it into .env.", side="shop")
-    auth: AuthBase
-    if settings.WOO_URL.startswith("https://"):
-        auth = HTTPBasicAuth(settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET)
-    else:
-        auth = OAuth1(
-            settings.WOO_CONSUMER_KEY,
-            settings.WOO_CONSUMER_SECRET,
-            signature_method="HMAC-SHA256",
-            signature_type="query",
-        )
+    key, secret = settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET
+    auth: AuthBase = HTTPBasicAuth(key, secret)
+    if not settings.WOO_URL.startswith("https://"):
+        auth = OAuth1(key, secret, signature_method="HMAC-SHA256", signature_type="query")
+    elif settings.WOO_BASIC_AUTH:
+        auth = _InQuery(key, secret)
+    if settings.WOO_BASIC_AUTH:
+        auth = _Behind(*basic_auth(), auth)
     return Shop(JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call))
+
+
+def basic_auth() -> tuple[str, str]:
+    """User and password of WOO_BASIC_AUTH. Raises NotConfigured."""
+    user, colon, password = settings.WOO_BASIC_AUTH.partition(":")
+    if not (user and colon and password):
+        raise NotConfigured("WOO_BASIC_AUTH is not user:password.", advice="Correct it in .env.", side="shop")
+    return user, password
+
+
+class _InQuery(AuthBase):
+    """WooCommerce's keys in the address, where it looks first."""
+
+    def __init__(self, key: str, secret: str) -> None:
+        self.keys = {"consumer_key": key, "consumer_secret": secret}
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.prepare_url(request.url, self.keys)
+        return request
+
+
+class _Behind(AuthBase):
+    """The header belongs to the server in front of the shop; the shop's own keys go in the address."""
+
+    def __init__(self, user: str, password: str, shop: AuthBase) -> None:
+        self.basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.shop = shop
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        signed: PreparedRequest = self.shop(request)
+        signed.headers["Authorization"] = f"Basic {self.basic}"
+        return signed
 
 
 def _nonce() -> dict[str, str]:

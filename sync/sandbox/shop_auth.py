@@ -36,10 +36,10 @@ class KeyCheck:
         query = request.query
         if authorization.startswith("OAuth ") or "oauth_signature" in query:
             self._oauth(request, shop_url)
+        elif "consumer_key" in query:  # looked at before the header
+            self._compare(query["consumer_key"], query.get("consumer_secret", ""))
         elif authorization.startswith("Basic "):
             self._compare(*_basic(authorization))
-        elif "consumer_key" in query:
-            self._compare(query["consumer_key"], query.get("consumer_secret", ""))
         else:
             raise refused("Sorry, you cannot list resources.", "woocommerce_rest_cannot_view")
         if request.method not in ("GET", "HEAD", "OPTIONS") and not self.may_write:
@@ -55,7 +55,8 @@ class KeyCheck:
         # The base string uses the shop's own address, whatever host the call named (FACTS I).
         uri = shop_url + request.target
         query = uri.partition("?")[2]
-        headers = {"Authorization": request.headers["authorization"]} if "authorization" in request.headers else {}
+        authorization = request.headers.get("authorization", "")
+        headers = {"Authorization": authorization} if authorization.startswith("OAuth ") else {}
         try:
             pairs = oauth.collect_parameters(query, [], headers, exclude_oauth_signature=False)
         except ValueError as error:

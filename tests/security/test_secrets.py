@@ -41,6 +41,7 @@ def marked() -> dict[str, str]:
         "SECRET_KEY": mark("key") + secrets.token_urlsafe(30),
         "WOO_CONSUMER_KEY": f"ck_{secrets.token_hex(20)}",
         "WOO_CONSUMER_SECRET": f"cs_{secrets.token_hex(20)}",
+        "WOO_BASIC_AUTH": f"staging:{mark('staging')}",
         "WOO_WEBHOOK_SECRETS": f"{mark('new')},{mark('old')}",
         "CRM_TOKEN": mark("token"),
         "CRM_WEBHOOK_SECRETS": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",

@@ -6,16 +6,20 @@ import json
 import logging
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import responses
+import trustme
+from django.core import checks
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
@@ -289,6 +293,7 @@ SECRETS = {
     "CRM_TOKEN": 'crm-tok"en→1234567890',
     "WOO_WEBHOOK_SECRETS": ["first-hook-secret", "first-hook-secret-2"],
     "CRM_WEBHOOK_SECRETS": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    "WOO_BASIC_AUTH": "staging:pass/word+9",
 }
 
 
@@ -299,7 +304,8 @@ def secrets(settings: Any) -> list[str]:
         setattr(settings, name, value)
     plain = [one for value in SECRETS.values() for one in ([value] if isinstance(value, str) else value)]
     basic = base64.b64encode(f"{SECRETS['WOO_CONSUMER_KEY']}:{SECRETS['WOO_CONSUMER_SECRET']}".encode()).decode()
-    return [*plain, basic]
+    staging = base64.b64encode(SECRETS["WOO_BASIC_AUTH"].encode()).decode()
+    return [*plain, "pass/word+9", staging, basic]
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 429, 500])
@@ -678,3 +684,83 @@ def test_cookies_and_the_machines_own_settings_stay_out(monkeypatch: pytest.Monk
         for _ in range(2):
             client.request(READ, "/orders")
     assert b"Cookie" not in peer.requests[1]
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def private_ca() -> trustme.CA:
+    return trustme.CA()
+
+
+def over_tls(certificate: trustme.LeafCert, script: Script) -> Script:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+
+    def secured(peer: Peer, connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as inner:
+            script(peer, inner)
+
+    return secured
+
+
+@pytest.fixture
+def bundle(settings: Any, private_ca: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    private_ca.cert_pem.write_to_path(str(path))
+    settings.CA_BUNDLE = str(path)
+    return path
+
+
+def test_the_private_ca_of_the_settings_is_trusted(private_ca: trustme.CA, bundle: Path) -> None:
+    with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), says(GOOD))) as peer:
+        assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
+
+
+def test_the_public_cas_are_trusted_besides(bundle: Path) -> None:
+    with suppress(SideError), Peer(hangs_up) as peer:
+        JsonClient("crm", f"https://{peer.address}").request(READ, "/orders")
+    context = http.trusted()
+    assert context is not None
+    assert len(context.get_ca_certs()) == 1  # to these requests adds its own when it connects
+    session = http._session("crm", f"https://{peer.address}")
+    assert session.verify is True
+
+
+@pytest.mark.parametrize("held", ["continues slowly", "a header byte by byte", "the size of a chunk byte by byte"])
+@pytest.mark.parametrize("method", [READ, WRITE])
+def test_over_tls_an_answer_without_end_is_ended_too(
+    settings: Any, private_ca: trustme.CA, bundle: Path, held: str, method: str
+) -> None:
+    settings.HTTP_TIMEOUT = 0.1
+    with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), HOLDS[held])) as peer:
+        found = failure(JsonClient("crm", f"https://{peer.address}"), method)
+    assert type(found) is (Unreachable if method == READ else Ambiguous)
+
+
+def test_over_tls_a_request_that_is_taken_in_byte_by_byte_is_ended_too(
+    settings: Any, private_ca: trustme.CA, bundle: Path
+) -> None:
+    settings.HTTP_TIMEOUT = 0.2
+    with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), sips)) as peer:
+        found = failure(JsonClient("crm", f"https://{peer.address}"), "PUT", json={"text": "x" * 8_000_000})
+    assert type(found) is Ambiguous
+
+
+def unreadable(path: Path) -> None:
+    path.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+
+
+def is_no_file(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("make", [Path.touch, unreadable, is_no_file, lambda path: None])
+def test_a_bundle_that_can_not_be_used_is_named(settings: Any, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    settings.CA_BUNDLE = str(tmp_path / "ca.pem")
+    make(tmp_path / "ca.pem")
+    found = failure(JsonClient("shop", BASE))
+    assert isinstance(found, NotConfigured) and found.side == "shop"
+    assert re.match(r"CA_BUNDLE is .*/ca\.pem: .*\. Name a PEM file", str(found))
+    assert [one.id for one in checks.run_checks() if one.level >= checks.ERROR] == ["orderbridge.E022"]

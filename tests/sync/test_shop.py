@@ -1,5 +1,6 @@
 """The shop's client against what FACTS section B says of WooCommerce's REST API."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ from sync.errors import (
     SideError,
     Unconfirmed,
 )
+from sync.http import CallRecord
 from sync.sandbox.server import HttpError, Request
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.shop_auth import KeyCheck
@@ -95,6 +97,30 @@ def test_over_http_every_call_is_signed_with_oauth_and_shows_no_secret(
     assert call.query["oauth_signature_method"] == "HMAC-SHA256"
     assert KEYS[1] not in f"{call.target} {call.headers} {call.body!r}"
     assert "authorization" not in call.headers
+
+
+@pytest.mark.parametrize("url", [HTTPS, HTTP])
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_behind_basic_auth_the_header_is_the_servers_and_the_keys_go_in_the_address(
+    answers: responses.RequestsMock, settings: Any, url: str, what: str
+) -> None:
+    settings.WOO_URL, settings.WOO_BASIC_AUTH = url, "staging:pass:wörd"
+    answers.add("GET" if what == "read" else "PUT", f"{url}{ORDERS}/14", json=ORDER)
+    kept: list[CallRecord] = []
+    shop = shop_client.connect(on_call=kept.append)
+    shop.get(14) if what == "read" else shop.set_status(14, "processing")
+    call = sent(answers)
+    assert base64.b64decode(call.headers["authorization"].removeprefix("Basic ")).decode() == "staging:pass:wörd"
+    KeyCheck(*KEYS).check(call, url)  # raises unless the keys fit
+    assert (KEYS[1] in call.target) is (url == HTTPS)
+    assert not [key for key in (*KEYS, "wörd") if key in str(kept)]
+
+
+@pytest.mark.parametrize("value", ["staging", ":", "staging:", ":password"])
+def test_what_is_no_user_and_password_is_told_without_it(settings: Any, value: str) -> None:
+    settings.WOO_BASIC_AUTH = value
+    with pytest.raises(NotConfigured, match=r"^WOO_BASIC_AUTH is not user:password\. Correct it in \.env\.$"):
+        shop_client.connect()
 
 
 def test_a_write_that_goes_as_post_is_signed_as_post(answers: responses.RequestsMock, settings: Any) -> None:
