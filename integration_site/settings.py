@@ -311,6 +311,12 @@ UNFOLD: dict[str, Any] = {
                 "title": "Traffic",
                 "items": [
                     {
+                        "title": "To do",
+                        "icon": "checklist",
+                        "link": "/admin/sync/todoitem/",
+                        "permission": lambda request: request.user.has_perm("sync.view_todoitem"),
+                    },
+                    {
                         "title": "Events",
                         "icon": "inbox",
                         "link": "/admin/webhooks/webhookevent/",

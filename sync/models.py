@@ -255,3 +255,53 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return self.words
+
+
+class TodoItemQuerySet(models.QuerySet["TodoItem"]):
+    def open(self, now: datetime) -> Self:
+        """Those that are for somebody to look at: neither closed nor put off for now."""
+        return self.filter(closed_at=None).exclude(snoozed_until__gt=now)
+
+
+class TodoItem(models.Model):
+    """What needs a person: one for each order and cause. It is made and closed by what is so (`sync.todo`); staff only
+    take it, or put it off."""
+
+    class Cause(models.TextChoices):
+        PARKED = "parked", "Parked"
+        DEAD = "dead", "Given up"
+        REFUSED = "refused", "Move refused"
+        PAID = "paid", "Paid, and cancelled in the shop"
+        LOST = "lost", "Lost in the CRM"
+
+    id = models.BigAutoField(primary_key=True)
+    cause = models.CharField(max_length=8, choices=Cause.choices)
+    order = models.CharField(max_length=80, help_text="woo:14, crm:C-9 while the pair is not known, or event:7")
+    woo_id = models.BigIntegerField("shop order", null=True, blank=True)
+    crm_order_id = models.CharField("CRM order", max_length=64, blank=True)
+    event = models.ForeignKey(
+        WebhookEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="todo_items", help_text="The latest"
+    )
+    words = models.TextField(help_text="What is wrong")
+    opened_at = models.DateTimeField(default=timezone.now)
+    owner = models.CharField(max_length=150, blank=True, help_text="Who has taken it")
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+    snoozed_because = models.TextField(blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_because = models.TextField(blank=True)
+
+    objects = TodoItemQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "to-do"
+        verbose_name_plural = "to-do list"
+        permissions = [("handle_todoitem", "Can take what needs a person, or put it off until a date")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "cause"], condition=Q(closed_at__isnull=True), name="open_todo_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_cause_display()}: {f'order {self.woo_id}' if self.woo_id else self.order}"

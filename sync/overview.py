@@ -10,7 +10,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet
 
 from orders.models import StatusTransition
 from sync.alarms import open_alarms
-from sync.models import Alarm, DriftFinding, Heartbeat, Run, SideState
+from sync.models import Alarm, DriftFinding, Heartbeat, Run, SideState, TodoItem
 from webhooks.models import Outcome, State, WebhookEvent
 
 MANY = 1000
@@ -34,6 +34,7 @@ class Truths:
     last_received: dict[str, datetime]
     oldest_due: datetime | None
     retrying: int
+    todo: int
     parked: int
     dead: int
     drift: int
@@ -62,6 +63,7 @@ def truths(now: datetime) -> Truths:
         last_received=_last_received(),
         oldest_due=WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(at=Min("next_attempt_at"))["at"],
         retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
+        todo=_up_to_many(TodoItem.objects.open(now)),
         parked=_up_to_many(WebhookEvent.objects.filter(state=State.PARKED)),
         dead=_up_to_many(WebhookEvent.objects.filter(state=State.DEAD)),
         drift=_up_to_many(DriftFinding.objects.open(now)),
@@ -77,11 +79,9 @@ def hours(now: datetime) -> list[Hour]:
     return cache.get_or_set("overview:hours", lambda: list(_hours(now)), CHART_SECONDS) or []
 
 
-def latest_trouble() -> list[WebhookEvent]:
-    """State by state: each of the two has its index, and their union has none."""
-    events = WebhookEvent.objects.defer("body", "headers").order_by("-id")
-    found = [event for state in (State.DEAD, State.PARKED) for event in events.filter(state=state)[:TROUBLE]]
-    return sorted(found, key=lambda event: -event.pk)[:TROUBLE]
+def todo(now: datetime) -> list[TodoItem]:
+    """What has waited longest."""
+    return list(TodoItem.objects.open(now).order_by("opened_at", "pk")[:TROUBLE])
 
 
 def latest_transitions() -> list[StatusTransition]:

@@ -20,12 +20,14 @@ VIEWER = (
     "sync.view_run",
     "sync.view_driftfinding",
     "sync.view_alarm",
+    "sync.view_todoitem",
 )
 SUPPORT = (
     *VIEWER,
     "webhooks.replay_webhookevent",
     "webhooks.resolve_webhookevent",
     "orders.check_orderlink",
+    "sync.handle_todoitem",
 )
 OPERATOR = (
     *SUPPORT,

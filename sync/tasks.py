@@ -10,7 +10,7 @@ from typing import ParamSpec
 from django.utils import timezone
 
 from orders.seals import seal
-from sync import drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence
+from sync import drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence, todo
 from sync import verify_audit as audit_check
 from sync.hands import Hands
 from sync.leases import worker_name
@@ -105,6 +105,7 @@ def sweep() -> None:
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
     queue.calm_down()
     runs.pick_up()
+    todo.refresh()
     drain()
 
 

@@ -14,7 +14,7 @@ SEEN_BY_ALL = [
     *("webhooks.view_webhookevent", "webhooks.view_refuseddelivery"),
     *("orders.view_orderlink", "orders.view_statustransition", "orders.view_statusrule", "orders.view_allowedmove"),
     *("sync.view_attempt", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
-    *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm"),
+    *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm", "sync.view_todoitem"),
 ]
 ALL = {"viewer", "support", "operator", "manager", "auditor"}
 MAY = {
@@ -22,6 +22,7 @@ MAY = {
     "webhooks.replay_webhookevent": {"support", "operator", "manager"},
     "webhooks.resolve_webhookevent": {"support", "operator", "manager"},
     "orders.check_orderlink": {"support", "operator", "manager"},
+    "sync.handle_todoitem": {"support", "operator", "manager"},
     "webhooks.edit_webhookevent": {"operator", "manager"},
     "webhooks.bulk_replay_webhookevent": {"operator", "manager"},
     "sync.pause_sidestate": {"operator", "manager"},

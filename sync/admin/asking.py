@@ -1,6 +1,7 @@
 """No deed without a reason: a GET asks for it, the POST does it."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -8,11 +9,26 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+
+
+class UntilForm(ReasonForm):
+    """For what comes back on a day."""
+
+    until = forms.DateField(
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}), help_text="Shown again from this day on"
+    )
+
+    def clean_until(self) -> date:
+        until: date = self.cleaned_data["until"]
+        if until <= timezone.now().date():
+            raise forms.ValidationError("Choose a day that is to come.")
+        return until
 
 
 class NotDone(Exception):

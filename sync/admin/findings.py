@@ -1,10 +1,9 @@
 """Orders that differ between the two sides, as drift saw them."""
 
-from datetime import date, datetime, time
+from datetime import datetime, time
 from functools import cache
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -15,11 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders import audit
 from orders.models import OrderLink
-from sync.admin.asking import ReasonForm, ask_reason
+from sync.admin.asking import UntilForm, ask_reason
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
 from sync.bulk_replay import foresee_all
 from sync.dry_run import Foreseen
@@ -31,18 +29,6 @@ from webhooks.wake import wake
 
 FORESEEN = 20
 """Orders of which the page that asks shows what a repair would do: both sides are read for each."""
-
-
-class IgnoreForm(ReasonForm):
-    until = forms.DateField(
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}), help_text="Shown again from this day on"
-    )
-
-    def clean_until(self) -> date:
-        until: date = self.cleaned_data["until"]
-        if until <= timezone.now().date():
-            raise forms.ValidationError("Choose a day that is to come.")
-        return until
 
 
 class StandingFilter(DropdownFilter):
@@ -158,7 +144,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             button="Ignore",
             back=reverse("admin:sync_driftfinding_change", args=[finding.pk]),
             deed=deed,
-            form_class=IgnoreForm,
+            form_class=UntilForm,
         )
 
     @admin.action(description="Repair…", permissions=["check"])

@@ -16,6 +16,7 @@ from sync.admin.runs import how_far
 from sync.models import Run, SideState
 from sync.overview import MANY, Truths
 from webhooks.admin import coded
+from webhooks.masking import masked_text
 from webhooks.models import State
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
@@ -56,7 +57,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "banners": list(banners(seen, now, request.user.has_perm)),
         "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
         "charts": charts(overview.hours(now)),
-        "trouble": overview.latest_trouble(),
+        "todo": [(item, masked_text(item.words)) for item in overview.todo(now)],
         "transitions": overview.latest_transitions(),
     }
 
@@ -84,6 +85,7 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
         link=f"{events}?state__exact={State.PENDING}",
         icon="hourglass_empty",
     )
+    yield _count("To do", seen.todo, WATCH, reverse("admin:sync_todoitem_changelist"), "checklist")
     yield _count("Retrying", seen.retrying, WATCH, f"{events}?state__exact={State.RETRYING}", "replay")
     yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}", "front_hand")
     yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}", "skull")

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import StaffAction
-from sync import overview
+from sync import overview, todo
 from sync.models import Alarm, DriftFinding, Heartbeat, SideState
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from webhooks.models import Outcome, State, WebhookEvent
@@ -82,6 +82,7 @@ def test_what_needs_a_person_is_counted_and_named() -> None:
     DriftFinding.objects.create(kind="status", woo_id=15, ignored_until=NOW() + timedelta(days=1))
     seen = overview.truths(NOW())
     assert (seen.parked, seen.dead, seen.drift) == (1, 1, 1)
+    todo.refresh()
     assert "teleported" in home()
 
 

@@ -1,0 +1,168 @@
+"""The to-do list: each item leads to the page with the button that mends it."""
+
+from datetime import datetime, time
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.decorators import action
+
+from orders import audit
+from orders.models import OrderLink
+from sync.admin.asking import ReasonForm, UntilForm, ask_reason
+from sync.models import TodoItem
+from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
+from webhooks.masking import masked_text
+
+Cause = TodoItem.Cause
+TONES = {Cause.PARKED: "warning", Cause.REFUSED: "warning"}
+ADVICE = {
+    Cause.PARKED: "Mend what the event says, then replay it there. It is closed once it went through.",
+    Cause.DEAD: "Its attempts are used up. Mend what the event says, then replay it there.",
+    Cause.REFUSED: "The two sides disagree, and the lifecycle allows no way. Correct the status in the CRM, or force "
+    "the move on the order's page.",
+    Cause.PAID: "The CRM holds money for an order that the shop has cancelled. Refund it in the CRM, or force the "
+    "order back on its page.",
+    Cause.LOST: "The CRM had this order and does not know it any more. Make it anew on the order's page, or restore it "
+    "in the CRM and replay the event.",
+}
+
+
+class StandingFilter(DropdownFilter):
+    """Open items unless asked otherwise."""
+
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("mine", "Taken by me"), ("free", "Taken by nobody"), ("snoozed", "Put off"), ("closed", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        now = timezone.now()
+        match self.value():
+            case "mine":
+                return queryset & TodoItem.objects.open(now).filter(owner=request.user.get_username())
+            case "free":
+                return queryset & TodoItem.objects.open(now).filter(owner="")
+            case "snoozed":
+                return queryset.filter(Q(snoozed_until__gt=now), closed_at=None)
+            case "closed":
+                return queryset.filter(closed_at__isnull=False)
+        return queryset & TodoItem.objects.open(now)
+
+
+@admin.register(TodoItem)
+class TodoItemAdmin(ReadOnlyAdmin):
+    paginator = EstimatingPaginator
+    list_display = ("id", "what", "order_shown", "why", "age", "owner", "mend")
+    list_display_links = ("id", "what")
+    list_filter = (StandingFilter, ("cause", ChoicesDropdownFilter))
+    fields = ("what", "order_shown", "why", "advice", "mend", "age", "standing", "owner", "snoozed_because", "closing")
+    search_fields = ("woo_id", "crm_order_id")
+    search_help_text = "The order's id at either side, exact"
+    actions_detail = ("take", "give_back", "snooze")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip()
+        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+
+    def has_handle_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("sync.handle_todoitem") and self.has_view_permission(request)
+
+    @admin.display(description="What")
+    def what(self, item: TodoItem) -> str:
+        return badge(item.get_cause_display(), TONES.get(Cause(item.cause), "danger"))
+
+    @admin.display(description="Order")
+    def order_shown(self, item: TodoItem) -> str:
+        return " ↔ ".join(str(one) for one in (item.woo_id, item.crm_order_id) if one) or "–"
+
+    @admin.display(description="Why")
+    def why(self, item: TodoItem) -> str:
+        return masked_text(item.words)
+
+    @admin.display(description="What to do")
+    def advice(self, item: TodoItem) -> str:
+        return ADVICE[Cause(item.cause)]
+
+    @admin.display(description="Since", ordering="opened_at")
+    def age(self, item: TodoItem) -> str:
+        return ago(item.opened_at)
+
+    @admin.display(description="Standing")
+    def standing(self, item: TodoItem) -> str:
+        if item.closed_at:
+            return "closed"
+        if item.snoozed_until and item.snoozed_until > timezone.now():
+            return f"put off until {item.snoozed_until:%Y-%m-%d}"
+        return "open"
+
+    @admin.display(description="Closed")
+    def closing(self, item: TodoItem) -> str:
+        return format_html("{} {}", ago(item.closed_at), masked_text(item.closed_because)) if item.closed_at else "–"
+
+    @admin.display(description="Mend it")
+    def mend(self, item: TodoItem) -> str:
+        """To the page whose button ends it: the event's, or the order's."""
+        link = OrderLink.objects.filter(woo_id=item.woo_id).first() if item.woo_id else None
+        if link and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
+            page, words = reverse("admin:orders_orderlink_change", args=[link.pk]), "The order…"
+        elif item.event_id:
+            page, words = reverse("admin:webhooks_webhookevent_change", args=[item.event_id]), "The event…"
+        else:
+            return "–"
+        return format_html('<a class="text-link" href="{}">{}</a>', page, words)
+
+    @action(description="Take it", permissions=["handle"], url_path="take", icon="person_check")
+    def take(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        by = request.user.get_username()
+        words = "The others see that you are at it. It closes by itself once it is mended."
+        return self._ask(request, object_id, "Take it", words, owner=by)
+
+    @action(description="Give back", permissions=["handle"], url_path="give-back", icon="person_off")
+    def give_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._ask(request, object_id, "Give back", "It is for anybody again.", owner="", snoozed_until=None)
+
+    @action(description="Put off until…", permissions=["handle"], url_path="snooze", icon="snooze")
+    def snooze(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        words = "It is not counted until that day, unless it closes by itself before."
+        return self._ask(request, object_id, "Put off", words, UntilForm)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        button: str,
+        words: str,
+        form_class: type[ReasonForm] = ReasonForm,
+        **fields: Any,
+    ) -> HttpResponse:
+        item = get_object_or_404(TodoItem, pk=object_id, closed_at=None)
+
+        def deed(said: dict[str, Any]) -> str:
+            by, reason, until = request.user.get_username(), said["reason"], said.get("until")
+            changed = dict(fields)
+            if until:
+                at = timezone.make_aware(datetime.combine(until, time.min))
+                changed |= {"snoozed_until": at, "snoozed_because": reason}
+            TodoItem.objects.filter(pk=item.pk).update(**changed)
+            day = f"{until:%F}" if until else None
+            audit.record(f"to-do: {button.lower()}", actor=by, reason=reason, event=item.event, item=item.pk, until=day)
+            return f"{item}: {button.lower()}."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"{button}: {item}",
+            words=words,
+            button=button,
+            back=reverse("admin:sync_todoitem_change", args=[item.pk]),
+            deed=deed,
+            form_class=form_class,
+        )
