@@ -163,6 +163,7 @@ def take(side: str, order_ref: str) -> Work | None:
             return None
         # Events of this order that wait for a later try are answered by the same read.
         events = own_events.answered_together(waiting, first)
+        _lock(events)
         claimed = sql.execute(
             "UPDATE webhooks_webhookevent SET state = %s, next_attempt_at = %s "
             "WHERE id IN (%s) AND next_attempt_at IS NOT NULL",
@@ -687,12 +688,19 @@ def _same_but_status(row: OrderLink, write: SetShopStatus, answer: ShopSnapshot)
     return before.fingerprint == row.woo_fingerprint
 
 
+def _lock(events: Sequence[WebhookEvent]) -> None:
+    """Before several are changed."""
+    if len(events) > 1:
+        WebhookEvent.objects.filter(id__in=[event.id for event in events]).hold()
+
+
 def finish(work: Work, state: str, outcome: str = "") -> None:
     """The newest event says what was done; the others were answered by the same read."""
     now = timezone.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
     # Not where the body is past its retention: the hash went with it.
     customer = work.customer if work.customer and newest.body else None
+    _lock(work.events)
     sql.execute(
         "UPDATE webhooks_webhookevent SET state = %s, outcome = %s, reason = %s, next_attempt_at = NULL, "
         "finished_at = %s, customer = COALESCE(%s, customer) WHERE id = %s",
@@ -770,6 +778,7 @@ def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted:
     words = error or work.words
     with transaction.atomic():
         work.held.release()
+        _lock(work.events)
         for event in work.events:
             WebhookEvent.objects.filter(id=event.id).update(
                 state=State.RETRYING,

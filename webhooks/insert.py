@@ -1,4 +1,4 @@
-"""One INSERT for the events of a delivery, its SQL made once: making it anew costs more than storing the rows."""
+"""One INSERT for the events of a delivery, new or known, its SQL made once: making it anew costs more than storing."""
 
 import functools
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 
-from webhooks.models import WebhookEvent
+from webhooks.models import MAY_BE_NEWS, WebhookEvent
 
 log = logging.getLogger("orderbridge.deliveries")
 
@@ -39,13 +39,14 @@ class Statement:
         return list(values.values())
 
 
-def insert(shared: Row, rows: Sequence[Row]) -> dict[str, int]:
-    """The ids of the new events by their keys; who is missing was known. What is shared is the same in all rows.
-    Outside a transaction it is committed when this returns."""
+def insert(shared: Row, rows: Sequence[Row], *, weak: bool = False) -> dict[str, tuple[int, int]]:
+    """The ids and counts of duplicates by the keys. A known event counts one more, and as many as the row itself says:
+    so its count is above that of a new one. Of `weak` rows those are missing that may be news.
+    What is shared is the same in all rows. Outside a transaction it is committed when this returns."""
     if not rows:
         return {}
     database = connections[DEFAULT_DB_ALIAS]
-    statement = _statement(tuple(shared), tuple(rows[0]), len(rows), database.vendor)
+    statement = _statement(tuple(shared), tuple(rows[0]), len(rows), weak, database.vendor)
     common = [*statement.defaults, *statement.values(shared)]
     parameters: list[Any] = []
     for row in rows:
@@ -62,10 +63,10 @@ def insert(shared: Row, rows: Sequence[Row]) -> dict[str, int]:
         return _execute(database, statement.sql, parameters)
 
 
-def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> dict[str, int]:
+def _execute(database: Any, sql: str, parameters: Sequence[Any]) -> dict[str, tuple[int, int]]:
     with _cursor(database) as cursor:
         cursor.execute(sql, parameters)
-        return dict(cursor.fetchall())
+        return {key: (pk, duplicates) for key, pk, duplicates in cursor.fetchall()}
 
 
 def _cursor(database: Any) -> Any:
@@ -76,7 +77,7 @@ def _cursor(database: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor: str) -> Statement:
+def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, weak: bool, vendor: str) -> Statement:
     meta, database = WebhookEvent._meta, connections[DEFAULT_DB_ALIAS]
     columns = {field.attname: field for field in meta.concrete_fields if not field.primary_key}
     rest = [field for name, field in columns.items() if name not in shared and name not in own]
@@ -93,9 +94,10 @@ def _statement(shared: tuple[str, ...], own: tuple[str, ...], rows: int, vendor:
     # The rows of a delivery have their moments in common.
     moment = functools.lru_cache(maxsize=64)(database.ops.adapt_datetimefield_value)
     return Statement(
-        # Nothing but the names of our own columns stands in it. RETURNING: SQLite has no other sign of a conflict.
-        sql=f"INSERT INTO {meta.db_table} ({', '.join(names)}) VALUES {places} "  # noqa: S608
-        "ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING dedupe_key, id",
+        # Nothing but the names of our own columns stands in it.
+        sql=f"INSERT INTO {meta.db_table} AS known ({', '.join(names)}) VALUES {places} "  # noqa: S608
+        "ON CONFLICT (source, dedupe_key) DO UPDATE SET duplicates = known.duplicates + excluded.duplicates + 1 "
+        f"{f'WHERE NOT ({MAY_BE_NEWS})' if weak else ''} RETURNING dedupe_key, id, duplicates",
         repeats_common=lite,
         defaults=tuple(field.get_db_prep_save(field.get_default(), database) for field in rest),
         converted={

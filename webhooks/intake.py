@@ -7,18 +7,18 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Required, TypedDict, Unpack
 
 from django.conf import settings
-from django.db import Error, IntegrityError, transaction
-from django.db.models import CharField, F, Value
-from django.db.models.functions import Cast, Concat
+from django.db import Error, IntegrityError, OperationalError, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
+from webhooks import sql
 from webhooks.insert import Row, insert
-from webhooks.models import MAY_HAVE_BEEN_READ, RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.models import MAY_BE_NEWS, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.signatures import Verdict
 from webhooks.sources import Signal, Source, clean
 
@@ -31,6 +31,7 @@ MAX_HEADER_LENGTH = 500
 CHUNK = 200
 """Rows in one INSERT: below SQLite's limit of variables."""
 TRIES = 5
+DEADLOCK = "40P01"
 
 Stored = tuple[int, bool]
 """The event's id, and whether it was seen before."""
@@ -44,8 +45,8 @@ def store(
     verdict: Verdict,
     received_at: datetime | None = None,
 ) -> list[Stored]:
-    """Committed when this returns. One new signal, by far the most frequent case, costs one INSERT; of many each chunk
-    is committed for itself, so that a large array keeps no other delivery waiting."""
+    """Committed when this returns. One signal, by far the most frequent case, costs one INSERT, be it new or known; of
+    many each chunk is committed for itself, so that a large array keeps no other delivery waiting."""
     now = timezone.now()
     shared: Row = {
         "side": source.side.value,
@@ -57,21 +58,20 @@ def store(
         "received_at": received_at or now,
         "stored_at": now,
     }
-    rows = {signal.dedupe_key: _row(signal, body, now) for signal in reversed(signals)}
-    # What was not understood can not be read either: its repetition is no news.
-    weak = {signal.dedupe_key for signal in signals if signal.weak and not signal.parked_reason}
+    # How often each comes in this delivery: there may be the same many times in one array.
     times = Counter(signal.dedupe_key for signal in signals)
-    # In the order of their keys: two arrays with the same events in another order would wait for each other.
-    ordered = sorted(rows)
-    ids: dict[str, int] = {}
-    new: set[str] = set()
-    for start in range(0, len(ordered), CHUNK):
-        found, made = _insert(shared, [rows[key] for key in ordered[start : start + CHUNK]], times, weak)
-        ids |= found
-        new |= made
+    rows = {signal.dedupe_key: _row(signal, body, now, times[signal.dedupe_key]) for signal in reversed(signals)}
+    weak = {signal.dedupe_key for signal in signals if signal.weak}
+    known: dict[str, tuple[int, int]] = {}
+    # In the order of their keys: two arrays with the same events in another order would wait for each other, and so
+    # would a worker that has done with several of them (`WebhookEventQuerySet.hold`).
+    for are_weak, keys in ((False, sorted(rows.keys() - weak)), (True, sorted(weak))):
+        for start in range(0, len(keys), CHUNK):
+            known |= _insert(shared, [rows[key] for key in keys[start : start + CHUNK]], weak=are_weak)
+    new = {key for key, (_, duplicates) in known.items() if duplicates < times[key]}
     stored = []
     for signal in signals:
-        stored.append((ids[signal.dedupe_key], signal.dedupe_key not in new))
+        stored.append((known[signal.dedupe_key][0], signal.dedupe_key not in new))
         new.discard(signal.dedupe_key)
     return stored
 
@@ -131,7 +131,7 @@ def post_all(events: Sequence[WebhookEvent]) -> None:
     WebhookEvent.objects.bulk_create(events, ignore_conflicts=True)
 
 
-def _row(signal: Signal, body: bytes, now: datetime) -> Row:
+def _row(signal: Signal, body: bytes, now: datetime, times: int) -> Row:
     """What is not the same for all events of a delivery."""
     parked = bool(signal.parked_reason)
     return {
@@ -146,6 +146,7 @@ def _row(signal: Signal, body: bytes, now: datetime) -> Row:
         "customer": signal.customer or None,
         "body_index": signal.index,
         "dedupe_key": signal.dedupe_key,
+        "duplicates": times - 1,
         "state": (State.PARKED if parked else State.PENDING).value,
         "reason": signal.parked_reason,
         "next_attempt_at": None if parked else now,
@@ -153,51 +154,31 @@ def _row(signal: Signal, body: bytes, now: datetime) -> Row:
     }
 
 
-def _insert(
-    shared: Row, rows: Sequence[Row], times: Mapping[str, int], weak: Collection[str]
-) -> tuple[dict[str, int], set[str]]:
-    """The ids by the keys, and the keys that are new. `times`: how often each comes in this delivery."""
-    ids = insert(shared, rows)
-    new = set(ids)
-    if len(ids) < len(rows) or any(times[key] > 1 for key in ids):
-        with transaction.atomic():
-            again, renewed = _again(shared, [row for row in rows if row["dedupe_key"] not in ids], weak)
-            ids, new = ids | again, new | renewed
-            _count_duplicates({ids[key]: times[key] - (key in new) for key in ids})
-    return ids, new
-
-
-def _again(shared: Row, rows: Sequence[Row], weak: Collection[str]) -> tuple[dict[str, int], set[str]]:
-    """They are known, or news if only their hash is known and their first event may have been read."""
-    ids: dict[str, int] = {}
-    new: set[str] = set()
+def _insert(shared: Row, rows: Sequence[Row], *, weak: bool) -> dict[str, tuple[int, int]]:
+    known: dict[str, tuple[int, int]] = {}
     for _ in range(TRIES):
-        missing = [row for row in rows if row["dedupe_key"] not in ids]
-        ids |= _known(shared["source"], [row["dedupe_key"] for row in missing], weak)
-        made = insert(shared, [row for row in missing if row["dedupe_key"] not in ids])
-        ids, new = ids | made, new | made.keys()
-        if len(ids) == len(rows):
-            return ids, new
-        # Another process did the same between our look and our INSERT: look again.
+        try:
+            known |= insert(shared, rows, weak=weak)
+        except OperationalError as error:
+            # Somebody changes many events at once, and PostgreSQL chose us to let go: the sender may send only once.
+            if getattr(error.__cause__, "sqlstate", None) != DEADLOCK or connection.in_atomic_block:
+                raise
+            continue
+        rows = [row for row in rows if row["dedupe_key"] not in known]
+        if not rows:
+            return known
+        _give_up_keys(shared["source"], [row["dedupe_key"] for row in rows])
+        # Another process may do the same between these two: then there is one more round.
     raise IntegrityError(f"{shared['source']}: the key of a delivery changed hands {TRIES} times")
 
 
-def _known(source: str, keys: Collection[str], weak: Collection[str]) -> dict[str, int]:
-    """The events with these keys. One that is known by its hash alone gives its key up once it may have been read."""
-    same = WebhookEvent.objects.filter(source=source, dedupe_key__in=keys).order_by("dedupe_key").select_for_update()
-    found = list(same.annotate(read=MAY_HAVE_BEEN_READ).values_list("dedupe_key", "pk", "read"))
-    over = {pk for key, pk, read in found if read and key in weak}
-    if over:
-        numbered = Concat("dedupe_key", Value(":"), Cast("pk", CharField()))
-        WebhookEvent.objects.filter(pk__in=over).update(dedupe_key=numbered)
-    return {key: pk for key, pk, _ in found if pk not in over}
-
-
-def _count_duplicates(more: Mapping[int, int]) -> None:
-    """With one statement for all that came equally often."""
-    for count in set(more.values()) - {0}:
-        events = WebhookEvent.objects.filter(pk__in=[pk for pk, times in more.items() if times == count])
-        events.update(duplicates=F("duplicates") + count)
+def _give_up_keys(source: str, keys: list[str]) -> None:
+    """Of events whose repetition may be news: it is."""
+    sql.execute(
+        "UPDATE webhooks_webhookevent AS known SET dedupe_key = known.dedupe_key || ':' || known.id "  # noqa: S608
+        f"WHERE known.source = %s AND known.dedupe_key IN (%s) AND {MAY_BE_NEWS}",
+        *(source, keys),
+    )
 
 
 def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:

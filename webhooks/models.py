@@ -41,13 +41,27 @@ class Outcome(models.TextChoices):
 
 
 UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
-MAY_HAVE_BEEN_READ = models.Q(next_attempt_at=None) | models.Q(state=State.PROCESSING)
-"""A change from now on may be missing in its answer. One that waits for its turn or next try has none yet."""
+MAY_BE_NEWS = (
+    "(known.next_attempt_at IS NULL OR known.state = 'processing') "
+    "AND NOT (known.state = 'parked' AND known.order_ref = '') "
+    "AND (known.occurred_at IS NULL OR EXISTS (SELECT 1 FROM webhooks_webhookevent AS later "
+    "WHERE later.side = known.side AND later.order_ref = known.order_ref AND later.id > known.id "
+    "AND later.source = known.source AND (later.occurred_at IS NULL OR later.occurred_at = known.occurred_at)))"
+)
+"""In SQL, of an event that is known by the hash of its body: the same bytes may tell of something else when they come
+again. Not while it waits for its turn or next try, as its read answers both; nor, if nobody understood it, while it
+waits for a person. With a time, which is that of a second, only if something else came between, of the same second or
+without a time: on-hold and back, to the trash and back."""
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
     def unfinished(self) -> Self:
         return self.filter(next_attempt_at__isnull=False)
+
+    def hold(self) -> None:
+        """Lock them until the transaction ends, in the order in which a delivery of them does: by their keys. Whoever
+        changes several events does so first, or on PostgreSQL the two may wait for each other."""
+        list(self.order_by("dedupe_key").select_for_update().values_list("pk"))
 
 
 class WebhookEvent(models.Model):

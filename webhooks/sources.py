@@ -20,6 +20,11 @@ KEY_LENGTH = 160
 MAX_EVENTS = 10_000
 """In one delivery: more than there are whole events in a body of 1 MiB, and about a second's work. Of zeros half a
 million fit in, and a row for each would keep the sender waiting for minutes."""
+ORDERS_HAVE = {"order_key", "line_items", "currency", "total", "number"}
+OTHERS_HAVE = {"sku", "slug", "permalink", "username", "discount_type"}
+"""Products, customers and coupons; their webhooks are signed with the same secret by those who use one for all."""
+SUBSCRIPTIONS_HAVE = {"billing_period", "next_payment_date_gmt"}
+"""They look like orders and have numbers of the same row."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -29,7 +34,7 @@ class Signal:
 
     dedupe_key: str
     weak: bool = False
-    "Known by nothing but the hash of its body: its repetition may be news."
+    "Known by nothing but the hash of its body: its repetition may be news (`models.MAY_BE_NEWS`)."
     topic: str = ""
     order_ref: str = ""
     version: int | None = None
@@ -140,13 +145,12 @@ def _integer(value: Any) -> TypeGuard[int]:
 
 
 def parse_woocommerce(body: bytes, headers: Mapping[str, str]) -> list[Signal]:
-    """One delivery, one signal. Its delivery id is a label only: two states of one order may share it (FACTS A3)."""
-    topic = headers.get("X-WC-Webhook-Topic", "")
-    hook = headers.get("X-WC-Webhook-ID", "")
+    """One delivery, one signal, known by what is signed: the body. Whoever caught it may send it again under any topic,
+    webhook id and delivery id; and two states of one order may share a delivery id (FACTS A3). These are labels."""
     signal = Signal(
-        dedupe_key=f"hash:{_sha256(*(part.encode('utf-8', 'surrogatepass') for part in (hook, topic)), body)}",
+        dedupe_key=f"hash:{_sha256(body)}",
         weak=True,
-        topic=clean(topic, 100),
+        topic=clean(headers.get("X-WC-Webhook-Topic", ""), 100),
         delivery_id=clean(headers.get("X-WC-Webhook-Delivery-ID", ""), 128),
     )
     try:
@@ -158,16 +162,20 @@ def parse_woocommerce(body: bytes, headers: Mapping[str, str]) -> list[Signal]:
 def _shop_signal(signal: Signal, order: Any) -> Signal:
     if not isinstance(order, dict):
         raise Unreadable("The body is JSON and not an object, so it is no order. Look at what the webhook sends.")
-    # The topic is not signed and may get lost on the way; without one, the order that is read back decides.
-    if signal.topic and signal.topic.partition(".")[0] != "order":
-        raise Unreadable(f"The topic {signal.topic!r} is not about orders. Remove that webhook in the shop.")
     number = order.get("id")
     if not (_integer(number) and 1 <= number <= BIGINT):
         raise Unreadable(_why_no_order(order))
+    if not ORDERS_HAVE & order.keys() or SUBSCRIPTIONS_HAVE & order.keys():
+        if others := (OTHERS_HAVE | SUBSCRIPTIONS_HAVE) & order.keys():
+            has = ", ".join(sorted(others))
+            raise Unreadable(f"The body is no order: it has {has}. Remove the webhook that sends it in the shop.")
+        # It may be about anything, as the {"id": 19} of what went to the trash: all that is left is the label. Then it
+        # gets a key of its own: nobody can keep the order's delivery out by sending it first under another topic.
+        if signal.topic and signal.topic.partition(".")[0] != "order":
+            about = f"The topic {signal.topic!r} is not about orders. Remove that webhook in the shop."
+            return replace(signal, dedupe_key=f"other:{signal.dedupe_key}", parked_reason=about)
     changed = _gmt(order.get("date_modified_gmt"))
-    return replace(
-        signal, order_ref=str(number), occurred_at=changed, weak=changed is None, customer=customer_of(order)
-    )
+    return replace(signal, order_ref=str(number), occurred_at=changed, customer=customer_of(order))
 
 
 def _why_no_order(body: dict[str, Any]) -> str:

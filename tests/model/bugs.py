@@ -146,8 +146,8 @@ BUGS = (
     Bug(
         name="two states of an order that share a delivery id are one",
         file="webhooks/sources.py",
-        old="for part in (hook, topic)), body)",
-        new="for part in [headers['X-WC-Webhook-Delivery-ID']]))",
+        old='dedupe_key=f"hash:{_sha256(body)}",\n        weak=True,\n        topic',
+        new="dedupe_key=headers['X-WC-Webhook-Delivery-ID'],\n        weak=False,\n        topic",
         history="""
             begin(linked=True)
             order_is_edited(order=0)

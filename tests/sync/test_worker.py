@@ -1,11 +1,14 @@
 """Which order is next, and what a worker may note without its lease."""
 
 import random
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
 from sync import linking, own_events, worker
@@ -13,8 +16,9 @@ from sync.errors import ServerTrouble
 from sync.leases import Busy, LeaseLost
 from sync.models import Intent, Lease
 from sync.snapshots import ShopSnapshot
+from tests.deliveries import from_crm
 from tests.factories import WebhookEventFactory
-from webhooks.models import WebhookEvent
+from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -143,3 +147,71 @@ def test_a_run_leaves_what_a_worker_was_lost_with_to_the_way_that_counts_it() ->
     assert linking.link({14: shown}) == (set(), set())
     assert worker.take("shop", order) is not None
     assert WebhookEvent.objects.get().attempts == 1
+
+
+if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has one writer at a time
+    DEEDS = {
+        "take": lambda work: worker.take("crm", "C-1"),
+        "finish": lambda work: worker.finish(work, State.DONE, "no_change"),
+        "put back": lambda work: worker.postpone(work, timedelta(minutes=1), result="waiting"),
+    }
+
+    def in_opposite_order(work: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL deadlock_timeout = '30s'")  # it is the delivery that is told to let go
+        for name in "ba":
+            list(WebhookEvent.objects.filter(dedupe_key=f"id:{name}").select_for_update())
+
+    def while_an_array_comes(names: str, deed: Any, work: Any) -> int:
+        """What a repeated array is answered that comes in between, after the deed's first lock on one of its events."""
+        array = [{"event_id": name, "crm_order_id": "C-1", "status": "paid"} for name in names]
+        answers: list[int] = []
+
+        def deliver() -> None:
+            answers.append(from_crm(array).status_code)
+            connection.close()
+
+        delivery = threading.Thread(target=deliver)
+
+        def between(execute: Any, statement: str, *rest: Any) -> Any:
+            done = execute(statement, *rest)
+            locks = "webhooks_webhookevent" in statement and (
+                "FOR UPDATE" in statement or statement.startswith("UPDATE")
+            )
+            if locks and not delivery.ident:
+                delivery.start()
+                until = time.monotonic() + 10
+                while not waits_for_a_lock() and time.monotonic() < until:
+                    time.sleep(0.01)
+            return done
+
+        with connection.execute_wrapper(between), transaction.atomic():
+            deed(work)
+        delivery.join(20)
+        return answers[0]
+
+    def waits_for_a_lock() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("deed", DEEDS)
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_a_worker_and_a_repeated_array_do_not_wait_for_each_other(
+        monkeypatch: pytest.MonkeyPatch, deed: str, names: str
+    ) -> None:
+        monkeypatch.setattr("webhooks.intake.DEADLOCK", "")
+        for name in names:
+            from_crm({"event_id": name, "crm_order_id": "C-1", "status": "paid"})
+        work = None if deed == "take" else worker.take("crm", "C-1")
+        assert while_an_array_comes(names, DEEDS[deed], work) == 200
+        assert set(WebhookEvent.objects.values_list("duplicates", flat=True)) == {1}
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_delivery_that_had_to_let_go_is_stored_all_the_same() -> None:
+        """Whoever else changes many events at once: WooCommerce sends only once."""
+        for name in "ab":
+            from_crm({"event_id": name, "crm_order_id": "C-1", "status": "paid"})
+        assert while_an_array_comes("ab", in_opposite_order, None) == 200
+        assert set(WebhookEvent.objects.values_list("duplicates", flat=True)) == {1}

@@ -22,7 +22,7 @@ SETTINGS = Path(__file__).parent.parent.parent / "integration_site" / "settings.
 def test_what_is_not_given_has_its_default() -> None:
     made = insert(SHOP, [{"dedupe_key": "one"}])
     first = WebhookEvent.objects.get()
-    assert made == {"one": first.pk}
+    assert made == {"one": (first.pk, 0)}
     like = WebhookEvent.objects.create(**SHOP, dedupe_key="two")
     for field in WebhookEvent._meta.concrete_fields:
         if field.attname not in ("id", "dedupe_key"):
@@ -35,12 +35,14 @@ def test_a_default_that_is_another_one_each_time_has_to_be_given() -> None:
         insert({name: value for name, value in SHOP.items() if name != "stored_at"}, [{"dedupe_key": "one"}])
 
 
-def test_a_known_key_is_told_and_changes_nothing() -> None:
+def test_a_known_key_is_counted_and_nothing_else_of_it_changes() -> None:
     shared = {"side": "crm", "source": "crm", "headers": {"A": "é"}, **TIMES}
-    assert insert(shared, [{"dedupe_key": "id:evt_1", "body": b"\x00\xff"}]).keys() == {"id:evt_1"}
-    assert insert(shared, [{"dedupe_key": "id:evt_1", "body": b"other"}]) == {}
+    [(first, count)] = insert(shared, [{"dedupe_key": "id:evt_1", "body": b"\x00\xff"}]).values()
+    assert count == 0
+    assert insert(shared, [{"dedupe_key": "id:evt_1", "body": b"other"}]) == {"id:evt_1": (first, 1)}
+    assert insert(shared, [{"dedupe_key": "id:evt_1", "duplicates": 2}]) == {"id:evt_1": (first, 4)}
     event = WebhookEvent.objects.get()
-    assert (bytes(event.body), event.headers) == (b"\x00\xff", {"A": "é"})
+    assert (bytes(event.body), event.headers, event.duplicates) == (b"\x00\xff", {"A": "é"}, 4)
 
 
 def test_many_rows_go_with_one_statement_and_each_keeps_its_own_values() -> None:
@@ -52,11 +54,13 @@ def test_many_rows_go_with_one_statement_and_each_keeps_its_own_values() -> None
     with counted_statements() as sent:
         made = insert(SHOP | {"headers": {"A": "b"}}, rows)
     assert len(sent) == 1
-    assert made.keys() == {row["dedupe_key"] for row in (*rows[:50], *rows[60:])}
-    stored = {event.dedupe_key: event for event in WebhookEvent.objects.filter(pk__in=made.values())}
+    assert {key for key, (_, count) in made.items() if not count} == {
+        row["dedupe_key"] for row in (*rows[:50], *rows[60:])
+    }
+    stored = {event.dedupe_key: event for event in WebhookEvent.objects.filter(pk__in=[pk for pk, _ in made.values()])}
     for row in (*rows[:50], *rows[60:]):
         event = stored[str(row["dedupe_key"])]
-        assert event.pk == made[event.dedupe_key]
+        assert (event.pk, 0) == made[event.dedupe_key]
         assert {name: getattr(event, name) for name in row if name != "body"} | {"body": bytes(event.body)} == row
         assert (event.side, event.headers) == ("shop", {"A": "b"})
 
