@@ -2,10 +2,12 @@
 
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from warnings import catch_warnings
 
 import environ
 import environ.fileaware_mapping
@@ -26,6 +28,19 @@ class _Variables(environ.fileaware_mapping.FileAwareMapping):
 
 class _Env(environ.FileAwareEnv):
     ENVIRON = _Variables()
+
+    def get_value(self, var: str, cast: Any = None, *args: Any, **options: Any) -> Any:
+        """Raises ImproperlyConfigured where it can not be read, instead of an error that names no setting."""
+        try:
+            return super().get_value(var, cast, *args, **options)
+        except OSError as error:
+            path = os.environ.get(f"{var}_FILE")
+            words = f"{var}_FILE is {path}, which can not be read ({error.strerror}). Name a file that holds {var}."
+        except UnicodeError:
+            words = f"{var} is not UTF-8 text. Write it anew."
+        except ValueError:
+            words = f"{var} is {os.environ.get(var)!r}. Write a number."
+        raise ImproperlyConfigured(words)
 
 
 env = _Env()
@@ -113,10 +128,14 @@ APPEND_SLASH = False
 
 # --- database ------------------------------------------------------------------------------------------------------
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
-}
-_db = DATABASES["default"]
+_db: dict[str, Any] = {}
+with suppress(ValueError), catch_warnings(action="ignore"):  # which show the address, and with it the password
+    _db = env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+if _db.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL is no address of a database that we know. Write sqlite:///FILE or postgres://USER:PASSWORD@HOST/NAME."
+    )
+DATABASES: dict[str, dict[str, Any]] = {"default": _db}
 # Opening a connection for each request costs most of the throughput on PostgreSQL (docs/decisions/0004).
 _db["CONN_MAX_AGE"] = 600
 _db["CONN_HEALTH_CHECKS"] = True

@@ -1,10 +1,12 @@
 """The WSGI entry: `gunicorn integration_site.wsgi`."""
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
@@ -28,5 +30,9 @@ class Handler(WSGIHandler):
     request_class = Request
 
 
-django.setup(set_prefix=False)
+try:
+    django.setup(set_prefix=False)
+except ImproperlyConfigured as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(3)  # gunicorn: not to be started again
 application = Handler()

@@ -145,11 +145,11 @@ class Progress:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet(least: int = logging.ERROR) -> Iterator[None]:
     """Each call and attempt is kept in the database; their log lines would drown the progress and spoil --json."""
     logger = logging.getLogger("orderbridge")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(least)
     try:
         yield
     finally:

@@ -62,6 +62,32 @@ def manage(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=whole, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+NOT_CONFIGURED = [
+    ({"SECRET_KEY": ""}, "SECRET_KEY is not set. "),
+    ({"SECRET_KEY_FILE": "/not/there"}, "SECRET_KEY_FILE is /not/there, which can not be read"),
+    ({"HTTP_TIMEOUT": "ten"}, "HTTP_TIMEOUT is 'ten'. Write a number."),
+    ({"QUEUE_BROKER": "nats://x"}, "QUEUE_BROKER is 'nats://x': "),
+    ({"DATABASE_URL": "postgres://u:pass@host:port/x"}, "DATABASE_URL is no address of a database"),
+    ({"DATABASE_URL": "mysql://u:pass@host/x"}, "DATABASE_URL is no address of a database"),
+    ({"DATABASE_URL": "nowhere:pass"}, "DATABASE_URL is no address of a database"),
+]
+
+
+@pytest.mark.parametrize(("env", "words"), NOT_CONFIGURED)
+def test_what_is_not_configured_is_told_in_one_line(env: dict[str, str], words: str) -> None:
+    done = manage("--help", **env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(words) and done.stderr.count("\n") == 1 and "pass@" not in done.stderr
+
+
+def test_a_web_process_that_is_not_configured_tells_it_in_one_line_and_is_not_started_again() -> None:
+    env = {"PATH": os.environ["PATH"], **PRODUCTION, "SECRET_KEY": ""}
+    command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "integration_site.wsgi"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3
+    assert "SECRET_KEY is not set" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_check_deploy_finds_nothing_with_the_settings_of_production() -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING")
     assert done.returncode == 0, done.stderr
