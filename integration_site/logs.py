@@ -4,7 +4,11 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
+from webhooks.masking import masked_trace, masked_words
+
 ENCODER = JsonEncoder()
+OURS = ("at", "level", "logger")
+TRACES = ("exc_info", "stack_info")
 
 
 def formatter() -> JsonFormatter:
@@ -17,5 +21,12 @@ def formatter() -> JsonFormatter:
 
 
 def _written(line: dict[str, Any], **how: Any) -> str:
-    """As json.dumps does it, which would make an encoder for each line."""
-    return ENCODER.encode(line)
+    """As json.dumps does it, which would make an encoder for each line. Logs outlive every erasure, so what tells of a
+    customer does not get there: the same filter as on every page."""
+    return ENCODER.encode({name: _masked(name, value) for name, value in line.items()})
+
+
+def _masked(name: str, value: Any) -> Any:
+    if name in OURS or not isinstance(value, str | list | dict | tuple):
+        return value
+    return masked_trace(value) if name in TRACES and isinstance(value, str) else masked_words(value)

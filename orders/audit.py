@@ -6,7 +6,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from orders.models import STAFF, ChainHead, OrderLink, StaffAction, as_kept
-from webhooks.masking import masked_text
+from webhooks.masking import masked_text, masked_words
 from webhooks.models import WebhookEvent
 
 log = logging.getLogger("orderbridge.staff")
@@ -32,7 +32,7 @@ def record(
         result=masked_text(result),
         event=event,
         link=link,
-        details=as_kept(details),
+        details=as_kept(masked_words(details)),
     )
     for left in reversed(range(TRIES)):
         try:
@@ -43,7 +43,7 @@ def record(
                 raise
     log.info(
         "staff action",
-        extra={"action": action, "actor": actor, "reason": reason, "event": row.event_id, "result": result},
+        extra={"action": action, "actor": actor, "reason": row.reason, "event": row.event_id, "result": row.result},
     )
     return row
 

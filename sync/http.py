@@ -39,6 +39,7 @@ from sync.errors import (
     TooLarge,
     Unreachable,
 )
+from webhooks.masking import is_address, is_error_code, quoted
 
 log = logging.getLogger("orderbridge.calls")
 
@@ -67,7 +68,31 @@ MAINTENANCE = {
 }
 """What it is, and what to do."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-SECRET_PARAMS = (re.compile(r"(consumer_(?:key|secret)=)[^&\s]+"), re.compile(r"(oauth_\w+=)[^&\s]+"))
+# Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
+SECRET_NAME = re.compile(
+    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|(?:api|access|private|consumer|auth)[_-]?key|hapikey|authorization"
+    r"|credentials?|assertion|signature|session_?id|cookie|jwt|otp)s?(?:_\w+|\[\w*\])?",
+    re.IGNORECASE,
+)
+SECRET_WORDS = (
+    *("token", "secret", "passw", "passphrase", "pwd", "hapikey", "authorization", "credential", "assertion", "jwt"),
+    *("signature", "session_id", "sessionid", "cookie", "otp", "oauth_"),
+    *(f"{of}{key}" for of in ("api", "access", "private", "consumer", "auth") for key in ("key", "_key", "-key")),
+)
+"""One of them is in whatever the patterns match: most texts have none, and are spared the patterns."""
+SECRETS = (
+    (re.compile(rf"((?:oauth_\w+|{SECRET_NAME.pattern})=)[^&\s\"']+", re.IGNORECASE), r"\1•••"),
+    (
+        re.compile(
+            rf"""({SECRET_NAME.pattern}["']\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{{[].*|[^\s,}}\]]+)""",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        r'\1"•••"',
+    ),
+    # JSON in JSON that was cut off: where the value ends can not be told.
+    (re.compile(rf'({SECRET_NAME.pattern}\\+"\s*:).*', re.IGNORECASE | re.DOTALL), r"\1•••"),
+)
+SECRET_SETTING = re.compile(r"[A-Z_]+_(?:KEYS?|SECRETS?|TOKEN|PASSWORD|AUTH)")
 USER_IN_URL = re.compile(r"(//)[^/@\s]+@")
 
 
@@ -250,7 +275,7 @@ class JsonClient:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
         after = None if after is None else min(after, LONGEST_WAIT)
-        evidence = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200]
+        evidence = quoted(clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200])
         said = _said(data) if is_json else evidence
         about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
         where = f"{method} on the {self.side}: {status}"
@@ -263,6 +288,7 @@ class JsonClient:
             raise ServerTrouble(f"{where}: {said}", after=after, **about)
         if 300 <= status < 400:
             to = clean(response.headers.get("Location", "nowhere"))
+            to = to if is_address(to) else quoted(to)
             raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", **about)
         between = status < 300 or (status == 403 and body.strip())
         if "SG-Captcha" in response.headers or (between and not is_json):
@@ -398,11 +424,16 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _said(data: Any) -> str:
-    """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`)."""
+    """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`).
+
+    Codes are for everybody; words may tell of a customer, and are marked as the side's.
+    """
     if not isinstance(data, dict):
-        return clean(str(data))[:200]
-    words = [str(data[name]) for name in ("code", "error", "message") if data.get(name)]
-    return clean(": ".join(words))[:400]
+        return quoted(clean(str(data))[:200])
+    parts = [data[name] for name in ("code", "error", "message") if data.get(name)]
+    codes = ": ".join(dict.fromkeys(str(part) for part in parts if is_error_code(part)))
+    words = clean(": ".join(str(part) for part in parts if not is_error_code(part)))
+    return " ".join(filter(None, [codes, quoted(words[:400])]))
 
 
 def _code(data: Any) -> str:
@@ -415,7 +446,14 @@ def _keys() -> tuple[str, ...]:
 
 
 def _hidden() -> list[str]:
-    return _spelled(_keys(), (*settings.WOO_WEBHOOK_SECRETS, *settings.CRM_WEBHOOK_SECRETS))
+    """Every setting that is named as a secret is one: those of a backend that is yet to come, too."""
+    values = (getattr(settings, name) for name in _secret_settings())
+    return _spelled(_keys(), tuple(one for some in values for one in ([some] if isinstance(some, str) else some or ())))
+
+
+@functools.cache
+def _secret_settings() -> tuple[str, ...]:
+    return tuple(name for name in dir(settings) if SECRET_SETTING.fullmatch(name))
 
 
 @functools.lru_cache(maxsize=2)
@@ -431,13 +469,38 @@ def _spelled(keys: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
 
 def clean(text: str) -> str:
     """Fit to be kept and shown: no secrets, nothing that a database refuses (NUL, lone surrogates)."""
-    # Each pattern begins with fixed letters: those are looked for many times as fast as a choice of beginnings.
-    for params in SECRET_PARAMS:
-        text = params.sub(r"\1•••", text)
+    text = _without_named(text)
     text = USER_IN_URL.sub(r"\1•••@", text)
     for secret in _hidden():
         text = text.replace(secret, "•••")
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def _without_named(text: str) -> str:
+    """Without what has a secret's name."""
+    small = text.lower()
+    if not any(word in small for word in SECRET_WORDS):
+        return text
+    if text[:1] in ("{", "["):
+        data, is_json = _parsed(text.encode("utf-8", "surrogatepass"))
+        if is_json:
+            return jsonlib.dumps(_emptied(data), ensure_ascii=False)
+    for pattern, hidden in SECRETS:
+        text = pattern.sub(hidden, text)
+    return text
+
+
+def _emptied(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: "•••" if value and _ends_as_secret(name) else _emptied(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_emptied(one) for one in data]
+    return _without_named(data) if isinstance(data, str) else data
+
+
+@functools.lru_cache(maxsize=1024)
+def _ends_as_secret(name: str) -> bool:
+    return any(match.end() == len(name) for match in SECRET_NAME.finditer(name))
 
 
 def retry_after(value: str | None) -> float | None:

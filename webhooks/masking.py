@@ -1,45 +1,278 @@
-"""Personal data becomes •••, and the rest stays readable. Pure: who may see it is decided in reveal.py."""
+"""What may be shown to everybody who sees the back office; all else becomes •••. Pure: reveal.py decides who sees more.
+
+In a document a value is shown if its name is known to be harmless *and* it looks as such a value does. In a text our
+own words are shown; what a side said stands between « and », put there by `quoted` where it comes in, and is not.
+"""
 
 import json
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 MASK = "•••"
+LONGEST_VALUE = 100
 
-PERSONAL = re.compile(
-    r"(^|_)(e_?mail|phone|mobile|fax|(first|last|middle|full|sur|user|nick|display|customer|company)_?name|company"
-    r"|address|address_?(line_?)?\d|street|house_number|city|postcode|zip|postal_code|(ip|ip_address|user_agent)"
-    r"|note|comment|birthday|date_of_birth|vat_(id|number)|tax_id|iban|bic)$"
-    # Whoever has the order's key sees the order in the shop, addresses included.
-    r"|^(order_key|payment_url)$"
+# --- what a harmless value looks like ------------------------------------------------------------------------------
+
+SLUG = re.compile(r"[a-z]+(?:[_-][a-z0-9]+)*")
+TOPIC = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
+ERROR_CODE = re.compile(r"[a-z]+(?:[_.-][a-z0-9]+)+")
+META_KEY = re.compile(r"_*[a-z][a-z0-9]*(?:[_-]+[a-z0-9]+)*")
+# An identifier has a digit. One of digits only has neither a leading zero nor separators, as phone numbers have.
+CODE = re.compile(r"0|[1-9]\d{0,19}|(?=\D*\d)(?=[\d_./-]*[A-Za-z])[A-Za-z0-9]+(?:[_./-][A-Za-z0-9]+)*")
+AMOUNT = re.compile(r"-?\d{1,10}(?:\.\d{1,20})?")
+VERSION = re.compile(r"\d{1,10}(?:\.\d{1,6}){0,3}")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?Z| ?[+-]\d\d:?\d\d)?)?")
+COUNTRY = re.compile(r"[A-Z]{2}")
+CURRENCY = re.compile(r"[A-Z]{3}")
+MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(?:; ?charset=[\w-]+)?", re.IGNORECASE)
+ADDRESS = re.compile(r"https?://[a-z0-9.-]+(?::\d+)?(?:/|(?:/[a-z]+)?/wp-json/wc/v\d(?:/[a-z_]+|/\d+)*)?")
+ERRORS = "unauthorized unauthorised forbidden conflict invalid expired throttled timeout maintenance"
+STATUSES = (
+    "accepted ahead and approved bill billed cancel canceled cancelled closed complete completed confirmed deleted "
+    "deliver delivered delivery deposit done draft expired failed fully hold in invoiced locked lost new not on order "
+    "ordered overdue packed paid partially partly payment pending picked placed preparing processed processing "
+    "production quotation ready received refunded rejected reserved return returned sale sent shipped signed stopped "
+    "submitted the to transit trash unpaid waiting won"
 )
-"""The names of fields that tell who somebody is."""
-PEOPLE = re.compile(r"(^|_)(billing|shipping|customer|contact|recipient|buyer|payer|person|address(es)?)$")
-"""The names of what describes a person: all in it is masked, except for HARMLESS."""
-AMOUNT = re.compile(r"[\d.,]*")
-HARMLESS = re.compile(r"(^|_)(id|country|country_code|type)$")
-META_VALUES = ("value", "display_value")
-"""Plugins and CRMs keep anything at all in a pair of key and value."""
+"""Statuses for people ("To Deliver and Bill") are made of these; all others are one word of small letters."""
+ERROR_WORDS, STATUS_WORDS = frozenset(ERRORS.split()), frozenset(STATUSES.split())
+
+
+def _like(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and len(value) <= LONGEST_VALUE and bool(pattern.fullmatch(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e10
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_id(value: Any) -> bool:
+    return _is_whole(value) or _is_code(value)
+
+
+def _is_number_of_somebody(value: Any) -> bool:
+    """Not the name that somebody chose for himself."""
+    return _is_whole(value) or (_is_code(value) and value.isdigit())
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) or _is_decimal(value)
+
+
+def _is_status(value: Any) -> bool:
+    return _is_slug(value) or (isinstance(value, str) and set(value.lower().split()) <= STATUS_WORDS)
+
+
+def _is_version(value: Any) -> bool:
+    return _is_whole(value) or _is_dotted(value)
+
+
+def is_error_code(value: Any) -> bool:
+    """As machines name what went wrong."""
+    return _is_number(value) or _is_error_word(value) or (isinstance(value, str) and value in ERROR_WORDS)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_is_code, _is_slug, _is_decimal, _is_dotted, _is_error_word, _is_topic, _is_moment, is_address = map(
+    _like, (CODE, SLUG, AMOUNT, VERSION, ERROR_CODE, TOPIC, MOMENT, ADDRESS)
+)
+
+HARMLESS: tuple[tuple[re.Pattern[str], Callable[[Any], bool]], ...] = tuple(
+    (re.compile(names), check)
+    for names, check in (
+        (r"(customer|user|author|partner|owner)_id", _is_number_of_somebody),
+        (
+            r"ids?|uuid|number|sku|rate_code|copy|run|finding|(order|crm_order|woo|woo_order|shop_order|external"
+            r"|external_order|parent|product|variation|line|line_item|order_line|item|rate|refund|instance|event|delivery"
+            r"|webhook|message|row|link|stage|pipeline|warehouse|x_wc_webhook|x_wc_webhook_delivery)_(ids?|number)",
+            _is_id,
+        ),
+        (
+            r"(\w+_)?(total|subtotal|tax|price|discount|amount|net|gross|quantity|qty)|counts?|rate_percent|position"
+            r"|place|pages?|per_page|limit|offset|content_length|milliseconds|webhook_timestamp",
+            _is_amount,
+        ),
+        (
+            r"((shop|crm|from|to|old|new|order|payment|financial|fulfillment|invoice|delivery|billing|tax|line)_)?status"
+            r"|state|stage|dealstage|docstatus",
+            lambda value: _is_status(value) or _is_number(value),
+        ),
+        (
+            r"(discount_)?type|kind|resource|action|created_via|payment_method|method_id|tax_class|trigger|decision"
+            r"|outcome|source|side|method|x_wc_webhook_(resource|event)",
+            _is_slug,
+        ),
+        (r"topic|event|type|x_wc_webhook_topic", _is_topic),
+        (r"code|error|error_code", is_error_code),
+        (r"(display_)?key", _like(META_KEY)),
+        (r"((\w+_)?api_)?version", _is_version),
+        (
+            r"date|time|timestamp|at|changed|creation|modified|(order|delivery|transaction|invoice|due|write|create)_date"
+            r"|(date_(created|modified|paid|completed|order|updated)"
+            r"|(created|updated|changed|modified|occurred|paid|shipped|completed|cancelled|received|refunded)_at)(_gmt)?",
+            _is_moment,
+        ),
+        (r"(\w+_)?country(_code)?", _like(COUNTRY)),
+        (r"(\w+_)?currency(_code)?", _like(CURRENCY)),
+        (r"content_type|accept", _like(MEDIA_TYPE)),
+        (r"href|x_wc_webhook_source", is_address),
+        (
+            r"ok|success|prices_include_tax|set_paid|is_editable|needs_(payment|processing)|compound|free_shipping"
+            r"|has_more|critical|dry_run",
+            _is_flag,
+        ),
+    )
+)
+"""Names as WooCommerce, our own formats and the CRMs have them, and what such a value looks like. What is not here is
+hidden: a new field has to be asked for. No name of a house, a birth or a phone is matched by any of these."""
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+"""Names of fields are shown if they are identifiers. Anything else that is used as one may be somebody's."""
+
+
+@lru_cache(maxsize=4096)
+def _checks(name: str) -> tuple[Callable[[Any], bool], ...]:
+    """`createdAt`, `created-at` and `Created at` are one name."""
+    plain = re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_")
+    return tuple(check for names, check in HARMLESS if names.fullmatch(plain))
+
+
+def _is_shown(name: str, value: Any) -> bool:
+    return value is None or value == "" or any(check(value) for check in _checks(name))
+
+
+# --- documents -----------------------------------------------------------------------------------------------------
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """A parsed JSON document of the same shape, with as many fields in the same order, that tells no person.
+
+    `name`: that of the value itself, where it is not a whole document.
+    """
+    if isinstance(value, dict):
+        return dict(zip(_names(value), (masked(inner, key) for key, inner in value.items()), strict=True))
+    if isinstance(value, list):
+        return [masked(inner, name) for inner in value]
+    if _is_shown(name, value):
+        return value
+    return _address(value) if isinstance(value, str) and EMAIL.fullmatch(value) else MASK
+
+
+def _names(fields: dict[str, Any]) -> list[str]:
+    """No two are masked alike, so that each can be told from the others, and put back."""
+    return [name if NAME.fullmatch(name) else f"{MASK}{place}" for place, name in enumerate(fields, 1)]
+
+
+def masked_words(value: Any) -> Any:
+    """Of a structure of our own making, whose names are ours, the texts."""
+    if isinstance(value, dict):
+        return {masked_text(name): masked_words(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_words(inner) for inner in value]
+    return masked_text(value) if isinstance(value, str) else value
+
+
+def masked_query(query: str) -> str:
+    """The address of a list, to be kept. Whoever searches may write anything at all: only what is an id is kept."""
+    said = parse_qsl(query, keep_blank_values=True)
+    return urlencode([(name, masked(value, "id") if name == "q" else masked_text(value)) for name, value in said])
+
+
+# --- texts ---------------------------------------------------------------------------------------------------------
 
 EMAIL = re.compile(r"(?<![\w.+-])([\w.+-])[\w.+-]*(@|%40)([\w-]+(?:\.[\w-]+)+)")
-PHONE = re.compile(r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,}\d|(?<![\w.-])\(?\d{3}\)?[ -]\d{3}[ -]\d{4}(?![\w-])")
-LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"?(\s*:)?', re.DOTALL)
-READABLE_IF_BROKEN = re.compile(r"(^|_)(id|status|currency|number|sku|type|code|version|key|href)$|^date_|_at$")
+PHONE = re.compile(
+    r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,20}\d(?!\w)"
+    r"|(?<![\w.:/-])\(?0\d[\d ()/.-]{5,20}\d(?!\w)"
+    r"|(?<![\w.-])\(?\d{3}\)?[ -]\d{3}[ -]\d{4}(?![\w-])"
+)
+"""With the code of a country, with that of a town, and as in the United States."""
+OF_A_SIDE = re.compile(r"«[^»]*(?:»|\Z)")
+IN_QUOTES = re.compile(r"""(?<!\w)(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")(?!\w)""", re.DOTALL)
+LIKE_JSON = re.compile(r"""\s*(?:\{\s*(?:["}]|\Z)|\[\s*(?:[\[{"\]]|-?\d+\s*[,\]]|\Z))""")
+TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)("?)(\s*:)?|(-?\d[\d.eE+-]*)|([{}\[\],:\s]+)|[^"{}\[\],:\s]+', re.DOTALL)
 
 
-def masked(value: Any) -> Any:
-    """A parsed JSON document of the same shape that tells no person."""
-    return _masked(value, personal=False)
+def quoted(text: str) -> str:
+    """What somebody outside said, to be put into words of ours: only who may reveal personal data reads it."""
+    return f"«{text.replace('«', '‹').replace('»', '›')}»" if text else ""
 
 
 def masked_text(text: str) -> str:
     """Text as it was kept: JSON, also when it was cut off, or words."""
-    if text.lstrip()[:1] not in ("{", "["):
+    if not LIKE_JSON.match(text):
         return _words(text)
     try:
         return json.dumps(masked(json.loads(text)), ensure_ascii=False)
     except (ValueError, RecursionError):
         return _broken(text)
+
+
+def _words(text: str) -> str:
+    """Ours, with what was quoted in them: a value between quotes is shown if it looks like a harmless one."""
+    if "'" in text or '"' in text:
+        text = IN_QUOTES.sub(_of_quotes, text if "«" not in text else OF_A_SIDE.sub(f"«{MASK}»", text))
+    return masked_trace(text)
+
+
+def masked_trace(text: str) -> str:
+    """A traceback: its quotes hold names of files and lines of our code."""
+    if "«" in text:
+        text = OF_A_SIDE.sub(f"«{MASK}»", text)
+    if "@" in text or "%40" in text:
+        text = _address(text)
+    return PHONE.sub(MASK, text)
+
+
+def _of_quotes(match: re.Match[str]) -> str:
+    inner = match[1] or match[2] or ""
+    checks = (_is_status, _is_code, _is_topic, _is_decimal, _is_moment)
+    return match[0] if not inner or any(check(inner) for check in checks) else f"{match[0][0]}{MASK}{match[0][0]}"
+
+
+def _address(text: str) -> str:
+    return EMAIL.sub(rf"\1{MASK}\2\3", text)
+
+
+def _broken(text: str) -> str:
+    """JSON that cannot be parsed, as a rule because it was cut off: token by token, by the same rules."""
+    name = ""
+
+    def token(match: re.Match[str]) -> str:
+        nonlocal name
+        inner, end, colon, number, between = match.groups()
+        if between:
+            return match[0]
+        if colon:
+            name = inner
+            return match[0] if NAME.fullmatch(name) else f'"{MASK}"{colon}'
+        if inner is not None:
+            shown = _is_shown(name, inner) and (end or not inner)
+            return match[0] if shown else f'"{_address(inner) if EMAIL.fullmatch(inner) else MASK}{end}'
+        if match[0] == "null" or (number and _is_shown(name, _number(number))):
+            return match[0]
+        return MASK
+
+    return TOKEN.sub(token, text)
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return MASK
+
+
+# --- putting back --------------------------------------------------------------------------------------------------
 
 
 class StillMasked(Exception):
@@ -59,15 +292,17 @@ def restored(edited: Any, original: Any) -> Any:
 def _restored(edited: Any, shown: Any, original: Any, path: str) -> Any:
     if edited == shown:
         return original
-    if isinstance(edited, dict) and isinstance(shown, dict) and len(shown) == len(original):
-        # Masking keeps the order of the fields; a name may have been masked itself.
+    if isinstance(edited, dict) and isinstance(shown, dict):
         names = dict(zip(shown, original, strict=True))
-        return {
+        result = {
             names.get(name, name): _restored(
                 value, shown.get(name), original[names[name]] if name in names else None, f"{path}.{name}"
             )
             for name, value in edited.items()
         }
+        if len(result) < len(edited) or any(MASK in name for name in edited.keys() - names.keys()):
+            raise StillMasked(path.lstrip(".") or "the body")
+        return result
     if isinstance(edited, list) and isinstance(shown, list) and len(edited) == len(shown):
         return [
             _restored(one, was, exact, f"{path}[{place}]")
@@ -80,67 +315,10 @@ def _restored(edited: Any, shown: Any, original: Any, path: str) -> Any:
 
 def _refuse_what_would_show(edited: Any, result: Any, path: str) -> None:
     if isinstance(edited, dict) and isinstance(result, dict):
-        for (name, value), inner in zip(edited.items(), result.values(), strict=False):
+        for (name, value), inner in zip(edited.items(), result.values(), strict=True):
             _refuse_what_would_show(value, inner, f"{path}.{name}")
     elif isinstance(edited, list) and isinstance(result, list):
-        for place, (value, inner) in enumerate(zip(edited, result, strict=False)):
+        for place, (value, inner) in enumerate(zip(edited, result, strict=True)):
             _refuse_what_would_show(value, inner, f"{path}[{place}]")
     elif isinstance(edited, str) and MASK in edited and result != edited:
         raise StillMasked(path.lstrip("."))
-
-
-def _masked(value: Any, *, personal: bool) -> Any:
-    if isinstance(value, dict):
-        is_meta = {"key", "value"} <= value.keys()
-        return {
-            _words(name): _masked(
-                inner, personal=_is_personal(name, inner, within=personal) or (is_meta and name in META_VALUES)
-            )
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_masked(inner, personal=personal) for inner in value]
-    if isinstance(value, str):
-        return _hidden(value) if personal else masked_text(value)
-    if personal and value is not None and not isinstance(value, bool):
-        return MASK
-    return value
-
-
-def _is_personal(name: str, value: Any, *, within: bool) -> bool:
-    plain = _plain(name)
-    if PERSONAL.search(plain):
-        return True
-    more_than_a_number = isinstance(value, dict | list) or (isinstance(value, str) and not AMOUNT.fullmatch(value))
-    return (within or (more_than_a_number and bool(PEOPLE.search(plain)))) and not HARMLESS.search(plain)
-
-
-def _plain(name: str) -> str:
-    """`firstName`, `first-name` and `First name` are one name."""
-    return re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-def _hidden(text: str) -> str:
-    if not text:
-        return ""
-    return _words(text) if EMAIL.fullmatch(text) else MASK
-
-
-def _words(text: str) -> str:
-    return PHONE.sub(MASK, EMAIL.sub(rf"\1{MASK}\2\3", text))
-
-
-def _broken(text: str) -> str:
-    """JSON that cannot be parsed, as a rule because it was cut off: only what is known to be harmless is shown."""
-    name = ""
-
-    def literal(match: re.Match[str]) -> str:
-        nonlocal name
-        if match[2]:
-            name = _plain(match[1])
-            return _words(match[0])
-        if READABLE_IF_BROKEN.search(name) and not PERSONAL.search(name):
-            return _words(match[0])
-        return f'"{MASK}"' if match[1] else match[0]
-
-    return PHONE.sub(MASK, LITERAL.sub(literal, text))

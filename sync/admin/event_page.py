@@ -125,9 +125,10 @@ def curl(event: WebhookEvent, *, revealed: bool) -> str:
     address = ADDRESSES.get(event.source)
     if address is None or not event.body:
         return ""
+    shown = event.headers if revealed else masked(event.headers)
     headers = {
-        name: "<signature>" if value == MASK else value
-        for name, value in (event.headers if revealed else masked(event.headers)).items()
+        name: "<signature>" if event.headers.get(name) == MASK else value
+        for name, value in shown.items()
         if name.lower().startswith(SENT)
     }
     parts = [f"curl -X POST {shlex.quote(settings.PUBLIC_URL + address)}"]

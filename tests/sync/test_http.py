@@ -157,10 +157,10 @@ def test_the_class_says_again_or_not(
     ("status", "headers", "body", "words"),
     [
         (302, {"Location": "https://evil.example/"}, b"", "a redirect to https://evil.example/. Correct the address"),
-        (200, {}, HTML, "Let us through the firewall or captcha, or end the maintenance: <!doctype html>"),
-        (403, {}, b'{"code": "no_right", "message": "Ask an admin"}', "no_right: Ask an admin. Check the keys"),
-        (422, {}, b'{"error": "total is missing"}', "total is missing"),
-        (500, {}, b"\xef\xbb\xbfFatal error: \x00 in wp-config.php", "Fatal error: � in wp-config.php"),
+        (200, {}, HTML, "Let us through the firewall or captcha, or end the maintenance: «<!doctype html>"),
+        (403, {}, b'{"code": "no_right", "message": "Ask an admin"}', "no_right «Ask an admin». Check the keys"),
+        (422, {}, b'{"error": "total is missing"}', "422: «total is missing»"),
+        (500, {}, b"\xef\xbb\xbfFatal error: \x00 in wp-config.php", "500: «Fatal error: � in wp-config.php»"),
     ],
 )
 def test_the_message_tells_what_to_do(
@@ -351,6 +351,44 @@ def test_a_call_that_never_got_out_tells_no_key(
     assert isinstance(told, Unreachable)
     assert not [secret for secret in secrets if secret in everything]
     assert not re.search(r"oauth_\w+=[^•]", everything)
+
+
+@pytest.mark.parametrize(
+    "name", ["access_token", "api_key", "apiKey", "X-Api-Key", "db_password", "client_secret", "pwd"]
+)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "?page=1&{}={}&per_page=2",
+        "grant_type=x&{}={}",
+        '{{"a": {{"{}": "{}"}}, "b": 1}}',
+        '{{"{}": "one \\"{}"}}',
+        '{{"{}": ["{}", "and \\"other"], "x": {{"y": 1}}}}',
+        '{{"{}": {{"x": ["{}"]}}',
+        '{{"payload": "{{\\"{}\\": \\"{}\\"}}"}}',
+        "{{'{}': 'one {}'}}",
+    ],
+)
+def test_what_is_called_a_secret_is_not_kept_whichever_backend_it_is_of(
+    answers: responses.RequestsMock, name: str, shape: str
+) -> None:
+    text = shape.format(name, "s3cr3t")
+    answers.add(WRITE, re.compile(".*"), body=text, status=400)
+    records: list[CallRecord] = []
+    query, body = {"page": "1", name: "s3cr3t"}, {"page": 1, "params": [{name: {"x": ["s3cr3t"]}, "text": text}]}
+    told = failure(JsonClient("crm", BASE, on_call=records.append), WRITE, params=query, json=body)
+    assert "s3cr3t" not in f"{told!r} {records}"
+    assert "page=1" in records[0].url and '"page": 1' in records[0].request_body
+
+
+def test_a_secret_of_any_setting_is_not_kept_wherever_it_stands(answers: responses.RequestsMock, settings: Any) -> None:
+    settings.CRM_PASSWORD = "correct horse"
+    http._secret_settings.cache_clear()
+    answers.add(WRITE, f"{BASE}/orders", json={"echo": ["db", 2, "correct horse"]})
+    records: list[CallRecord] = []
+    JsonClient("crm", BASE, on_call=records.append).request(WRITE, "/orders", json=["db", 2, "correct horse"])
+    assert "horse" not in str(records)
+    http._secret_settings.cache_clear()
 
 
 def test_what_a_database_refuses_is_cleaned() -> None:
