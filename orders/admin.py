@@ -21,7 +21,7 @@ from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusR
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
 from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, exactly, preformatted, pretty
-from webhooks.masking import masked, masked_text
+from webhooks.masking import masked, masked_text, masked_words
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
@@ -69,6 +69,7 @@ class OrderLinkAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
     list_display_links = ("woo_id", "crm_order_id")
+    sortable_by = list_display
     list_filter = (ShopStatusFilter, CrmStatusFilter, ("verified_at", RangeDateTimeFilter))
     search_fields = ("woo_id", "crm_order_id")
     search_help_text = "The order's id at either side, exact"
@@ -207,7 +208,7 @@ class StaffActionAdmin(Exporting):
         "event": lambda row: row.event_id,
         "shop order": lambda row: row.link and row.link.woo_id,
         "CRM order": lambda row: row.link and row.link.crm_order_id,
-        "details": lambda row: json.dumps(masked(row.details), ensure_ascii=False),
+        "details": lambda row: json.dumps(masked_words(row.details), ensure_ascii=False),
         "previous hash": lambda row: row.previous_hash,
         "hash": lambda row: row.hash,
     }
@@ -233,7 +234,7 @@ class StaffActionAdmin(Exporting):
 
     @admin.display(description="Details")
     def more(self, done: StaffAction) -> str:
-        return preformatted(pretty(masked(done.details))) if done.details else "–"
+        return preformatted(pretty(masked_words(done.details))) if done.details else "–"
 
 
 def to_order(link: OrderLink | None) -> str:
@@ -309,6 +310,7 @@ class StatusRuleAdmin(LifecycleAdmin):
 
     form = StatusRuleForm
     list_display = ("crm_status", "woo_status", "critical")
+    sortable_by = list_display
     list_editable = ("woo_status", "critical")
     search_fields = ("crm_status", "woo_status")
 
@@ -318,5 +320,6 @@ class AllowedMoveAdmin(LifecycleAdmin):
 
     form = AllowedMoveForm
     list_display = ("__str__", "from_status", "to_status")
+    sortable_by = list_display
     list_editable = ("from_status", "to_status")
     search_fields = ("from_status", "to_status")

@@ -14,6 +14,7 @@ from unfold.decorators import action
 
 from orders import audit
 from webhooks.admin import ReadOnlyAdmin
+from webhooks.masking import masked_query
 
 PAGE = 2000
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -42,7 +43,7 @@ class Exporting(ReadOnlyAdmin):
             "export",
             actor=request.user.get_username(),
             result=f"{self.opts.verbose_name_plural} as CSV",
-            filters=request.GET.urlencode(),
+            filters=masked_query(request.GET.urlencode()),
         )
         name = f"{self.opts.model_name}-{timezone.now():%Y-%m-%dT%H%M}.csv"
         return StreamingHttpResponse(

@@ -15,6 +15,7 @@ from django_q.models import Task
 from sync import runs
 from sync.models import Call, Run
 from sync.settling import Steps
+from webhooks.customers import rekey
 from webhooks.models import RefusedDelivery, WebhookEvent
 
 PAGE = 200
@@ -49,6 +50,8 @@ def job(run: Run) -> Steps[None]:
     before = run.started_at - timedelta(days=settings.RETENTION_DAYS)
     if not run.checkpoint:
         run.checkpoint = _where_the_last_one_ended()
+    if not run.options["dry_run"]:
+        rekey(WebhookEvent.objects.all())  # what processes of an older version stored while this one was installed
     yield from _empty_events(run, before)
     yield from _empty_calls(run, before)
     for name, done in _leftovers(run, before):

@@ -13,8 +13,7 @@ from django.db.models.lookups import GreaterThan
 
 from orders.models import OrderLink
 from sync.timeline import is_number
-from webhooks.admin import readable
-from webhooks.customers import customer_in, hashed
+from webhooks.customers import customer_in, hashed, hashes
 from webhooks.models import Side, WebhookEvent
 
 LONGEST = 200
@@ -26,6 +25,8 @@ ORDERS = 200
 WINDOW = 5_000
 """Bodies that one search reads, so that a page never takes long; the next page reads on from there."""
 SHOWN = 100
+CHUNK = 200
+WHO_SEARCHES = "Text in bodies is searched for those who may reveal personal data; an address is found as a whole."
 TERM = re.compile(r"(?P<text>text:\s*)?(?P<words>.*?)(?:\s+before:(?P<before>\d{1,18}))?", re.DOTALL)
 
 
@@ -86,9 +87,9 @@ def _exact(words: str) -> Iterator[int]:
     for woo_id, crm_id in OrderLink.objects.filter(named).values_list("woo_id", "crm_order_id"):
         shop.add(str(woo_id))
         crm.add(crm_id)
-    customer = hashed(words)
+    customer = hashes(words)
     if customer:
-        by_address = WebhookEvent.objects.filter(customer=customer).order_by("-pk")
+        by_address = WebhookEvent.objects.filter(customer__in=customer).order_by("-pk")
         shop = set(by_address.values_list("order_ref", flat=True)[:FOUND])
         known = OrderLink.objects.filter(woo_id__in=sorted(int(one) for one in shop if is_number(one))[-ORDERS:])
         crm = set(known.values_list("crm_order_id", flat=True))
@@ -101,22 +102,33 @@ def _exact(words: str) -> Iterator[int]:
 
 
 def _in_bodies(events: QuerySet, words: str, *, before: int, may_reveal: bool) -> Found:
-    """In the newest bodies. Who may not reveal personal data finds what the masked body shows, and an address only
-    as a whole: otherwise a search letter by letter would tell what the mask hides."""
+    """In the newest bodies, as they were delivered.
+
+    Who may not reveal personal data is told of whole addresses only. Whether a body holds some letters, how many do,
+    how far the search came: each of them would tell what the mask hides.
+    """
     events = events.filter(pk__lt=before) if before else events
     stretch = list(events.order_by("-pk").values_list("pk", flat=True)[:WINDOW])
     if not stretch:
         return Found(events=events.none(), note=f"Nothing is left to be searched for {words!r}.")
     within = events.filter(pk__gte=stretch[-1], pk__lte=stretch[0])
-    rows = within.filter(_holds(words) | Q(delivery_id=words)).order_by("-pk").values_list("pk", "body", "delivery_id")
-    seen = list(rows[:SHOWN])
-    visible = [pk for pk, body, label in seen if may_reveal or label == words or _shows(bytes(body), words)]
+    customer = hashed(words)
+    if may_reveal:
+        rows = within.filter(_holds(words) | Q(delivery_id=words)).order_by("-pk")
+        seen = list(rows.values_list("pk", flat=True)[:SHOWN])
+    else:
+        wanted = Q(delivery_id=words) | (_holds(words) if customer else Q(pk=None))
+        bodies = (
+            within.filter(wanted).order_by("-pk").values_list("pk", "body", "delivery_id").iterator(chunk_size=CHUNK)
+        )
+        seen = [pk for pk, body, label in bodies if label == words or customer_in(bytes(body)) == customer][:SHOWN]
     full = len(seen) == SHOWN
-    onward = f"text:{words} before:{seen[-1][0] if full else stretch[-1]}" if full or len(stretch) == WINDOW else ""
+    onward = f"text:{words} before:{seen[-1] if full else stretch[-1]}" if full or len(stretch) == WINDOW else ""
     what = f"the newest {len(stretch)}" if not before else f"{len(stretch)} more"
-    those = "these have bodies that hold" if visible else "none has a body that holds"
-    note = f"No event, order or customer is known as {words!r}. Of {what} events {those} it as written."
-    return Found(events=within.filter(pk__in=visible), note=note, onward=onward)
+    those = "these have bodies that hold" if seen else "none has a body that holds"
+    looked = f"Of {what} events {those} it as written." if may_reveal or customer else WHO_SEARCHES
+    note = f"No event, order or customer is known as {words!r}. {looked}"
+    return Found(events=within.filter(pk__in=seen), note=note, onward=onward)
 
 
 def _holds(words: str) -> Q:
@@ -125,8 +137,3 @@ def _holds(words: str) -> Q:
     spellings = dict.fromkeys([words, escaped, escaped.replace("/", "\\/")])
     places = (GreaterThan(Place(one.encode("utf-8", "surrogatepass")), 0) for one in spellings)
     return functools.reduce(operator.or_, map(Q, places))
-
-
-def _shows(body: bytes, words: str) -> bool:
-    """Whether the masked body has the words, or is an order of the customer whose whole address they are."""
-    return words in readable(body) or (bool(hashed(words)) and customer_in(body) == hashed(words))

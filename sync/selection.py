@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest, QueryDict
 
+from webhooks.masking import masked_query
 from webhooks.models import Outcome, State, WebhookEvent
 
 EXACT = 10_000
@@ -107,10 +108,12 @@ class Selection:
         return list(self.events.filter(pk__gt=pk).values_list("pk", flat=True)[:many])
 
     def frozen(self) -> Self:
-        """As it is kept in a run. A search looks at the newest events, so what it found is kept by name."""
+        """As it is kept in a run. A search looks at the newest events, so what it found is kept by name; the words that
+        were searched for may be a customer's, and are not kept."""
         if self.ticked is not None or SEARCH_VAR not in QueryDict(self.query):
             return self
-        return replace(self, ticked=tuple(self.events.values_list("pk", flat=True)[:SEARCHED]))
+        found = tuple(self.events.values_list("pk", flat=True)[:SEARCHED])
+        return replace(self, query=masked_query(self.query), ticked=found)
 
     def words(self) -> str:
         if self.ticked is not None and not self.query:

@@ -16,8 +16,9 @@ class UserAdmin(DjangoUserAdmin, ForgivingList):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    sortable_by = ("username", "email", "first_name", "last_name", "is_staff")
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ForgivingList):
-    pass
+    sortable_by = ("__str__",)

@@ -1,5 +1,6 @@
 """What the search of events finds, for whom, and what it says when it finds nothing."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from sync.search import search
 from tests.deliveries import WOO_SECRET, recorded, signed_by_shop
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
+from webhooks import customers
 from webhooks.customers import hashed
 from webhooks.models import Side, State, WebhookEvent
 
@@ -102,14 +104,31 @@ def test_an_event_from_before_the_hash_is_found_by_the_address_in_its_body() -> 
 def test_text_is_found_however_php_writes_it(term: str) -> None:
     event = from_shop()
     WebhookEventFactory()
-    assert found(term) == [event.pk]
+    assert found(term, may_reveal=True) == [event.pk]
 
 
 @pytest.mark.parametrize("may_reveal", [True, False])
 def test_who_may_not_reveal_learns_nothing_personal_by_searching(may_reveal: bool) -> None:
     event = from_shop("anna@example.test")
-    for term in ("Müller", "Mül", "anna@exam", '"last_name": "M'):
+    for term in ("Müller", "Mül", "anna@exam", "anna@example.te", '"last_name": "M', "Hand-made"):
         assert found(f"text:{term}", may_reveal=may_reveal) == ([event.pk] if may_reveal else [])
+
+
+@pytest.mark.parametrize("term", ["Müll", "anna@example.te", "anna@example.test"])
+def test_nor_by_how_far_a_search_comes_or_what_it_says(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked about somebody that there is, in part or as a whole, and about nobody."""
+    monkeypatch.setattr(searching, "SHOWN", 2)
+    monkeypatch.setattr(searching, "WINDOW", 4)
+    wrong = term.replace("nn", "xx").replace("ll", "xx")
+    for _ in range(6):
+        from_shop("anna@example.test")
+    right, nobody = (search(WebhookEvent.objects.all(), f"text:{one}", may_reveal=False) for one in (term, wrong))
+    if term.endswith(".test"):  # which is allowed, and documented
+        assert (len(right.events), len(nobody.events)) == (2, 0)
+        return
+    assert [right.note.replace(term, "")] == [nobody.note.replace(wrong, "")]
+    assert right.onward.replace(term, "") == nobody.onward.replace(wrong, "")
+    assert not right.events and not nobody.events
 
 
 def test_text_is_searched_a_stretch_at_a_time_and_can_be_searched_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +136,9 @@ def test_text_is_searched_a_stretch_at_a_time_and_can_be_searched_on(monkeypatch
     old = from_shop()
     WebhookEventFactory.create_batch(4)
     events = WebhookEvent.objects.all()
-    first = search(events, "Hand-made", may_reveal=False)
+    first = search(events, "Hand-made", may_reveal=True)
     assert (list(first.events), "Of the newest 3 events" in first.note) == ([], True)
-    second = search(events, first.onward, may_reveal=False)
+    second = search(events, first.onward, may_reveal=True)
     assert (list(second.events), second.onward) == ([old], "")
 
 
@@ -191,3 +210,35 @@ def test_a_delivery_is_stored_with_its_customer(client: Client, settings: Any) -
 def test_only_an_address_has_a_hash(email: str, known: bool) -> None:
     assert bool(hashed(email)) == known
     assert hashed("a@b.de") == hashed("A@B.de ") != hashed("a@c.de")
+
+
+def test_the_hash_is_of_a_key_that_the_database_does_not_hold(settings: Any) -> None:
+    settings.AUDIT_KEYS = []
+    one = hashed("a@b.de")
+    bare = hashlib.sha256(b"customer:a@b.de").hexdigest()
+    settings.SECRET_KEY = "another"
+    other = hashed("a@b.de")
+    assert one != other and bare[:31] not in (one[:31], one[1:], other[:31], other[1:])
+
+
+def test_a_customer_is_found_after_the_key_was_changed(settings: Any) -> None:
+    settings.AUDIT_KEYS = ["old"]
+    before = from_shop("anna@example.test")
+    settings.AUDIT_KEYS = ["new", "old"]
+    after = from_shop("anna@example.test")
+    assert before.customer != after.customer
+    assert found("anna@example.test") == [before.pk, after.pk]
+
+
+def test_hashes_from_before_there_was_a_key_get_one_without_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customers, "PAGE", 2)
+    addresses = [f"anna{n}@example.test" for n in range(5)]
+    bare = {one: hashlib.sha256(f"customer:{one}".encode()).hexdigest()[:32] for one in addresses}
+    events = [from_shop(one, customer=bare[one]) for one in addresses * 2]
+    keyed, nobody = from_shop("eve@example.test"), from_crm("C-1")
+    assert found(addresses[0]) == [events[0].pk, events[5].pk]
+    assert customers.rekey(WebhookEvent.objects.all()) == 10
+    assert customers.rekey(WebhookEvent.objects.all()) == 0
+    kept = dict(WebhookEvent.objects.values_list("pk", "customer"))
+    assert [kept[one.pk] for one in events] == [hashed(one) for one in addresses * 2]
+    assert (kept[keyed.pk], kept[nobody.pk]) == (hashed("eve@example.test"), None)
