@@ -11,7 +11,6 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Max, Min, Q, Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -23,6 +22,7 @@ from sync.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
 from sync.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
 from sync.own_events import SWEEP
+from webhooks import clock
 from webhooks.models import RefusalCount, Side, State, WebhookEvent
 
 HEARTBEAT_SECONDS = 180
@@ -55,7 +55,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """200, or 503 that names what is wrong."""
     try:
-        wrong = what_is_wrong(timezone.now())
+        wrong = what_is_wrong(clock.now())
     except Error as error:
         wrong = {"database": f"cannot be asked ({type(error).__name__}): check DATABASE_URL and that it runs"}
     if wrong:
@@ -166,7 +166,7 @@ class FromTheDatabase:
     """Every figure of CONTRACT section 7 that the tables know. Rows are kept for ever, so that counters only grow."""
 
     def collect(self) -> Iterator[Any]:
-        now = timezone.now()
+        now = clock.now()
         yield from self._inbox(now)
         yield from self._work()
         yield from self._sides(now)
@@ -225,7 +225,7 @@ class FromTheDatabase:
         )
         heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
         yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
-        drifted = counted(DriftFinding.objects.open(timezone.now()))
+        drifted = counted(DriftFinding.objects.open(clock.now()))
         yield _gauge(
             "drift",
             "Orders that differ, as the last run of drift found them.",

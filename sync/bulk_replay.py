@@ -19,6 +19,7 @@ from sync.dry_run import Foreseen, foresee
 from sync.models import Attempt, Run
 from sync.selection import NoSuchFilter, Selection
 from sync.settling import NAMED, POLL, THREADS, Steps, crew
+from webhooks import clock
 from webhooks.models import State, WebhookEvent
 
 PAGE = 20
@@ -219,7 +220,7 @@ def _selection(run: Run) -> Selection:
 
 def _may_go(run: Run, book: Book) -> bool:
     """Neither faster than the speed limit, nor while a side can not be called."""
-    if time.time() < book.not_before or not sides.gate(timezone.now(), worker.PINGS):
+    if time.time() < book.not_before or not sides.gate(clock.now(), worker.PINGS):
         return False
     book.not_before = time.time() + 60 / run.per_minute if run.per_minute else 0.0
     return True

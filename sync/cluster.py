@@ -17,13 +17,14 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django_q import cluster as django_q_cluster
 from django_q.cluster import Sentinel, get_mp_context
 from django_q.signals import pre_execute
 
 from sync import leaving, queue, schedules
 from sync.leaving import Flag
+from webhooks import clock
 
 log = logging.getLogger("orderbridge.cluster")
 
@@ -62,6 +63,7 @@ class Guard(Sentinel):
         return process
 
     def guard(self) -> None:
+        tell_of_the_clock()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         super().guard()
 
@@ -110,6 +112,13 @@ def guard_one(started: Flag) -> None:
     except Exception as error:  # the database or the broker is away
         log.error("the cluster could not start", extra={"error": str(error)})
         raise SystemExit(1) from None
+
+
+def tell_of_the_clock() -> None:
+    """At the start. A database that is away meanwhile is met by what comes next."""
+    with suppress(DatabaseError):
+        if words := clock.trouble():
+            log.warning("%s %s", words, clock.ADVICE)
 
 
 def _timer(worker: Any) -> float:

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Max, Model, QuerySet, Sum, Value
-from django.utils import timezone
 
 from orders.models import StatusTransition
 from sync.models import Attempt, Call, Counted
+from webhooks import clock
 from webhooks.models import WebhookEvent
 
 SETTLED = timedelta(minutes=5)
@@ -45,7 +45,7 @@ def counts(table: Growing) -> Counts:
     """Exact; what is read are the rows of the last minutes."""
     known = Counted.objects.filter(table=table.name).first() or _begin(table)
     found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
-    if timezone.now() - known.next_at > SETTLED:
+    if clock.now() - known.next_at > SETTLED:
         _remember(table, known)
     return found
 
@@ -63,7 +63,7 @@ def _remember(table: Growing, known: Counted) -> None:
         up_to=known.next_up_to,
         counts=[[*key, *numbers] for key, numbers in merged.items()],
         next_up_to=_newest(table),
-        next_at=timezone.now(),
+        next_at=clock.now(),
     )
 
 

@@ -18,7 +18,6 @@ from django.core import checks
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
-from django.utils import timezone
 from django_q.models import Schedule
 
 from orders.models import OrderLink
@@ -32,6 +31,7 @@ from sync.errors import AuthFailed, NotConfigured, SideError
 from sync.http import CallRecord, bound
 from sync.models import Heartbeat
 from sync.overview import ALIVE
+from webhooks import clock
 from webhooks.models import Side
 
 PING_SECONDS = 5.0
@@ -201,6 +201,14 @@ def fs_type(path: str, mounts: str) -> str:
     return max(at, key=lambda one: len(one[0]))[1] if at else ""
 
 
+def _host_clock() -> Iterator[Finding]:
+    words = clock.trouble()
+    if words:
+        yield Finding(check="host_clock", level="warning", words=words, advice=clock.ADVICE)
+    else:
+        yield Finding(check="host_clock", level="ok", words="This host's clock agrees with the database's.")
+
+
 def _migrations() -> Iterator[Finding]:
     executor = MigrationExecutor(connection)
     missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
@@ -213,7 +221,7 @@ def _migrations() -> Iterator[Finding]:
 
 def _queue() -> Iterator[Finding]:
     last = Heartbeat.objects.aggregate(at=Max("at"))["at"]
-    if last is None or timezone.now() - last > ALIVE:
+    if last is None or clock.now() - last > ALIVE:
         words = f"No worker works{f' since {last:%Y-%m-%d %H:%M:%S} UTC' if last else ''}."
         yield Finding(check="queue", level="error", words=words, advice="Start `python manage.py qcluster`.")
     else:
@@ -224,7 +232,7 @@ def _schedules() -> Iterator[Finding]:
     next_runs = dict(Schedule.objects.values_list("name", "next_run"))
     names = [one.name for one in schedules.planned()]
     missing = [name for name in names if name not in next_runs]
-    late = [name for name in names if name in next_runs and next_runs[name] < timezone.now() - LATE]
+    late = [name for name in names if name in next_runs and next_runs[name] < clock.now() - LATE]
     if missing:
         words = f"Not scheduled: {', '.join(missing)}."
         advice = "Run `python manage.py migrate`; a running `qcluster` mends it, too."
@@ -336,6 +344,7 @@ def _lag() -> str:
 CHECKS: dict[str, Check] = {
     "settings": _settings,
     "database": _database,
+    "host_clock": _host_clock,
     "migrations": _migrations,
     "queue": _queue,
     "schedules": _schedules,

@@ -17,7 +17,6 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
@@ -32,6 +31,7 @@ from sync.reconciliation import Feed, all_statuses
 from sync.settling import NAMED, Steps, crew, patiently, together
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from webhooks import clock
 from webhooks.masking import masked_text
 
 log = logging.getLogger("orderbridge.runs")
@@ -106,7 +106,7 @@ def _known(pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
 
 def _keep(differing: Sequence[tuple[Pair, Kind]]) -> None:
     """Seen again, or new; another kind of difference ends the one that was known of the order."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         known = _known(pair for pair, _ in differing)
         for pair, kind in differing:
@@ -127,9 +127,7 @@ def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
     new = [one for one in left if one.link.compared_in != run.pk]
     if not new:
         return
-    DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(
-        seen_at=timezone.now()
-    )
+    DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(seen_at=clock.now())
     OrderLink.objects.filter(pk__in=[one.link.pk for one in new]).update(compared_in=run.pk)
     named = [*run.checkpoint.get(LEFT_OUT, []), *(f"order {one.link}: {masked_text(one.why)}" for one in new)]
     run.checkpoint = {**run.checkpoint, LEFT_OUT: named[:NAMED]}
@@ -152,10 +150,10 @@ def start(*, actor: str, reason: str = "", restart: bool = False) -> Run:
 
 def on_schedule(budget: float) -> None:
     """A stretch of `budget` seconds; the workers do the rest. Where a side is away, tomorrow is early enough."""
-    Run.objects.filter(kind=Run.Kind.DRIFT, actor="", finished_at__lt=timezone.now() - KEPT).delete()
+    Run.objects.filter(kind=Run.Kind.DRIFT, actor="", finished_at__lt=clock.now() - KEPT).delete()
     try:
         shop_client.connect(), crm_backends.connect()
-        if not sides.gate(timezone.now(), worker.PINGS):
+        if not sides.gate(clock.now(), worker.PINGS):
             return
         run = start(actor="")
     except (NotConfigured, runs.AlreadyRunning):
@@ -177,9 +175,9 @@ def job(run: Run) -> Steps[None]:
             _enter(run, step=REST)
             yield
         yield from _compare_rest(run, both)
-    DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=timezone.now())
+    DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
     so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
-    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(timezone.now()))}
+    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(clock.now()))}
     yield
 
 

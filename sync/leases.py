@@ -1,12 +1,17 @@
-"""The right to work on one order: short, renewable, and void once it has run out."""
+"""The right to work on one order: short, renewable, and void once it has run out, by the database's clock alone."""
 
+import functools
+import hashlib
 import os
+import secrets
 import socket
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Self
 
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from sync.models import Lease
@@ -31,7 +36,41 @@ class WorkerLost(Exception):
 
 
 def worker_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"[:100]
+    """Of this process, and of no other in the world: cloned machines have the same names and count processes alike."""
+    return _name_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _name_of(pid: int) -> str:
+    return f"{_place()}:{secrets.token_hex(6)}:{pid}"
+
+
+def is_gone(worker: str) -> bool:
+    """It ran here, where its process id would still tell of it, and no longer does."""
+    place, _, rest = worker.partition(":")
+    pid = rest.rpartition(":")[2]
+    if place != _place() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it lives, as somebody else
+        return False
+    return False
+
+
+@functools.cache
+def _place() -> str:
+    """This boot of this machine, and the container in it: where process ids mean the same. Where that can not be told
+    it is this process alone."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        processes = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        boot, processes = secrets.token_hex(16), 0
+    marks = hashlib.sha256(f"{boot}:{processes}".encode()).hexdigest()[:12]
+    return f"{socket.gethostname()[:50]}/{marks}"
 
 
 class Held:
@@ -40,7 +79,7 @@ class Held:
     def __init__(self, *keys: str) -> None:
         self.token = uuid.uuid4()
         self.keys: list[str] = []
-        self.renewed_at = timezone.now()
+        self.renewed_at = timezone.now()  # a span of time only, and so by our own clock, which a sleep does not stop
         for key in keys:
             self.take(key)
 
@@ -48,8 +87,8 @@ class Held:
     def each(cls, keys: Sequence[str]) -> list[Self]:
         """One for each key that nobody else has, with three statements."""
         token, now = uuid.uuid4(), timezone.now()
-        mine = {"token": token, "holder": worker_name(), "expires_at": now + DURATION}
-        Lease.objects.filter(key__in=keys, expires_at__lte=now).update(**mine)
+        mine = {"token": token, "holder": worker_name(), "expires_at": Now() + DURATION}
+        Lease.objects.filter(key__in=keys, expires_at__lte=Now()).update(**mine)
         # In one order: two that take some of the same keys would else wait for each other.
         Lease.objects.bulk_create([Lease(key=key, **mine) for key in sorted(keys)], ignore_conflicts=True)
         taken = Lease.objects.filter(key__in=keys, token=token).order_by("key")
@@ -63,13 +102,12 @@ class Held:
 
     def take(self, key: str) -> None:
         """Take one more, or raise Busy. A row that has run out changes hands."""
-        now = timezone.now()
         taken = sql.execute(
-            "INSERT INTO sync_lease (key, token, holder, expires_at) VALUES (%s) ON CONFLICT (key) DO UPDATE "
+            f"INSERT INTO sync_lease (key, token, holder, expires_at) VALUES (%s, {_end()}) "  # noqa: S608
+            "ON CONFLICT (key) DO UPDATE "
             "SET token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at "
-            "WHERE sync_lease.expires_at <= %s",
-            [key, self.token, worker_name(), now + DURATION],
-            now,
+            f"WHERE sync_lease.expires_at <= {sql.now()}",
+            [key, self.token, worker_name()],
         )
         if not taken:
             raise Busy(key)
@@ -89,9 +127,13 @@ class Held:
 
 def renew(some: Sequence[Held]) -> None:
     now = timezone.now()
-    _each("UPDATE sync_lease SET expires_at = %s WHERE key IN (%s) AND token IN (%s)", now + DURATION, of=some)
+    _each(f"UPDATE sync_lease SET expires_at = {_end()} WHERE key IN (%s) AND token IN (%s)", of=some)  # noqa: S608
     for held in some:
         held.renewed_at = now
+
+
+def _end() -> str:
+    return sql.now(DURATION)
 
 
 def release(some: Sequence[Held]) -> None:

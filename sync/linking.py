@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from orders.models import OrderLink
 from sync import leases, leaving, worker
@@ -21,6 +20,7 @@ from sync.leases import DURATION, Held, LeaseLost
 from sync.models import Intent
 from sync.snapshots import ShopSnapshot
 from sync.worker import Applied, Work
+from webhooks import clock
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
@@ -59,7 +59,7 @@ def _take(shown: Mapping[int, ShopSnapshot]) -> list[Work]:
         waiting = defaultdict[str, list[WebhookEvent]](list)
         for event in WebhookEvent.objects.filter(side=Side.SHOP, order_ref__in=map(str, shown)).unfinished():
             waiting[event.order_ref].append(event)
-        now, works = timezone.now(), []
+        now, works = clock.now(), []
         for woo_id in shown:
             events = waiting[str(woo_id)]
             is_due = len(events) == 1 and events[0].next_attempt_at is not None and events[0].next_attempt_at <= now
@@ -113,7 +113,7 @@ def _look(
 
 
 def _create(missing: Sequence[tuple[Work, CreateInCrm, Plan]], left: list[Work]) -> list[tuple[Work, Plan, Applied]]:
-    created, turns, until = [], Turns(), timezone.now() + SENDING
+    created, turns, until = [], Turns(), clock.now() + SENDING
     if missing and not _remember([work for work, _, _ in missing], until):
         for work, _, plan in missing:
             with worker.watched(work):
@@ -124,7 +124,7 @@ def _create(missing: Sequence[tuple[Work, CreateInCrm, Plan]], left: list[Work])
             left.append(work)
             continue
         with worker.watched(work):
-            if timezone.now() > until:
+            if clock.now() > until:
                 worker.remember(work, int(work.order_ref), Intent.Kind.CREATE)
             created.append((work, plan, worker.create(work, creation)))
             turns.passed()
@@ -170,7 +170,7 @@ def _finish(works: Sequence[Work]) -> None:
         alike[work.words].append(work.newest.pk)
     for words, events in alike.items():
         WebhookEvent.objects.filter(pk__in=events).update(
-            state=State.DONE, outcome=Outcome.CREATED, reason=words, next_attempt_at=None, finished_at=timezone.now()
+            state=State.DONE, outcome=Outcome.CREATED, reason=words, next_attempt_at=None, finished_at=clock.now()
         )
 
 

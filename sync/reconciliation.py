@@ -33,7 +33,7 @@ from sync.settling import Steps, patiently
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.walk import Place, Walk, modified, stamp
-from webhooks import intake
+from webhooks import clock, intake
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 from webhooks.wake import wake
 
@@ -449,7 +449,7 @@ def _keep(
 
 def _swept(run: Run, side: SideState) -> None:
     if not run.options["dry_run"]:
-        SideState.objects.filter(pk=side.pk).update(swept_at=timezone.now())
+        SideState.objects.filter(pk=side.pk).update(swept_at=clock.now())
 
 
 def _time(text: str | None) -> datetime | None:

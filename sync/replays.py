@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db import transaction
-from django.utils import timezone
 
 from sync import own_events
+from webhooks import clock
 from webhooks.models import Outcome, State, WebhookEvent
 from webhooks.wake import wake
 
@@ -74,7 +74,7 @@ def retry_now(pk: int, *, by: str) -> None:
             raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
         if own_events.is_force(event):
             raise NotNow(FORCED)
-        event.next_attempt_at, event.trigger, event.requested_by = timezone.now(), "retry", by
+        event.next_attempt_at, event.trigger, event.requested_by = clock.now(), "retry", by
         event.save(update_fields=["next_attempt_at", "trigger", "requested_by"])
     wake(force=True)
 
@@ -146,5 +146,5 @@ def _locked(pk: int) -> Iterator[WebhookEvent]:
 def _set_aside(event: WebhookEvent, state: State, words: str) -> None:
     before = f" Before that: {event.reason}" if event.reason else ""
     event.state, event.reason = state, f"{words}.{before}"
-    event.next_attempt_at, event.finished_at = None, timezone.now()
+    event.next_attempt_at, event.finished_at = None, clock.now()
     event.save(update_fields=["state", "outcome", "reason", "next_attempt_at", "finished_at"])

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
-
 from sync import runs
 from sync.models import DriftFinding, Run
 from sync.selection import Selection
 from sync.settling import NAMED
+from webhooks import clock
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, State, WebhookEvent
 
@@ -91,7 +90,7 @@ def standing(run: Run) -> str:
     if not run.holder:
         return "Waits for a worker."
     if runs.is_dead(run):
-        silent = in_words(timezone.now() - run.beat_at)
+        silent = in_words(clock.now() - run.beat_at)
         return f"No sign of life from {run.holder} for {silent}: the next worker goes on where it was."
     return f"Held by {run.holder}."
 

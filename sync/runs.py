@@ -1,8 +1,6 @@
 """Long jobs, for commands, the schedule and the back office alike: each goes on from its checkpoint after a crash."""
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
@@ -11,13 +9,13 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from sync import leaving
 from sync.errors import SideError
-from sync.leases import worker_name
+from sync.leases import is_gone, worker_name
 from sync.models import Run
+from webhooks import clock
 from webhooks.wake import enqueue
 
 log = logging.getLogger("orderbridge.runs")
@@ -77,41 +75,42 @@ def start(
     Raises AlreadyRunning. Then either `carry_out` it here, or `hand_over` to the workers.
     """
     fields = {"options": dict(options), "actor": actor, "reason": reason, "per_minute": per_minute, "total": total}
+    began = {"started_at": clock.now(), "beat_at": clock.now()}
     if kind == Run.Kind.REPLAY:
-        return Run.objects.create(kind=kind, holder=worker_name(), **fields)
+        return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
     for run in _unfinished(kind):
         if run.state == Run.State.RUNNING and not is_dead(run):
             raise AlreadyRunning(run)
         if run.pk in spare:
             continue
-        rested = timezone.now() - run.beat_at
+        rested = clock.now() - run.beat_at
         if restart or run.options != fields["options"] or rested > GOES_ON:
             _finish(run, Run.State.CANCELLED, error="Given up: a new run was started instead.")
         elif _take_over(run):
             return run
     try:
         with transaction.atomic():
-            return Run.objects.create(kind=kind, holder=worker_name(), **fields)
+            return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
     except IntegrityError:  # another process was quicker: `one_running_of_a_kind`
         raise AlreadyRunning(Run.objects.get(kind=kind, state=Run.State.RUNNING)) from None
 
 
 def hand_over(run: Run) -> None:
     """To the workers. A lost wake-up is made good by the sweep."""
-    Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(holder="", beat_at=timezone.now())
+    Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(holder="", beat_at=clock.now())
     enqueue("sync.tasks.carry_out", run.pk)
 
 
 def pick_up() -> None:
     """What dead holders left goes to the workers."""
-    silent_since = timezone.now() - SILENT
+    silent_since = clock.now() - SILENT
     for pk in Run.objects.filter(state=Run.State.RUNNING, beat_at__lt=silent_since).values_list("pk", flat=True):
         enqueue("sync.tasks.carry_out", pk)
 
 
 def longest_waiting(*, but: Collection[str] = ()) -> Run | None:
     """Of those that were handed over and that no worker has taken up, or that a dead one has left."""
-    left = Q(holder="") | Q(beat_at__lt=timezone.now() - SILENT)
+    left = Q(holder="") | Q(beat_at__lt=clock.now() - SILENT)
     return Run.objects.filter(left, state=Run.State.RUNNING).exclude(kind__in=but).order_by("beat_at").first()
 
 
@@ -132,7 +131,7 @@ def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[R
         run.refresh_from_db()
     on_progress(run)
     if run.state == Run.State.RUNNING and run.holder == worker_name():
-        Run.objects.filter(pk=run.pk, holder=worker_name()).update(holder="", beat_at=timezone.now())
+        Run.objects.filter(pk=run.pk, holder=worker_name()).update(holder="", beat_at=clock.now())
         run.refresh_from_db()  # so that whoever has this object may go on with it
         return False
     return True
@@ -162,7 +161,7 @@ def _save(run: Run) -> bool:
     """False: it was paused, cancelled or taken over meanwhile, so that it is no longer ours."""
     mine = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, holder=worker_name())
     done = {"checkpoint": run.checkpoint, "counts": run.counts, "total": run.total, "worked": run.worked}
-    return bool(mine.update(**done, beat_at=timezone.now()))
+    return bool(mine.update(**done, beat_at=clock.now()))
 
 
 # --- what people do with a run -------------------------------------------------------------------------------------
@@ -189,28 +188,15 @@ def resume(run: Run) -> bool:
 def cancel(run: Run) -> bool:
     """It stops after the step it is at, for good. What was done stays done."""
     open_ = Run.objects.filter(pk=run.pk).exclude(state__in=(Run.State.DONE, Run.State.CANCELLED))
-    return bool(open_.update(state=Run.State.CANCELLED, finished_at=timezone.now()))
+    return bool(open_.update(state=Run.State.CANCELLED, finished_at=clock.now()))
 
 
 # --- who holds it --------------------------------------------------------------------------------------------------
 
 
 def is_dead(run: Run) -> bool:
-    """Nobody works on it: no sign of life, or its process on this very host is gone."""
-    host, _, pid = run.holder.rpartition(":")
-    if host == socket.gethostname() and pid.isdigit() and not _lives(int(pid)):
-        return True
-    return timezone.now() - run.beat_at > SILENT
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, as somebody else
-        return True
-    return True
+    """Nobody works on it: no sign of life, or its process on this very machine is gone."""
+    return is_gone(run.holder) or clock.now() - run.beat_at > SILENT
 
 
 def _unfinished(kind: str) -> QuerySet[Run]:
@@ -222,7 +208,7 @@ def _take_over(run: Run) -> bool:
     if run.holder not in ("", worker_name()) and not is_dead(run):
         return False
     as_seen = Run.objects.filter(pk=run.pk, state=run.state, holder=run.holder, beat_at=run.beat_at)
-    mine = {"state": Run.State.RUNNING, "holder": worker_name(), "beat_at": timezone.now()}
+    mine = {"state": Run.State.RUNNING, "holder": worker_name(), "beat_at": clock.now()}
     try:
         with transaction.atomic():
             taken = as_seen.update(**mine, error="", finished_at=None)
@@ -235,6 +221,6 @@ def _take_over(run: Run) -> bool:
 def _finish(run: Run, state: str, error: str = "") -> None:
     """End it, if it is still as we know it: who cancelled it meanwhile is right."""
     Run.objects.filter(pk=run.pk, state=run.state, holder=run.holder).update(
-        state=state, error=error, holder="", finished_at=timezone.now()
+        state=state, error=error, holder="", finished_at=clock.now()
     )
     log.info("run ended", extra={"run": run.pk, "kind": run.kind, "state": state, "counts": run.counts, "error": error})

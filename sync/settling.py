@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import connections
-from django.utils import timezone
 
 from sync import linking, sides, worker
 from sync.dry_run import Foreseen
@@ -21,6 +20,7 @@ from sync.models import Attempt, Run, SideState
 from sync.retries import delay_before
 from sync.runs import Failed
 from sync.snapshots import ShopSnapshot
+from webhooks import clock
 from webhooks.models import Outcome, State, WebhookEvent
 
 S = TypeVar("S")
@@ -153,7 +153,7 @@ def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> St
     while (now_left := rest.count()) and time.monotonic() < until:
         if now_left < left:
             left, until = now_left, time.monotonic() + PATIENCE
-        due = rest.filter(next_attempt_at__lte=timezone.now()).values_list("side", "order_ref")
+        due = rest.filter(next_attempt_at__lte=clock.now()).values_list("side", "order_ref")
         yield from settle(run, pool, [Order(side, ref) for side, ref in due])
         time.sleep(POLL)
         yield
@@ -170,7 +170,7 @@ def patiently(read: Callable[[], T]) -> Steps[T]:
             except SideError as error:
                 if not error.again or isinstance(error, AuthFailed | NotConfigured) or time.monotonic() > until:
                     raise
-                sides.failed(error, timezone.now())
+                sides.failed(error, clock.now())
                 again_at = time.monotonic() + _delay(attempt, error)
                 while time.monotonic() < again_at:
                     time.sleep(POLL)
@@ -207,7 +207,7 @@ class Gate:
         self.until: float | None = None
 
     def is_open(self) -> bool:
-        if sides.gate(timezone.now(), worker.PINGS):
+        if sides.gate(clock.now(), worker.PINGS):
             self.until = None
             return True
         self.until = self.until or time.monotonic() + PATIENCE
@@ -220,7 +220,7 @@ def _why_closed() -> str:
     for side in SideState.objects.order_by("name"):
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
-        if side.wait_until and side.wait_until > timezone.now():
+        if side.wait_until and side.wait_until > clock.now():
             return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}"
         if side.opened_at:
             return f"The {side.name} is out of order since {side.opened_at:%H:%M:%S} UTC: {side.last_error}"
@@ -247,7 +247,7 @@ class Pace:
 def space_out(run: Run, events: Iterable[WebhookEvent]) -> None:
     """Due one after the other, as the speed limit of the run allows: the workers settle what is due, too."""
     if run.per_minute:
-        now, pause = timezone.now(), timedelta(minutes=1) / run.per_minute
+        now, pause = clock.now(), timedelta(minutes=1) / run.per_minute
         for number, event in enumerate(events):
             event.next_attempt_at = now + number * pause
 

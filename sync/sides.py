@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import F
-from django.utils import timezone
 
 from sync.errors import Maintenance, RateLimited, SideError
 from sync.models import SideState
-from webhooks import sql
+from webhooks import clock, sql
 
 log = logging.getLogger("orderbridge.sides")
 
@@ -76,10 +75,10 @@ def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
     try:
         ping()
     except RateLimited as error:
-        failed(error, timezone.now())
+        failed(error, clock.now())
         return False
     except SideError as error:
         SideState.objects.filter(pk=side.pk).update(last_error=str(error)[:2000])
         return False
-    heard([side.name], timezone.now())
+    heard([side.name], clock.now())
     return True

@@ -11,11 +11,11 @@ from statistics import median
 from typing import Literal
 
 from django.conf import settings
-from django.utils import timezone
 
 from sync import alarms
 from sync.models import SideState
 from sync.own_events import SWEEP
+from webhooks import clock
 from webhooks.models import Side, WebhookEvent
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
@@ -51,7 +51,7 @@ def judge(quiet: Quiet) -> Verdict:
 
 
 def on_schedule() -> None:
-    now = timezone.now()
+    now = clock.now()
     for side, source in SENDERS.items():
         quiet = listen(side, source, now)
         if quiet is not None and judge(quiet) == "dead":

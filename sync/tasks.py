@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import ParamSpec
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from orders.seals import seal
 from sync import drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence, todo
@@ -15,6 +15,7 @@ from sync import verify_audit as audit_check
 from sync.hands import Hands
 from sync.leases import worker_name
 from sync.models import Heartbeat, Lease, Run
+from webhooks import clock
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
 
@@ -100,7 +101,7 @@ def go_on_with_a_run(*, busy: bool) -> bool:
 
 def sweep() -> None:
     """Every minute: find what no wake-up told of, and forget workers that are long gone."""
-    now = timezone.now()
+    now = clock.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
     queue.calm_down()
@@ -166,7 +167,7 @@ def budget_of(run: Run) -> float:
 
 def beat() -> None:
     """The proof that this worker works, not only lives."""
-    Heartbeat.objects.update_or_create(worker=worker_name(), defaults={"at": timezone.now()})
+    Heartbeat.objects.update_or_create(worker=worker_name(), defaults={"at": clock.now()})
 
 
 class Watch:
@@ -188,14 +189,13 @@ class Watch:
         Lease.objects.filter(key="watch", token=self.token).delete()
 
     def _soon(self) -> bool:
-        return WebhookEvent.objects.filter(next_attempt_at__lte=timezone.now() + WATCH_AHEAD).exists()
+        return WebhookEvent.objects.filter(next_attempt_at__lte=clock.now() + WATCH_AHEAD).exists()
 
     def _hold(self) -> bool:
-        now = timezone.now()
-        mine = {"token": self.token, "holder": worker_name(), "expires_at": now + WATCH_LEASE}
+        mine = {"token": self.token, "holder": worker_name(), "expires_at": Now() + WATCH_LEASE}
         if Lease.objects.filter(key="watch", token=self.token).update(**mine):
             return True
-        if Lease.objects.filter(key="watch", expires_at__lte=now).update(**mine):
+        if Lease.objects.filter(key="watch", expires_at__lte=Now()).update(**mine):
             return True
         _, made = Lease.objects.get_or_create(key="watch", defaults=mine)
         return made

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from orders.models import Decision as Transition
 from orders.models import OrderLink, StatusTransition
@@ -45,7 +44,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
-from webhooks import sql
+from webhooks import clock, sql
 from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
@@ -66,7 +65,7 @@ class Work:
     events: list[WebhookEvent]
     calls: list[CallRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
-    started_at: datetime = field(default_factory=timezone.now)
+    started_at: datetime = field(default_factory=clock.now)
     reasons: list[Reason] = field(default_factory=list)
     compared: dict[str, dict[str, str]] = field(default_factory=dict)
     "Who says what of the order: the event, we from before, the CRM, the shop. For the page that tells why."
@@ -100,7 +99,7 @@ class Work:
         return EventFacts(
             version=max(versions, default=None),
             occurred_at=max(times, default=None),
-            waited=timezone.now() - self.newest.received_at,
+            waited=clock.now() - self.newest.received_at,
             resync=any(event.source == own_events.RESYNC for event in self.events),
         )
 
@@ -126,7 +125,7 @@ class Applied:
 def work_once() -> bool:
     """Settle the next due order. False: nothing can be done now."""
     orders = next_orders()
-    if not orders or not sides.gate(timezone.now(), PINGS):
+    if not orders or not sides.gate(clock.now(), PINGS):
         return False
     for side, order_ref in orders:
         work = take(side, order_ref)
@@ -139,7 +138,7 @@ def work_once() -> bool:
 def next_orders() -> list[tuple[str, str]]:
     """Due orders, the longest due first. Behind a backlog, every second look begins with the freshest instead, so that
     an outage that is over does not delay what comes in now."""
-    now = timezone.now()
+    now = clock.now()
     due = "SELECT side, order_ref FROM webhooks_webhookevent WHERE next_attempt_at <= %s ORDER BY"
     orders = sql.rows(f"{due} next_attempt_at, id LIMIT %s", now, LOOK_AHEAD)
     if len(orders) == LOOK_AHEAD and random.random() < FRESH_SHARE:
@@ -154,7 +153,7 @@ def take(side: str, order_ref: str) -> Work | None:
             held = Held(lease_key(side, order_ref))
         except Busy:
             return None
-        now = timezone.now()
+        now = clock.now()
         unfinished = "side = %s AND order_ref = %s AND next_attempt_at IS NOT NULL ORDER BY id"
         waiting = sql.find(WebhookEvent, unfinished, side, order_ref)
         first = next((event for event in waiting if event.next_attempt_at and event.next_attempt_at <= now), None)
@@ -276,21 +275,21 @@ def carry_out(work: Work, decision: Decision) -> None:
 
 def take_down(work: Work, decision: Decision) -> None:
     """When it was decided, and why."""
-    work.decided_at = timezone.now()
+    work.decided_at = clock.now()
     work.reasons.extend(decision.reasons)
 
 
 def heard(works: Sequence[Work], but: str = "") -> None:
     """Of the sides that gave good answers."""
     calls = (call for work in works for call in work.calls)
-    sides.heard({call.side for call in calls if call.status and call.status < 400} - {but}, timezone.now())
+    sides.heard({call.side for call in calls if call.status and call.status < 400} - {but}, clock.now())
 
 
 def _too_many_changes(work: Work) -> Park | None:
     """The loop breaker: two systems that answer each other for ever need a person (FACTS A9)."""
     if any(event.requested_by for event in work.events):
         return None
-    since = timezone.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
+    since = clock.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
     [(changes,)] = sql.rows(
         "SELECT count(*) FROM webhooks_webhookevent WHERE side = %s AND order_ref = %s AND finished_at >= %s "
         "AND outcome IN (%s)",
@@ -320,7 +319,7 @@ def _decide_for_crm(work: Work) -> Decision:
 
 def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, tried: Intent | None) -> Decision:
     """For the CRM, which is asked for an order that is not linked; the database is not."""
-    asked_at = timezone.now()  # the CRM's list is as old as the question, however late the answer comes
+    asked_at = clock.now()  # the CRM's list is as old as the question, however late the answer comes
     found = None if link else work.crm().find(work.order_ref)
     known = facts_of(link)
     work.customer = customer_of(shop.order)
@@ -533,7 +532,7 @@ def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_statu
     """Under the lease only: a worker that has lost it would leave an intent behind that nobody has."""
     with transaction.atomic():
         work.held.renew()
-        keep([Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=timezone.now())])
+        keep([Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=clock.now())])
 
 
 def keep(intents: Sequence[Intent]) -> None:
@@ -650,7 +649,7 @@ def fill_in(row: OrderLink, work: Work, plan: Plan, applied: Applied) -> None:
         _remember_shop_content(row, plan, applied)
     else:
         _remember_crm_state(row, plan, applied)
-    row.verified_at = timezone.now()
+    row.verified_at = clock.now()
 
 
 def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None:
@@ -696,7 +695,7 @@ def _lock(events: Sequence[WebhookEvent]) -> None:
 
 def finish(work: Work, state: str, outcome: str = "") -> None:
     """The newest event says what was done; the others were answered by the same read."""
-    now = timezone.now()
+    now = clock.now()
     newest, others = work.newest, [event.id for event in work.events[:-1]]
     # Not where the body is past its retention: the hash went with it.
     customer = work.customer if work.customer and newest.body else None
@@ -731,7 +730,7 @@ def postpone(work: Work, after: timedelta, *, result: str, error: str = "") -> N
 def fail(work: Work, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     result = type(error).__name__
-    if isinstance(error, SideError) and not _is_about_the_order(work, error) and sides.failed(error, timezone.now()):
+    if isinstance(error, SideError) and not _is_about_the_order(work, error) and sides.failed(error, clock.now()):
         _put_back(work, timedelta(0), result=result, error=str(error), counted=0)
         return
     attempt = max(event.attempts for event in work.events) + 1
@@ -757,7 +756,7 @@ def _is_about_the_order(work: Work, error: SideError) -> bool:
         ping()
     except SideError:
         return False
-    sides.heard([error.side], timezone.now())
+    sides.heard([error.side], clock.now())
     return True
 
 
@@ -774,7 +773,7 @@ def _give_up(work: Work, error: Exception, attempt: int) -> None:
 
 
 def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted: int) -> None:
-    now = timezone.now()
+    now = clock.now()
     words = error or work.words
     with transaction.atomic():
         work.held.release()

@@ -14,6 +14,9 @@ KEPT = 30.0
 """Seconds after which the database is asked again."""
 AGREES = timedelta(milliseconds=50)
 """Less can not be told from the time that the question took."""
+WRONG = timedelta(seconds=2)
+"""A host that differs by more is told of."""
+ADVICE = "Set the clocks of all hosts by NTP (`timedatectl set-ntp true`)."
 JUMP = timedelta(seconds=1)
 """By so much a clock does not go wrong by itself: it was set, or the machine slept."""
 
@@ -37,8 +40,10 @@ def now() -> datetime:
     if _last is None or not _is_good(_last, here, monotonic):
         try:
             _last = _Asked(here, monotonic, ahead())
-        except Error:  # it is away; whatever the time is for will meet the same
-            return here - _last.ahead if _last else here
+        except Error:  # it is away, and is not asked again by each delivery meanwhile
+            if _last is None:
+                return here
+            _last = _Asked(here, monotonic, _last.ahead)
     return here - _last.ahead
 
 
@@ -57,3 +62,15 @@ def ahead() -> timedelta:
     middle = before + (timezone.now() - before) / 2
     moment = there if isinstance(there, datetime) else datetime.fromisoformat(there).replace(tzinfo=UTC)
     return difference if abs(difference := middle - moment) >= AGREES else timedelta()
+
+
+def trouble() -> str:
+    """In words, if this host's clock is wrong."""
+    difference = ahead()
+    if abs(difference) <= WRONG:
+        return ""
+    way = "ahead of" if difference > timedelta() else "behind"
+    return (
+        f"This host's clock is {abs(difference).total_seconds():.0f} s {way} the database's. Leases and retries keep "
+        "to the database's, but the times of signed deliveries are judged by this one, and those in its log are wrong."
+    )

@@ -14,9 +14,8 @@ from typing import Any, Required, TypedDict, Unpack
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError, connection, transaction
 from django.db.models import F
-from django.utils import timezone
 
-from webhooks import sql
+from webhooks import clock, sql
 from webhooks.insert import Row, insert
 from webhooks.models import MAY_BE_NEWS, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.signatures import Verdict
@@ -47,7 +46,7 @@ def store(
 ) -> list[Stored]:
     """Committed when this returns. One signal, by far the most frequent case, costs one INSERT, be it new or known; of
     many each chunk is committed for itself, so that a large array keeps no other delivery waiting."""
-    now = timezone.now()
+    now = clock.now()
     shared: Row = {
         "side": source.side.value,
         "source": source.name,
@@ -96,8 +95,10 @@ class Own(TypedDict, total=False):
 
 def own(**said: Unpack[Own]) -> WebhookEvent:
     """An event of our own, due now: what a sweep found, a backfill met or a person asked for. It is not stored yet."""
-    text = json.dumps(said["body"], separators=(",", ":")).encode()
+    text, now = json.dumps(said["body"], separators=(",", ":")).encode(), clock.now()
     return WebhookEvent(
+        received_at=now,
+        next_attempt_at=now,
         side=said["side"],
         source=said["source"],
         topic=said["topic"],

@@ -6,6 +6,8 @@ from typing import Self
 from django.db import models
 from django.utils import timezone
 
+from webhooks import clock
+
 
 class Side(models.TextChoices):
     """Which of the two systems a signal is about."""
@@ -174,7 +176,7 @@ class WebhookEvent(models.Model):
         """Make it due now. Earlier attempts stay as they are: the history is append-only."""
         self.state, self.outcome, self.reason = State.PENDING, "", ""
         self.attempts, self.finished_at = 0, None
-        self.next_attempt_at = now or timezone.now()
+        self.next_attempt_at = now or clock.now()
         self.trigger, self.requested_by = trigger, by
         self.save(
             update_fields=[

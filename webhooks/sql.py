@@ -5,6 +5,7 @@ Each value has its `%s`; a list has one for all of it, as in `id IN (%s)`. Whate
 
 import functools
 from collections.abc import Sequence
+from datetime import timedelta
 from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -57,6 +58,14 @@ def insert(new: Sequence[models.Model], then: str = "") -> list[int]:
 def for_update() -> str:
     """At the end of a SELECT: the rows are ours until the transaction ends. On SQLite the whole database is."""
     return connection.ops.for_update_sql() if connection.features.has_select_for_update else ""
+
+
+def now(later: timedelta = timedelta()) -> str:
+    """In a statement: the time by the database's clock, or so much later."""
+    seconds = later.total_seconds()
+    if connection.vendor == "postgresql":
+        return f"clock_timestamp() + interval '{seconds} seconds'"
+    return f"strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'now', '+{seconds} seconds')"
 
 
 @functools.cache

@@ -11,13 +11,12 @@ from typing import Any
 from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from webhooks import intake, openapi, signatures, sources
+from webhooks import clock, intake, openapi, signatures, sources
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
 from webhooks.signatures import Delivery, Verdict
@@ -128,7 +127,7 @@ class CrmView(DeliveryView):
 
 def _moment(started: float) -> datetime:
     """When the delivery began to come in."""
-    return timezone.now() - timedelta(seconds=time.monotonic() - started)
+    return clock.now() - timedelta(seconds=time.monotonic() - started)
 
 
 def _verify(source: Source, request: HttpRequest, body: bytes) -> Verdict:

@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import action
 
@@ -16,6 +15,7 @@ from sync.admin.asking import ask_reason
 from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
+from webhooks import clock
 from webhooks.admin import ReadOnlyAdmin, ago, badge, coded
 from webhooks.wake import wake
 
@@ -44,7 +44,7 @@ class SideStateAdmin(ReadOnlyAdmin):
             return badge("Paused by staff", "warning")
         if side.opened_at:
             return format_html("{} {}", badge("Away", "danger"), f"since {side.opened_at:%H:%M:%S} UTC: events wait")
-        if side.wait_until and side.wait_until > timezone.now():
+        if side.wait_until and side.wait_until > clock.now():
             return format_html("{} {}", badge("Waits", "warning"), f"as it asked, until {side.wait_until:%H:%M:%S} UTC")
         return badge("Works", "success")
 
@@ -79,7 +79,7 @@ class SideStateAdmin(ReadOnlyAdmin):
     @action(description="Probe now", permissions=["pause"], url_path="probe", icon="network_check")
     def probe(self, request: HttpRequest, object_id: str) -> HttpResponse:
         words = "A worker tries the way at once. If it is free, everything that has waited goes through."
-        now = timezone.now()
+        now = clock.now()
         return self._turn(request, object_id, "Probe now", words, probe_at=now, wait_until=None)
 
     def _turn(self, request: HttpRequest, object_id: str, button: str, words: str, **fields: object) -> HttpResponse:

@@ -9,12 +9,12 @@ from typing import Any
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
 from sync import overview
 from sync.admin.runs import how_far
 from sync.models import Run, SideState
 from sync.overview import MANY, Truths
+from webhooks import clock
 from webhooks.admin import coded
 from webhooks.masking import masked_text
 from webhooks.models import State
@@ -49,7 +49,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK. Whoever may not see events sees the list of pages only."""
     if not request.user.has_perm("webhooks.view_webhookevent"):
         return context
-    now = timezone.now()
+    now = clock.now()
     seen = overview.truths(now)
     return {
         **context,

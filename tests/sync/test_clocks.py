@@ -1,0 +1,201 @@
+"""Hosts whose clocks differ by more than a lease lasts do not work on one order, nor take over each other's runs."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
+
+import pytest
+from django.utils import timezone
+
+from sync import doctor, leases, own_events, runs, sides, tasks, worker
+from sync.cluster import tell_of_the_clock
+from sync.errors import RateLimited
+from sync.leases import Busy, Held, worker_name
+from sync.models import Heartbeat, Intent, Lease, Run, SideState
+from sync.snapshots import ShopSnapshot
+from tests.factories import OrderLinkFactory
+from tests.sync.conftest import TwoSides
+from webhooks import clock
+from webhooks.models import Side, State, WebhookEvent
+
+Host = Callable[[float], None]
+SKEWS = (90.0, 45.0, -45.0, -90.0)
+
+
+@pytest.fixture
+def on_host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """From here on this process is on a host whose clock is so many seconds ahead."""
+    true_now, true_time = timezone.now, time.time
+
+    def be(ahead: float) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: true_now() + timedelta(seconds=ahead))
+        monkeypatch.setattr(time, "time", lambda: true_time() + ahead)
+        monkeypatch.setattr(leases, "worker_name", lambda: f"host{ahead}:{ahead}:1")
+        monkeypatch.setattr(runs, "worker_name", lambda: f"host{ahead}:{ahead}:1")
+
+    return be
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_the_time_is_that_of_the_database(on_host: Host, ahead: float) -> None:
+    true = datetime.now(UTC)
+    on_host(ahead)
+    assert abs(clock.now() - true) < timedelta(seconds=5)
+    assert abs(clock.ahead() - timedelta(seconds=ahead)) < timedelta(seconds=5)
+
+
+@pytest.mark.django_db
+def test_where_the_clocks_agree_ours_is_good_enough() -> None:
+    before = timezone.now()
+    assert before <= clock.now() <= timezone.now()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_lease_is_held_whatever_the_clock_of_the_other(on_host: Host, ahead: float) -> None:
+    held = Held("woo:1")
+    on_host(ahead)
+    with pytest.raises(Busy):
+        Held("woo:1")
+    assert Held.each(["woo:1"]) == []
+    other = Held("woo:2")
+    on_host(0)
+    with pytest.raises(Busy):
+        Held("woo:2")
+    held.renew()
+    other.renew()
+    tasks.Lease.objects.filter(expires_at__lt=clock.now()).delete()
+    assert Lease.objects.count() == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_one_worker_watches(on_host: Host, ahead: float) -> None:
+    assert tasks.Watch()._hold()
+    on_host(ahead)
+    assert not tasks.Watch()._hold()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_what_one_host_stores_is_due_at_once_on_the_other_and_what_is_claimed_or_later_is_not(
+    on_host: Host, ahead: float
+) -> None:
+    on_host(ahead)
+    event = own_events.resync(OrderLinkFactory())
+    on_host(0)
+    [(side, ref)] = worker.next_orders()
+    work = worker.take(side, ref)
+    assert work is not None
+    on_host(ahead)
+    assert worker.next_orders() == []
+    work.held.release()
+    event.refresh_from_db()
+    for state in (State.PROCESSING, State.RETRYING):  # the claim of a dead worker; a try that is put off
+        soon = clock.now() + timedelta(seconds=30)
+        WebhookEvent.objects.update(state=state, next_attempt_at=soon)
+        assert worker.next_orders() == []
+        assert worker.take(side, ref) is None
+    WebhookEvent.objects.update(next_attempt_at=datetime.now(UTC) - timedelta(seconds=1))
+    assert worker.next_orders() == [(side, ref)]
+
+
+@pytest.mark.django_db
+def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Host, settings: object) -> None:
+    """45 s of skew let two hosts create an order, as a CRM that lists late must be given `CRM_LIST_LAG`."""
+    settings.CRM_LIST_LAG = 30.0  # type: ignore[attr-defined]
+    order = ShopSnapshot(woo_id=14, status="pending", order=two_sides.order(14))
+    Intent.objects.create(woo_id=14, kind=Intent.Kind.CREATE, at=clock.now())
+    on_host(90)
+    event = own_events.telling_of(order, topic="order.created", key="1", by="")
+    event.save(force_insert=True)
+    work = worker.take(Side.SHOP, "14")
+    assert work is not None
+    worker.settle(work)
+    assert two_sides.writes()["crm POST"] == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
+    run = runs.start(Run.Kind.BACKFILL, options={})
+    on_host(ahead)
+    assert not runs.is_dead(run)
+    assert runs.longest_waiting() is None
+    with pytest.raises(runs.AlreadyRunning):
+        runs.start(Run.Kind.BACKFILL, options={})
+    with patch("sync.runs.enqueue") as enqueue:
+        runs.pick_up()
+    enqueue.assert_not_called()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_side_is_waited_for_as_long_as_it_said(on_host: Host, ahead: float) -> None:
+    sides.failed(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
+    on_host(ahead)
+    assert not sides.gate(clock.now(), worker.PINGS)
+    SideState.objects.update(wait_until=datetime.now(UTC) - timedelta(seconds=1))
+    assert sides.gate(clock.now(), worker.PINGS)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_sign_of_life_is_as_old_as_it_is(on_host: Host, ahead: float) -> None:
+    on_host(ahead)
+    tasks.beat()
+    assert abs(Heartbeat.objects.get().at - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+# --- who is who ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """From here on this process is its twin on a cloned machine: the same host name, the same process id."""
+
+    def be() -> None:
+        leases._name_of.cache_clear()
+        monkeypatch.setattr(leases, "_place", lambda: f"{leases.socket.gethostname()}/another-boot")
+
+    yield be
+    leases._name_of.cache_clear()
+
+
+def test_each_process_has_a_name_of_its_own_even_with_the_same_host_name_and_number(
+    clone: Callable[[], None],
+) -> None:
+    ours = worker_name()
+    assert ours == worker_name()
+    clone()
+    assert worker_name() != ours
+    assert len(ours) <= 100
+
+
+@pytest.mark.django_db
+def test_a_cloned_machine_does_not_take_over_what_its_twin_works_at(clone: Callable[[], None]) -> None:
+    run = runs.start(Run.Kind.BACKFILL, options={})
+    clone()
+    with pytest.raises(runs.AlreadyRunning):
+        runs.start(Run.Kind.BACKFILL, options={})
+    assert runs.carry_out(run)  # it is not ours: nothing is done
+    run.refresh_from_db()
+    assert (run.state, run.checkpoint) == (Run.State.RUNNING, {})
+
+
+# --- and it is told ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("ahead", "words"), [(90, "90 s ahead of"), (-45, "45 s behind"), (1, "")])
+def test_doctor_and_the_start_of_the_workers_tell_of_a_clock_that_is_wrong(
+    on_host: Host, caplog: pytest.LogCaptureFixture, ahead: float, words: str
+) -> None:
+    on_host(ahead)
+    [finding] = doctor._examine("host_clock")
+    assert finding.level == ("warning" if words else "ok")
+    assert words in finding.words
+    tell_of_the_clock()
+    assert [words in record.getMessage() for record in caplog.records] == ([True] if words else [])
