@@ -33,6 +33,19 @@ class OrderLink(models.Model):
         max_length=64, blank=True, help_text="Hash of the fields we carry, as last read or written"
     )
     written_by_us = models.BooleanField(default=False, help_text="The fingerprint is that of our own write")
+    identity = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="What makes the shop's order this one and no other: hash of its key, creation time",
+    )
+    external_id = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="By which the CRM knew the shop's order when we last saw it",
+    )
     verified_at = models.DateTimeField(null=True, blank=True, help_text="When either side was last read")
     compared_in = models.BigIntegerField(null=True, blank=True, help_text="The run of drift that compared it last")
     created_at = models.DateTimeField(default=timezone.now)

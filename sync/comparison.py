@@ -9,9 +9,11 @@ from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from sync import crm as crm_backends
 from sync import shop as shop_client
+from sync.decide import another_in_crm, another_in_shop
 from sync.errors import NotFound, SideError
 from sync.http import CallRecord
 from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.worker import facts_of
 from webhooks.models import Side
 
 T = TypeVar("T")
@@ -81,13 +83,14 @@ def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
 
 def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle) -> tuple[Row, ...]:
     meant = lifecycle.status_map.get(crm.status, "") if crm else ""
+    known = facts_of(link)
     return (
         Row(
             name="Order",
             shop=str(shop.woo_id) if shop else "",
             link=str(link),
             crm=f"{crm.crm_order_id}, names the shop's order {crm.external_id or 'none'}" if crm else "",
-            differs=crm is not None and crm.external_id not in (None, "", str(link.woo_id)),
+            differs=bool(another_in_crm(known, crm) or another_in_shop(known, shop)),
         ),
         Row(
             name="Status in the shop",
@@ -131,6 +134,9 @@ def _content(link: OrderLink) -> str:
 
 def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lifecycle) -> tuple[bool, str]:
     """Whether the two agree, and in words what a repair would do about it."""
+    known = facts_of(link)
+    if another := another_in_crm(known, crm) or another_in_shop(known, shop):
+        return False, another.reasons[0].words
     target = lifecycle.status_map.get(crm.status)
     if target is None:
         return False, f"The CRM's status {crm.status!r} has no status rule. Add one under Lifecycle."

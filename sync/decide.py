@@ -12,6 +12,7 @@ from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle, Unmapped
 from sync.retries import READ_AGAIN_FOR, delay_before_reading_again
 from sync.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
+from sync.whose import Identity, agrees, identity, is_named, is_same
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
@@ -19,7 +20,7 @@ DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 
 @dataclass(frozen=True, kw_only=True)
 class EventFacts:
-    """What the newest of the waiting events claims, and how long the first of them has waited."""
+    """What the newest of the waiting events claims, and how long the first of those has waited whose answer is due."""
 
     version: int | None = None
     occurred_at: datetime | None = None
@@ -40,6 +41,10 @@ class LinkFacts:
     woo_status: str = ""
     woo_fingerprint: str = ""
     written_by_us: bool = False
+    identity: Identity = field(default_factory=dict)
+    external_id: str = ""
+    prefix: str = ""
+    "EXTERNAL_ID_PREFIX as it is now."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,66 @@ class ReadAgain:
 Decision = Plan | Park | ReadAgain
 
 
+# --- whose order it is ---------------------------------------------------------------------------------------------
+
+ANOTHER_SHOP, REUSED_NUMBER, REUSED_ID, FOUND_ANOTHER = "another_shop", "reused_number", "reused_id", "found_another"
+DOUBTS = {
+    ANOTHER_SHOP: "This delivery comes from another shop",
+    REUSED_NUMBER: "The shop has given this number to another order",
+    REUSED_ID: "The CRM has given this id to another order",
+    FOUND_ANOTHER: "The CRM's order of this number is another one",
+}
+"""Reasons that are alarms, too, and how their words begin."""
+SAME_ORDER = "If it is the same order after all, say so on the order's page (Same order…), then replay."
+
+
+def another_shop(address: str, woo_url: str) -> Park:
+    words = (
+        f"{DOUBTS[ANOTHER_SHOP]}: it names {address}, and WOO_URL is {woo_url}. A copy of the shop "
+        "carries its webhooks: remove them there, then resolve this event. If that is an address of this very shop, "
+        "add it to WOO_OTHER_URLS (or set WOO_URL to it, if the shop has moved), then replay."
+    )
+    return Park(reasons=(Reason(ANOTHER_SHOP, words),))
+
+
+def another_in_shop(link: LinkFacts | None, shop: ShopSnapshot | None) -> Park | None:
+    """The shop has given the number of a linked order to another one."""
+    if link is None or shop is None or not shop.is_known or shop.status in DRAFTS:
+        return None
+    if is_same(link.identity, identity(shop.order)):
+        return None
+    words = (
+        f"{DOUBTS[REUSED_NUMBER]}: {link.woo_id} is linked to {link.crm_order_id}, and has another order key or "
+        "creation time (or, without these, another customer and total) by now. Was the shop restored from a backup? "
+        f"Nothing is written: the new order needs another number, or a person who enters it. {SAME_ORDER}"
+    )
+    return Park(reasons=(Reason(REUSED_NUMBER, words),))
+
+
+def another_in_crm(link: LinkFacts | None, crm: CrmSnapshot | None) -> Park | None:
+    """The CRM has given the id of a linked order to another one."""
+    if link is None or crm is None or is_named(crm.external_id, link.woo_id, link.prefix, link.external_id):
+        return None
+    words = (
+        f"{DOUBTS[REUSED_ID]}: {crm.crm_order_id} is linked to the shop's order {link.woo_id}, and its external id is "
+        f"{crm.external_id!r} by now. Was the old one deleted there, or the external id changed by hand? Nothing is "
+        f"written: correct the external id in the CRM, then replay. {SAME_ORDER}"
+    )
+    return Park(reasons=(Reason(REUSED_ID, words),))
+
+
+def another_found(crm: CrmSnapshot, shop: ShopSnapshot) -> Park | None:
+    """The CRM's order names this one, and is not linked yet."""
+    if not shop.is_known or agrees(crm.content, shop.order):
+        return None
+    words = (
+        f"{DOUBTS[FOUND_ANOTHER]}: {crm.crm_order_id} has the external id {crm.external_id!r} and shows another order "
+        f"key, creation time, customer or total than the shop's order {shop.woo_id}. Do two shops share this CRM "
+        "(EXTERNAL_ID_PREFIX)? Nothing is written: correct the external id in the CRM, then replay."
+    )
+    return Park(reasons=(Reason(FOUND_ANOTHER, words),))
+
+
 # --- shop → CRM ----------------------------------------------------------------------------------------------------
 
 
@@ -134,14 +199,17 @@ def shop_to_crm(
     found: CrmSnapshot | None = None,
     create_tried: timedelta | None = None,
     list_lag: timedelta = timedelta(seconds=10),
+    external_id: str = "",
 ) -> Decision:
     """The shop's order goes to the CRM: created once, then updated when its content changed.
 
     `found` is the CRM's order that names this one, if the link is missing; `create_tried` is how long ago an attempt
-    to create it was sent without a recorded answer.
+    to create it was sent without a recorded answer; `external_id` is what the CRM shall know it by.
     """
     if link is None:
-        return _create(shop, found, create_tried, list_lag)
+        return _create(shop, found, create_tried, list_lag, external_id)
+    if another := another_in_shop(link, shop):
+        return another
     if shop.fingerprint == link.woo_fingerprint:
         if link.written_by_us:
             return Plan(outcome="echo", reasons=(Reason("echo", "The order is as we last wrote it ourselves."),))
@@ -155,8 +223,14 @@ def shop_to_crm(
 
 
 def _create(
-    shop: ShopSnapshot, found: CrmSnapshot | None, create_tried: timedelta | None, list_lag: timedelta
+    shop: ShopSnapshot,
+    found: CrmSnapshot | None,
+    create_tried: timedelta | None,
+    list_lag: timedelta,
+    external_id: str,
 ) -> Decision:
+    if found is not None and (another := another_found(found, shop)):
+        return another
     if found is not None:
         return Plan(
             outcome="created",
@@ -173,6 +247,9 @@ def _create(
                 ),
             ),
         )
+    if not shop.is_known:
+        words = "The shop does not know this order (404), so it is not created in the CRM. Nothing is to be done."
+        return Plan(outcome="no_change", reasons=(Reason("shop_404", words),))
     if shop.status in DRAFTS or shop.status == TRASH:
         return Plan(
             outcome="no_change",
@@ -181,7 +258,7 @@ def _create(
     return Plan(
         outcome="created",
         reasons=(Reason("create", "The CRM does not know this order yet."),),
-        write=CreateInCrm(external_id=str(shop.woo_id), order=shop.order),
+        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=shop.order),
         woo_id=shop.woo_id,
     )
 
@@ -216,6 +293,10 @@ def crm_to_shop(
         return _unknown_to_crm(event, link)
     if link is None and (shop is None or linked_elsewhere):
         return _not_ours(crm, linked_elsewhere)
+    if another := another_in_crm(link, crm) or another_in_shop(link, shop):
+        return another
+    if link is None and shop is not None and (another := another_found(crm, shop)):
+        return another
     if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
         return ReadAgain(
             after=delay_before_reading_again(event.waited),
@@ -253,11 +334,19 @@ def _resync(
 
 
 def forced(
-    *, shop: ShopSnapshot | None, woo_id: int, to_status: str, words: str, pending: PendingWrite | None = None
+    *,
+    shop: ShopSnapshot | None,
+    woo_id: int,
+    to_status: str,
+    words: str,
+    pending: PendingWrite | None = None,
+    link: LinkFacts | None = None,
 ) -> Decision:
     """A person sets the shop's status, whatever the lifecycle says of the move. `words` say who and why."""
     if shop is None:
         return Park(reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there."),))
+    if another := another_in_shop(link, shop):
+        return another
     reason = Reason("forced", words)
     written = _written_before(shop, pending, "forced" if pending and pending.to_status == to_status else "applied")
     if shop.status != to_status:

@@ -31,6 +31,7 @@ from sync.errors import AuthFailed, NotConfigured, SideError
 from sync.http import CallRecord, bound
 from sync.models import Heartbeat
 from sync.overview import ALIVE
+from sync.whose import external_id
 from webhooks import clock
 from webhooks.models import Side
 
@@ -317,9 +318,10 @@ def _crm() -> Iterator[Finding]:
         words = "No order is linked yet, so the CRM's look-ups are not tried."
         yield Finding(check="crm", level="ok", words=words)
         return
-    found = crm.find(str(link.woo_id))
+    name = link.external_id or external_id(link.woo_id, settings.EXTERNAL_ID_PREFIX)
+    found = crm.find(name)
     if found is None or found.crm_order_id != link.crm_order_id:
-        words = f"The CRM does not find {link.crm_order_id} by its external_id {link.woo_id}."
+        words = f"The CRM does not find {link.crm_order_id} by its external_id {name}."
         advice = "See in the CRM whether that order is there; without this look-up an order may be created twice."
         yield Finding(check="crm", level="error", words=words, advice=advice)
     else:

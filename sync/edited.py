@@ -16,7 +16,7 @@ NAMED = 20
 EFFECT = {
     Side.SHOP: (
         "id: says which order of the shop is read. Its state counts, whatever else the body says.",
-        "All other fields are used only if the shop no longer has that order.",
+        "_links: says which shop it comes from. Nothing else is used, not even if the shop has no such order.",
     ),
     Side.CRM: (
         "crm_order_id: says which order of the CRM is read. Its state counts, whatever else the body says.",
@@ -92,7 +92,7 @@ def changed(event: WebhookEvent, copy: WebhookEvent) -> list[str]:
 def _understood(event: WebhookEvent, text: str) -> tuple[Signal, dict[str, Any]]:
     body = text.encode("utf-8", "surrogatepass")
     if event.side == Side.SHOP:
-        signals = sources.parse_woocommerce(body, {"X-WC-Webhook-Topic": event.topic})
+        signals = sources.parse_woocommerce(body, {"X-WC-Webhook-Topic": event.topic}, is_edited=True)
     else:
         signals = sources.parse_crm(body, {}, id_is_signed=False)
     if signals[0].parked_reason:

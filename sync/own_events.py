@@ -3,9 +3,9 @@
 import json
 import uuid
 from collections.abc import Iterable
-from itertools import groupby
 
 from orders.models import OrderLink
+from sync.origin import Address, stated
 from sync.snapshots import ShopSnapshot
 from webhooks import intake
 from webhooks.customers import customer_of
@@ -84,8 +84,19 @@ def read_force(event: WebhookEvent) -> tuple[int, str, str]:
 def answered_together(events: Iterable[WebhookEvent], due: WebhookEvent) -> list[WebhookEvent]:
     """Those of an order's waiting events that one read answers together with the due one.
 
-    A forced move is no question: it stands alone, and neither waits for the others' retries nor causes them.
+    A forced move is no question: it stands alone, and neither waits for the others' retries nor causes them. And what a
+    copy of the shop tells must not take what our shop tells of its own order with it.
     """
     if is_force(due):
         return [due]
-    return next(batch for batch in (list(run) for _, run in groupby(events, key=is_force)) if due in batch)
+    batch: list[WebhookEvent] = []
+    told_by: frozenset[Address] = frozenset()
+    for event in events:
+        says = stated(event)
+        if batch and (is_force(event) or is_force(batch[-1]) or (says and told_by and says != told_by)):
+            if due in batch:
+                break
+            batch, told_by = [], frozenset()
+        batch.append(event)
+        told_by = told_by or says
+    return batch

@@ -33,6 +33,7 @@ from sync.settling import Steps, patiently
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.walk import Place, Walk, modified, stamp
+from sync.whose import woo_id_in
 from webhooks import clock, intake
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 from webhooks.wake import wake
@@ -144,7 +145,7 @@ def missed_topic(order: ShopSnapshot, link: OrderLink | None) -> str:
 def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) -> bool:
     """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
     if link is None:
-        return (crm.external_id or "").isdigit()
+        return _shop_order(crm) is not None
     if not link.crm_status:
         # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.
         target = lifecycle.status_map.get(crm.status, link.woo_status)
@@ -364,7 +365,7 @@ def _missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed
     news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle)]
     heard = _heard(Side.CRM, [crm.crm_order_id for crm in news], began)
     # Where the shop's order still waits, its link is about to be made.
-    being_linked = _heard(Side.SHOP, [crm.external_id for crm in news if crm.crm_order_id not in links], began)
+    being_linked = _heard(Side.SHOP, [str(_shop_order(crm)) for crm in news if crm.crm_order_id not in links], began)
     return [
         Missed(
             side=Side.CRM,
@@ -378,12 +379,16 @@ def _missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed
         )
         for crm in news
         if crm.crm_order_id not in heard
-        and (crm.crm_order_id in links or crm.external_id not in being_linked)
+        and (crm.crm_order_id in links or str(_shop_order(crm)) not in being_linked)
         and not _with_a_person(crm)
     ]
 
 
-def _heard(side: str, refs: Sequence[str | None], began: datetime) -> set[str]:
+def _shop_order(crm: CrmSnapshot) -> int | None:
+    return woo_id_in(crm.external_id, settings.EXTERNAL_ID_PREFIX)
+
+
+def _heard(side: str, refs: Sequence[str], began: datetime) -> set[str]:
     """Orders of which an event waits, or was settled since we began to read the list."""
     events = WebhookEvent.objects.filter(side=side, order_ref__in=refs)
     events = events.filter(Q(next_attempt_at__isnull=False) | Q(finished_at__gte=began))

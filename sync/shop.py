@@ -121,6 +121,12 @@ class Shop:
         with suppress(NotFound):
             self._order("PUT", NO_ORDER, json={})
 
+    def addresses(self) -> list[str]:
+        """How the shop calls itself: WordPress's own address, and that of the site, which may be another."""
+        site = self._call("GET", "/wp-json/", params={"_fields": "url,home", **_nonce()}).data
+        named = [site.get(name) for name in ("url", "home")] if isinstance(site, dict) else []
+        return [url for url in named if isinstance(url, str)]
+
     def time_zone(self) -> str:
         """Its name, or its distance from UTC where the shop has not chosen a place."""
         site = self._call("GET", "/wp-json/").data

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 CARRIED = (
     "status",
@@ -52,6 +52,12 @@ class ShopSnapshot:
     woo_id: int
     status: str
     order: Mapping[str, Any] = field(repr=False)
+    is_known: bool = True
+    "False: the shop answered that it has no such order (404); it is treated as one in the trash."
+
+    @classmethod
+    def gone(cls, woo_id: int) -> Self:
+        return cls(woo_id=woo_id, status=TRASH, order={"id": woo_id, "status": TRASH}, is_known=False)
 
     @property
     def fingerprint(self) -> str:
@@ -68,3 +74,5 @@ class CrmSnapshot:
     version: int | None
     updated_at: datetime | None
     answer: Mapping[str, Any] = field(repr=False)
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    "What it shows of what was bought and by whom, in the words of WooCommerce; compared and never kept."

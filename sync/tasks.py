@@ -10,7 +10,7 @@ from typing import ParamSpec
 from django.db.models.functions import Now
 
 from orders.seals import seal
-from sync import drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence, todo
+from sync import doubts, drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence, todo
 from sync import verify_audit as audit_check
 from sync.hands import Hands
 from sync.leases import worker_name
@@ -148,9 +148,10 @@ def seal_audit() -> None:
 
 @then_look
 def watch() -> None:
-    """Are the webhooks well, and does each side talk as much as usual?"""
+    """Are the webhooks well, does each side talk as much as usual, and is it known whose order each is?"""
     shop_webhooks.on_schedule()
     silence.on_schedule()
+    doubts.on_schedule()
 
 
 @then_look

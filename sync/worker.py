@@ -1,6 +1,5 @@
 """Take an order, read both sides, decide, apply, record. Network first, transaction after, and short."""
 
-import json
 import logging
 import random
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -17,10 +15,12 @@ from orders.models import Decision as Transition
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync import crm as crm_backends
-from sync import own_events, sides
+from sync import doubts, origin, own_events, sides
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.decide import (
+    DOUBTS,
+    DRAFTS,
     CreateInCrm,
     Decision,
     EventFacts,
@@ -32,11 +32,14 @@ from sync.decide import (
     SetShopStatus,
     TransitionDraft,
     UpdateInCrm,
+    another_found,
+    another_in_crm,
+    another_shop,
     crm_to_shop,
     forced,
     shop_to_crm,
 )
-from sync.errors import Maintenance, NotConfigured, NotFound, SideError, Unreachable
+from sync.errors import Maintenance, NotConfigured, NotFound, Rejected, SideError, Unreachable
 from sync.evidence import compared
 from sync.http import CallRecord, current_event
 from sync.leases import DURATION, Busy, Held, LeaseLost, WorkerLost, worker_name
@@ -44,6 +47,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.whose import external_id, identity, is_same, woo_id_in
 from webhooks import clock, sql
 from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text
@@ -76,6 +80,9 @@ class Work:
     "A write of an earlier attempt that was in doubt when this one began."
     seen: ShopSnapshot | None = None
     "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
+    shop_order: ShopSnapshot | None = None
+    "What the decision read in the shop, and in the CRM: what tells this order from another one is remembered."
+    crm_order: CrmSnapshot | None = None
 
     @property
     def newest(self) -> WebhookEvent:
@@ -93,13 +100,17 @@ class Work:
     def words(self) -> str:
         return " ".join(reason.words for reason in self.reasons)
 
-    def facts(self) -> EventFacts:
+    def facts(self, read: CrmSnapshot | None = None) -> EventFacts:
+        """`read`: what the CRM shows. A lag lasts since the first event came that is ahead of that, however many come
+        after it; if none is, what is waited for is the order itself."""
+        ahead = [event for event in self.events if event.version and read and event.version > (read.version or 0)]
+        since = min(event.received_at for event in ahead or self.events)
         versions = [event.version for event in self.events if event.version is not None]
         times = [event.occurred_at for event in self.events if event.occurred_at is not None]
         return EventFacts(
             version=max(versions, default=None),
             occurred_at=max(times, default=None),
-            waited=clock.now() - self.newest.received_at,
+            waited=clock.now() - since,
             resync=any(event.source == own_events.RESYNC for event in self.events),
         )
 
@@ -312,59 +323,51 @@ def _decide_for_crm(work: Work) -> Decision:
     woo_id = int(work.order_ref)
     link = sql.one(OrderLink, woo_id=woo_id)
     fresh = work.seen if link is None and len(work.events) == 1 else None
-    shop = fresh or read_shop_order(work, woo_id, link)
+    shop = fresh or _shop_or_none(work, woo_id) or ShopSnapshot.gone(woo_id)
     tried = None if link else sql.one(Intent, woo_id=woo_id, kind=Intent.Kind.CREATE)
     return look_and_decide(work, shop, link, tried)
 
 
 def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, tried: Intent | None) -> Decision:
-    """For the CRM, which is asked for an order that is not linked; the database is not."""
+    """For the CRM, which is asked for an order that is not linked; the database is not.
+
+    An order that the shop does not know is never created: whoever told of it, it was another shop, or it is gone.
+    """
+    if foreign := _foreign(work, shop):
+        return foreign
     asked_at = clock.now()  # the CRM's list is as old as the question, however late the answer comes
-    found = None if link else work.crm().find(work.order_ref)
+    name = external_id(shop.woo_id, settings.EXTERNAL_ID_PREFIX)
+    found = work.crm().find(name) if link is None and (shop.is_known or tried) else None
     known = facts_of(link)
-    work.customer = customer_of(shop.order)
+    work.customer, work.shop_order, work.crm_order = customer_of(shop.order), shop, found
     work.compared = compared(work.facts(), work.newest.status, known, found, shop)
-    return shop_to_crm(
+    decision = shop_to_crm(
         link=known,
         shop=shop,
         found=found,
         create_tried=asked_at - tried.at if tried else None,
         list_lag=timedelta(seconds=settings.CRM_LIST_LAG),
+        external_id=name,
     )
+    if known and isinstance(decision, Plan) and isinstance(decision.write, UpdateInCrm):
+        # A CRM may have given the id to another order since; an update is not taken back (docs/decisions/0057).
+        work.crm_order = work.crm().get(known.crm_order_id)
+        return another_in_crm(known, work.crm_order) or decision
+    return decision
 
 
-def read_shop_order(work: Work, woo_id: int, link: OrderLink | None) -> ShopSnapshot:
-    """The order as it is now; where the shop no longer has it, as it said itself in the signed body.
-
-    A body of earlier days brings back neither an order that the CRM was told is gone, nor what an order was before the
-    last that we heard of it (docs/decisions/0003).
-    """
-    try:
-        return work.shop().get(woo_id)
-    except NotFound:
-        if link and not work.newest.copy_of_id and (link.woo_status == TRASH or _was_heard_of_since(work)):
-            told = "the CRM was told so" if link.woo_status == TRASH else "what this event says of it is not the latest"
-            work.reasons.append(Reason("shop_404", f"The shop no longer has this order, and {told}."))
-            return ShopSnapshot(woo_id=woo_id, status=TRASH, order={"id": woo_id, "status": TRASH})
-        order = _order_in_body(work.newest)
-        said = "the copy that staff edited" if work.newest.copy_of_id else "its signed delivery"
-        work.reasons.append(Reason("shop_404", f"The shop no longer has this order; {said} is used."))
-        return ShopSnapshot(woo_id=woo_id, status=str(order["status"]), order=order)
-
-
-def _was_heard_of_since(work: Work) -> bool:
-    later = WebhookEvent.objects.filter(side=Side.SHOP, order_ref=work.order_ref, pk__gt=work.newest.pk)
-    return later.exists()
-
-
-def _order_in_body(event: WebhookEvent) -> dict[str, Any]:
-    try:
-        order = json.loads(bytes(event.body))
-    except ValueError:
-        order = {}
-    if isinstance(order, dict) and isinstance(order.get("status"), str):
-        return order
-    return {"id": int(event.order_ref), "status": TRASH}
+def _foreign(work: Work, shop: ShopSnapshot) -> Park | None:
+    """On our shop's own host the order tells: the delivery is ours if it speaks of the order that is there."""
+    client = work.shop()
+    address = origin.another(work.events, client)
+    if address is None:
+        return None
+    if origin.is_on_our_host(address, client):
+        body = origin.order_in(work.newest)
+        told = identity(body) if isinstance(body, dict) else {}
+        if not told or (shop.is_known and is_same(told, identity(shop.order))):
+            return None
+    return another_shop(str(address), settings.WOO_URL)
 
 
 def _decide_by_force(work: Work) -> Decision:
@@ -372,7 +375,8 @@ def _decide_by_force(work: Work) -> Decision:
     _hold(work, woo_id)
     shop = _shop_or_none(work, woo_id)
     work.pending = _pending_write(woo_id)
-    return forced(shop=shop, woo_id=woo_id, to_status=to_status, words=words, pending=work.pending)
+    known = facts_of(sql.one(OrderLink, woo_id=woo_id))
+    return forced(shop=shop, woo_id=woo_id, to_status=to_status, words=words, pending=work.pending, link=known)
 
 
 def _decide_for_shop(work: Work) -> Decision:
@@ -382,14 +386,14 @@ def _decide_for_shop(work: Work) -> Decision:
         link.refresh_from_db()
     crm = _read_crm_order(work, link, lifecycle.critical)
     linked_elsewhere = ""
-    woo_id = link.woo_id if link else _shop_id(crm)
+    woo_id = link.woo_id if link else woo_id_in(crm.external_id if crm else None, settings.EXTERNAL_ID_PREFIX)
     if link is None and woo_id is not None:
         # Another worker may be linking it at this moment.
         _hold(work, woo_id)
         other = sql.one(OrderLink, woo_id=woo_id)
         link = other if other and other.crm_order_id == work.order_ref else None
         linked_elsewhere = other.crm_order_id if other and link is None else ""
-    event = work.facts()
+    event = work.facts(crm)
     shop: ShopSnapshot | None = None
     known = facts_of(link)
     work.pending = pending = _pending_write(woo_id) if woo_id is not None else None
@@ -397,6 +401,7 @@ def _decide_for_shop(work: Work) -> Decision:
         known = replace(known, crm_status="")  # the write may have been made, so the two have to be compared
     if crm is not None and woo_id is not None and (known is None or event.resync or known.crm_status != crm.status):
         shop = _shop_or_none(work, woo_id)
+    work.shop_order, work.crm_order = shop, crm
     work.compared = compared(event, work.newest.status, facts_of(link), crm, shop)
     return crm_to_shop(
         event=event,
@@ -430,7 +435,7 @@ def _read_crm_order(work: Work, link: OrderLink | None, critical: frozenset[str]
         work.reasons.append(Reason("taken_from_event", "Not critical: taken from the signed event (VERIFY)."))
         return CrmSnapshot(
             crm_order_id=event.order_ref,
-            external_id=str(link.woo_id),
+            external_id=None,  # the event does not say
             status=event.status,
             version=event.version,
             updated_at=event.occurred_at,
@@ -449,11 +454,6 @@ def _may_be_taken(work: Work, critical: frozenset[str]) -> bool:
     signed = bool(event.signed_by) and event.copy_of_id is None  # neither what a list showed nor what staff edited
     alone = len(work.events) == 1
     return settings.VERIFY == "critical" and alone and signed and complete and event.status not in critical
-
-
-def _shop_id(crm: CrmSnapshot | None) -> int | None:
-    text = (crm.external_id or "") if crm else ""
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63 else None
 
 
 def _shop_or_none(work: Work, woo_id: int) -> ShopSnapshot | None:
@@ -475,6 +475,9 @@ def facts_of(link: OrderLink | None) -> LinkFacts | None:
         woo_status=link.woo_status,
         woo_fingerprint=link.woo_fingerprint,
         written_by_us=link.written_by_us,
+        identity=link.identity,
+        external_id=link.external_id,
+        prefix=settings.EXTERNAL_ID_PREFIX,
     )
 
 
@@ -485,7 +488,7 @@ def apply(work: Work, plan: Plan) -> Applied:
     """Make the plan's write. What is about to be written is remembered first, outside any transaction."""
     match plan.write:
         case CreateInCrm() as creation:
-            remember(work, int(creation.external_id), Intent.Kind.CREATE)
+            remember(work, int(work.order_ref), Intent.Kind.CREATE)
             return create(work, creation)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             return Applied(crm=work.crm().update(crm_order_id, order))
@@ -509,7 +512,7 @@ def set_status(work: Work, woo_id: int, status: str) -> ShopSnapshot:
 
 def create(work: Work, creation: CreateInCrm) -> Applied:
     """Send a creation that is remembered."""
-    woo_id = int(creation.external_id)
+    woo_id = int(work.order_ref)
     try:
         answer, created = work.crm().create(creation.external_id, creation.order)
     except Unreachable:
@@ -519,6 +522,10 @@ def create(work: Work, creation: CreateInCrm) -> Applied:
         if error.may_have_got_through:
             remember(work, woo_id, Intent.Kind.CREATE)  # it may have taken effect as late as now
         raise
+    if not created and work.shop_order and (another := another_found(answer, work.shop_order)):
+        [reason] = another.reasons
+        doubts.tell(reason)
+        raise Rejected(reason.words, side="crm")
     return Applied(crm=answer, created=created)
 
 
@@ -649,6 +656,7 @@ def fill_in(row: OrderLink, work: Work, plan: Plan, applied: Applied) -> None:
         _remember_shop_content(row, plan, applied)
     else:
         _remember_crm_state(row, plan, applied)
+    _remember_whose(row, work, plan, applied)
     row.verified_at = clock.now()
 
 
@@ -662,6 +670,17 @@ def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None
     answer = applied.crm
     if answer is not None and (applied.created or answer.status == row.crm_status):
         row.crm_status, row.crm_version, row.crm_updated_at = answer.status, answer.version, answer.updated_at
+
+
+def _remember_whose(row: OrderLink, work: Work, plan: Plan, applied: Applied) -> None:
+    """What tells this order from another one with its number or id. A link of before learns it now."""
+    shop, crm = work.shop_order, work.crm_order or applied.crm
+    if shop is not None and shop.is_known and shop.status not in DRAFTS:  # a draft gets its creation time in the end
+        row.identity = {**row.identity, **identity(shop.order)}
+    if crm is not None and crm.external_id:
+        row.external_id = crm.external_id
+    elif isinstance(plan.write, CreateInCrm):
+        row.external_id = plan.write.external_id
 
 
 def _remember_crm_state(row: OrderLink, plan: Plan, applied: Applied) -> None:
@@ -720,6 +739,9 @@ def park(work: Work, decision: Park) -> None:
         work.held.release()
         finish(work, State.PARKED)
         save_attempt(work, "parked")
+    for reason in decision.reasons:
+        if reason.code in DOUBTS:
+            doubts.tell(reason)
 
 
 def postpone(work: Work, after: timedelta, *, result: str, error: str = "") -> None:

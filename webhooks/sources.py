@@ -144,9 +144,11 @@ def _integer(value: Any) -> TypeGuard[int]:
 # --- WooCommerce ---------------------------------------------------------------------------------------------------
 
 
-def parse_woocommerce(body: bytes, headers: Mapping[str, str]) -> list[Signal]:
+def parse_woocommerce(body: bytes, headers: Mapping[str, str], *, is_edited: bool = False) -> list[Signal]:
     """One delivery, one signal, known by what is signed: the body. Whoever caught it may send it again under any topic,
-    webhook id and delivery id; and two states of one order may share a delivery id (FACTS A3). These are labels."""
+    webhook id and delivery id; and two states of one order may share a delivery id (FACTS A3). These are labels.
+
+    `is_edited`: staff wrote it, who need not write a whole order to name one."""
     signal = Signal(
         dedupe_key=f"hash:{_sha256(body)}",
         weak=True,
@@ -154,12 +156,12 @@ def parse_woocommerce(body: bytes, headers: Mapping[str, str]) -> list[Signal]:
         delivery_id=clean(headers.get("X-WC-Webhook-Delivery-ID", ""), 128),
     )
     try:
-        return [_shop_signal(signal, _json(body))]
+        return [_shop_signal(signal, _json(body), is_edited)]
     except Unreadable as error:
         return [replace(signal, parked_reason=clean(str(error), 500))]
 
 
-def _shop_signal(signal: Signal, order: Any) -> Signal:
+def _shop_signal(signal: Signal, order: Any, is_edited: bool) -> Signal:
     if not isinstance(order, dict):
         raise Unreadable("The body is JSON and not an object, so it is no order. Look at what the webhook sends.")
     number = order.get("id")
@@ -174,6 +176,10 @@ def _shop_signal(signal: Signal, order: Any) -> Signal:
         if signal.topic and signal.topic.partition(".")[0] != "order":
             about = f"The topic {signal.topic!r} is not about orders. Remove that webhook in the shop."
             return replace(signal, dedupe_key=f"other:{signal.dedupe_key}", parked_reason=about)
+    # Of one that is in the trash or back from it, WooCommerce tells the number alone.
+    has_status = isinstance(order.get("status"), str) and order["status"]
+    if not (has_status or is_edited or order.keys() == {"id"}):
+        raise Unreadable("The body is no order: it has an id and no status. Look at what the webhook sends.")
     changed = _gmt(order.get("date_modified_gmt"))
     return replace(signal, order_ref=str(number), occurred_at=changed, customer=customer_of(order))
 

@@ -134,7 +134,16 @@ def snapshot(data: Any) -> CrmSnapshot:
         version=_version(one["version"]),
         updated_at=_time(one["updated_at"]),
         answer={theirs: data[theirs] for theirs in WORDS.values() if theirs in data},
+        content=_content(data),
     )
+
+
+def _content(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing says that a CRM shows what it was sent. One that does shows it as it came, or beside its own fields."""
+    if isinstance(data.get("order"), dict):
+        order: dict[str, Any] = data["order"]
+        return order
+    return data if data.keys() & {"order_key", "date_created_gmt", "billing"} else {}
 
 
 def _path(crm_order_id: str) -> str:

@@ -33,7 +33,7 @@ BUGS = (
     Bug(
         name="an order is created without looking for it in the CRM",
         file="sync/worker.py",
-        old="found = None if link else work.crm().find(work.order_ref)",
+        old="found = work.crm().find(name) if link is None and (shop.is_known or tried) else None",
         new="found = None",
         history="""
             begin(honours_key=False)
@@ -44,7 +44,7 @@ BUGS = (
     Bug(
         name="a creation that is about to be sent is not remembered",
         file="sync/worker.py",
-        old="            remember(work, int(creation.external_id), Intent.Kind.CREATE)\n",
+        old="            remember(work, int(work.order_ref), Intent.Kind.CREATE)\n",
         new="",
         history="""
             begin(honours_key=False, list_lag=55.0)

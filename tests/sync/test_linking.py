@@ -79,6 +79,8 @@ def test_each_is_created_and_recorded_as_one_by_itself(two_sides: TwoSides) -> N
     work.seen = alone[9]
     worker.settle(work)
     assert states() == dict.fromkeys(("1", "2", "3", "4", "9"), CREATED)
+    for link in OrderLink.objects.all():
+        assert (link.external_id, link.identity["key"][:1] != "") == (str(link.woo_id), True)
     for model, its_own in ((OrderLink, "woo_id"), (WebhookEvent, "order_ref")):
         rows = [{n: v for n, v in row.items() if not _differs(n)} for row in model.objects.order_by(its_own).values()]
         assert all(row == {**rows[-1], its_own: row[its_own]} for row in rows), rows
@@ -94,7 +96,17 @@ def test_each_is_created_and_recorded_as_one_by_itself(two_sides: TwoSides) -> N
 
 def _differs(field: str) -> bool:
     """What is never the same in two orders."""
-    personal = ("id", "crm_order_id", "woo_fingerprint", "body", "body_sha256", "dedupe_key", "customer")
+    personal = (
+        "id",
+        "crm_order_id",
+        "external_id",
+        "identity",
+        "woo_fingerprint",
+        "body",
+        "body_sha256",
+        "dedupe_key",
+        "customer",
+    )
     return field in personal or field.endswith("_at") or field == "woo_status"
 
 
