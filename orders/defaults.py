@@ -26,3 +26,7 @@ FIRST = "pending"
 """The status with which WooCommerce begins an order."""
 FINAL = frozenset(new for news in MOVES.values() for new in news) - MOVES.keys()
 """Where an order ends: cancelled and refunded."""
+NO_ORDER = frozenset({"trash", "auto-draft", "draft", "new", "checkout-draft"})
+"""What the shop's list of statuses may name beside those of orders."""
+LONGEST_STATUS = 17
+"""Letters: WooCommerce stores `wc-` and the status in a column of 20, and cuts what is longer."""

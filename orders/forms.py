@@ -2,12 +2,18 @@
 
 from django import forms
 
+from orders.defaults import LONGEST_STATUS
 from orders.models import AllowedMove, StatusRule
 
 
 def slug(status: str) -> str:
     """As the REST API writes it; wp-admin shows the same status with wc- before it."""
-    return status.strip().removeprefix("wc-")
+    status = status.strip().removeprefix("wc-")
+    if len(status) > LONGEST_STATUS:
+        raise forms.ValidationError(
+            f"A status of WooCommerce has at most {LONGEST_STATUS} letters after wc-: its column cuts what is longer."
+        )
+    return status
 
 
 class StatusRuleForm(forms.ModelForm):

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from orders.defaults import FINAL, FIRST, MOVES
+from orders.defaults import FINAL, FIRST, LONGEST_STATUS, MOVES, NO_ORDER
 
 
 class Unmapped(Exception):
@@ -78,9 +78,10 @@ class Lifecycle:
         """The CRM's statuses that show as this one in the shop."""
         return tuple(crm for crm, shop in self.status_map.items() if shop == status)
 
-    def ways(self, here: str) -> list["Way"]:
-        """From this status to each other one, those that are open first."""
-        to = (Way(to=status, chain=self.chain(here, status), told_by=self.meaning(status)) for status in self.statuses)
+    def ways(self, here: str, known: frozenset[str] | None = None) -> list["Way"]:
+        """From this status to each other one, those that are open first. `known`: the shop's statuses, if it told."""
+        statuses = self.statuses if known is None else known - NO_ORDER
+        to = (Way(to=status, chain=self.chain(here, status), told_by=self.meaning(status)) for status in statuses)
         return sorted((way for way in to if way.to != here), key=lambda way: (way.chain is None, way.to))
 
 
@@ -114,6 +115,7 @@ def traps(lifecycle: Lifecycle, known: frozenset[str] | None = None) -> list[Tra
     """All of them, the harmful ones first. `known` are the shop's statuses at this moment; None: it could not say."""
     return [
         *_unknown_to_the_shop(lifecycle, known),
+        *traps_of_the_shop(lifecycle, known or frozenset()),
         *_ways_out_of_an_end(lifecycle),
         *_unreachable(lifecycle),
         *_idle_moves(lifecycle),
@@ -130,6 +132,18 @@ def _unknown_to_the_shop(lifecycle: Lifecycle, known: frozenset[str] | None) -> 
     ]
     only_moves = lifecycle.statuses - known - set(lifecycle.status_map.values()) - MOVES.keys() - FINAL
     return mapped + [Trap(words=f"Moves name {status}, which the shop does not know.") for status in sorted(only_moves)]
+
+
+def traps_of_the_shop(lifecycle: Lifecycle, known: frozenset[str]) -> list[Trap]:
+    """Statuses that WooCommerce cuts, and those of the shop's plugins that nobody has told us of."""
+    long = (status for status in sorted(lifecycle.statuses | known) if len(status) > LONGEST_STATUS)
+    stuck = (
+        status for status in sorted(known - lifecycle.statuses - FINAL - NO_ORDER) if len(status) <= LONGEST_STATUS
+    )
+    return [
+        *(Trap(words=f"{one} has more than {LONGEST_STATUS} letters: WooCommerce's column cuts it.") for one in long),
+        *(Trap(words=f"The shop has {one}, from which no move leads: the CRM moves no order there.") for one in stuck),
+    ]
 
 
 def _ways_out_of_an_end(lifecycle: Lifecycle) -> list[Trap]:

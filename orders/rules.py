@@ -1,6 +1,10 @@
 """The lifecycle as staff have edited it, read from its rows."""
 
+from django.db.models import Count
+
+from orders.defaults import NO_ORDER
 from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
 from webhooks import sql
 
 
@@ -10,3 +14,10 @@ def current_lifecycle() -> Lifecycle:
         sql.rows("SELECT crm_status, woo_status, critical FROM orders_statusrule"),
         sql.rows("SELECT from_status, to_status FROM orders_allowedmove"),
     )
+
+
+def gone_statuses(known: frozenset[str]) -> list[tuple[str, int]]:
+    """Statuses in which linked orders were seen and that the shop has no more, as their plugin is gone; and how many
+    orders. The shop's lists leave such orders out (FACTS B6)."""
+    links = OrderLink.objects.exclude(woo_status__in={*known, *NO_ORDER, ""})
+    return list(links.values_list("woo_status").annotate(number=Count("pk")).order_by("woo_status"))

@@ -20,8 +20,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from django_q.models import Schedule
 
+from orders.lifecycle import traps_of_the_shop
 from orders.models import OrderLink
-from orders.rules import current_lifecycle
+from orders.rules import current_lifecycle, gone_statuses
 from sync import crm as crm_backends
 from sync import schedules, shop_webhooks
 from sync import shop as shop_client
@@ -267,14 +268,22 @@ def _shop() -> Iterator[Finding]:
     yield Finding(check="shop", level="ok", words="The key may write orders.")
 
 
+GONE = "Switch the plugin that brought it on again, or give these orders another status in the shop."
+
+
 def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
-    known = shop.statuses()
-    wanted = {woo: crm for crm, woo in current_lifecycle().status_map.items()}
+    known, lifecycle = shop.statuses(), current_lifecycle()
+    wanted = {woo: crm for crm, woo in lifecycle.status_map.items()}
     unknown = {woo: crm for woo, crm in wanted.items() if woo not in known}
     for woo, crm in sorted(unknown.items()):
         words = f"The CRM's {crm!r} becomes {woo!r}, which the shop does not know."
         advice = f"Correct /admin/orders/statusrule/. The shop has: {', '.join(sorted(known))}."
         yield Finding(check="statuses", level="error", words=words, advice=advice)
+    for trap in traps_of_the_shop(lifecycle, known):
+        yield Finding(check="statuses", level="warning", words=trap.words, advice="See /admin/orders/allowedmove/.")
+    for status, number in gone_statuses(known):
+        words = f"{number} linked orders are {status!r}, a status that the shop has no more: no list shows them."
+        yield Finding(check="statuses", level="warning", words=words, advice=GONE)
     if not unknown:
         yield Finding(check="statuses", level="ok", words="The shop knows every status that the map names.")
 

@@ -20,6 +20,12 @@ def shop_statuses() -> frozenset[str] | None:
     return known
 
 
+def remembered_statuses() -> frozenset[str] | None:
+    """The same without asking."""
+    known: frozenset[str] | None = cache.get(KEY)
+    return known
+
+
 def _ask() -> frozenset[str] | None:
     try:
         return shop.connect().statuses()

@@ -24,6 +24,7 @@ from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import own_events
 from sync.admin.asking import ReasonForm
+from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.comparison import compare, last_seen
 from sync.dry_run import foresee_resync
 from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
@@ -178,7 +179,9 @@ class OrderAdmin(OrderLinkAdmin):
     @for_order("orders.force_orderlink")
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """First the form, then what it means, then the deed."""
-        ways = current_lifecycle().ways(link.woo_status)
+        # The shop's own list is asked for at the POST only: a look at a page asks nobody.
+        known = shop_statuses() if request.method == "POST" else remembered_statuses()
+        ways = current_lifecycle().ways(link.woo_status, known)
         form = ForceForm(request.POST if request.method == "POST" else None, ways=ways)
         chosen = None
         if form.is_valid():

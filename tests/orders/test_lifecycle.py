@@ -108,6 +108,26 @@ def test_a_trap_is_named(lifecycle: Lifecycle, words: str) -> None:
     assert any(trap.words.startswith(words) for trap in traps(lifecycle, SHOP))
 
 
+def test_a_status_of_a_plugin_without_a_way_out_is_named() -> None:
+    words = ["The shop has packed, from which no move leads: the CRM moves no order there."]
+    assert [trap.words for trap in traps(DEFAULT, SHOP | {"packed", "trash", "checkout-draft"})] == words
+    assert traps(changed(moves=[("packed", "completed"), ("pending", "packed")]), SHOP | {"packed"}) == []
+
+
+@pytest.mark.parametrize(
+    "lifecycle", [DEFAULT, changed({"x": "awaiting-collection"}, [("pending", "awaiting-collection")])]
+)
+def test_a_status_that_woocommerce_cuts_is_named_wherever_it_comes_from(lifecycle: Lifecycle) -> None:
+    found = [trap.words for trap in traps(lifecycle, SHOP | {"awaiting-collection"})]
+    assert "awaiting-collection has more than 17 letters: WooCommerce's column cuts it." in found
+
+
+def test_force_offers_what_the_shop_has_and_nothing_else() -> None:
+    shop = SHOP | {"packed", "trash", "checkout-draft"}
+    assert {way.to for way in DEFAULT.ways("pending", shop)} == (SHOP | {"packed"}) - {"pending"}
+    assert {way.to for way in DEFAULT.ways("pending")} == DEFAULT.statuses - {"pending"}
+
+
 def test_only_a_map_to_an_unknown_status_does_harm_and_it_comes_first() -> None:
     found = traps(changed({"packed": "packed"}, [("refunded", "pending")]), SHOP)
     assert [trap.harmful for trap in found] == [True, False, False]

@@ -250,3 +250,15 @@ def test_schedules_follow_the_settings(settings: Any) -> None:
 def test_migrate_makes_them_all() -> None:
     planned = {(one.name, one.task) for one in schedules.planned()}
     assert planned == set(Schedule.objects.values_list("name", "func"))
+
+
+def test_a_status_of_a_plugin_that_nobody_moves_orders_out_of(well: TwoSides) -> None:
+    well.shop.statuses.append("packed")
+    found = only_wrong()
+    assert (found.check, found.level, "packed" in found.words) == ("statuses", "warning", True)
+
+
+def test_orders_in_a_status_whose_plugin_is_gone(well: TwoSides) -> None:
+    OrderLinkFactory(woo_status="packed")
+    found = only_wrong()
+    assert (found.check, "1 linked orders are 'packed'" in found.words) == ("statuses", True)

@@ -12,6 +12,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from orders.models import AllowedMove, StatusRule
+from tests.factories import OrderLinkFactory
 
 pytestmark = pytest.mark.django_db
 RULES, MOVES = "/admin/orders/statusrule/", "/admin/orders/allowedmove/"
@@ -120,7 +121,7 @@ def test_the_default_lifecycle_is_drawn_and_has_no_trap(
     admin_client: Client, shop: responses.RequestsMock, url: str
 ) -> None:
     shown = page(admin_client, url)
-    assert '<svg xmlns' in shown
+    assert "<svg xmlns" in shown
     assert "pending → cancelled, completed, failed, on-hold, processing, shipped" in shown
     assert admin_client.get(url).context["traps"] == []
 
@@ -168,3 +169,22 @@ def test_the_list_costs_the_same_queries_for_many_rows(
     StatusRule.objects.bulk_create(StatusRule(crm_status=f"s{n}", woo_status="pending") for n in range(40))
     with django_assert_max_num_queries(14):
         admin_client.get(RULES)
+
+
+def test_a_status_that_woocommerce_would_cut_is_refused(admin_client: Client, shop: responses.RequestsMock) -> None:
+    knows(shop, [*KNOWN, "awaiting-collection"])
+    answer = admin_client.post(f"{RULES}add/", {"crm_status": "waits", "woo_status": "wc-awaiting-collection"})
+    assert "at most 17 letters" in html.unescape(answer.content.decode())
+    assert not StatusRule.objects.filter(crm_status="waits").exists()
+
+
+@pytest.mark.parametrize(("to_status", "is_offered"), [("packed", True), ("shipped", False), ("checkout-draft", False)])
+def test_force_offers_the_shops_own_statuses(
+    admin_client: Client, shop: responses.RequestsMock, to_status: str, is_offered: bool
+) -> None:
+    knows(shop, [*KNOWN, "packed", "checkout-draft"])
+    link = OrderLinkFactory(woo_status="processing")
+    answer = admin_client.post(
+        f"/admin/orders/orderlink/{link.pk}/force/", {"to_status": to_status, "reason": "by phone"}
+    )
+    assert answer.context["form"].is_valid() == is_offered
