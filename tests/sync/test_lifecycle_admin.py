@@ -182,7 +182,7 @@ def test_a_status_that_woocommerce_would_cut_is_refused(admin_client: Client, sh
 def test_force_offers_the_shops_own_statuses(
     admin_client: Client, shop: responses.RequestsMock, to_status: str, is_offered: bool
 ) -> None:
-    knows(shop, [*KNOWN, "packed", "checkout-draft"])
+    knows(shop, ["processing", "completed", "packed", "checkout-draft"])
     link = OrderLinkFactory(woo_status="processing")
     answer = admin_client.post(
         f"/admin/orders/orderlink/{link.pk}/force/", {"to_status": to_status, "reason": "by phone"}
