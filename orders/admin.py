@@ -256,17 +256,18 @@ class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
 
     list_before_template = "orders/lifecycle.html"
 
-    def known_to_the_shop(self) -> frozenset[str] | None:
+    def known_to_the_shop(self, request: HttpRequest) -> frozenset[str] | None:
         """The shop's statuses, as far as anybody here can ask it."""
         return None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        lifecycle, known = current_lifecycle(), self.known_to_the_shop()
+        lifecycle, known = current_lifecycle(), self.known_to_the_shop(request)
         context = {
             "drawing": draw(lifecycle),
             "moves": [(old, sorted(news)) for old, news in sorted(lifecycle.moves.items())],
             "traps": traps(lifecycle, known),
-            "shop_is_away": known is None,
+            "is_unchecked": known is None,
+            "may_ask": request.user.has_perm("orders.check_orderlink"),
             "edits": latest_edits(),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})

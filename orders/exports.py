@@ -1,6 +1,7 @@
 """A list of the back office as CSV: what its filters show, however long, sent row by row."""
 
 import csv
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,12 +14,16 @@ from django.utils import timezone
 from unfold.decorators import action
 
 from orders import audit
+from orders.asking import ask_reason
 from webhooks.admin import ReadOnlyAdmin
 from webhooks.masking import masked_query
 
 PAGE = 2000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a text that begins with one of these for a formula, whoever wrote it."""
+FORMULA = ("=", "+", "-", "−", "@", "|", "%")
+"""A spreadsheet takes a text that begins with one of these for a formula, whoever wrote it: also behind blanks and
+characters that are not seen, and if they are wide ones of Chinese and Japanese texts."""
+UNSEEN = ("C", "Z", "M")
+"""The categories of Unicode: controls and formats, separators, and marks that sit on the character before them."""
 
 Columns = Mapping[str, Callable[[Any], Any]]
 
@@ -33,23 +38,37 @@ class Exporting(ReadOnlyAdmin):
         return request.user.has_perm("orders.export_statustransition") and self.has_view_permission(request)
 
     @action(description="Export CSV", permissions=["export"], url_path="export", icon="download")
-    def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    def export(self, request: HttpRequest) -> HttpResponse:
+        """The address keeps the filters, so that the POST, with a reason, exports what the page spoke of."""
         here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         try:
             rows = self.get_changelist_instance(request).get_queryset(request)
         except (IncorrectLookupParameters, SuspiciousOperation, ValidationError):
             return HttpResponseRedirect(f"{here}?e=1")  # Django's own words for filters that make no sense
-        audit.record(
-            "export",
-            actor=request.user.get_username(),
-            result=f"{self.opts.verbose_name_plural} as CSV",
-            filters=masked_query(request.GET.urlencode()),
-        )
-        name = f"{self.opts.model_name}-{timezone.now():%Y-%m-%dT%H%M}.csv"
-        return StreamingHttpResponse(
-            lines(rows, self.columns),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"},
+
+        def deed(said: dict[str, str]) -> HttpResponse:
+            audit.record(
+                "export",
+                actor=request.user.get_username(),
+                reason=said["reason"],
+                result=f"{self.opts.verbose_name_plural} as CSV",
+                filters=masked_query(request.GET.urlencode()),
+            )
+            name = f"{self.opts.model_name}-{timezone.now():%Y-%m-%dT%H%M}.csv"
+            return StreamingHttpResponse(  # type: ignore[return-value]  # a response like any other, for Django
+                lines(rows, self.columns),
+                content_type="text/csv; charset=utf-8",
+                headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"},
+            )
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"Export {self.opts.verbose_name_plural}",
+            words="All that the list shows with its filters, as CSV. That you took it along, and why, is in the audit.",
+            button="Export",
+            back=f"{here}?{request.GET.urlencode()}",
+            deed=deed,
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -81,4 +100,9 @@ class Echo:
 
 def cell(value: Any) -> str:
     text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+    return f"'{text}" if isinstance(value, str) and is_formula(text) else text
+
+
+def is_formula(text: str) -> bool:
+    plain = unicodedata.normalize("NFKC", text)
+    return next((one for one in plain if unicodedata.category(one)[0] not in UNSEEN), "") in FORMULA

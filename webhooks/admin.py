@@ -10,12 +10,11 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Page, Paginator
 from django.db.models import BooleanField, CharField, JSONField, Max, Q, QuerySet, TextField
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -24,7 +23,6 @@ from unfold.views import ChangeList
 
 from webhooks.masking import masked, masked_text
 from webhooks.models import Outcome, RefusedDelivery, State, WebhookEvent
-from webhooks.reveal import may_reveal
 
 BODY_SHOWN = 200_000
 STATE_COLOURS = {
@@ -327,26 +325,6 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).defer("body", "headers")
-
-    def get_urls(self) -> list[URLPattern]:
-        body = path("<int:pk>/body/", self.admin_site.admin_view(self.body_view), name="webhooks_webhookevent_body")
-        return [body, *super().get_urls()]
-
-    def body_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The exact bytes, never rendered by the browser, for those who may see personal data."""
-        if not (self.has_view_permission(request) and may_reveal(request)):
-            raise PermissionDenied
-        event = WebhookEvent.objects.filter(pk=pk).first()
-        if event is None:
-            raise Http404
-        return HttpResponse(
-            bytes(event.body),
-            content_type="application/octet-stream",
-            headers={
-                "Content-Disposition": f'attachment; filename="event-{pk}.body"',
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
 
     @admin.display(description="State")
     def state_badge(self, event: WebhookEvent) -> str:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
+from orders import audit
 from sync import bulk_replay, run_report
 from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
@@ -101,14 +102,27 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
 
 
 def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-    """A part of the plan that comes later, as both sides are read for it: dry runs of a few of the events."""
+    """A part of the plan, asked for by a POST with a reason, as both sides are read for it: dry runs of a few of the
+    events."""
     chosen = _selection(owner, request)
+    if request.method != "POST":
+        return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{chosen.as_address()}")
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return TemplateResponse(request, "sync/bulk/sample.html", {"error": "Say why first: each look is recorded."})
     try:
         spread = measure(chosen, SAMPLED).spread
     except NoSuchFilter as error:
         return TemplateResponse(request, "sync/bulk/sample.html", {"error": str(error)})
     seen = bulk_replay.sample(spread, within=SAMPLE_SECONDS)
     kinds = Counter(foreseen.kind if foreseen else "unknown" for _, foreseen in seen)
+    audit.record(
+        "dry run of many",
+        actor=request.user.get_username(),
+        reason=form.cleaned_data["reason"],
+        result=", ".join(f"{number} {kind}" for kind, number in kinds.items()),
+        events=[event.pk for event, _ in seen],
+    )
     context = {
         "classes": [(*CLASSES[kind], number) for kind, number in kinds.most_common()],
         "samples": [_told(event, foreseen) for event, foreseen in seen],

@@ -59,6 +59,7 @@ class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
             "cancel": self.cancel_view,
             "resolve": self.resolve_view,
             "reveal": self.reveal_view,
+            "body": self.body_view,
         }
         return (
             ("replay-many/", "webhooks_webhookevent_bulk", partial(bulk.plan_view, self)),

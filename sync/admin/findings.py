@@ -168,16 +168,17 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, "
             "as far as the lifecycle allows. Nothing is written yet; this is what it would do now:",
             # Called by the page that asks: the answer to it reads neither side.
-            listed=cache(lambda: _foreseen(links)),
+            listed=cache(lambda: _foreseen(links, request.user.get_username())),
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
             deed=deed,
         )
 
 
-def _foreseen(links: QuerySet[OrderLink]) -> list[str]:
+def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
     """What a repair of the first of them would do now, a line each, and how many were not looked at."""
     first = list(links[:FORESEEN])
+    audit.record("dry run of a repair", actor=who, orders=[link.woo_id for link in first])
     asked = [asking_to_resync(link, key="", by="", reason="") for link in first]
     seen = foresee_all(asked, within=SAMPLE_SECONDS)
     lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]

@@ -2,7 +2,8 @@
 
 from django.contrib import admin
 from django.core.cache import cache
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest
 
 from orders.admin import AllowedMoveAdmin, StatusRuleAdmin
 from orders.forms import StatusRuleForm
@@ -50,8 +51,14 @@ class CheckedRuleForm(StatusRuleForm):
 
 
 class AskingTheShop:
-    def known_to_the_shop(self) -> frozenset[str] | None:
-        return shop_statuses()
+    def known_to_the_shop(self, request: HttpRequest) -> frozenset[str] | None:
+        """A GET shows what was heard within the last minute; a POST asks now."""
+        if request.method == "POST" and "_ask" in request.POST:
+            if not request.user.has_perm("orders.check_orderlink"):
+                raise PermissionDenied
+            cache.delete(KEY)
+            return shop_statuses()
+        return cache.get(KEY)
 
 
 @admin.register(StatusRule)

@@ -3,6 +3,7 @@
 import csv
 from io import StringIO
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -25,7 +26,7 @@ def auditor(client: Client) -> Client:
 
 
 def exported(client: Client, page: str, **query: str) -> list[dict[str, str]]:
-    answer: Any = client.get(f"{page}export/", query)
+    answer: Any = client.post(f"{page}export/?{urlencode(query)}", {"reason": "the auditors ask for it"})
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/csv")
     assert answer["Content-Disposition"].startswith("attachment")
@@ -60,10 +61,46 @@ def test_the_filters_and_the_search_of_the_list_count(auditor: Client) -> None:
     "query", [{"nonsense": "1"}, {"created_at_from_0": "never"}, {"decision__exact": "x" * 10_000}]
 )
 def test_filters_that_make_no_sense_are_no_error(auditor: Client, query: dict[str, str]) -> None:
-    assert auditor.get(f"{TRANSITIONS}export/", query).status_code in (200, 302)
+    for send in (auditor.get, auditor.post):
+        assert send(f"{TRANSITIONS}export/?{urlencode(query)}", {}).status_code in (200, 302)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+BEFORE = (
+    "",
+    " ",
+    "\t",
+    "\r",
+    "\n",
+    "\r\n",
+    "\v",
+    "\f",
+    "\x01",
+    "\x1f",
+    "\x7f",
+    "\x85",
+    "\xa0",
+    "\xad",
+    "\u200b",
+    "\u200e",
+    "\u2028",
+)
+BEFORE += ("\u202e", "\u2060", "\u3000", "\ufeff", "\u0301", " \n\t ")
+SIGNS = ("=", "+", "-", "@", "|", "%", "＝", "＋", "－", "＠", "｜", "％", "﹦", "﹢", "﹣", "﹫", "﹪", "−", "⁼", "₊")
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_no_text_begins_as_a_formula_does(sign: str) -> None:
+    for before in BEFORE:
+        assert exports.cell(f"{before}{sign}1").startswith("'"), repr(before)
+        assert exports.cell(f"{before}a{sign}1") == f"{before}a{sign}1"
+
+
+def test_what_is_no_formula_stays_as_it_is() -> None:
+    for value, text in ((-5, "-5"), (None, ""), ("", ""), (" \n", " \n"), ("paid", "paid"), ("1=1", "1=1")):
+        assert exports.cell(value) == text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "|x"])
 def test_no_cell_is_a_formula(auditor: Client, text: str) -> None:
     StatusTransitionFactory(reason=text, actor=text)
     [row] = exported(auditor, TRANSITIONS)
@@ -81,9 +118,20 @@ def test_staff_actions_leave_in_the_same_way_and_tell_no_customer(auditor: Clien
 
 
 def test_an_export_is_recorded_before_the_first_row_leaves(auditor: Client) -> None:
-    auditor.get(f"{TRANSITIONS}export/", {"decision__exact": "refused"})
+    url = f"{TRANSITIONS}export/?decision__exact=refused"
+    auditor.post(url, {"reason": "the auditors ask for it"})
     done = StaffAction.objects.get()
     assert (done.action, done.actor, done.details) == ("export", "ann", {"filters": "decision__exact=refused"})
+    assert done.reason == "the auditors ask for it"
+
+
+def test_nothing_leaves_by_a_link_or_without_a_reason(auditor: Client) -> None:
+    StatusTransitionFactory()
+    for answer in (auditor.get(f"{TRANSITIONS}export/"), auditor.post(f"{TRANSITIONS}export/", {"reason": " "})):
+        assert answer.status_code == 200
+        assert "Content-Disposition" not in answer
+        assert 'name="reason"' in answer.content.decode()
+    assert not StaffAction.objects.exists()
 
 
 @pytest.mark.parametrize("role", ["viewer", "support", "operator", "manager"])
@@ -93,5 +141,6 @@ def test_nobody_else_may_export(client: Client, role: str, page: str) -> None:
     user.groups.add(Group.objects.get(name=role))
     client.force_login(user)
     assert client.get(f"{page}export/").status_code == 403
+    assert client.post(f"{page}export/", {"reason": "curious"}).status_code == 403
     assert "Export CSV" not in client.get(TRANSITIONS).content.decode()
     assert not StaffAction.objects.exists()

@@ -74,7 +74,7 @@ def test_the_plan_says_how_many_of_which_kind_and_how_long() -> None:
     page = signed_in("operator").get(f"{PLAN}?state__exact=dead").content.decode()
     for words in ("Replay 4 events", "State: dead", "crm · order.status_changed", "At full speed: about", "60 s"):
         assert words in page, words
-    assert f'hx-get="{SAMPLE}?state__exact=dead"' in page
+    assert f'hx-post="{SAMPLE}?state__exact=dead"' in page
     assert not Run.objects.exists()
 
 
@@ -128,7 +128,7 @@ def test_a_filter_that_the_list_does_not_have_is_a_clear_message(query: str) -> 
     event()
     client = signed_in("operator")
     assert "This filter is not one of the list" in client.get(f"{PLAN}?{query}", follow=True).content.decode()
-    assert "This filter is not one of the list" in client.get(f"{SAMPLE}?{query}").content.decode()
+    assert "This filter is not one of the list" in client.post(f"{SAMPLE}?{query}", {"reason": "x"}).content.decode()
     client.post(f"{PLAN}?{query}", {"reason": "x"})
     assert not Run.objects.exists()
 
@@ -181,7 +181,14 @@ def test_the_sample_says_what_would_happen_and_nothing_happens(two_sides: TwoSid
     for woo_id in two_sides.orders(3):
         event(order_ref=str(woo_id))
     event(side="crm", source="crm", order_ref="C-404", received_at=timezone.now() - timedelta(hours=1))
-    told = signed_in("operator").get(f"{SAMPLE}?state__exact=dead").content.decode()
+    client, url = signed_in("operator"), f"{SAMPLE}?state__exact=dead"
+    assert client.get(url)["Location"] == f"{PLAN}?state__exact=dead"
+    assert "Say why first" in client.post(url, {"reason": " "}).content.decode()
+    assert (two_sides.shop.requests, two_sides.crm.requests, StaffAction.objects.count()) == ([], [], 0)
+    told = client.post(url, {"reason": "the CRM is mended"}).content.decode()
+    done = StaffAction.objects.get()
+    assert (done.action, done.actor, done.reason) == ("dry run of many", "operator", "the CRM is mended")
+    assert len(done.details["events"]) == 4
     assert "Of 4 looked at" in told
     assert told.count("Something would be written") == 3
     assert "Would need a person" in told

@@ -87,6 +87,12 @@ def test_the_command_lists_what_differs_and_says_so_by_its_exit_code(two_sides: 
     assert table[2] == "2 orders compared"
 
 
+def test_no_cell_of_the_csv_is_a_formula(two_sides: TwoSides) -> None:
+    (woo_id, crm_id), _ = linked(two_sides, 2)
+    two_sides.crm.set_status(crm_id, "=1+1")
+    assert command("--csv")[0].splitlines()[1] == f"{woo_id},{crm_id},status,pending,'=1+1"
+
+
 # --- the rule ------------------------------------------------------------------------------------------------------
 
 

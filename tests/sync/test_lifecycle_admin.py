@@ -45,6 +45,11 @@ def page(client: Client, url: str = RULES) -> str:
     return html.unescape(client.get(url).content.decode())
 
 
+def asked(client: Client, url: str = RULES) -> str:
+    """The page after its button "Ask the shop"."""
+    return html.unescape(client.post(url, {"_ask": "yes"}).content.decode())
+
+
 def edited(client: Client, url: str, pk: int, **fields: Any) -> dict[str, Any]:
     """The list's form as the browser sends it, with these fields of one row changed."""
     formset = client.get(url).context["cl"].formset
@@ -89,7 +94,7 @@ def test_a_status_that_the_shop_does_not_know_is_not_saved(admin_client: Client,
 def test_a_status_that_the_shop_has_just_learnt_is_asked_for_again(
     admin_client: Client, shop: responses.RequestsMock
 ) -> None:
-    page(admin_client)
+    asked(admin_client)
     knows(shop, [*KNOWN, "packed"])
     admin_client.post(f"{RULES}add/", {"crm_status": "packed", "woo_status": "packed"})
     assert StatusRule.objects.filter(woo_status="packed").exists()
@@ -100,7 +105,7 @@ def test_a_row_that_was_wrong_before_is_shown_and_hinders_nobody(
 ) -> None:
     StatusRule.objects.create(crm_status="packed", woo_status="gone")
     rule = StatusRule.objects.get(crm_status="paid")
-    assert "packed is mapped to gone, which the shop does not know" in page(admin_client)
+    assert "packed is mapped to gone, which the shop does not know" in asked(admin_client)
     assert admin_client.post(RULES, edited(admin_client, RULES, rule.pk, woo_status="on-hold")).status_code == 302
 
 
@@ -110,9 +115,18 @@ def test_while_the_shop_is_away_a_rule_is_saved_with_a_warning(admin_client: Cli
     assert "the map is not checked against it" in html.unescape(answer.content.decode())
 
 
-def test_the_shop_is_asked_once_a_minute(admin_client: Client, shop: responses.RequestsMock) -> None:
+def test_the_shop_is_asked_by_a_post_only_and_remembered_for_a_minute(
+    admin_client: Client, shop: responses.RequestsMock
+) -> None:
+    StatusRule.objects.create(crm_status="packed", woo_status="gone")
+    for url in (RULES, MOVES):
+        assert "the map is not checked against it" in page(admin_client, url)
+        assert 'name="_ask"' in page(admin_client, url)
+    assert len(shop.calls) == 0
+    asked(admin_client)
     for url in (RULES, MOVES, RULES):
-        page(admin_client, url)
+        assert "the map is not checked against it" not in page(admin_client, url)
+    assert "which the shop does not know" in page(admin_client)
     assert len(shop.calls) == 1
 
 
@@ -127,17 +141,17 @@ def test_the_default_lifecycle_is_drawn_and_has_no_trap(
 
 
 def test_a_trap_is_shown_after_the_save_that_set_it(admin_client: Client, shop: responses.RequestsMock) -> None:
-    asked = {"from_status": "wc-cancelled", "to_status": "pending"}
-    shown = admin_client.post(f"{MOVES}add/", asked, follow=True).content.decode()
+    move = {"from_status": "wc-cancelled", "to_status": "pending"}
+    shown = admin_client.post(f"{MOVES}add/", move, follow=True).content.decode()
     assert "cancelled is final, and yet a move leads on to pending." in shown
 
 
 @pytest.mark.parametrize(
-    "asked", [{"from_status": "paid", "to_status": "wc-paid"}, {"from_status": "pending", "to_status": "failed"}, {}]
+    "move", [{"from_status": "paid", "to_status": "wc-paid"}, {"from_status": "pending", "to_status": "failed"}, {}]
 )
-def test_a_move_that_leads_nowhere_is_not_saved(admin_client: Client, asked: dict[str, str]) -> None:
+def test_a_move_that_leads_nowhere_is_not_saved(admin_client: Client, move: dict[str, str]) -> None:
     moves = AllowedMove.objects.count()
-    assert admin_client.post(f"{MOVES}add/", asked).status_code == 200
+    assert admin_client.post(f"{MOVES}add/", move).status_code == 200
     assert AllowedMove.objects.count() == moves
 
 
@@ -155,9 +169,12 @@ def test_a_viewer_edits_nothing(shop: responses.RequestsMock) -> None:
     viewer = Client()
     viewer.force_login(user)
     assert 'name="form-0-woo_status"' not in page(viewer)
+    assert 'name="_ask"' not in page(viewer)
+    assert viewer.post(RULES, {"_ask": "yes"}).status_code == 403
+    assert len(shop.calls) == 0
     rule = StatusRule.objects.get(crm_status="paid")
-    asked = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": rule.pk, "form-0-woo_status": "failed"}
-    viewer.post(RULES, {**asked, "_save": "Save"})
+    sent = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": rule.pk, "form-0-woo_status": "failed"}
+    viewer.post(RULES, {**sent, "_save": "Save"})
     assert viewer.post(f"{MOVES}add/", {"from_status": "pending", "to_status": "refunded"}).status_code == 403
     rule.refresh_from_db()
     assert rule.woo_status == "processing"

@@ -71,6 +71,7 @@ def test_only_the_auditor_may_reveal(call: Call, role: str) -> None:
     assert client.get(f"{EVENTS}{event}/reveal/").status_code == 403
     assert client.post(f"{EVENTS}{event}/reveal/", {"reason": "curious"}).status_code == 403
     assert client.get(f"{EVENTS}{event}/body/").status_code == 403
+    assert client.post(f"{EVENTS}{event}/body/", {"reason": "curious"}).status_code == 403
     assert not StaffAction.objects.exists()
 
 
@@ -113,8 +114,14 @@ def test_a_reveal_is_that_of_one_person(call: Call) -> None:
 
 def test_a_download_of_the_exact_body_is_recorded(call: Call) -> None:
     client, event = signed_in("auditor"), call.attempt.event
-    assert client.get(f"{EVENTS}{event.pk}/body/").content == bytes(WebhookEvent.objects.get(pk=event.pk).body)
-    assert [(action.action, action.event_id) for action in StaffAction.objects.all()] == [("reveal", event.pk)]
+    url = f"{EVENTS}{event.pk}/body/"
+    assert told(client, url) == []
+    assert "required" in client.post(url, {"reason": " "}).content.decode()
+    assert not StaffAction.objects.exists()
+    answer = client.post(url, {"reason": "complaint 7"})
+    assert answer.content == bytes(WebhookEvent.objects.get(pk=event.pk).body)
+    done = StaffAction.objects.get()
+    assert (done.action, done.event_id, done.reason) == ("reveal", event.pk, "complaint 7")
 
 
 def test_what_is_not_there_cannot_be_revealed() -> None:

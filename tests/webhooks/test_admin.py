@@ -75,7 +75,7 @@ def test_no_body_breaks_the_page_or_runs_in_it(admin_client: Client, body: bytes
 
 def test_the_download_is_the_exact_bytes_and_never_a_page(admin_client: Client) -> None:
     body = b"\x00\xff<script>alert(1)</script>\r\n"
-    answer = admin_client.get(f"{LIST}{WebhookEventFactory(body=body).pk}/body/")
+    answer = admin_client.post(f"{LIST}{WebhookEventFactory(body=body).pk}/body/", {"reason": "complaint 7"})
     assert answer.content == body
     assert answer["Content-Type"] == "application/octet-stream"
     assert answer["Content-Disposition"].startswith("attachment")

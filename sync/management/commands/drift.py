@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from orders.exports import cell
 from sync import drift, run_report
 from sync.management import long_runs
 from sync.models import DriftFinding
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         elif given["csv"]:
             writer = csv.DictWriter(self.stdout, FIELDS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
         else:
             self._table(rows)
             for words in left_out:

@@ -1,0 +1,78 @@
+"""No deed without a reason: a GET asks for it, the POST does it."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+
+
+class UntilForm(ReasonForm):
+    """For what comes back on a day."""
+
+    until = forms.DateField(
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}), help_text="Shown again from this day on"
+    )
+
+    def clean_until(self) -> date:
+        until: date = self.cleaned_data["until"]
+        if until <= timezone.now().date():
+            raise forms.ValidationError("Choose a day that is to come.")
+        return until
+
+
+class NotDone(Exception):
+    """The deed could not be done; the message says why, and what to do."""
+
+
+def ask_reason(
+    request: HttpRequest,
+    site: AdminSite,
+    *,
+    title: str,
+    words: str,
+    button: str,
+    back: str,
+    deed: Callable[[Any], str | HttpResponse],
+    form_class: Callable[..., forms.Form] = ReasonForm,
+    template: str = "sync/ask.html",
+    **context: Any,
+) -> HttpResponse:
+    """The page that asks, or the deed. `deed` gets the valid form's data and tells in words what came of it, or
+    answers with a page of its own.
+
+    What else was posted, such as the rows selected for an action of a list, comes back with the reason.
+    """
+    form = form_class(request.POST if _answers(request) else None)
+    if form.is_valid():
+        try:
+            done = deed(form.cleaned_data)
+            if not isinstance(done, str):
+                return done
+            messages.success(request, done)
+        except NotDone as error:
+            messages.error(request, str(error))
+        return HttpResponseRedirect(back)
+    page = {**site.each_context(request), "title": title, "words": words, "button": button, "back": back, "form": form}
+    return TemplateResponse(request, template, {**page, "posted": list(_posted(request, form)), **context})
+
+
+def _answers(request: HttpRequest) -> bool:
+    """Whether this POST answers our page. The first POST of a list's action only names the rows."""
+    return request.method == "POST" and ("confirmed" in request.POST or "action" not in request.POST)
+
+
+def _posted(request: HttpRequest, form: forms.Form) -> Iterator[tuple[str, str]]:
+    for name, values in request.POST.lists():
+        if name not in {*form.fields, "csrfmiddlewaretoken", "confirmed"}:
+            yield from ((name, value) for value in values)
