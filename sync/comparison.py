@@ -13,6 +13,7 @@ from sync.decide import another_in_crm, another_in_shop
 from sync.errors import NotFound, SideError
 from sync.http import CallRecord
 from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.whose import identity
 from sync.worker import facts_of
 from webhooks.models import Side
 
@@ -39,6 +40,8 @@ class Comparison:
     agree: bool
     errors: dict[str, str] = field(default_factory=dict)
     calls: tuple[CallRecord, ...] = field(default=(), repr=False)
+    shop: ShopSnapshot | None = field(default=None, repr=False)
+    crm: CrmSnapshot | None = field(default=None, repr=False)
 
 
 def compare(link: OrderLink, lifecycle: Lifecycle) -> Comparison:
@@ -49,8 +52,23 @@ def compare(link: OrderLink, lifecycle: Lifecycle) -> Comparison:
     crm = _read(Side.CRM, errors, lambda: crm_backends.connect(on_call=calls.append).get(link.crm_order_id))
     agree, verdict = _judge(link, shop, crm, lifecycle) if shop and crm else (False, " ".join(errors.values()))
     return Comparison(
-        rows=_rows(link, shop, crm, lifecycle), verdict=verdict, agree=agree, errors=errors, calls=tuple(calls)
+        rows=_rows(link, shop, crm, lifecycle),
+        verdict=verdict,
+        agree=agree,
+        errors=errors,
+        calls=tuple(calls),
+        shop=shop,
+        crm=crm,
     )
+
+
+def take_for_the_same(link: OrderLink, found: Comparison) -> None:
+    """A person says that what both sides show now is this order, whatever told it from others before."""
+    if found.shop is not None:
+        link.identity = identity(found.shop.order)
+    if found.crm is not None and found.crm.external_id:
+        link.external_id = found.crm.external_id
+    link.save(update_fields=["identity", "external_id"])
 
 
 def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[Row, ...]:

@@ -16,6 +16,7 @@ from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import own_events
+from sync.decide import ANOTHER_SHOP, DOUBTS
 from sync.models import Attempt, DriftFinding, TodoItem
 from sync.snapshots import TRASH
 from webhooks.models import Outcome, Side, State, WebhookEvent
@@ -86,8 +87,9 @@ def _events() -> list[WebhookEvent]:
 
 def _heal(now: datetime) -> None:
     """A later event of the same order went through: what it read and wrote answers the stuck one as well. A move that a
-    person forces is asked for, and not answered by what a side says."""
+    person forces is asked for, and not answered by what a side says; nor is another shop gone by what ours says."""
     stuck = [event for event in _events() if event.order_ref and not own_events.is_force(event)]
+    stuck = [event for event in stuck if DOUBTS[ANOTHER_SHOP] not in event.reason]
     later = _went_through(stuck)
     for event in stuck:
         done = later.get((event.side, event.order_ref))

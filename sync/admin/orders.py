@@ -25,7 +25,7 @@ from orders.rules import current_lifecycle
 from sync import own_events
 from sync.admin.asking import ReasonForm
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
-from sync.comparison import compare, last_seen
+from sync.comparison import compare, last_seen, take_for_the_same
 from sync.dry_run import foresee_resync
 from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
 from webhooks.admin import ago
@@ -146,6 +146,7 @@ class OrderAdmin(OrderLinkAdmin):
             ("<int:pk>/check/", "orders_orderlink_check", self.check_view),
             ("<int:pk>/repair/", "orders_orderlink_repair", self.repair_view),
             ("<int:pk>/force/", "orders_orderlink_force", self.force_view),
+            ("<int:pk>/same/", "orders_orderlink_same", self.same_view),
         )
 
     @for_order("orders.check_orderlink")
@@ -193,6 +194,24 @@ class OrderAdmin(OrderLinkAdmin):
                 audit.record("force", actor=actor, reason=reason, result=result, event=event, link=link)
                 return self._asked(request, link, event)
         return self._page(request, link, "force", f"Force a move of order {link.woo_id}", form=form, chosen=chosen)
+
+    @for_order("orders.force_orderlink")
+    def same_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
+        """First what both sides show; the second POST, with a reason, says that this is the order that is linked."""
+        if request.method != "POST":
+            return HttpResponseRedirect(_page_of(link))
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        actor, found = request.user.get_username(), compare(link, current_lifecycle())
+        if form.is_valid() and not found.errors:
+            reason = form.cleaned_data["reason"]
+            take_for_the_same(link, found)
+            result = "What both sides show is the order that is linked"
+            audit.record("same order", actor=actor, reason=reason, result=result, link=link)
+            self.message_user(request, f"{result}. Replay what is parked.", messages.SUCCESS)
+            return HttpResponseRedirect(_page_of(link))
+        audit.record("check", actor=actor, result=found.verdict, link=link)
+        title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
+        return self._page(request, link, "same", title, form=form, found=found, calls=calls)
 
     def _asked(self, request: HttpRequest, link: OrderLink, event: WebhookEvent) -> HttpResponse:
         wake(force=True)

@@ -80,7 +80,7 @@ def someone(*codenames: str) -> Client:
     return client
 
 
-BUTTONS = ("check", "repair", "force")
+BUTTONS = ("check", "repair", "force", "same")
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -98,7 +98,7 @@ def test_a_viewer_has_no_button_and_no_way_round_it(link: OrderLink, method: str
 def test_each_button_has_its_own_permission(link: OrderLink) -> None:
     support = someone("view_orderlink", "check_orderlink")
     page = support.get(url(link)).content.decode()
-    assert [f"/{button}/" in page for button in BUTTONS] == [True, True, False]
+    assert [f"/{button}/" in page for button in BUTTONS] == [True, True, False, False]
     assert support.post(url(link, "force"), {"to_status": "completed", "reason": "x"}).status_code == 403
 
 
@@ -109,7 +109,7 @@ def test_the_buttons_permission_does_not_open_orders_to_those_who_may_not_see_th
     assert someone("check_orderlink", "force_orderlink").post(url(link, button)).status_code == 403
 
 
-@pytest.mark.parametrize("button", ["check", "repair"])
+@pytest.mark.parametrize("button", ["check", "repair", "same"])
 def test_a_get_asks_nobody(admin_client: Client, link: OrderLink, button: str) -> None:
     assert admin_client.get(url(link, button))["Location"] == url(link)
     assert not StaffAction.objects.exists()

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.http import QueryDict
+from django.test import Client
 from django.utils import timezone
 
-from orders.models import OrderLink, StatusTransition
+from orders.models import OrderLink, StaffAction, StatusTransition
 from orders.rules import current_lifecycle
 from sync import backfill as backfilling
-from sync import bulk_replay, doubts, edited, origin, own_events, reconciliation, replays, resync, runs, worker
+from sync import bulk_replay, doubts, edited, origin, own_events, reconciliation, replays, resync, runs, todo, worker
 from sync import shop as shop_client
 from sync.alarms import open_alarms
 from sync.comparison import compare
@@ -311,6 +312,11 @@ def test_the_alarm_is_over_when_nobody_has_to_look_any_more(two_sides: TwoSides)
     work_off()
     doubts.on_schedule()
     assert alarms() == ["whose:another_shop"]
+    two_sides.order(14)
+    by_delivery(two_sides, 14)
+    todo.refresh()  # that our shop's order is well says nothing of the copy
+    doubts.on_schedule()
+    assert (result(event), alarms()) == ("parked", ["whose:another_shop"])
     replays.resolve(event.pk, by="ada", reason="The webhooks of the copy are removed.")
     doubts.on_schedule()
     assert alarms() == []
@@ -650,6 +656,47 @@ def test_the_page_that_compares_says_so(two_sides: TwoSides) -> None:
     give_again(two_sides.crm, crm, "15")
     found = compare(OrderLink.objects.get(), current_lifecycle())
     assert (found.agree, "given this id to another order" in found.verdict) == (False, True)
+
+
+# --- a person says that it is the same -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("doubt", ["number", "id"])
+def test_a_person_says_that_it_is_the_same_order(two_sides: TwoSides, admin_client: Client, doubt: str) -> None:
+    """Its creation date was edited in the shop, or its external id in the CRM."""
+    crm = link_14(two_sides)
+    two_sides.shop.edit(14, customer_note="news")
+    if doubt == "number":
+        two_sides.shop.orders[14]["date_created_gmt"] = "2026-02-01T00:00:00"
+    else:
+        give_again(two_sides.crm, crm, "SO-14")
+    by_delivery(two_sides, 14)
+    parked = WebhookEvent.objects.get(state=State.PARKED)
+    page = f"/admin/orders/orderlink/{OrderLink.objects.get().pk}/same/"
+    assert "Nothing is written now" in admin_client.post(page).content.decode()
+    assert foresee(parked).kind == "person"
+    admin_client.post(page, {"confirmed": "yes", "reason": ""})
+    assert foresee(parked).kind == "person"
+    admin_client.post(page, {"confirmed": "yes", "reason": "I have looked at it"})
+    replays.replay(parked.pk, by="ada", as_seen=replays.condition(parked))
+    work_off()
+    assert result(parked) == "updated"
+    assert two_sides.crm.orders[crm]["order"]["customer_note"] == "news"
+    done = StaffAction.objects.filter(action="same order").get()
+    assert (done.reason, done.link) == ("I have looked at it", OrderLink.objects.get())
+    doubts.on_schedule()
+    assert alarms() == []
+
+
+def test_nothing_is_taken_for_the_same_while_a_side_is_away(two_sides: TwoSides, admin_client: Client) -> None:
+    crm = link_14(two_sides)
+    two_sides.crm.delete(crm)
+    two_sides.shop.orders[14]["date_created_gmt"] = "2026-02-01T00:00:00"
+    link = OrderLink.objects.get()
+    admin_client.post(f"/admin/orders/orderlink/{link.pk}/same/", {"confirmed": "yes", "reason": "x"})
+    link.refresh_from_db()
+    assert link.identity["created"] == "2026-01-01T00:00:00"
+    assert not StaffAction.objects.filter(action="same order").exists()
 
 
 # --- two shops on one CRM ------------------------------------------------------------------------------------------
