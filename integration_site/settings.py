@@ -197,6 +197,7 @@ if not re.fullmatch(r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?", EXTERNAL_ID_PRE
         f"EXTERNAL_ID_PREFIX is {EXTERNAL_ID_PREFIX!r}: use at most 20 of A-Z a-z 0-9 . _ : / # -, and no digit at the "
         "end, where the order's number follows; as in EXTERNAL_ID_PREFIX=shop-b-"
     )
+SHOP_WRITE_LAG = env.float("SHOP_WRITE_LAG", default=30.0)
 
 CRM_BACKEND = env.str("CRM_BACKEND", default="rest")
 CRM_URL = env.str("CRM_URL", default="").rstrip("/")
@@ -205,6 +206,7 @@ CRM_WEBHOOK_SECRETS = _secrets("CRM_WEBHOOK_SECRETS")
 CRM_SIGNATURE = env.str("CRM_SIGNATURE", default="standard-webhooks")
 CRM_SIGNATURE_HEADER = env.str("CRM_SIGNATURE_HEADER", default="X-CRM-Signature")
 CRM_LIST_LAG = env.float("CRM_LIST_LAG", default=10.0)
+META_IGNORED = env.list("META_IGNORED", default=["_edit_lock", "_edit_last"])
 
 CA_BUNDLE = env.str("CA_BUNDLE", default="")
 VERIFY = env.str("VERIFY", default="always")

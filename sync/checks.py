@@ -47,6 +47,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "RETRY_BASE_SECONDS": (0, 3600, "seconds"),
     "RETRY_MAX_SECONDS": (0, 604_800, "seconds"),
     "CRM_LIST_LAG": (0, 3600, "seconds"),
+    "SHOP_WRITE_LAG": (0, 3600, "seconds"),
     "BREAKER_THRESHOLD": (1, 1000, "failures in a row"),
     "LOOP_MAX_CHANGES": (1, 10**9, "changes"),
     "MAX_BODY_BYTES": (10_000, 100_000_000, "bytes; a large order has some 50 000"),

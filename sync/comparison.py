@@ -137,9 +137,9 @@ def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, l
         ),
         Row(
             name="Content",
-            shop=("as known here" if shop.fingerprint == link.woo_fingerprint else "changed since") if shop else "",
+            shop=("as known here" if shop.is_known_as(link.woo_fingerprint) else "changed since") if shop else "",
             link=_content(link),
-            differs=shop is not None and shop.fingerprint != link.woo_fingerprint,
+            differs=shop is not None and not shop.is_known_as(link.woo_fingerprint),
         ),
     )
 

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle, Unmapped
 from sync.retries import READ_AGAIN_FOR, delay_before_reading_again
-from sync.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
+from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document
 from sync.whose import Identity, agrees, identity, is_named, is_same
 
+LOOK_EVERY = timedelta(seconds=5)
+"""How often a slow shop is asked whether a write has come through."""
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
 
@@ -49,10 +51,12 @@ class LinkFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PendingWrite:
-    """A status that an earlier attempt was about to write to the shop, and did not live to record."""
+    """A status that an earlier attempt was about to write to the shop, and of which it recorded no answer."""
 
     from_status: str
     to_status: str
+    may_come: timedelta = timedelta(0)
+    "For so long the shop may still be at it: nobody answered."
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Plan:
     "Made by an earlier attempt that did not live to record it: logged before anything else is written."
     crm_seen: CrmSnapshot | None = None
     "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
+    crm_has: ShopSnapshot | None = field(default=None, repr=False)
+    "The shop's order before any write, if its content is what the CRM was told last."
     woo_id: int | None = None
 
 
@@ -210,14 +216,16 @@ def shop_to_crm(
         return _create(shop, found, create_tried, list_lag, external_id)
     if another := another_in_shop(link, shop):
         return another
-    if shop.fingerprint == link.woo_fingerprint:
+    if shop.is_known_as(link.woo_fingerprint):
         if link.written_by_us:
-            return Plan(outcome="echo", reasons=(Reason("echo", "The order is as we last wrote it ourselves."),))
-        return Plan(outcome="no_change", reasons=(Reason("same_content", "The CRM has this content already."),))
+            reason = Reason("echo", "The order is as it was after our own write, and the CRM knows that.")
+            return Plan(outcome="echo", reasons=(reason,), crm_has=shop)
+        reason = Reason("same_content", "The CRM has this content already.")
+        return Plan(outcome="no_change", reasons=(reason,), crm_has=shop)
     return Plan(
         outcome="updated",
         reasons=(Reason("content_changed", f"The order's content differs from what the CRM has ({shop.status})."),),
-        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=what_the_shop_owns(shop)),
+        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=document(shop.order)),
         woo_id=shop.woo_id,
     )
 
@@ -235,7 +243,7 @@ def _create(
         return Plan(
             outcome="created",
             reasons=(Reason("found", f"The CRM has it already as {found.crm_order_id}; linked and updated."),),
-            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=what_the_shop_owns(shop)),
+            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=document(shop.order)),
             woo_id=shop.woo_id,
         )
     if create_tried is not None and create_tried < list_lag:
@@ -258,17 +266,9 @@ def _create(
     return Plan(
         outcome="created",
         reasons=(Reason("create", "The CRM does not know this order yet."),),
-        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=shop.order),
+        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=document(shop.order)),
         woo_id=shop.woo_id,
     )
-
-
-def what_the_shop_owns(shop: ShopSnapshot) -> dict[str, Any]:
-    """What a PATCH tells the CRM: for an order in the trash just that (CONTRACT section 3)."""
-    if shop.status == TRASH:
-        return {"id": shop.woo_id, "status": TRASH}
-    names = ("id", "number", *CARRIED, "date_created_gmt", "date_modified_gmt", "date_paid_gmt", "date_completed_gmt")
-    return {name: shop.order[name] for name in names if name in shop.order}
 
 
 # --- CRM → shop ----------------------------------------------------------------------------------------------------
@@ -347,6 +347,8 @@ def forced(
         return Park(reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there."),))
     if another := another_in_shop(link, shop):
         return another
+    if wait := _may_come(shop, pending):
+        return wait
     reason = Reason("forced", words)
     written = _written_before(shop, pending, "forced" if pending and pending.to_status == to_status else "applied")
     if shop.status != to_status:
@@ -359,6 +361,7 @@ def forced(
             ),
             confirmed=written,
             woo_id=woo_id,
+            crm_has=_if_told(link, shop),
         )
     words = f"The shop shows {to_status!r} already."
     return Plan(
@@ -369,20 +372,37 @@ def forced(
     )
 
 
+def _may_come(shop: ShopSnapshot, pending: PendingWrite | None) -> ReadAgain | None:
+    """A slow shop gets its time to show what nobody answered for: written twice, the customer has two mails."""
+    if pending is None or shop.status != pending.from_status or pending.may_come <= timedelta(0):
+        return None
+    words = f"The shop did not answer when {pending.to_status!r} was written, and does not show it yet; it gets time."
+    return ReadAgain(after=min(pending.may_come, LOOK_EVERY), reasons=(Reason("write_in_doubt", words),))
+
+
 def _written_before(
-    shop: ShopSnapshot | None, pending: PendingWrite | None, decision: Literal["applied", "forced"]
+    shop: ShopSnapshot | None,
+    pending: PendingWrite | None,
+    decision: Literal["applied", "forced"],
+    lifecycle: Lifecycle | None = None,
 ) -> tuple[TransitionDraft, ...]:
-    """The transition of an attempt that wrote to the shop and did not live to record it."""
-    if shop is None or pending is None or not shop.status == pending.to_status != pending.from_status:
+    """The transition of an attempt that wrote to the shop and did not record it. With a lifecycle, also where the shop
+    has gone on from there since, as a plugin may do within the write."""
+    if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):
         return ()
+    reason = "Written by an attempt that did not live to record it; found in the shop."
+    if shop.status != pending.to_status:
+        if lifecycle is None or lifecycle.chain(pending.to_status, shop.status) is None:
+            return ()
+        reason = f"{reason} {went_on(pending.to_status, shop.status)}"
     return (
-        TransitionDraft(
-            from_status=pending.from_status,
-            to_status=pending.to_status,
-            decision=decision,
-            reason="Written by an attempt that did not live to record it; found in the shop.",
-        ),
+        TransitionDraft(from_status=pending.from_status, to_status=pending.to_status, decision=decision, reason=reason),
     )
+
+
+def went_on(asked: str, shown: str) -> str:
+    """Of a write that the shop made more of."""
+    return f"The shop shows {shown!r}: something there went on from {asked!r} by itself, as a plugin may."
 
 
 def _unknown_to_crm(event: EventFacts, link: LinkFacts | None) -> Decision:
@@ -457,7 +477,7 @@ def _move(
     lifecycle: Lifecycle,
     pending: PendingWrite | None,
 ) -> Decision:
-    confirmed = _written_before(shop, pending, "applied")
+    confirmed = _written_before(shop, pending, "applied", lifecycle)
     try:
         target = lifecycle.shop_status(crm.status)
     except Unmapped as error:
@@ -467,10 +487,12 @@ def _move(
         return Park(
             reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there, or resolve."),)
         )
+    if wait := _may_come(shop, pending):
+        return wait
     was = link.crm_status if link and link.crm_status else "not seen before"
     told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
-    if shop.status == target:
-        words = f"The shop shows {target!r} already."
+    if shop.status == target or (confirmed and confirmed[0].to_status == target):
+        words = f"The shop shows {target!r} already." if shop.status == target else confirmed[0].reason
         return Plan(
             outcome="applied" if confirmed else "no_change",
             reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
@@ -514,7 +536,12 @@ def _move(
         confirmed=confirmed,
         crm_seen=crm,
         woo_id=shop.woo_id,
+        crm_has=_if_told(link, shop),
     )
+
+
+def _if_told(link: LinkFacts | None, shop: ShopSnapshot) -> ShopSnapshot | None:
+    return shop if link and shop.is_known_as(link.woo_fingerprint) else None
 
 
 def _never_compared(link: LinkFacts | None) -> bool:

@@ -1,5 +1,8 @@
 """What can go wrong with a side. Each class answers one question: try again, or not?"""
 
+GATEWAYS = frozenset({502, 504, 520, 524})
+"""What proxies answer when what is behind them has not."""
+
 
 class SideError(Exception):
     """Something went wrong while talking to the shop or the CRM."""
@@ -10,6 +13,8 @@ class SideError(Exception):
     "Whether it says something about the whole side, so that it counts for the circuit breaker."
     may_have_got_through = False
     "Whether a write may have taken effect although no good answer came."
+    tries: int | None = None
+    "After so many of them it needs a person, where repeating it for longer helps nobody."
 
     def __init__(
         self,
@@ -32,6 +37,11 @@ class SideError(Exception):
         "The HTTP status of the answer, if one came."
         self.code = code
         "The side's own word for what is wrong, as WooCommerce gives one in `code`."
+
+    @property
+    def may_come_later(self) -> bool:
+        """Whether the side may still be at it: nobody answered, or a gateway did that would not wait any longer."""
+        return isinstance(self, Ambiguous) or (self.may_have_got_through and self.status in GATEWAYS)
 
 
 class Unreachable(SideError):
@@ -81,9 +91,10 @@ class Odd(Blocked):
 
 
 class Unconfirmed(SideError):
-    """The side answered well, but its answer does not show what we wrote."""
+    """The side answered well, but nothing of what we wrote is to be seen in its answer."""
 
     may_have_got_through = True
+    tries = 3
 
 
 class NotFound(SideError):

@@ -46,7 +46,7 @@ def _shop(shop: ShopSnapshot | None, link: LinkFacts | None) -> dict[str, str]:
     facts = {"shop status": shop.status, "changed": changed.replace("T", " ")}
     if link is None:
         return facts
-    same = shop.fingerprint == link.woo_fingerprint
+    same = shop.is_known_as(link.woo_fingerprint)
     return {**facts, "content": "as known" if same else "other than known"}
 
 

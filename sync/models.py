@@ -112,6 +112,9 @@ class Intent(models.Model):
     from_status = models.CharField(max_length=64, blank=True)
     to_status = models.CharField(max_length=64, blank=True)
     at = models.DateTimeField(default=timezone.now)
+    may_come_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nobody answered: so long the shop may still be at it"
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["woo_id", "kind"], name="one_intent_of_a_kind")]

@@ -31,7 +31,7 @@ from sync.models import Run, SideState
 from sync.own_events import SWEEP
 from sync.settling import Steps, patiently
 from sync.shop import Shop
-from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.snapshots import CARRIED, COMPOSER, TRASH, CrmSnapshot, ShopSnapshot
 from sync.walk import Place, Walk, modified, stamp
 from sync.whose import woo_id_in
 from webhooks import clock, intake
@@ -57,7 +57,8 @@ WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cance
 """The statuses of a shop without plugins (FACTS B3)."""
 NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 SHOP, CRM, DELETED = "shop", "crm", "deleted"
-"""The steps of a run. Only a deep one looks for orders that were deleted for good: WooCommerce tells nobody."""
+"""The steps of a run. Only a deep one looks at every linked order: WooCommerce tells nobody of one that was deleted for
+good, and what a plugin or a hand changes in its database leaves the time of the last change as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ def missed_topic(order: ShopSnapshot, link: OrderLink | None) -> str:
     """What the shop should have told of this order; empty: we know it as it is."""
     if link is None:
         return "" if order.status in DRAFTS or order.status == TRASH else "order.created"
-    if order.fingerprint == link.woo_fingerprint:
+    if order.is_known_as(link.woo_fingerprint):
         return ""
     if order.status == TRASH:
         return "order.deleted"
@@ -219,7 +220,7 @@ def job(run: Run) -> Steps[None]:
         yield from _sweep_crm(run, crm, crm_clock)
         yield from _enter(run, DELETED)
     if run.options["deep"]:
-        yield from _look_for_deleted(run, shop, statuses)
+        yield from _look_at_all(run, shop, statuses)
 
 
 def all_statuses(shop: Shop) -> list[str]:
@@ -271,8 +272,9 @@ def _sweep_crm(run: Run, crm: Crm, clock: Clock) -> Steps[None]:
     _swept(run, side)
 
 
-def _look_for_deleted(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[None]:
-    """Links whose order neither stands in the shop's list nor can be read: an orphaned status hides from lists only."""
+def _look_at_all(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[None]:
+    """Links whose order has other content than the CRM was told, whenever it was modified; and those whose order
+    neither stands in the shop's list nor can be read: an orphaned status hides from lists only."""
     side = SideState.objects.get(name=Side.SHOP)
     after = run.checkpoint.get("after", 0)
     links = OrderLink.objects.exclude(woo_status=TRASH).order_by("pk")
@@ -281,11 +283,14 @@ def _look_for_deleted(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[No
             "include": ",".join(str(link.woo_id) for link in batch),
             "status": ",".join(statuses),
             "per_page": str(BATCH),
-            "_fields": "id,status",
+            "_fields": ",".join((*CARRIED, "date_modified_gmt")),
         }
+        began = timezone.now()
         page = yield from patiently(lambda query=query: shop.orders(query))  # type: ignore[misc]
         shown = {order.woo_id for order in page.orders}
-        missed = []
+        missed = _missed_in_shop(page.orders, began)
+        if not run.options["dry_run"]:
+            _rebase(page.orders)
         for link in batch:
             if link.woo_id not in shown and (
                 yield from patiently(lambda link=link: _is_gone(shop, link.woo_id))  # type: ignore[misc]
@@ -356,6 +361,16 @@ def _missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Misse
         for order, topic in topics
         if topic and str(order.woo_id) not in heard
     ]
+
+
+def _rebase(orders: Sequence[ShopSnapshot]) -> None:
+    """The fingerprints of an earlier release become those of this one: only then each field that is told counts."""
+    shown = {order.woo_id: order for order in orders}
+    links = OrderLink.objects.filter(woo_id__in=shown).exclude(woo_fingerprint__startswith=f"{COMPOSER}:")
+    for link in links:
+        if shown[link.woo_id].is_known_as(link.woo_fingerprint):
+            same = OrderLink.objects.filter(pk=link.pk, woo_fingerprint=link.woo_fingerprint)
+            same.update(woo_fingerprint=shown[link.woo_id].fingerprint)
 
 
 def _missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed]:

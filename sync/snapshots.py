@@ -2,20 +2,32 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Self
 
+from django.conf import settings
+
 CARRIED = (
+    "id",
+    "parent_id",
+    "number",
+    "order_key",
+    "created_via",
     "status",
     "currency",
+    "prices_include_tax",
     "customer_id",
+    "customer_ip_address",
+    "customer_user_agent",
     "customer_note",
     "billing",
     "shipping",
     "payment_method",
     "payment_method_title",
+    "payment_url",
     "transaction_id",
     "discount_total",
     "discount_tax",
@@ -24,25 +36,67 @@ CARRIED = (
     "cart_tax",
     "total",
     "total_tax",
+    "date_created",
+    "date_created_gmt",
+    "date_paid",
+    "date_paid_gmt",
+    "date_completed",
+    "date_completed_gmt",
     "line_items",
     "tax_lines",
     "shipping_lines",
     "fee_lines",
     "coupon_lines",
     "refunds",
+    "meta_data",
 )
-"""The fields of a WooCommerce order that we carry. Neither dates nor meta_data: every save bumps those (FACTS A9)."""
-
-
+"""The fields of a WooCommerce order that the CRM is told. Not among them: what every save bumps (`date_modified`, FACTS
+A9), what follows from the status (`needs_payment`), and what says nothing of the order (`version`, `_links`): see
+docs/decisions/0059."""
+OUR_META = "_orderbridge_*"
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
+COMPOSER = "2"
+"""The version of `document`. One that composes otherwise gets the next number, and this one moves to `EARLIER`."""
+
+
+def document(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What the CRM is told of an order: the same when it is created there and whenever it changes."""
+    if order.get("status") == TRASH:
+        return {name: order[name] for name in ("id", "status") if name in order}
+    told = {name: order[name] for name in CARRIED if name in order}
+    if isinstance(told.get("meta_data"), list):
+        told["meta_data"] = [one for one in told["meta_data"] if not _is_ignored(one)]
+    return told
+
+
+def _is_ignored(meta: Any) -> bool:
+    key = str(meta.get("key")) if isinstance(meta, Mapping) else ""
+    return any(fnmatchcase(key, pattern) for pattern in (OUR_META, *settings.META_IGNORED))
+
+
+def _document_1(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What counted as content before version 2; more was sent than that."""
+    names = (
+        "status currency customer_id customer_note billing shipping payment_method payment_method_title transaction_id "
+        "discount_total discount_tax shipping_total shipping_tax cart_tax total total_tax line_items tax_lines "
+        "shipping_lines fee_lines coupon_lines refunds"
+    )
+    counted = ["status"] if order.get("status") == TRASH else names.split()
+    return {name: order[name] for name in counted if name in order}
+
+
+EARLIER: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"": _document_1}
+"""By the version that stands before the colon of a fingerprint. Those of version 1 have none."""
 
 
 def fingerprint(order: Mapping[str, Any]) -> str:
-    """SHA-256 over what we carry of it. Equal fingerprints: nothing changed that the CRM should hear of."""
-    names = ("status",) if order.get("status") == TRASH else CARRIED
-    carried = {name: order[name] for name in names if name in order}
-    return hashlib.sha256(json.dumps(carried, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """Of what the CRM is told. Equal ones: nothing has changed that it should hear of."""
+    return f"{COMPOSER}:{_hash(document(order))}"[:64]
+
+
+def _hash(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +116,11 @@ class ShopSnapshot:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.order)
+
+    def is_known_as(self, known: str) -> bool:
+        """Whether this fingerprint is that of its content, also if an earlier release made it."""
+        earlier = EARLIER.get(known.rpartition(":")[0])
+        return known == (_hash(earlier(self.order)) if earlier else self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)

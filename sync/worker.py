@@ -38,15 +38,16 @@ from sync.decide import (
     crm_to_shop,
     forced,
     shop_to_crm,
+    went_on,
 )
-from sync.errors import Maintenance, NotConfigured, NotFound, Rejected, SideError, Unreachable
+from sync.errors import Maintenance, NotConfigured, NotFound, Rejected, SideError, Unconfirmed, Unreachable
 from sync.evidence import compared
 from sync.http import CallRecord, current_event
 from sync.leases import DURATION, Busy, Held, LeaseLost, WorkerLost, worker_name
 from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
-from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document, fingerprint
 from sync.whose import external_id, identity, is_same, woo_id_in
 from webhooks import clock, sql
 from webhooks.customers import customer_of
@@ -128,6 +129,8 @@ class Applied:
     crm: CrmSnapshot | None = None
     created: bool = False
     shop: ShopSnapshot | None = None
+    crm_has_it: bool = False
+    "The CRM has the order as the shop answered it."
 
 
 # --- taking work ---------------------------------------------------------------------------------------------------
@@ -426,7 +429,10 @@ def _hold(work: Work, woo_id: int) -> bool:
 
 def _pending_write(woo_id: int) -> PendingWrite | None:
     intent = sql.one(Intent, woo_id=woo_id, kind=Intent.Kind.STATUS)
-    return PendingWrite(from_status=intent.from_status, to_status=intent.to_status) if intent else None
+    if intent is None:
+        return None
+    may_come = intent.may_come_until - clock.now() if intent.may_come_until else timedelta(0)
+    return PendingWrite(from_status=intent.from_status, to_status=intent.to_status, may_come=may_come)
 
 
 def _read_crm_order(work: Work, link: OrderLink | None, critical: frozenset[str]) -> CrmSnapshot | None:
@@ -494,20 +500,52 @@ def apply(work: Work, plan: Plan) -> Applied:
             return Applied(crm=work.crm().update(crm_order_id, order))
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
             remember(work, woo_id, Intent.Kind.STATUS, old, new)
-            return Applied(shop=set_status(work, woo_id, new))
+            answer = set_status(work, woo_id, old, new)
+            if answer.status != new:
+                work.reasons.append(Reason("went_on", went_on(new, answer.status)))
+            return tell_of_write(work, plan, new, answer)
         case None:
             return Applied()
 
 
-def set_status(work: Work, woo_id: int, status: str) -> ShopSnapshot:
-    """Send a status that is remembered."""
+def set_status(work: Work, woo_id: int, old: str, new: str) -> ShopSnapshot:
+    """Send a status that is remembered. The answer may show a third one: something in the shop went on at once."""
     try:
-        return work.shop().set_status(woo_id, status)
+        answer = work.shop().set_status(woo_id, new)
     except SideError as error:
-        if not error.may_have_got_through and work.pending is None:
+        if error.may_come_later:
+            until = clock.now() + timedelta(seconds=settings.SHOP_WRITE_LAG)
+            remember(work, woo_id, Intent.Kind.STATUS, old, new, may_come_until=until)
+        elif not error.may_have_got_through and work.pending is None:
             # Nothing is in doubt: whoever sets it by hand meanwhile did that, and not we.
             _take_back(work, woo_id, Intent.Kind.STATUS)
         raise
+    if answer.status == old:
+        words = f"The shop answered well but still shows {old!r} instead of {new!r}; a plugin may hinder it."
+        raise Unconfirmed(words, side=Side.SHOP)
+    return answer
+
+
+def tell_of_write(work: Work, plan: Plan, asked: str, answer: ShopSnapshot) -> Applied:
+    """What a status brings with it in the shop, as `date_paid`, goes to the CRM at once (docs/decisions/0060).
+
+    If that fails, or if news of the shop's own are on their way, the delivery that our write causes brings it there.
+    """
+    before = plan.crm_has
+    if before is None:
+        return Applied(shop=answer)
+    told = document(answer.order)
+    asked_by_crm = plan.crm_seen is not None  # and not by staff, who force a move
+    if asked_by_crm and told == {**document(before.order), "status": asked}:
+        return Applied(shop=answer, crm_has_it=True)
+    try:
+        return Applied(shop=answer, crm=work.crm().update(work.order_ref, told), crm_has_it=True)
+    except SideError as error:
+        if not _is_about_the_order(work, error):
+            sides.failed(error, clock.now())
+        words = f"The CRM could not be told what the move brought with it; the shop's next delivery will: {error}"
+        work.reasons.append(Reason("not_told_yet", words))
+        return Applied(shop=answer)
 
 
 def create(work: Work, creation: CreateInCrm) -> Applied:
@@ -535,11 +573,20 @@ def _take_back(work: Work, woo_id: int, kind: str) -> None:
         forget([woo_id], kind)
 
 
-def remember(work: Work, woo_id: int, kind: str, from_status: str = "", to_status: str = "") -> None:
+def remember(
+    work: Work,
+    woo_id: int,
+    kind: str,
+    from_status: str = "",
+    to_status: str = "",
+    may_come_until: datetime | None = None,
+) -> None:
     """Under the lease only: a worker that has lost it would leave an intent behind that nobody has."""
+    intent = Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=clock.now())
+    intent.may_come_until = may_come_until
     with transaction.atomic():
         work.held.renew()
-        keep([Intent(woo_id=woo_id, kind=kind, from_status=from_status, to_status=to_status, at=clock.now())])
+        keep([intent])
 
 
 def keep(intents: Sequence[Intent]) -> None:
@@ -547,7 +594,8 @@ def keep(intents: Sequence[Intent]) -> None:
     sql.insert(
         intents,
         "ON CONFLICT (woo_id, kind) DO UPDATE "
-        "SET from_status = excluded.from_status, to_status = excluded.to_status, at = excluded.at",
+        "SET from_status = excluded.from_status, to_status = excluded.to_status, at = excluded.at, "
+        "may_come_until = excluded.may_come_until",
     )
 
 
@@ -601,6 +649,8 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
             for draft in plan.transitions:
                 if link is None:
                     break
+                if applied.shop is not None and applied.shop.status != draft.to_status:
+                    draft = replace(draft, reason=f"{draft.reason} {went_on(draft.to_status, applied.shop.status)}")
                 log_transition(work, link, draft, plan.crm_seen)
             if plan.woo_id is not None:
                 forget([plan.woo_id], Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
@@ -665,8 +715,15 @@ def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None
     we have never seen the status, so its next event counts as a move (docs/decisions/0008)."""
     write = plan.write
     if isinstance(write, CreateInCrm | UpdateInCrm):
-        sent = ShopSnapshot(woo_id=row.woo_id, status=str(write.order.get("status", "")), order=write.order)
-        row.woo_status, row.woo_fingerprint, row.written_by_us = sent.status, sent.fingerprint, False
+        row.woo_status, row.woo_fingerprint = str(write.order.get("status", "")), fingerprint(write.order)
+        row.written_by_us = False
+    elif plan.crm_has is not None:
+        row.woo_fingerprint = plan.crm_has.fingerprint  # the same, but where an earlier release made it
+    _remember_answer(row, applied)
+
+
+def _remember_answer(row: OrderLink, applied: Applied) -> None:
+    """The CRM's answer to what it was told. Another status there is a move, which its own event brings."""
     answer = applied.crm
     if answer is not None and (applied.created or answer.status == row.crm_status):
         row.crm_status, row.crm_version, row.crm_updated_at = answer.status, answer.version, answer.updated_at
@@ -688,22 +745,11 @@ def _remember_crm_state(row: OrderLink, plan: Plan, applied: Applied) -> None:
     seen = plan.crm_seen
     if seen is not None:
         row.crm_status, row.crm_version, row.crm_updated_at = seen.status, seen.version, seen.updated_at
-    write, answer = plan.write, applied.shop
-    if isinstance(write, SetShopStatus) and answer is not None:
-        # Only if the CRM had the order's content before our write is the order "as we wrote it" afterwards;
-        # else the shop's own news, still on its way, would be taken for an echo.
-        if _same_but_status(row, write, answer):
-            row.woo_fingerprint, row.written_by_us = answer.fingerprint, True
-        row.woo_status = answer.status
-
-
-def _same_but_status(row: OrderLink, write: SetShopStatus, answer: ShopSnapshot) -> bool:
-    if write.from_status == TRASH:
-        return False  # the CRM was told of the trash alone, not of the order that is back
-    before = ShopSnapshot(
-        woo_id=row.woo_id, status=write.from_status, order={**answer.order, "status": write.from_status}
-    )
-    return before.fingerprint == row.woo_fingerprint
+    _remember_answer(row, applied)
+    if applied.shop is not None:
+        row.woo_status = applied.shop.status
+        if applied.crm_has_it:
+            row.woo_fingerprint, row.written_by_us = applied.shop.fingerprint, True
 
 
 def _lock(events: Sequence[WebhookEvent]) -> None:
@@ -756,7 +802,8 @@ def fail(work: Work, error: Exception) -> None:
         _put_back(work, timedelta(0), result=result, error=str(error), counted=0)
         return
     attempt = max(event.attempts for event in work.events) + 1
-    if (isinstance(error, SideError) and not error.again) or attempt >= settings.RETRY_MAX_ATTEMPTS:
+    tries = (isinstance(error, SideError) and error.tries) or settings.RETRY_MAX_ATTEMPTS
+    if (isinstance(error, SideError) and not error.again) or attempt >= tries:
         _give_up(work, error, attempt)
         return
     delay = delay_before(
@@ -783,7 +830,7 @@ def _is_about_the_order(work: Work, error: SideError) -> bool:
 
 
 def _give_up(work: Work, error: Exception, attempt: int) -> None:
-    permanent = isinstance(error, SideError) and not error.again
+    permanent = isinstance(error, SideError) and (not error.again or error.tries is not None)
     hint = "Mend the cause, then replay."
     words = f"{error} {hint}" if permanent else f"Given up after {attempt} attempts: {error} {hint}"
     work.reasons.append(Reason("gave_up", words))

@@ -48,6 +48,7 @@ class SandboxShop(LoopbackServer):
 
     `road` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
     `hidden`: orders that the key's user may not read, which lists leave out but count; one asked for is 403.
+    `plugins`: the status that a plugin makes, within the same call, of one that comes by REST.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SandboxShop(LoopbackServer):
         self.road = Road()
         self.owner_may_read = True
         self.hidden: set[int] = set()
+        self.plugins: dict[str, str] = {}
         self.keys = KeyCheck(consumer_key, consumer_secret)
         self._outbox = Outbox("shop deliveries", senders)
         self._pending: set[tuple[int, int]] = set()
@@ -341,7 +343,9 @@ class SandboxShop(LoopbackServer):
         if fault and fault.name == "wrong-status-answer":
             # An exception while saving is swallowed: 200, and the old status stays (FACTS B2).
             fields.pop("status", None)
-        return Answer(200, self._save(order, fields))
+        self._save(order, fields)
+        reaction = self.plugins.get(fields.get("status", ""))
+        return Answer(200, self._save(order, {"status": reaction}) if reaction else order)
 
     def _remove(self, request: Request, woo_id: int) -> Answer:
         order = copy.deepcopy(self._known(woo_id, 404))

@@ -116,7 +116,7 @@ def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: 
     settings.CRM_URL, settings.CRM_TOKEN = crm.url, "crm-token"
     settings.WOO_WEBHOOK_SECRETS, settings.CRM_WEBHOOK_SECRETS = ["lab-webhook-secret"], [CRM_SECRET]
     settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
-    settings.CRM_LIST_LAG = 0.0
+    settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(tasks, "LINGER", 0.0)
     monkeypatch.setattr(tasks, "WATCH_AHEAD", timedelta(days=-1))
     yield World(shop=shop, crm=crm, endpoint=f"{live_server.url}/webhooks/woocommerce/")

@@ -32,7 +32,8 @@ STEPS: dict[str, tuple[Any, str]] = {
 }
 IN_CREATE = ["claim", "intent", "create", "release", "link", "forget", "finish", "attempt", "record"]
 IN_UPDATE = ["claim", "update", "release", "link", "finish", "attempt", "record"]
-IN_STATUS = ["claim", "intent", "status", "release", "link", "transition", "forget", "finish", "attempt", "record"]
+IN_RECORD = ["release", "link", "transition", "forget", "finish", "attempt", "record"]
+IN_STATUS = ["claim", "intent", "status", "update", *IN_RECORD]
 
 
 def crash_once(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
@@ -93,7 +94,8 @@ def test_status(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: 
     assert [(old, new) for _, old, new, *_ in world.shop.status_writes] == [("pending", "processing")]
     [transition] = StatusTransition.objects.all()
     assert (transition.from_status, transition.to_status, transition.decision) == ("pending", "processing", "applied")
-    assert WebhookEvent.objects.get(side="crm").outcome == "applied"
+    assert WebhookEvent.objects.filter(side="crm").order_by("id")[0].outcome == "applied"
+    assert world.crm.by_external(order["id"])[0]["order"]["date_paid"] == world.shop.orders[order["id"]]["date_paid"]
 
 
 def moves(world: World) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -69,6 +69,16 @@ def test_a_status_of_the_crm_reaches_the_shop_and_its_echo_goes_nowhere(world: W
     assert (transition.from_status, transition.to_status, transition.decision) == ("pending", "processing", "applied")
     assert transition.event is not None and transition.event.outcome == "applied"
     assert "echo" in world.outcomes("shop")
+    [told] = Call.objects.filter(method="PATCH")
+    assert told.attempt.event == transition.event, "date_paid, which the move brought with it, goes along with the move"
+    assert world.crm.orders[crm_id]["order"]["date_paid"] == world.shop.orders[woo_id]["date_paid"] is not None
+
+
+def test_a_move_that_brings_nothing_with_it_is_no_call_to_the_crm(world: World) -> None:
+    _, crm_id = linked_order(world, status="pending")
+    world.crm.set_status(crm_id, "on_hold")
+    world.settle()
+    assert world.outcomes("shop")[-1] == "echo"
     assert not Call.objects.filter(method="PATCH").exists()
 
 
@@ -139,7 +149,7 @@ def test_a_move_forced_out_of_the_trash_is_told_to_the_crm(world: World) -> None
 def test_an_edit_that_changes_nothing_is_no_call_to_the_crm(world: World) -> None:
     woo_id, _ = linked_order(world)
     calls = Call.objects.filter(side="crm").count()
-    world.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_seen_by_staff", "value": "yes"}])
+    world.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_edit_lock", "value": "1764288000:1"}])
     world.settle()
     assert world.outcomes("shop")[-1] == "no_change"
     assert Call.objects.filter(side="crm").count() == calls

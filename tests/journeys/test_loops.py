@@ -81,7 +81,7 @@ def test_only_that_order_is_stopped(world: World) -> None:
 def test_what_changes_nothing_does_not_count(world: World) -> None:
     woo_id, _ = linked_order(world, status="pending")
     for number in range(5):
-        world.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_seen", "value": str(number)}])
+        world.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_edit_lock", "value": str(number)}])
         world.settle()
     assert edit(world, woo_id, "at last").outcome == "updated"
 

@@ -68,7 +68,7 @@ def test_a_resync_of_an_order_that_the_crm_lost_is_parked_at_once(world: World) 
     assert event.state == State.PARKED
 
 
-def test_a_forced_move_is_made_logged_with_its_author_and_not_sent_back_by_its_echo(world: World) -> None:
+def test_a_forced_move_is_made_logged_with_its_author_and_told_to_the_crm_once(world: World) -> None:
     link = linked(world, "shipped", "completed")
     patches = patched(world)
     event = own_events.force(link, to_status="processing", by="mia", reason="parcel came back")
@@ -78,7 +78,8 @@ def test_a_forced_move_is_made_logged_with_its_author_and_not_sent_back_by_its_e
     transition = StatusTransition.objects.latest("id")
     assert (transition.from_status, transition.to_status, transition.decision) == ("completed", "processing", "forced")
     assert (transition.actor, transition.reason) == ("mia", "Forced by mia: parcel came back")
-    assert patched(world) == patches
+    assert patched(world) == patches + 1
+    assert world.crm.orders[link.crm_order_id]["order"]["status"] == "processing"
     assert world.outcomes("shop")[-1] == "echo"
 
 

@@ -202,16 +202,17 @@ def test_our_own_write_comes_back_as_an_echo() -> None:
     assert outcome(shop_to_crm(link=link, shop=shop)) == "echo"
 
 
-def test_dates_and_meta_are_no_change() -> None:
+def test_the_date_of_a_save_and_our_own_meta_are_no_change() -> None:
     link = replace(LINK, woo_fingerprint=shop_order().fingerprint)
-    again = shop_order(date_modified_gmt="2026-11-24T02:13:10", meta_data=[{"key": "_crm_rev", "value": "7"}])
+    meta = [*shop_order().order["meta_data"], {"key": "_orderbridge_rev", "value": "7"}]
+    again = shop_order(date_modified_gmt="2026-11-24T02:13:10", meta_data=meta)
     assert outcome(shop_to_crm(link=link, shop=again)) == "no_change"
 
 
 def test_changed_content_is_sent() -> None:
     plan = shop_to_crm(link=LINK, shop=shop_order(total="90.00"))
     assert isinstance(plan, Plan) and isinstance(plan.write, UpdateInCrm)
-    assert plan.write.order["total"] == "90.00" and "meta_data" not in plan.write.order
+    assert plan.write.order["total"] == "90.00"
 
 
 def test_the_trash_is_told_in_two_words() -> None:
