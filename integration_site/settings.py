@@ -128,6 +128,8 @@ APPEND_SLASH = False
 
 # --- database ------------------------------------------------------------------------------------------------------
 
+# A SQLite file holds customers' data and is made as the umask says: none of our files is for others to read.
+os.umask(0o077)
 _db: dict[str, Any] = {}
 with suppress(ValueError), catch_warnings(action="ignore"):  # which show the address, and with it the password
     _db = env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")

@@ -205,8 +205,7 @@ def banner(env: dict[str, str], web: int, sandbox: bool) -> None:
 
 def children_of(env: dict[str, str], web: int) -> list[Child]:
     gunicorn = [sys.executable, "-m", "gunicorn", "integration_site.wsgi", "--bind", f"127.0.0.1:{web}"]
-    gunicorn += ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"]
-    gunicorn += ["--graceful-timeout", "8", "--error-logfile", "-", "--no-control-socket"]
+    gunicorn += ["--error-logfile", "-", "--no-control-socket"]  # the rest: gunicorn.conf.py
     return [Child("web", gunicorn, env), Child("worker", [sys.executable, "manage.py", "qcluster"], env)]
 
 
@@ -214,6 +213,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    os.umask(0o077)
     LOGS.mkdir(parents=True, exist_ok=True)
     env, web, sandbox = environment()
     prepare(env)

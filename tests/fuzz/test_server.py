@@ -5,6 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,32 @@ def test_who_hangs_up_while_sending_disturbs_nobody(server: Server) -> None:
     for raw in (b"", b"POST", GOOD[:-5], request(CHUNKED, body=b"ffff\r\nabc")):
         server.say(raw, then_close=True)
     assert server.statuses(GOOD) == [200]
+
+
+SLOW = {
+    "a body": (request("Content-Length: 500"), b"x"),
+    "headers": (request()[:-2], b"X: y\r\n"),
+    "chunks": (request(CHUNKED), b"1\r\nx\r\n"),
+    "what was asked for": (request("Expect: 100-continue", "Content-Length: 500"), b"x"),
+    "too much": (request("Content-Length: 99999999"), b"x"),
+    "nothing": (b"", b""),
+    "its goodbye": (GOOD, b""),
+}
+
+
+@pytest.mark.parametrize("server", [["-k", "gthread", "--threads", "4"]], indirect=True)
+@pytest.mark.parametrize("name", SLOW)
+def test_those_who_are_slow_with_something_keep_nobody_else_waiting(server: Server, name: str) -> None:
+    """More of them than there are threads, each of whom has just sent a byte more."""
+    first, more = SLOW[name]
+    with ExitStack() as lines:
+        slow = [
+            lines.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(24)
+        ]
+        for part in (first, more):
+            for line in slow:
+                line.sendall(part)
+        assert server.statuses(GOOD) == [200]
 
 
 PIECES = [

@@ -1,0 +1,174 @@
+"""gunicorn's threads get whole requests only, so that slow senders take none of them (docs/decisions/0055).
+
+Its own threads read what has yet to come: sixteen connections that send a byte now and then keep sixteen threads busy.
+Here a connection waits in the worker's poller, where it costs a socket, until all of its request has come.
+"""
+
+import re
+import struct
+import time
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+from socket import SHUT_WR, SO_SNDTIMEO, SOL_SOCKET
+from typing import Any
+
+from django.conf import settings
+from gunicorn import util
+from gunicorn.workers.gthread import ThreadWorker
+
+PATIENCE = 20.0
+"""Seconds for a request to come, and for more of it to come; longer in all only for what comes at LEAST_RATE."""
+LEAST_RATE = 50_000
+"""Bytes a second."""
+WRITE_SECONDS = 20
+"""For a reader that takes nothing more of its answer."""
+LINGER = 2.0
+"""For a sender of too much to read that it was too much."""
+MOST_HEADERS = 1_048_576
+"""Above what gunicorn reads; it says itself what is wrong with them."""
+MOST_HELD = 64 * 1_048_576
+"""Bytes of unfinished requests in one process: whoever sends more beyond that is cut off."""
+PIECE = 65_536
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+ASKS_FIRST = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]*\r\n")
+
+
+class Arrival:
+    """What has come of one request. It only finds the end; gunicorn's parser judges what is there."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.data = bytearray()
+        self.began = time.monotonic()
+        self.place = 0
+        "As far as the end was looked for."
+        self.end = 0
+        self.chunked = self.asks_first = self.too_much = False
+
+    def is_late(self, now: float) -> bool:
+        return now - self.began > PATIENCE + len(self.data) / LEAST_RATE
+
+    def is_whole(self) -> bool:
+        """Or longer than anybody reads: then the rest is not waited for."""
+        if not self.end and not self._headers():
+            self.too_much = len(self.data) >= MOST_HEADERS
+        elif not self.chunked:
+            return len(self.data) >= self.end
+        elif not self._last_chunk():
+            self.too_much = len(self.data) - self.end > 2 * self.most + PIECE
+        else:
+            return True
+        return self.too_much
+
+    def _headers(self) -> bool:
+        head = self.data.find(b"\r\n\r\n", max(0, self.place - 3))
+        self.place = len(self.data)
+        if head < 0:
+            return False
+        headers = bytes(self.data[: head + 2])
+        self.place = self.end = head + 4
+        self.chunked = CHUNKED.search(headers) is not None
+        self.asks_first = ASKS_FIRST.search(headers) is not None
+        announced = CONTENT_LENGTH.search(headers)
+        if announced and not self.chunked:
+            self.too_much = len(announced[1]) > 15 or int(announced[1]) > self.most
+            self.end += 0 if self.too_much else int(announced[1])
+        return True
+
+    def _last_chunk(self) -> bool:
+        """Or something that is no chunk."""
+        while size := SIZE.match(self.data, self.place):
+            length = int(size[1], 16)
+            if not length:
+                return self.data.find(b"\r\n\r\n", size.end() - 2) >= 0
+            if size.end() + length + 2 > len(self.data):
+                return False
+            self.place = size.end() + length + 2
+        return len(self.data) - self.place > 1000 or b"\r\n" in self.data[self.place :]
+
+
+class Worker(ThreadWorker):
+    """gunicorn's `gthread`, but for when a thread is asked."""
+
+    held = 0
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Called in the loop for each new connection, and whenever there is something to read."""
+        if self.cfg.is_ssl:
+            super().enqueue_req(conn)
+            return
+        if not conn.initialized:
+            conn.init()
+            # A thread never waits for more: what is not there by then does not come.
+            conn.parser.unreader.chunk = lambda size_hint=None: b""
+            conn.sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, struct.pack("ll", WRITE_SECONDS, 0))
+            conn.close = partial(self._close, conn)
+            conn.arrival, conn.lingers = None, False
+        if self._has_come(conn):
+            super().enqueue_req(conn)
+
+    def _has_come(self, conn: Any) -> bool:
+        if conn.arrival is None:
+            conn.arrival = Arrival(settings.MAX_BODY_BYTES)
+            self._keep(conn.arrival, conn.parser.unreader.take_buffered())
+        arrival, ended = conn.arrival, False
+        conn.sock.setblocking(False)
+        try:
+            while not ended and (conn.lingers or not arrival.is_whole()):
+                piece = conn.sock.recv(PIECE)
+                ended = not piece
+                if not conn.lingers:
+                    self._keep(arrival, piece)
+        except BlockingIOError:
+            ended = False
+        except OSError:
+            ended = True
+        if conn.lingers or not (ended or arrival.is_whole()):
+            self._wait(conn, ended=ended)
+            return False
+        self.held -= len(arrival.data)
+        conn.parser.unreader.unread(bytes(arrival.data))
+        conn.arrival, conn.data_ready, conn.too_much = None, True, arrival.too_much
+        return True
+
+    def _keep(self, arrival: Arrival, piece: bytes) -> None:
+        arrival.data += piece
+        self.held += len(piece)
+
+    def _wait(self, conn: Any, *, ended: bool) -> None:
+        """In the poller; unless it has waited long enough."""
+        now, arrival = time.monotonic(), conn.arrival
+        if ended or self.held > MOST_HELD or (now > conn.timeout if conn.lingers else arrival.is_late(now)):
+            self.nr_conns -= 1
+            conn.close()
+            return
+        if arrival.asks_first:
+            arrival.asks_first = False
+            with suppress(OSError):
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not conn.lingers:
+            conn.timeout = now + PATIENCE
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def handle(self, conn: Any) -> Any:
+        """In a thread."""
+        keep = super().handle(conn)
+        return False if conn.too_much else keep
+
+    def _close(self, conn: Any, graceful: bool = False) -> None:
+        """Not `close_graceful`, which waits in the loop for the other to close."""
+        if conn.arrival:
+            self.held -= len(conn.arrival.data)
+            conn.arrival = None
+        if not (graceful and conn.too_much):
+            util.close(conn.sock)
+            return
+        with suppress(OSError):
+            conn.sock.shutdown(SHUT_WR)
+        conn.lingers, conn.timeout = True, time.monotonic() + LINGER
+        self.nr_conns += 1
+        self.enqueue_req(conn)
