@@ -225,6 +225,7 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=90)
 AUDIT_KEYS = _secrets("AUDIT_KEYS")
 RECONCILE_MINUTES = env.int("RECONCILE_MINUTES", default=5)
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", default=7)
+LIST_MAX_PAGES = env.int("LIST_MAX_PAGES", default=10_000)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- web -----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,19 @@ from sync import shop as shop_client
 from sync.dry_run import look_ahead
 from sync.models import Run
 from sync.reconciliation import all_statuses, missed_topic
-from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest, space_out
+from sync.settling import (
+    Order,
+    Page,
+    Steps,
+    Tally,
+    crew,
+    foresee_page,
+    leave_out,
+    patiently,
+    settle_page,
+    settle_rest,
+    space_out,
+)
 from sync.snapshots import ShopSnapshot
 from sync.walk import Place, Walk, stamp
 from webhooks import intake
@@ -69,6 +81,7 @@ def job(run: Run) -> Steps[None]:
     with crew() as pool:
         while not walk.ended and (limit is None or tally.counts["seen"] < limit):
             orders = yield from patiently(walk.next)
+            leave_out(run, [order.words for order in walk.left_out])
             seen = tally.counts["seen"]
             run.total = _smaller(limit, seen + walk.left if walk.left is not None else None)
             orders = orders[: limit - seen] if limit is not None else orders

@@ -74,15 +74,16 @@ def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, 
 def foresee_all(events: Iterable[WebhookEvent], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
     """For somebody who waits at a page. None: that could not be told within so many seconds."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sample")
-    asked = [(event, pool.submit(_foresee_apart, event)) for event in events]
+    until = time.monotonic() + within
+    asked = [(event, pool.submit(_foresee_apart, event, until)) for event in events]
     wait([answer for _, answer in asked], timeout=within)
     pool.shutdown(wait=False, cancel_futures=True)
     return [(event, answer.result() if answer.done() and not answer.cancelled() else None) for event, answer in asked]
 
 
-def _foresee_apart(event: WebhookEvent) -> Foreseen:
+def _foresee_apart(event: WebhookEvent, until: float) -> Foreseen:
     try:
-        return foresee(event)
+        return foresee(event, until)
     finally:
         connection.close()
 

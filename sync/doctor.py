@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -28,7 +29,7 @@ from sync import schedules, shop_webhooks
 from sync import shop as shop_client
 from sync.alarms import open_alarms
 from sync.deadline import Bounds, bounds
-from sync.errors import AuthFailed, NotConfigured, SideError
+from sync.errors import AuthFailed, GivenUp, NotConfigured, SideError
 from sync.http import CallRecord, bound
 from sync.models import Heartbeat
 from sync.overview import ALIVE
@@ -65,6 +66,17 @@ class Finding:
 
 Check = Callable[[], Iterator[Finding]]
 
+_until: ContextVar[tuple[float, str]] = ContextVar("until", default=(float("inf"), ""))
+"""When the checks of this thread have to be over, by the monotonic clock, and what is said if they are not."""
+ASK_THE_COMMAND = "Run `python manage.py doctor`: it waits for the answer."
+
+
+def in_time() -> None:
+    """Before each call to a side: a check that was given up asks nobody any more. Raises GivenUp."""
+    until, words = _until.get()
+    if time.monotonic() > until:
+        raise GivenUp(words)
+
 
 def is_configured() -> bool:
     """Something is set, so that there is something to examine."""
@@ -79,21 +91,24 @@ def examine() -> list[Finding]:
 def examine_within(seconds: float) -> list[Finding]:
     """The same for somebody who waits at a page: all checks at once, and those that take longer are named."""
     pool = ThreadPoolExecutor(len(CHECKS), thread_name_prefix="doctor")
-    asked = {name: pool.submit(_examine_apart, name) for name in CHECKS}
+    late = f"Not finished within {seconds:.0f} s."
+    until = time.monotonic() + seconds
+    asked = {name: pool.submit(_examine_apart, name, until, late) for name in CHECKS}
     wait(asked.values(), timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)
-    late = f"Not finished within {seconds:.0f} s."
-    advice = "Run `python manage.py doctor`: it waits for the answer."
     return [
         finding
         for name, answer in asked.items()
         for finding in (
-            answer.result() if answer.done() else [Finding(check=name, level="error", words=late, advice=advice)]
+            answer.result()
+            if answer.done()
+            else [Finding(check=name, level="error", words=late, advice=ASK_THE_COMMAND)]
         )
     ]
 
 
-def _examine_apart(name: str) -> list[Finding]:
+def _examine_apart(name: str, until: float, late: str) -> list[Finding]:
+    _until.set((until, late))  # a thread has a context of its own
     try:
         return _examine(name)
     finally:
@@ -114,6 +129,8 @@ def _examine(name: str) -> list[Finding]:
 
 
 def _advice(error: SideError) -> str:
+    if isinstance(error, GivenUp):
+        return ASK_THE_COMMAND
     if isinstance(error, NotConfigured):
         return "Correct .env, then restart web and worker."
     if isinstance(error, AuthFailed):
@@ -257,7 +274,7 @@ def _alarms() -> Iterator[Finding]:
 
 def _shop() -> Iterator[Finding]:
     calls: list[CallRecord] = []
-    shop = shop_client.connect(on_call=calls.append)
+    shop = shop_client.connect(on_call=calls.append, before_call=in_time)
     shop.ping()
     yield Finding(check="shop", level="ok", words="The key may read orders.")
     # OAuth, which is used over http, has a timestamp of its own.
@@ -289,7 +306,7 @@ def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
 
 
 def _webhooks() -> Iterator[Finding]:
-    for one in shop_webhooks.look():
+    for one in shop_webhooks.look(before_call=in_time):
         level: Level = "ok" if one.state == "ok" else "error"
         yield Finding(check="webhooks", level=level, words=f"{one.topic}: {one.words}", advice=one.advice)
 
@@ -314,7 +331,7 @@ def _clock(side: Side, calls: list[CallRecord], limit: timedelta | None) -> Iter
 
 def _crm() -> Iterator[Finding]:
     calls: list[CallRecord] = []
-    crm = crm_backends.connect(on_call=calls.append)
+    crm = crm_backends.connect(on_call=calls.append, before_call=in_time)
     crm.ping()
     yield Finding(check="crm", level="ok", words="The key may read orders.")
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if settings.CRM_SIGNATURE == "standard-webhooks" else None)

@@ -3,12 +3,11 @@
 Both sides are read in batches: the CRM's list of all its orders leads, and the shop is asked for the same orders. What
 the list does not show is read by its id. A list may be behind, so that nothing counts as different before both sides
 were asked for that very order. One that a side shows oddly or not to us, or refuses to show, is left out and named: it
-must not hide what differs with all others.
+must not hide what differs with all others (docs/decisions/0053).
 """
 
-import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,26 +24,22 @@ from sync import crm as crm_backends
 from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
-from sync.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, ServerTrouble, TooLarge, Unreachable
+from sync.crm.feed import Feed
+from sync.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, Unreadable
 from sync.models import DriftFinding, Run
-from sync.reconciliation import Feed, all_statuses
-from sync.settling import NAMED, Steps, crew, patiently, together
+from sync.paging import alone
+from sync.reconciliation import all_statuses
+from sync.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from webhooks import clock
-from webhooks.masking import masked_text
-
-log = logging.getLogger("orderbridge.runs")
 
 Kind = DriftFinding.Kind
 BATCH = 100
-LIGHTEST = 10
-"""Orders that the shop is asked for at once when more are too heavy for it."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-LEFT_OUT = "left_out"
 LISTED, REST = "listed", "rest"
 """The steps of a run: the orders that the CRM lists, then those that it did not show."""
-OF_THIS_ORDER = (Odd, Hidden, Rejected)
+OF_THIS_ORDER = (Odd, Hidden, Rejected, Unreadable)
 """What a side may answer when it is asked for one order, and what says nothing about all others."""
 KEPT = timedelta(days=30)
 """Scheduled runs are many; what they found stays."""
@@ -129,11 +124,7 @@ def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
         return
     DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(seen_at=clock.now())
     OrderLink.objects.filter(pk__in=[one.link.pk for one in new]).update(compared_in=run.pk)
-    named = [*run.checkpoint.get(LEFT_OUT, []), *(f"order {one.link}: {masked_text(one.why)}" for one in new)]
-    run.checkpoint = {**run.checkpoint, LEFT_OUT: named[:NAMED]}
-    run.counts = {**run.counts, LEFT_OUT: run.counts.get(LEFT_OUT, 0) + len(new)}
-    for one in new:
-        log.warning("an order is left out", extra={"order": str(one.link), "error": one.why})
+    leave_out(run, [f"order {one.link}: {one.why}" for one in new])
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------
@@ -186,13 +177,13 @@ def _enter(run: Run, **place: Any) -> None:
 
 
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
-    since = run.checkpoint.get("since")
-    feed = Feed(both.crm, datetime.fromisoformat(since) if since else EVER)
-    while batch := (yield from patiently(feed.next)):
+    feed = Feed(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
+    while not feed.ended:
+        batch = yield from patiently(feed.next)
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
-        _enter(run, step=LISTED, since=feed.since.isoformat())
+        _enter(run, step=LISTED, feed=feed.place())
         yield
 
 
@@ -214,7 +205,8 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
 def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
     """Keep what differs; counts and place are saved by the caller's next step."""
     new = [link for link in links if link.compared_in != run.pk]
-    shown = yield from patiently(lambda: list(both.list_of_shop([link.woo_id for link in links])))
+    links = list(links)
+    shown, _ = yield from patiently(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
     shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
     lifecycle = current_lifecycle()
@@ -244,29 +236,8 @@ class Both:
     def __init__(self, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
         self.shop = shop
         self.crm = crm
-        self.statuses = statuses
+        self.query = {"status": ",".join(statuses), "_fields": "id,status"}
         self.pool = pool
-
-    def list_of_shop(self, ids: Sequence[int]) -> Iterator[ShopSnapshot]:
-        """In halves where all at once is too heavy for the shop (502, 504: FACTS B7)."""
-        if not ids:
-            return
-        query = {
-            "include": ",".join(map(str, ids)),
-            "status": ",".join(self.statuses),
-            "per_page": str(BATCH),
-            "_fields": "id,status",
-        }
-        try:
-            orders = self.shop.orders(query).orders
-        except (ServerTrouble, TooLarge, Unreachable):
-            if len(ids) <= LIGHTEST:
-                raise
-            middle = len(ids) // 2
-            yield from self.list_of_shop(ids[:middle])
-            yield from self.list_of_shop(ids[middle:])
-        else:
-            yield from orders
 
     def again(self, pair: Pair) -> Pair | LeftOut:
         """By its ids: an orphaned status hides an order from lists only (FACTS B6). The CRM first, as it leads."""
@@ -286,12 +257,12 @@ class Both:
 
     def of_crm(self, crm_order_id: str) -> CrmSnapshot | None:
         try:
-            return self.crm.get(crm_order_id)
+            return alone(lambda: self.crm.get(crm_order_id), self.crm.ping)
         except NotFound:
             return None
 
     def of_shop(self, woo_id: int) -> ShopSnapshot | None:
         try:
-            return self.shop.get(woo_id)
+            return alone(lambda: self.shop.get(woo_id), self.shop.ping)
         except NotFound:
             return None

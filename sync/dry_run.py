@@ -1,6 +1,7 @@
 """What would happen: the worker's own reading and deciding, without the lease, the writes and the record."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,9 +9,10 @@ from typing import Any, Literal
 from orders.models import OrderLink
 from sync import own_events, worker
 from sync.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
-from sync.errors import SideError
+from sync.errors import GivenUp, SideError
 from sync.http import CallRecord
 from sync.leases import Held
+from sync.paging import alone
 from sync.replays import FORCED, why_unreadable
 from sync.snapshots import CARRIED, ShopSnapshot
 from webhooks.models import Side, State, WebhookEvent
@@ -49,23 +51,28 @@ class Foreseen:
 class NoLease(Held):
     """The worker's lease, without taking one: looking needs no right."""
 
-    def __init__(self) -> None:
+    def __init__(self, until: float = float("inf")) -> None:
         self.keys = []
+        self.until = until
 
     def take(self, key: str) -> None: ...
 
-    def outlast(self) -> None: ...
+    def outlast(self) -> None:
+        """Before each call: whoever waited for the answer may have given up. Raises GivenUp."""
+        if time.monotonic() > self.until:
+            raise GivenUp("It was not told in time, and was given up.")
 
     def renew(self) -> None: ...
 
     def release(self) -> None: ...
 
 
-def foresee(event: WebhookEvent) -> Foreseen:
-    """What a replay of this event would do now. Both sides are only read, and no row is written."""
+def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
+    """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
+    monotonic clock; later, nobody is asked any more."""
     if why := FORCED if event.is_finished and own_events.is_force(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
-    work = worker.Work(held=NoLease(), events=[event])
+    work = worker.Work(held=NoLease(until), events=[event])
     try:
         return _foresee(work)
     except SideError as error:
@@ -76,11 +83,16 @@ def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foresee
     """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
     work = worker.Work(held=NoLease(), events=[event], seen=seen)
     try:
-        return _foresee(work)
+        return alone(lambda: _foresee(work), _ping_both)
     except SideError as error:
         if error.again:
             raise
         return _went_wrong(work, error)
+
+
+def _ping_both() -> None:
+    for ping in worker.PINGS.values():
+        ping()
 
 
 def _went_wrong(work: worker.Work, error: SideError) -> Foreseen:

@@ -90,6 +90,22 @@ class Odd(Blocked):
     """JSON, but not an order as it should be: no id, a version that is no number. Of a list, such a one is left out."""
 
 
+class Endless(Blocked):
+    """A list that comes in pages and does not end: a page of it comes again, or there are more than can be."""
+
+
+class Unreadable(SideError):
+    """The answer for one order fails again and again, while the side answers well: it is that order, not the side."""
+
+    again = False
+
+
+class GivenUp(SideError):
+    """Nobody waits for the answer any more, so that nothing further is asked."""
+
+    again = False
+
+
 class Unconfirmed(SideError):
     """The side answered well, but nothing of what we wrote is to be seen in its answer."""
 

@@ -4,12 +4,12 @@ A cursor is a side's own time, and it moves only once the events are stored. Wha
 what we know, so that asking twice costs nothing: hence the overlap for what shows up late.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -20,23 +20,28 @@ from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
+from sync import alarms, runs, shop_identity, sides, worker
 from sync import crm as crm_backends
-from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
+from sync.crm.feed import Feed
 from sync.decide import DRAFTS
-from sync.errors import Blocked, Hidden, NotConfigured, NotFound, SideError
+from sync.errors import Blocked, Hidden, NotConfigured, NotFound, SideError, Unreadable
 from sync.http import CallRecord
 from sync.models import Run, SideState
 from sync.own_events import SWEEP
-from sync.settling import Steps, patiently
+from sync.paging import alone
+from sync.settling import LEFT_OUT, Steps, leave_out, patiently
 from sync.shop import Shop
 from sync.snapshots import CARRIED, COMPOSER, TRASH, CrmSnapshot, ShopSnapshot
-from sync.walk import Place, Walk, modified, stamp
+from sync.walk import LeftOut, Place, Walk, modified, stamp
 from sync.whose import woo_id_in
 from webhooks import clock, intake
+from webhooks.masking import masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 from webhooks.wake import wake
+
+T = TypeVar("T")
 
 OVERLAP = timedelta(minutes=5)
 """What was changed so long before the cursor may have been hidden by a transaction that was still open."""
@@ -57,8 +62,14 @@ WOOCOMMERCE = frozenset({"pending", "processing", "on-hold", "completed", "cance
 """The statuses of a shop without plugins (FACTS B3)."""
 NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 SHOP, CRM, DELETED = "shop", "crm", "deleted"
-"""The steps of a run. Only a deep one looks at every linked order: WooCommerce tells nobody of one that was deleted for
+"""The parts of a run. Only a deep one looks at every linked order: WooCommerce tells nobody of one that was deleted for
 good, and what a plugin or a hand changes in its database leaves the time of the last change as it was."""
+HALVES = {SHOP: "The shop's changes", CRM: "The CRM's changes", DELETED: "All linked orders"}
+OVER, FAILED = "over", "failed"
+PATIENCE = 5.0
+"""Seconds that a run of the workers waits for a side that fails."""
+ROUNDS = 3
+"""After so many without an end of a side's sweep it needs a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +190,39 @@ def on_schedule(budget: float, *, deep: bool = False) -> None:
     Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=now - KEPT).delete()
     try:
         shop_client.connect(), crm_backends.connect()
-        if not sides.gate(now, worker.PINGS):
+        if not _may_be_asked(now):
             return
         run = start(deep=deep or deep_is_due(now))
     except (NotConfigured, runs.AlreadyRunning):
         return
     if not runs.carry_out(run, budget=budget):
         runs.hand_over(run)
+
+
+def _may_be_asked(now: datetime) -> bool:
+    """One side at least. Where staff paused one, they want no work to be done."""
+    if SideState.objects.filter(paused=True).exists():
+        return False
+    well = [sides.gate(now, worker.PINGS, only=side) for side in (Side.SHOP, Side.CRM)]  # each is probed
+    return any(well)
+
+
+def see_that_sweeps_end() -> None:
+    """A side whose sweep has not come to its end for some rounds: what no delivery tells of it is found by nobody."""
+    if SideState.objects.filter(paused=True).exists():
+        return
+    first = _runs().order_by("pk").values_list("started_at", flat=True).first()
+    late = clock.now() - ROUNDS * timedelta(minutes=max(1, settings.RECONCILE_MINUTES))
+    for side in SideState.objects.all():
+        since = side.swept_at or first
+        key = f"sweep:{side.name}"
+        if since is None or since > late:
+            alarms.clear(key)
+            continue
+        why = Run.objects.filter(kind=Run.Kind.RECONCILE).exclude(error="").values_list("error", flat=True).first()
+        words = f"{side.get_name_display()}: reconcile has not got to the end of it since {since:%Y-%m-%d %H:%M} UTC."
+        advice = "The latest runs under /admin/sync/run/ say what hinders it; `doctor` examines the side."
+        alarms.raise_alarm(key, f"{words} {masked_text(why)}" if why else words, advice)
 
 
 def deep_is_due(now: datetime) -> bool:
@@ -207,20 +244,59 @@ def _runs(**options: bool) -> QuerySet[Run]:
 
 
 def job(run: Run) -> Steps[None]:
-    """`checkpoint`: the step, where it is, and the first finds by name. `counts`: orders seen, and found by side."""
+    """`checkpoint`: the halves that are over and those that failed, where each is, and the first finds by name.
+    `counts`: orders seen, found by side, and left out.
+
+    The halves are independent: what one side can not answer hides nothing of the other (docs/decisions/0053).
+    """
     shop_clock, crm_clock = Clock(), Clock()
     shop, crm = shop_client.connect(on_call=shop_clock), crm_backends.connect(on_call=crm_clock)
-    yield from patiently(lambda: shop_identity.check(shop))
-    statuses = yield from patiently(lambda: all_statuses(shop))
-    step = run.checkpoint.get("step", SHOP)
-    if step == SHOP:
-        yield from _sweep_shop(run, shop, statuses, shop_clock)
-        yield from _enter(run, CRM)
-    if step in (SHOP, CRM):
-        yield from _sweep_crm(run, crm, crm_clock)
-        yield from _enter(run, DELETED)
-    if run.options["deep"]:
-        yield from _look_at_all(run, shop, statuses)
+    halves: dict[str, Callable[[], Steps[None]]] = {
+        SHOP: lambda: _sweep_shop(run, shop, shop_clock),
+        CRM: lambda: _sweep_crm(run, crm, crm_clock),
+        DELETED: lambda: _look_at_all(run, shop),
+    }
+    for name, half in halves.items():
+        failed = run.checkpoint.get(FAILED, {})
+        if name in (*run.checkpoint.get(OVER, []), *failed) or (name == DELETED and not _looks_at_all(run)):
+            continue
+        try:
+            yield from half()
+        except shop_identity.AnotherShop:
+            raise
+        except (SideError, runs.Failed) as error:
+            run.checkpoint = {**run.checkpoint, FAILED: {**failed, name: str(error)}}
+        else:
+            run.checkpoint = {**run.checkpoint, OVER: [*run.checkpoint.get(OVER, []), name]}
+        yield
+    if not run.options["dry_run"]:
+        _tell_of_left_out(run)
+    if failed := run.checkpoint.get(FAILED):
+        # Whoever takes it up again asks both sides anew; a half that broke off goes on where it was.
+        run.checkpoint = {name: value for name, value in run.checkpoint.items() if name not in (OVER, FAILED)}
+        yield
+        raise runs.Failed(" ".join(f"{HALVES[name]}: {words}" for name, words in failed.items()))
+
+
+def _tell_of_left_out(run: Run) -> None:
+    """The next sweep begins behind them, so only a deep one that met none is an all-clear."""
+    left_out = run.checkpoint.get(LEFT_OUT, [])
+    if left_out:
+        words = f"Reconcile left out {run.counts[LEFT_OUT]}, which a side could not show. The first: {left_out[0]}"
+        advice = f"See /admin/sync/run/{run.pk}/change/ for all. Mend them there; then run `reconcile --deep`."
+        alarms.raise_alarm(LEFT_OUT, words, advice)
+    elif run.options["deep"] and not run.checkpoint.get(FAILED):
+        alarms.clear(LEFT_OUT)
+
+
+def _looks_at_all(run: Run) -> bool:
+    return bool(run.options["deep"]) and SHOP not in run.checkpoint.get(FAILED, {})
+
+
+def _asked(run: Run, side: str, read: Callable[[], T]) -> Steps[T]:
+    """The answer of one side, whether or not the other one is well. Who waits at a terminal has patience; a run of the
+    workers must leave time for the other side, and the next one comes soon."""
+    return patiently(read, side=side, patience=None if run.actor == "command" else PATIENCE)
 
 
 def all_statuses(shop: Shop) -> list[str]:
@@ -234,77 +310,91 @@ def all_statuses(shop: Shop) -> list[str]:
     return sorted({*known, TRASH} - DRAFTS)
 
 
-def _enter(run: Run, step: str) -> Steps[None]:
-    run.checkpoint = {"step": step, "found": run.checkpoint.get("found", [])}
-    yield
-
-
-def _sweep_shop(run: Run, shop: Shop, statuses: Sequence[str], clock: Clock) -> Steps[None]:
+def _sweep_shop(run: Run, shop: Shop, clock: Clock) -> Steps[None]:
+    yield from _asked(run, Side.SHOP, lambda: shop_identity.check(shop))
+    statuses = yield from _asked(run, Side.SHOP, lambda: all_statuses(shop))
     side = SideState.objects.get(name=Side.SHOP)
     place = run.checkpoint.get("place")
     since = begin_at(known_cursor(side, settings.WOO_URL), clock.now(), overlap=OVERLAP, deep=run.options["deep"])
     walk = Walk(shop, statuses=statuses, place=Place.of_json(place) if place else Place(at=since))
     while not walk.ended:
         began = timezone.now()
-        page = yield from patiently(walk.next)
-        missed = _missed_in_shop(page, began)
+        page = yield from _asked(run, Side.SHOP, walk.next)
+        missed = _missed_in_shop(page, began) + [_unread(order) for order in walk.left_out if order.woo_id]
         up_to = Cursor(walk.place.at or since, now=clock.now(), url=settings.WOO_URL)
+        leave_out(run, [order.words for order in walk.left_out])
         _keep(run, side, missed, len(page), up_to, place=walk.place.as_json())
         yield
+    run.checkpoint = {**run.checkpoint, "place": None}
     _swept(run, side)
 
 
 def _sweep_crm(run: Run, crm: Crm, clock: Clock) -> Steps[None]:
     side = SideState.objects.get(name=Side.CRM)
-    yield from patiently(crm.ping)  # tells its time
+    yield from _asked(run, Side.CRM, crm.ping)  # tells its time
     overlap = OVERLAP + timedelta(seconds=settings.CRM_LIST_LAG)
     since = begin_at(known_cursor(side, settings.CRM_URL), clock.now(), overlap=overlap, deep=run.options["deep"])
-    feed = Feed(crm, _time(run.checkpoint.get("since")) or since)
-    while True:
+    feed = Feed(crm, since, run.checkpoint.get("feed"))
+    while not feed.ended:
         began = timezone.now()
-        batch = yield from patiently(feed.next)
-        if not batch:
-            break
+        batch = yield from _asked(run, Side.CRM, feed.next)
         missed = _missed_in_crm(batch, began)
         up_to = Cursor(feed.since, now=clock.now(), url=settings.CRM_URL)
-        _keep(run, side, missed, len(batch), up_to, since=str(feed.since))
+        leave_out(run, feed.left_out)
+        _keep(run, side, missed, len(batch), up_to, feed=feed.place())
         yield
+    run.checkpoint = {**run.checkpoint, "feed": None}
     _swept(run, side)
 
 
-def _look_at_all(run: Run, shop: Shop, statuses: Sequence[str]) -> Steps[None]:
+def _unread(order: LeftOut) -> Missed:
+    """An order that its list could not show: tried again by itself, and shown to staff if that fails, too."""
+    return Missed(
+        side=Side.SHOP,
+        topic="order.updated",
+        order_ref=str(order.woo_id),
+        key=f"unread:{order.woo_id}:{order.at and order.at.isoformat()}",
+        body={"id": order.woo_id},
+        occurred_at=order.at,
+    )
+
+
+def _look_at_all(run: Run, shop: Shop) -> Steps[None]:
     """Links whose order has other content than the CRM was told, whenever it was modified; and those whose order
     neither stands in the shop's list nor can be read: an orphaned status hides from lists only."""
+    statuses = yield from _asked(run, Side.SHOP, lambda: all_statuses(shop))
+    query = {"status": ",".join(statuses), "_fields": ",".join((*CARRIED, "date_modified_gmt"))}
     side = SideState.objects.get(name=Side.SHOP)
     after = run.checkpoint.get("after", 0)
     links = OrderLink.objects.exclude(woo_status=TRASH).order_by("pk")
     while batch := list(links.filter(pk__gt=after)[:BATCH]):
-        query = {
-            "include": ",".join(str(link.woo_id) for link in batch),
-            "status": ",".join(statuses),
-            "per_page": str(BATCH),
-            "_fields": ",".join((*CARRIED, "date_modified_gmt")),
-        }
+        ids = [link.woo_id for link in batch]
         began = timezone.now()
-        page = yield from patiently(lambda query=query: shop.orders(query))  # type: ignore[misc]
-        shown = {order.woo_id for order in page.orders}
-        missed = _missed_in_shop(page.orders, began)
+        orders, failed = yield from _asked(run, Side.SHOP, partial(shop.of_ids, ids, query))
+        shown = {order.woo_id for order in orders}
+        missed = _missed_in_shop(orders, began)
         if not run.options["dry_run"]:
-            _rebase(page.orders)
+            _rebase(orders)
         for link in batch:
-            if link.woo_id not in shown and (
-                yield from patiently(lambda link=link: _is_gone(shop, link.woo_id))  # type: ignore[misc]
-            ):
-                missed.append(_deleted(link))
+            if link.woo_id in shown or link.woo_id in failed:
+                continue
+            try:
+                is_gone = yield from _asked(run, Side.SHOP, partial(_is_gone, shop, link.woo_id))
+            except Unreadable as error:
+                failed[link.woo_id] = str(error)
+            else:
+                missed += [_deleted(link)] if is_gone else []
+        leave_out(run, [f"order {woo_id} of the shop: {why}" for woo_id, why in failed.items()])
         after = batch[-1].pk
         _keep(run, side, missed, after=after)
         yield
+    run.checkpoint = {**run.checkpoint, "after": 0}
 
 
 def _is_gone(shop: Shop, woo_id: int) -> bool:
     """An order that our key alone may not read is there: of one that is not, the shop says so."""
     try:
-        shop.get(woo_id)
+        alone(lambda: shop.get(woo_id), shop.ping)
     except NotFound:
         return True
     except Hidden:
@@ -320,25 +410,6 @@ def _deleted(link: OrderLink) -> Missed:
         key=f"deleted:{link.woo_id}:{link.woo_fingerprint}",
         body={"id": link.woo_id},
     )
-
-
-class Feed:
-    """The CRM's changed orders, batch by batch. After an error it begins again at the last one it gave."""
-
-    def __init__(self, crm: Crm, since: datetime) -> None:
-        self.crm = crm
-        self.since = since
-        self.rest: Iterator[CrmSnapshot] | None = None
-
-    def next(self) -> list[CrmSnapshot]:
-        self.rest = self.rest or self.crm.changed_since(self.since)
-        try:
-            batch = list(islice(self.rest, BATCH))
-        except SideError:
-            self.rest = None
-            raise
-        self.since = max([self.since, *(crm.updated_at for crm in batch if crm.updated_at)])
-        return batch
 
 
 # --- compared with what we know ------------------------------------------------------------------------------------
@@ -459,17 +530,18 @@ def _keep(
                 up_to.store(side)
         if new:
             wake()
-    counts = {name: run.counts.get(name, 0) for name in COUNTS}
+    counts = {**dict.fromkeys(COUNTS, 0), **run.counts}
     counts["seen"] += read
     counts[side.name] += len(new)
     run.counts = counts
     found = [*run.checkpoint.get("found", []), *([one.side, one.order_ref, one.topic] for one in new)]
-    run.checkpoint = {"step": run.checkpoint.get("step", SHOP), "found": found[:NAMED], **checkpoint}
+    run.checkpoint = {**run.checkpoint, "found": found[:NAMED], **checkpoint}
 
 
 def _swept(run: Run, side: SideState) -> None:
     if not run.options["dry_run"]:
         SideState.objects.filter(pk=side.pk).update(swept_at=clock.now())
+        see_that_sweeps_end()
 
 
 def _time(text: str | None) -> datetime | None:

@@ -14,10 +14,22 @@ from sync import crm as crm_backends
 from sync import own_events, runs, shop_identity
 from sync import shop as shop_client
 from sync.crm.base import Crm
+from sync.crm.feed import Feed
 from sync.dry_run import look_ahead
 from sync.models import DriftFinding, Run
-from sync.reconciliation import Feed
-from sync.settling import Order, Page, Steps, Tally, crew, foresee_page, patiently, settle_page, settle_rest, space_out
+from sync.settling import (
+    Order,
+    Page,
+    Steps,
+    Tally,
+    crew,
+    foresee_page,
+    leave_out,
+    patiently,
+    settle_page,
+    settle_rest,
+    space_out,
+)
 from sync.timeline import find_link
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
@@ -135,17 +147,21 @@ class Changed:
     left = None
 
     def __init__(self, run: Run, crm: Crm) -> None:
-        self.feed = Feed(crm, datetime.fromisoformat(run.checkpoint.get("since") or run.options["since"]))
+        self.run = run
+        self.feed = Feed(
+            crm, datetime.fromisoformat(run.options["since"]), run.checkpoint.get("feed") or run.checkpoint
+        )
 
     def next(self) -> list[OrderLink] | None:
-        batch = self.feed.next()
-        if not batch:
+        if self.feed.ended:
             return None
+        batch = self.feed.next()
+        leave_out(self.run, self.feed.left_out)
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         return list(links.values())
 
     def place(self) -> dict[str, Any]:
-        return {"since": self.feed.since.isoformat()}
+        return {"feed": self.feed.place()}
 
 
 def _post(run: Run, links: Sequence[OrderLink], counted: int) -> Page:

@@ -22,6 +22,7 @@ NAMES = {
     "linked": "Found in the CRM and linked",
     "unchanged": "Unchanged",
     "failed": "Failed",
+    "left_out": "Left out",
     State.PARKED: "Parked",
     State.DEAD: "Dead",
     "unreadable": "Not replayed: names no order",
@@ -130,7 +131,7 @@ def found(run: Run) -> list[tuple[str, str, str]]:
 
 
 def left_out(run: Run) -> list[str]:
-    """Of drift: the first orders that a side does not show, or not so that they can be compared, and why."""
+    """The first orders that a side does not show, or not so that they can be read or compared, and why."""
     return list(run.checkpoint.get("left_out", []))
 
 

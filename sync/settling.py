@@ -1,5 +1,6 @@
 """A run settles its orders itself, several at once, on the same path as every event; it waits for a side in need."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,13 +16,16 @@ from django.db import connections
 
 from sync import linking, sides, worker
 from sync.dry_run import Foreseen
-from sync.errors import AuthFailed, NotConfigured, SideError
+from sync.errors import AuthFailed, Endless, NotConfigured, SideError
 from sync.models import Attempt, Run, SideState
 from sync.retries import delay_before
 from sync.runs import Failed
 from sync.snapshots import ShopSnapshot
 from webhooks import clock
+from webhooks.masking import masked_text
 from webhooks.models import Outcome, State, WebhookEvent
+
+log = logging.getLogger("orderbridge.runs")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -44,6 +48,10 @@ EFFECTS: dict[str, str] = {
 COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "failed")
 NAMED = 100
 """Failed orders that a run remembers by name."""
+FINAL = (AuthFailed, NotConfigured, Endless)
+"""What a run does not wait for: a person has to mend it."""
+LEFT_OUT = "left_out"
+"""In checkpoint and counts: orders that a side can not show, by name and by number."""
 NOT_BEFORE = "not_before"
 """In the checkpoint of a run with a speed limit."""
 
@@ -159,16 +167,20 @@ def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> St
         yield
 
 
-def patiently(read: Callable[[], T]) -> Steps[T]:
-    """The answer of a read, also if the side must be waited for. Its errors count as those of any other call."""
-    gate, attempt, until = Gate(), 0, time.monotonic() + PATIENCE
+def patiently(read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
+    """The answer of a read, also if the side must be waited for. Its errors count as those of any other call.
+
+    `side`: only that one need be well; `patience`: seconds, by default PATIENCE.
+    """
+    patience = PATIENCE if patience is None else patience
+    gate, attempt, until = Gate(side, patience), 0, time.monotonic() + patience
     while True:
         if gate.is_open():
             attempt += 1
             try:
                 return read()
             except SideError as error:
-                if not error.again or isinstance(error, AuthFailed | NotConfigured) or time.monotonic() > until:
+                if not error.again or isinstance(error, FINAL) or time.monotonic() > until:
                     raise
                 sides.failed(error, clock.now())
                 again_at = time.monotonic() + _delay(attempt, error)
@@ -201,23 +213,25 @@ def _delay(attempt: int, error: SideError) -> float:
 
 
 class Gate:
-    """Whether both sides may be called. Raises Failed when that takes too long."""
+    """Whether both sides may be called, or the one that is named. Raises Failed when that takes too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: str = "", patience: float | None = None) -> None:
+        self.side = side
+        self.patience = PATIENCE if patience is None else patience
         self.until: float | None = None
 
     def is_open(self) -> bool:
-        if sides.gate(clock.now(), worker.PINGS):
+        if sides.gate(clock.now(), worker.PINGS, only=self.side):
             self.until = None
             return True
-        self.until = self.until or time.monotonic() + PATIENCE
+        self.until = self.until or time.monotonic() + self.patience
         if time.monotonic() > self.until:
-            raise Failed(f"{_why_closed()} Then start the run again: it goes on where it was.")
+            raise Failed(f"{_why_closed(self.side)} Then start the run again: it goes on where it was.")
         return False
 
 
-def _why_closed() -> str:
-    for side in SideState.objects.order_by("name"):
+def _why_closed(only: str) -> str:
+    for side in SideState.objects.filter(name__startswith=only).order_by("name"):
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
         if side.wait_until and side.wait_until > clock.now():
@@ -300,15 +314,26 @@ class Tally:
 
     def save(self, run: Run, **checkpoint: object) -> None:
         """Counts and place together, so that a page that is done again is not counted twice."""
-        run.counts = dict(self.counts)
-        pace = {name: at for name, at in run.checkpoint.items() if name == NOT_BEFORE}
-        run.checkpoint = {**checkpoint, **pace, "open": self.open, "failed": self.failed}
+        run.counts = {**self.counts, **{name: n for name, n in run.counts.items() if name == LEFT_OUT}}
+        kept = {name: value for name, value in run.checkpoint.items() if name in (NOT_BEFORE, LEFT_OUT)}
+        run.checkpoint = {**checkpoint, **kept, "open": self.open, "failed": self.failed}
 
 
 def _found_in_crm(events: Sequence[int]) -> set[int]:
     """Of the events that linked an order, those that found it in the CRM instead of creating it."""
     tries = Attempt.objects.filter(event__in=events, result=Outcome.CREATED).values_list("event", "reasons")
     return {event for event, reasons in tries if any(code == "found" for code, _ in reasons)}
+
+
+def leave_out(run: Run, named: Sequence[str]) -> None:
+    """Count orders that a side could not show, and keep the first of them by name."""
+    known = run.checkpoint.get(LEFT_OUT, [])
+    new = [words for words in map(masked_text, named) if words not in known]
+    if new:
+        run.checkpoint = {**run.checkpoint, LEFT_OUT: [*known, *new][:NAMED]}
+        run.counts = {**run.counts, LEFT_OUT: run.counts.get(LEFT_OUT, 0) + len(new)}
+    for words in new:
+        log.warning("an order is left out", extra={"run": run.pk, "order": words})
 
 
 def failures(run: Run) -> Iterator[str]:

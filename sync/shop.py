@@ -1,13 +1,13 @@
 """The shop's REST API: read orders, set a status, keep our webhooks, and nothing else is ever written."""
 
 import base64
-import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
@@ -15,13 +15,25 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected, ServerTrouble
+from sync.errors import (
+    AuthFailed,
+    Blocked,
+    Hidden,
+    NotConfigured,
+    NotFound,
+    Odd,
+    Rejected,
+    ServerTrouble,
+    Unreadable,
+)
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
+from sync.paging import OF_A_PAGE, alone, pages
 from sync.snapshots import ShopSnapshot
 
 ORDERS = "/wp-json/wc/v3/orders"
 TOTALS = "/wp-json/wc/v3/reports/orders/totals"
 WEBHOOKS = "/wp-json/wc/v3/webhooks"
+MOST_HOOK_PAGES = 100
 NO_ORDER = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 NOT_ALLOWED = "woocommerce_rest_cannot_"
@@ -33,6 +45,8 @@ class OrderPage:
     orders: list[ShopSnapshot]
     total: int | None
     "On all pages together; None where something on the way has taken the header."
+    pages: int | None = None
+    "How many pages of this size there are, by the shop's own count: one that ignores `per_page` has more."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +110,33 @@ class Shop:
         """One page of the list. Dates in the query are UTC without a `Z`; filters are strictly after and before."""
         params = {"dates_are_gmt": "true", **query, **_nonce()}
         answer = self._call("GET", ORDERS, params=params, headers={"Cache-Control": "no-cache"})
-        total = answer.headers.get("X-WP-Total", "")
         if not isinstance(answer.data, list):
             raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
         orders = readable(answer.data, _snapshot, side="shop")
-        return OrderPage(orders=orders, total=int(total) if total.isdigit() else None)
+        return OrderPage(orders=orders, total=_count(answer, "X-WP-Total"), pages=_count(answer, "X-WP-TotalPages"))
+
+    def of_ids(self, ids: Sequence[int], query: Mapping[str, str]) -> tuple[list[ShopSnapshot], dict[int, str]]:
+        """What the list shows of up to a hundred orders; and those that fail, with the reason. One that is not shown
+        may be there all the same, with a status that no list knows."""
+        if not ids:
+            return [], {}
+
+        def read() -> list[ShopSnapshot]:
+            return self.orders({"include": ",".join(map(str, ids)), "per_page": str(len(ids)), **query}).orders
+
+        if len(ids) == 1:
+            try:
+                return alone(read, self.ping), {}
+            except Unreadable as error:
+                return [], {ids[0]: str(error)}
+        try:
+            return read(), {}
+        except OF_A_PAGE:
+            self.ping()  # in halves only if it is not the shop itself
+        middle = len(ids) // 2
+        some, failed = self.of_ids(ids[:middle], query)
+        more, too = self.of_ids(ids[middle:], query)
+        return some + more, failed | too
 
     def statuses(self) -> frozenset[str]:
         """The statuses that this shop knows, those of its plugins included.
@@ -132,23 +168,16 @@ class Shop:
 
     def webhooks(self) -> list[Hook]:
         """All of them, other people's as well. Secrets and failure counts are not shown (FACTS A7)."""
-        found: list[Hook] = []
-        for page in itertools.count(1):
-            params = {
-                "status": "all",
-                "per_page": "100",
-                "page": str(page),
-                "orderby": "id",
-                "order": "asc",
-                **_nonce(),
-            }
-            data = self._call("GET", WEBHOOKS, params=params).data
-            if not isinstance(data, list):
-                raise Blocked("The shop's answer is not a list of webhooks.", side="shop")
-            found += map(_hook, data)
-            if len(data) < 100:
-                break
-        return found
+        listed = pages(self._hooks, 1, side="shop", what="webhooks", name=attrgetter("number"), most=MOST_HOOK_PAGES)
+        return [hook for page in listed for hook in page]
+
+    def _hooks(self, page: int) -> tuple[list[Hook], int | None]:
+        params = {"status": "all", "per_page": "100", "page": str(page), "orderby": "id", "order": "asc", **_nonce()}
+        answer = self._call("GET", WEBHOOKS, params=params)
+        if not isinstance(answer.data, list):
+            raise Blocked("The shop's answer is not a list of webhooks.", side="shop")
+        more = len(answer.data) >= 100 or page < (_count(answer, "X-WP-TotalPages") or 0)
+        return [_hook(one) for one in answer.data], page + 1 if more else None
 
     def create_webhook(self, *, name: str, topic: str, url: str, secret: str) -> Hook:
         """It is active at once; the shop pings the address before it answers, and creates it whatever comes back."""
@@ -229,6 +258,11 @@ class _Behind(AuthBase):
         signed: PreparedRequest = self.shop(request)
         signed.headers["Authorization"] = f"Basic {self.basic}"
         return signed
+
+
+def _count(answer: Answer, header: str) -> int | None:
+    text = answer.headers.get(header, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _nonce() -> dict[str, str]:

@@ -25,8 +25,8 @@ def check(shop: Shop) -> None:
     links = list(OrderLink.objects.order_by("-pk")[:SAMPLE])
     if not links:
         return
-    ids = ",".join(str(link.woo_id) for link in links)
-    shown = {order.woo_id: order for order in shop.orders({"include": ids, "per_page": str(SAMPLE)}).orders}
+    orders, _ = shop.of_ids([link.woo_id for link in links], {})
+    shown = {order.woo_id: order for order in orders}
     created = _created(link.woo_id for link in links)
     verdicts = [_is_same(link, shown.get(link.woo_id), created.get(link.woo_id)) for link in links]
     if True in verdicts or (False not in verdicts and not _moved()):

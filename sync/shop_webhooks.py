@@ -1,7 +1,7 @@
 """Our webhooks in the shop: made, watched and mended. WooCommerce disables them in silence (FACTS A7)."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,7 +14,7 @@ from django.utils import timezone
 from sync import alarms
 from sync import shop as shop_client
 from sync.errors import AuthFailed, Blocked, NotConfigured, Rejected, SideError
-from sync.http import CallRecord
+from sync.http import CallRecord, nothing
 from sync.models import SideState
 from sync.own_events import SWEEP
 from sync.shop import Hook, Shop
@@ -168,10 +168,10 @@ def delivery_url() -> str:
     return f"{settings.PUBLIC_URL}{PATH}/"
 
 
-def look() -> list[Verdict]:
+def look(before_call: Callable[[], None] = nothing) -> list[Verdict]:
     """How each of the four is doing."""
     calls: list[CallRecord] = []
-    hooks = shop_client.connect(on_call=calls.append).webhooks()
+    hooks = shop_client.connect(on_call=calls.append, before_call=before_call).webhooks()
     ahead = next((call.clock_is_ahead for call in calls if call.clock_is_ahead is not None), timedelta())
     return [judge(facts) for facts in gather(hooks, ahead)]
 

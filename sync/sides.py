@@ -55,14 +55,17 @@ def failed(error: SideError, now: datetime) -> bool:
     return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()
 
 
-def gate(now: datetime, pings: Mapping[str, Callable[[], None]]) -> bool:
-    """True: work may be taken. Both journeys need both sides, so one closed gate stops both.
+def gate(now: datetime, pings: Mapping[str, Callable[[], None]], *, only: str = "") -> bool:
+    """True: work may be taken. Both journeys need both sides, so one closed gate stops both. `only`: what asks one side
+    alone, as half a sweep does.
 
     An open breaker lets one worker of all probe the way, with a cheap read: a single poisoned order can then neither
     keep the breaker open nor be the one that every probe falls on (docs/decisions/0006).
     """
     is_open = True
     for side in sql.find(SideState, "paused OR wait_until > %s OR opened_at IS NOT NULL", now):
+        if only and side.name != only:
+            continue
         held = side.paused or (side.wait_until and side.wait_until > now)
         is_open = not held and _probe(side, now, pings[side.name]) and is_open
     return is_open

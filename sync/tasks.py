@@ -148,10 +148,12 @@ def seal_audit() -> None:
 
 @then_look
 def watch() -> None:
-    """Are the webhooks well, does each side talk as much as usual, and is it known whose order each is?"""
+    """Are the webhooks well, does each side talk as much as usual, is it known whose order each is, and does each sweep
+    come to its end?"""
     shop_webhooks.on_schedule()
     silence.on_schedule()
     doubts.on_schedule()
+    reconciliation.see_that_sweeps_end()
 
 
 @then_look

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
 from sync.http import Answer, CallRecord, JsonClient, readable
+from sync.paging import OF_A_PAGE, pages
 from sync.snapshots import CrmSnapshot
 
 WORDS = {
@@ -23,7 +24,12 @@ WORDS = {
 }
 """Our word for each field of an order, and the CRM's."""
 
-PAGE = 100
+SIZES = (100, 50, 25, 5, 1)
+"""Orders on a page of changes: fewer when a page fails, so that one bad order can be told from the others."""
+GOOD = 10
+"""Pages in a row after which a bigger one is tried again."""
+LOOK_PAGES, LOOK_SECONDS = 1000, 45.0
+"""A look-up that reads the whole list, as of a CRM that ignores the filter, must end before the queue's own timeout."""
 LONGEST = 64
 """Characters of an id or a status; a longer one is no id, and would not fit into the database."""
 LARGEST = 2**63 - 1
@@ -34,6 +40,8 @@ class RestCrm:
 
     def __init__(self, client: JsonClient) -> None:
         self.client = client
+        self.size, self.good = SIZES[0], 0
+        "Of a page of changes, and how many in a row were good."
 
     @classmethod
     def from_settings(cls, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> Self:
@@ -77,7 +85,12 @@ class RestCrm:
 
     def find(self, external_id: str) -> CrmSnapshot | None:
         # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
-        listed = chain.from_iterable(self._pages({"external_id": external_id}))
+        def fetch(cursor: str) -> tuple[list[Any], str | None]:
+            return self._page({"external_id": external_id}, cursor)
+
+        listed = chain.from_iterable(
+            pages(fetch, "", side="crm", what="orders", name=_known_by, most=LOOK_PAGES, longest=LOOK_SECONDS)
+        )
         mine = (one for one in listed if _named(one) == external_id)
         found = {one.crm_order_id: one for one in map(snapshot, mine)}
         if len(found) > 1:
@@ -94,8 +107,21 @@ class RestCrm:
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        for page in self._pages({"updated_since": moment, "limit": str(PAGE)}):
-            yield from readable(page, snapshot, side="crm")
+
+        def fetch(cursor: str) -> tuple[list[CrmSnapshot], str | None]:
+            while True:
+                try:
+                    listed, following = self._page({"updated_since": moment, "limit": str(self.size)}, cursor)
+                    page = readable(listed, snapshot, side="crm")
+                except OF_A_PAGE:
+                    if not self._smaller():
+                        raise
+                else:
+                    self._went_well()
+                    return page, following
+
+        for page in pages(fetch, "", side="crm", what="changes", name=_state):
+            yield from page
 
     def ping(self) -> None:
         _page(self._orders("GET", params={"limit": "1"}).data)
@@ -107,18 +133,21 @@ class RestCrm:
         except NotFound as error:
             raise Blocked(f"{error}. Is CRM_URL right?", side="crm", status=error.status, code=error.code) from error
 
-    def _pages(self, params: dict[str, str]) -> Iterator[list[Any]]:
-        """The results of each page. A list that goes round in circles hides its rest: an order may be on it."""
-        seen: set[str] = set()
-        while True:
-            results, cursor = _page(self._orders("GET", params=params).data)
-            yield results
-            if cursor in seen and results:
-                raise Blocked("The CRM's list does not end: its next_cursor comes again.", side="crm")
-            if not cursor or cursor in seen:
-                return
-            seen.add(cursor)
-            params = {**params, "cursor": cursor}
+    def _page(self, params: dict[str, str], cursor: str) -> tuple[list[Any], str | None]:
+        """The results, and the cursor of the next page."""
+        return _page(self._orders("GET", params={**params, "cursor": cursor} if cursor else params).data)
+
+    def _smaller(self) -> bool:
+        """False: it is a single order already."""
+        smaller = [size for size in SIZES if size < self.size]
+        self.size, self.good = (smaller or [self.size])[0], 0
+        return bool(smaller)
+
+    def _went_well(self) -> None:
+        self.good += 1
+        bigger = [size for size in SIZES if size > self.size]
+        if bigger and self.good >= GOOD:
+            self.size, self.good = bigger[-1], 0
 
 
 def snapshot(data: Any) -> CrmSnapshot:
@@ -152,10 +181,24 @@ def _path(crm_order_id: str) -> str:
     return f"/orders/{quote(crm_order_id, safe='', errors='replace')}"
 
 
-def _page(data: Any) -> tuple[list[Any], str]:
+def _page(data: Any) -> tuple[list[Any], str | None]:
     if not isinstance(data, dict) or not isinstance(data.get("results"), list):
         raise Blocked("The CRM's answer is not a list of orders.", side="crm")
-    return data["results"], str(data.get("next_cursor") or "")
+    return data["results"], str(data.get("next_cursor") or "") or None
+
+
+def _known_by(data: Any) -> str:
+    """An order of a list as it stands there: changed meanwhile, it is another."""
+    named = (
+        [data.get(WORDS[name]) for name in ("crm_order_id", "version", "updated_at")]
+        if isinstance(data, dict)
+        else data
+    )
+    return repr(named)
+
+
+def _state(order: CrmSnapshot) -> tuple[Any, ...]:
+    return order.crm_order_id, order.status, order.version, order.updated_at
 
 
 def _named(data: Any) -> str:

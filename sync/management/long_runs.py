@@ -5,14 +5,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from django.core.management.base import CommandError, OutputWrapper
 from tqdm import tqdm
 
 from sync import crm as crm_backends
-from sync import runs
+from sync import run_report, runs
 from sync import shop as shop_client
 from sync.errors import SideError
 from sync.models import Run
@@ -46,11 +46,16 @@ def configured_shop() -> Shop:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
-def check_sides() -> None:
-    """Both are configured, and the shop is the one we know."""
+def check_sides(*, wait: bool = True) -> None:
+    """Both are configured, and the shop is the one we know. `wait`: also if it must be waited for; else one that is
+    away is left to the run."""
     shop = configured_shop()
     try:
-        read(lambda: check(shop))
+        if wait:
+            read(lambda: check(shop))
+            return
+        with quiet(), suppress(SideError):
+            check(shop)
     except AnotherShop as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
@@ -159,7 +164,9 @@ def quiet(least: int = logging.ERROR) -> Iterator[None]:
 def report(out: OutputWrapper, run: Run, *, as_json: bool) -> None:
     """What came of its orders. Raises CommandError where some of them failed."""
     counts = {name: int(run.counts.get(name, 0)) for name in COUNTS}
-    named = list(failures(run))
+    left_out = run_report.left_out(run)
+    counts["failed"] += int(run.counts.get("left_out", 0))
+    named = [*failures(run), *left_out]
     dry_run = bool(run.options["dry_run"])
     if as_json:
         out.write(json.dumps({"dry_run": dry_run, **counts, "failures": named}, ensure_ascii=False))

@@ -196,7 +196,6 @@ def test_an_order_of_an_orphaned_status_is_read_by_its_id(two_sides: TwoSides) -
 
 
 def test_a_list_that_is_too_heavy_is_read_in_halves(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "LIGHTEST", 2)
     linked(two_sides, 6)
     light = two_sides.shop.handle
 
@@ -255,7 +254,7 @@ def test_an_order_that_can_not_be_read_is_named_and_hides_no_other(
 def test_a_run_that_died_goes_on_and_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    for module in ("sync.drift", "sync.reconciliation"):
+    for module in ("sync.drift", "sync.crm.feed"):
         monkeypatch.setattr(f"{module}.BATCH", 2)
     orders = linked(two_sides, 5)
     two_sides.crm.delete(orders[0][1])

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import reconciliation
+from sync import reconciliation, run_report
 from sync.management import long_runs
 from sync.models import Run
 
@@ -13,7 +13,8 @@ from sync.models import Run
 class Command(BaseCommand):
     help = (
         "Ask the shop and the CRM what changed since the last time, and feed what no delivery told us of into the "
-        "inbox. Also runs on a schedule, every RECONCILE_MINUTES."
+        "inbox. Also runs on a schedule, every RECONCILE_MINUTES. Exit code 1: a side could not be asked, or could "
+        "not show an order, which is named."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
     def handle(self, *args: Any, deep: bool, dry_run: bool, **given: Any) -> None:
-        long_runs.check_sides()
+        long_runs.check_sides(wait=False)  # if the shop is away, the CRM can be asked all the same
         if dry_run:
             run = Run(kind=Run.Kind.RECONCILE, options=reconciliation.options(deep=deep, dry_run=True))
             long_runs.rehearse(reconciliation.job, run)
@@ -35,13 +36,19 @@ class Command(BaseCommand):
             run = long_runs.begin(lambda: reconciliation.start(deep=deep, actor="command"))
             long_runs.carry_out(run)
         counts = {name: run.counts.get(name, 0) for name in reconciliation.COUNTS}
-        found = run.checkpoint.get("found", [])
+        found, left_out = run_report.found(run), run_report.left_out(run)
         if given["json"]:
             named = [{"side": side, "order": order, "topic": topic} for side, order, topic in found]
-            self.stdout.write(json.dumps({"dry_run": dry_run, "deep": deep, **counts, "found": named}))
-            return
-        for side, order, topic in found:
-            self.stdout.write(f"missed: {topic} of order {order} ({side})")
-        self.stdout.write(
-            f"{counts['seen']} orders seen; missed: {counts['shop']} of the shop, {counts['crm']} of the CRM"
-        )
+            told = {"dry_run": dry_run, "deep": deep, **counts, "found": named, "left_out": left_out}
+            self.stdout.write(json.dumps(told, ensure_ascii=False))
+        else:
+            for side, order, topic in found:
+                self.stdout.write(f"missed: {topic} of order {order} ({side})")
+            for words in left_out:
+                self.stdout.write(f"left out: {words}")
+            self.stdout.write(
+                f"{counts['seen']} orders seen; missed: {counts['shop']} of the shop, {counts['crm']} of the CRM"
+            )
+        if left_out:
+            words = f"{run.counts['left_out']} left out, the first of them {left_out[0]}"
+            raise CommandError(words, returncode=long_runs.FAILED)
