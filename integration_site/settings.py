@@ -194,7 +194,8 @@ WOO_BASIC_AUTH = env.str("WOO_BASIC_AUTH", default="")
 WOO_WEBHOOK_SECRETS = _secrets("WOO_WEBHOOK_SECRETS")
 
 EXTERNAL_ID_PREFIX = env.str("EXTERNAL_ID_PREFIX", default="")
-if not re.fullmatch(r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?", EXTERNAL_ID_PREFIX):
+PREFIX = r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?"
+if not re.fullmatch(PREFIX, EXTERNAL_ID_PREFIX):
     raise ImproperlyConfigured(
         f"EXTERNAL_ID_PREFIX is {EXTERNAL_ID_PREFIX!r}: use at most 20 of A-Z a-z 0-9 . _ : / # -, and no digit at the "
         "end, where the order's number follows; as in EXTERNAL_ID_PREFIX=shop-b-"

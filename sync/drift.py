@@ -25,6 +25,7 @@ from sync import runs, shop_identity, sides, worker
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.crm.feed import Feed
+from sync.decide import another_in_crm
 from sync.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, Unreadable
 from sync.models import DriftFinding, Run
 from sync.paging import alone
@@ -76,7 +77,7 @@ def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
         if link.woo_status == TRASH:
             return None
         return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
-    if crm is None:
+    if crm is None or another_in_crm(worker.facts_of(link), crm):
         return Kind.MISSING_IN_CRM
     target = lifecycle.status_map.get(crm.status)
     if shop.status == target:

@@ -25,7 +25,7 @@ from sync import crm as crm_backends
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.crm.feed import Feed
-from sync.decide import DRAFTS
+from sync.decide import DRAFTS, another_in_crm
 from sync.errors import Blocked, Hidden, NotConfigured, NotFound, SideError, Unreadable
 from sync.http import CallRecord
 from sync.models import Run, SideState
@@ -158,6 +158,8 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
     """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
     if link is None:
         return _shop_order(crm) is not None
+    if another_in_crm(worker.facts_of(link), crm):
+        return True  # a worker parks it
     if not link.crm_status:
         # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.
         target = lifecycle.status_map.get(crm.status, link.woo_status)

@@ -1,6 +1,10 @@
 """Whose order is it? Whatever way it comes in: a reused number or id, a copy of the shop, another shop on the CRM."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,10 +16,24 @@ from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
+from integration_site.settings import PREFIX
 from orders.models import OrderLink, StaffAction, StatusTransition
 from orders.rules import current_lifecycle
 from sync import backfill as backfilling
-from sync import bulk_replay, doubts, edited, origin, own_events, reconciliation, replays, resync, runs, todo, worker
+from sync import (
+    bulk_replay,
+    doubts,
+    drift,
+    edited,
+    origin,
+    own_events,
+    reconciliation,
+    replays,
+    resync,
+    runs,
+    todo,
+    worker,
+)
 from sync import shop as shop_client
 from sync.alarms import open_alarms
 from sync.comparison import compare
@@ -475,6 +493,25 @@ def test_nor_is_it_forced(two_sides: TwoSides) -> None:
     assert alarms() == ["whose:reused_number"]
 
 
+def test_a_shop_that_was_restored_is_still_the_same_shop(two_sides: TwoSides) -> None:
+    """The latest orders are gone, or their numbers were given again: runs go on with all others."""
+    two_sides.orders(40)
+    backfill()
+    for woo_id in range(15, 41):
+        two_sides.shop.delete(woo_id)
+    two_sides.order(15, LATER, **another_customer(15), status="completed")
+    runs_to_the_end(reconciliation.start)
+    work_off()
+    assert alarms() == ["whose:reused_number"]
+
+
+def test_what_a_copy_tells_does_not_make_our_shop_another_one(two_sides: TwoSides) -> None:
+    link_14(two_sides)
+    told(14, of_staging(new_order(14, LATER, STAGING, {})))
+    work_off()
+    runs_to_the_end(reconciliation.start)
+
+
 def test_a_link_of_before_learns_it_at_the_next_read(two_sides: TwoSides, others: list[int]) -> None:
     link_14(two_sides)
     OrderLink.objects.update(identity={}, external_id="")
@@ -649,6 +686,18 @@ def test_no_name_proves_nothing(two_sides: TwoSides, others: list[int], name: st
     by_event(two_sides, 14)
     assert two_sides.crm.orders[crm]["order"]["customer_note"] == "news"
     assert two_sides.shop.orders[14]["status"] == "processing"
+
+
+def test_it_is_noticed_although_nothing_else_changed(two_sides: TwoSides, others: list[int]) -> None:
+    """A sweep sees it, and says so once; drift says that the order is missing there."""
+    crm = link_14(two_sides)
+    give_again(two_sides.crm, crm, "15")
+    by_reconcile(two_sides, 14)
+    by_reconcile(two_sides, 14)
+    assert WebhookEvent.objects.filter(state=State.PARKED).count() == 1
+    assert alarms() == ["whose:reused_id"]
+    run = runs_to_the_end(lambda: drift.start(actor="anna"))
+    assert (run.counts["missing_in_crm"], run.counts["status"]) == (1, 0)
 
 
 def test_the_page_that_compares_says_so(two_sides: TwoSides) -> None:
@@ -840,3 +889,29 @@ def test_with_an_event_every_30_s_and_a_lagging_crm_an_order_is_settled_within_a
     work_off()
     assert two_sides.shop.orders[14]["status"] == "processing"
     assert not WebhookEvent.objects.unfinished().exists()
+
+
+# --- the setting ---------------------------------------------------------------------------------------------------
+
+
+def settings_with(prefix: str) -> subprocess.CompletedProcess[str]:
+    code = "import integration_site.settings as s; print(s.EXTERNAL_ID_PREFIX)"
+    env = {"PATH": os.environ["PATH"], "DEBUG": "true", "ORDERBRIDGE_ENV_FILE": "", "EXTERNAL_ID_PREFIX": prefix}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_prefix_after_which_the_number_can_not_be_told_is_refused_at_the_start() -> None:
+    assert settings_with("shop-b:").stdout == "shop-b:\n"
+    refused = settings_with("shop2").stderr.splitlines()[-1]
+    assert "EXTERNAL_ID_PREFIX is 'shop2'" in refused
+    assert "no digit at the end" in refused
+
+
+@pytest.mark.parametrize("prefix", ["", "b-", "shop_2/", "x" * 20, "B"])
+def test_a_good_prefix(prefix: str) -> None:
+    assert re.fullmatch(PREFIX, prefix)
+
+
+@pytest.mark.parametrize("prefix", ["2", "b-1", "b b", "b,", "x" * 21, "é-", "b-\n", "'", "%"])
+def test_a_bad_prefix(prefix: str) -> None:
+    assert not re.fullmatch(PREFIX, prefix)
