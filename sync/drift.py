@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
+from orders.defaults import FINAL, FIRST
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
@@ -38,6 +39,8 @@ from webhooks import clock
 Kind = DriftFinding.Kind
 BATCH = 100
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+EXPECTED = "expected"
+NOT_SOLD = FINAL | {"failed"}
 LISTED, REST = "listed", "rest"
 """The steps of a run: the orders that the CRM lists, then those that it did not show."""
 OF_THIS_ORDER = (Odd, Hidden, Rejected, Unreadable)
@@ -79,11 +82,21 @@ def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
         return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
     if crm is None or another_in_crm(worker.facts_of(link), crm):
         return Kind.MISSING_IN_CRM
+    if link.woo_status == TRASH:  # it is back, and the CRM was told that it is deleted
+        return Kind.DELETED
     target = lifecycle.status_map.get(crm.status)
     if shop.status == target:
         return None
     is_seen = link.crm_status in ("", crm.status)
     return Kind.AHEAD if target and is_seen and lifecycle.is_ahead(shop.status, of=target) else Kind.STATUS
+
+
+def is_expected(pair: Pair, kind: Kind, lifecycle: Lifecycle) -> bool:
+    """A sold order of which the CRM still has the status with which it began: nothing is wrong (decision 0054). One
+    that was cancelled, refunded or failed is another matter: the CRM would ship it."""
+    if kind != Kind.AHEAD or pair.shop is None or pair.crm is None:
+        return False
+    return lifecycle.status_map.get(pair.crm.status) == FIRST and pair.shop.status not in NOT_SOLD
 
 
 # --- findings ------------------------------------------------------------------------------------------------------
@@ -95,19 +108,23 @@ def counted(findings: QuerySet[DriftFinding]) -> dict[str, int]:
     return {kind.value: kinds[kind.value] for kind in Kind}
 
 
+def _expected() -> int:
+    return DriftFinding.objects.filter(gone_at=None, expected=True).count()
+
+
 def _known(pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
     ids = [pair.link.woo_id for pair in pairs]
     return {one.woo_id: one for one in DriftFinding.objects.filter(gone_at=None, woo_id__in=ids).order_by("pk")}
 
 
-def _keep(differing: Sequence[tuple[Pair, Kind]]) -> None:
+def _keep(differing: Sequence[tuple[Pair, Kind]], lifecycle: Lifecycle) -> None:
     """Seen again, or new; another kind of difference ends the one that was known of the order."""
     now = clock.now()
     with transaction.atomic():
         known = _known(pair for pair, _ in differing)
         for pair, kind in differing:
             shop, crm = pair.statuses
-            seen = {"shop": shop, "crm": crm, "seen_at": now}
+            seen = {"shop": shop, "crm": crm, "seen_at": now, "expected": is_expected(pair, kind, lifecycle)}
             was = known.get(pair.link.woo_id)
             if was is not None and (was.kind, was.crm_order_id) == (kind, pair.link.crm_order_id):
                 DriftFinding.objects.filter(pk=was.pk).update(**seen)
@@ -169,7 +186,7 @@ def job(run: Run) -> Steps[None]:
         yield from _compare_rest(run, both)
     DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
     so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
-    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(clock.now()))}
+    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(clock.now())), EXPECTED: _expected()}
     yield
 
 
@@ -220,7 +237,7 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     left = [pair for pair in again if isinstance(pair, LeftOut)]
     _leave_out(run, left)
     new = [link for link in new if link.pk not in {one.link.pk for one in left}]
-    _keep([(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))])
+    _keep([(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))], lifecycle)
     OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
     run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
 

@@ -197,8 +197,8 @@ class Run(models.Model):
 
 class DriftFindingQuerySet(models.QuerySet["DriftFinding"]):
     def open(self, now: datetime) -> Self:
-        """Those that are for somebody to look at: neither gone nor ignored for now."""
-        return self.filter(gone_at=None).exclude(ignored_until__gt=now)
+        """Those that are for somebody to look at: neither gone, nor ignored for now, nor expected."""
+        return self.filter(gone_at=None, expected=False).exclude(ignored_until__gt=now)
 
 
 class DriftFinding(models.Model):
@@ -223,6 +223,9 @@ class DriftFinding(models.Model):
     ignored_by = models.CharField(max_length=150, blank=True)
     ignored_because = models.TextField(blank=True)
     gone_at = models.DateTimeField(null=True, blank=True, help_text="When drift no longer found it")
+    expected = models.BooleanField(
+        default=False, help_text="Ahead as every sold order is, while the CRM has the status with which it began"
+    )
 
     objects = DriftFindingQuerySet.as_manager()
 

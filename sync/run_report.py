@@ -34,6 +34,7 @@ NAMES = {
 OF_KIND = {
     (Run.Kind.RECONCILE, "shop"): "Missed of the shop",
     (Run.Kind.RECONCILE, "crm"): "Missed of the CRM",
+    (Run.Kind.DRIFT, "expected"): "Ahead as expected",
     **{(Run.Kind.DRIFT, kind.value): kind.label for kind in DriftFinding.Kind},
 }
 """What a count is called where its own name says too little."""

@@ -38,7 +38,7 @@ class StandingFilter(DropdownFilter):
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [("ignored", "Ignored for now"), ("gone", "Gone"), ("all", "All")]
+        return [("expected", "Ahead as expected"), ("ignored", "Ignored for now"), ("gone", "Gone"), ("all", "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         ignored = Q(ignored_until__gt=timezone.now())
@@ -47,6 +47,8 @@ class StandingFilter(DropdownFilter):
                 return queryset
             case "gone":
                 return queryset.filter(gone_at__isnull=False)
+            case "expected":
+                return queryset.filter(gone_at=None, expected=True)
             case "ignored":
                 return queryset.filter(ignored, gone_at=None)
         return queryset & DriftFinding.objects.open(timezone.now())
@@ -107,7 +109,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             return format_html("gone {}", ago(finding.gone_at))
         if finding.ignored_until and finding.ignored_until > timezone.now():
             return f"ignored until {finding.ignored_until:%Y-%m-%d}"
-        return "open"
+        return "expected" if finding.expected else "open"
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         return (("<int:pk>/order/", "sync_driftfinding_order", self.order_view),)

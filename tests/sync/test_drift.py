@@ -93,6 +93,38 @@ def test_no_cell_of_the_csv_is_a_formula(two_sides: TwoSides) -> None:
     assert command("--csv")[0].splitlines()[1] == f"{woo_id},{crm_id},status,pending,'=1+1"
 
 
+@pytest.mark.parametrize(
+    ("shop", "crm", "expected"),
+    [
+        ("processing", "new", True),
+        ("completed", "new", True),
+        ("on-hold", "new", True),
+        ("completed", "paid", False),
+        ("cancelled", "new", False),
+        ("failed", "new", False),
+        ("refunded", "paid", False),
+    ],
+)
+def test_a_sold_order_of_which_the_crm_has_yet_to_hear_is_ahead_as_expected(
+    two_sides: TwoSides, shop: str, crm: str, expected: bool, client: Client
+) -> None:
+    """It stands in the list and in the counts apart, and fails nothing."""
+    ((woo_id, crm_id),) = linked(two_sides, 1)
+    two_sides.crm.set_status(crm_id, crm)
+    OrderLink.objects.update(crm_status=crm)
+    two_sides.shop.set_status(woo_id, shop)
+    told, code = command("--json")
+    finding = {"woo_id": woo_id, "crm_order_id": crm_id, "kind": "ahead", "shop": shop, "crm": crm}
+    assert json.loads(told)["findings"] == [finding]
+    assert (json.loads(told)["expected"], code) == (int(expected), int(not expected))
+    words, _ = command()
+    assert words.startswith("1 orders compared; 1 ahead as expected") if expected else str(woo_id) in words
+    assert DriftFinding.objects.open(timezone.now()).exists() is not expected
+    assert f'orderbridge_drift{{kind="ahead"}} {int(not expected)}.0' in client.get("/metrics").content.decode()
+    two_sides.crm.set_status(crm_id, {"processing": "paid", "completed": "shipped"}.get(shop, shop.replace("-", "_")))
+    assert command("--json")[1] == 0, "it is no longer expected, as it is gone"
+
+
 # --- the rule ------------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +146,8 @@ def test_no_cell_of_the_csv_is_a_formula(two_sides: TwoSides) -> None:
         ("trash", "paid", {"woo_status": "trash"}, None),
         (None, "paid", {"woo_status": "trash"}, None),
         (None, None, {"woo_status": "trash"}, None),
-        ("processing", "paid", {"woo_status": "trash"}, None),
+        ("processing", "paid", {"woo_status": "trash"}, "deleted"),
+        ("processing", None, {"woo_status": "trash"}, "missing_in_crm"),
     ],
 )
 def test_what_differs_how(shop: str | None, crm: str | None, known: dict[str, str], kind: str | None) -> None:
@@ -157,7 +190,10 @@ def test_ignored_findings_count_for_nobody_until_their_day(two_sides: TwoSides) 
     found()
     DriftFinding.objects.update(ignored_until=timezone.now() + timedelta(days=1))
     told, code = command("--json")
-    assert (json.loads(told), code) == ({"seen": 1, "ignored": 1, "findings": [], "left_out": []}, 0)
+    assert (json.loads(told), code) == (
+        {"seen": 1, "ignored": 1, "expected": 0, "findings": [], "left_out": []},
+        0,
+    )
     DriftFinding.objects.update(ignored_until=timezone.now() - timedelta(seconds=1))
     assert command("--json")[1] == 1
 
