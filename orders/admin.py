@@ -67,12 +67,12 @@ class OrderLinkAdmin(ReadOnlyAdmin):
     """Both sides of an order. Registered by sync.admin, which adds the timeline."""
 
     paginator = EstimatingPaginator
-    list_display = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
+    list_display = ("woo_id", "crm_order_id", "number", "woo_status", "crm_status", "crm_version", "verified")
     list_display_links = ("woo_id", "crm_order_id")
-    sortable_by = list_display
+    sortable_by = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
     list_filter = (ShopStatusFilter, CrmStatusFilter, ("verified_at", RangeDateTimeFilter))
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side, exact"
+    search_help_text = "The order's id at either side or its number, exact"
     fieldsets = (
         ("Shop", {"fields": ("woo_id", "woo_status", "written_by_us", "woo_fingerprint")}),
         ("CRM", {"fields": ("crm_order_id", "crm_status", "crm_version", "crm_updated_at")}),
@@ -81,7 +81,7 @@ class OrderLinkAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+        return (queryset & OrderLink.objects.named(term) if term else queryset), False
 
     @admin.display(description="Last read", ordering="verified_at")
     def verified(self, link: OrderLink) -> str:
@@ -96,7 +96,7 @@ class StatusTransitionAdmin(Exporting):
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("link__woo_id__exact", "link__crm_order_id__exact")
-    search_help_text = "The order's id at either side, exact"
+    search_help_text = "The order's id at either side or its number, exact"
     fields = (
         "created_at",
         "order",
@@ -134,7 +134,7 @@ class StatusTransitionAdmin(Exporting):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        orders = OrderLink.objects.filter(exactly(term, "woo_id", text="crm_order_id"))
+        orders = OrderLink.objects.named(term)
         return (queryset.filter(link__in=orders) if term else queryset), False
 
     @admin.display(description="Decision")
@@ -183,7 +183,7 @@ class StaffActionAdmin(Exporting):
     list_filter = (DeedFilter, ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("actor", "event", "link")
-    search_help_text = "Who, event id, or order id of either side; all of them exact"
+    search_help_text = "Who, event id, or an order's id or number; all of them exact"
     fields = (
         "created_at",
         "actor",
@@ -217,7 +217,7 @@ class StaffActionAdmin(Exporting):
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(actor__iexact=term) | exactly(term, "event_id", "link__woo_id", text="link__crm_order_id")
+        wanted = Q(actor__iexact=term) | exactly(term, "event_id") | Q(link__in=OrderLink.objects.named(term))
         return queryset.filter(wanted), False
 
     @admin.display(description="When", ordering="id")

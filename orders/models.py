@@ -16,10 +16,26 @@ STAFF, SEALS = 0, -1
 """The chains that are not an order's."""
 
 
+class OrderLinkQuerySet(models.QuerySet["OrderLink"]):
+    def named(self, term: str) -> Self:
+        """By the id at either side, or by the number on the invoice, exactly: so that each index serves."""
+        wanted = models.Q(crm_order_id=term) | models.Q(number=term, number__gt="")
+        if term.isascii() and term.isdigit() and len(term) <= 18:
+            wanted |= models.Q(woo_id=int(term))
+        return self.filter(wanted)
+
+
 class OrderLink(models.Model):
     """One order, known on both sides."""
 
     woo_id = models.BigIntegerField("shop order", unique=True)
+    number = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="On the invoice, where a plugin of the shop gives orders numbers of their own",
+    )
     crm_order_id = models.CharField("CRM order", max_length=64, unique=True)
     crm_status = models.CharField(
         "CRM status", max_length=64, blank=True, help_text="The CRM's status when we last saw it; empty: never compared"
@@ -50,15 +66,18 @@ class OrderLink(models.Model):
     compared_in = models.BigIntegerField(null=True, blank=True, help_text="The run of drift that compared it last")
     created_at = models.DateTimeField(default=timezone.now)
 
+    objects = OrderLinkQuerySet.as_manager()
+
     class Meta:
         verbose_name = "order"
+        indexes = [models.Index(fields=["number"], name="link_number", condition=models.Q(number__gt=""))]
         permissions = [
             ("check_orderlink", "Can compare an order on both sides, and repair it"),
             ("force_orderlink", "Can force a move that the lifecycle refuses"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.woo_id} ↔ {self.crm_order_id}"
+        return f"{self.woo_id}{f' (no. {self.number})' if self.number else ''} ↔ {self.crm_order_id}"
 
 
 class StatusRule(models.Model):

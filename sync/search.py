@@ -83,8 +83,7 @@ def _exact(words: str) -> Iterator[int]:
     if is_number(words):
         yield from WebhookEvent.objects.filter(pk=int(words)).values_list("pk", flat=True)
     shop, crm = {words}, {words}
-    named = Q(crm_order_id=words) | (Q(woo_id=int(words)) if is_number(words) else Q(pk=None))
-    for woo_id, crm_id in OrderLink.objects.filter(named).values_list("woo_id", "crm_order_id"):
+    for woo_id, crm_id in OrderLink.objects.named(words).values_list("woo_id", "crm_order_id")[:ORDERS]:
         shop.add(str(woo_id))
         crm.add(crm_id)
     customer = hashes(words)

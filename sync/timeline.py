@@ -66,6 +66,11 @@ class Story:
     link: OrderLink | None = None
 
     @property
+    def number(self) -> str:
+        """On the invoice; empty where it is the shop's id."""
+        return self.link.number if self.link else ""
+
+    @property
     def shop_status(self) -> str | None:
         return (self.link.woo_status if self.link else "") or None
 
@@ -143,8 +148,14 @@ def story_of(link: OrderLink) -> Story:
 
 
 def find_link(order: str) -> OrderLink | None:
+    """By the shop's id, else by the CRM's, else by the number on the invoice."""
     by_woo = OrderLink.objects.filter(woo_id=int(order)).first() if is_number(order) else None
-    return by_woo or OrderLink.objects.filter(crm_order_id=order).first()
+    return by_woo or OrderLink.objects.filter(crm_order_id=order).first() or numbered(order).first()
+
+
+def numbered(number: str) -> QuerySet[OrderLink]:
+    """The newest first: a plugin may give a number twice."""
+    return OrderLink.objects.filter(number=number, number__gt="").order_by("-pk")
 
 
 def link_of(event: WebhookEvent) -> OrderLink | None:

@@ -37,6 +37,13 @@ def is_named(seen: str | None, woo_id: int, prefix: str, known: str) -> bool:
     return not known and woo_id_in(seen, "") == woo_id
 
 
+def number_of(order: Mapping[str, Any]) -> str:
+    """The number on the invoice, if a plugin gives one that is not the id."""
+    number = order.get("number")
+    own = "".join(filter(str.isprintable, number))[:64] if isinstance(number, str) else ""
+    return "" if own == str(order.get("id")) else own
+
+
 def identity(order: Mapping[str, Any]) -> dict[str, str]:
     key, created = order.get("order_key"), _moment(order.get("date_created_gmt"))
     found = {"key": _hash(key) if key and isinstance(key, str) else "", "created": created}

@@ -48,7 +48,7 @@ from sync.models import Attempt, Call, Intent
 from sync.retries import delay_before
 from sync.shop import Shop
 from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document, fingerprint
-from sync.whose import external_id, identity, is_same, woo_id_in
+from sync.whose import external_id, identity, is_same, number_of, woo_id_in
 from webhooks import clock, sql
 from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text
@@ -734,6 +734,7 @@ def _remember_whose(row: OrderLink, work: Work, plan: Plan, applied: Applied) ->
     shop, crm = work.shop_order, work.crm_order or applied.crm
     if shop is not None and shop.is_known and shop.status not in DRAFTS:  # a draft gets its creation time in the end
         row.identity = {**row.identity, **identity(shop.order)}
+        row.number = number_of(shop.order)
     if crm is not None and crm.external_id:
         row.external_id = crm.external_id
     elif isinstance(plan.write, CreateInCrm):

@@ -72,13 +72,14 @@ class DriftFindingAdmin(ReadOnlyAdmin):
         "ignored_because",
     )
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side, exact"
+    search_help_text = "The order's id at either side or its number, exact"
     actions = ("repair_selected",)
     actions_detail = ("ignore",)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+        named = Q(woo_id__in=OrderLink.objects.named(term).values("woo_id"))
+        return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
 
     def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("orders.check_orderlink") and self.has_view_permission(request)

@@ -65,12 +65,13 @@ class TodoItemAdmin(ReadOnlyAdmin):
     list_filter = (StandingFilter, ("cause", ChoicesDropdownFilter))
     fields = ("what", "order_shown", "why", "advice", "mend", "age", "standing", "owner", "snoozed_because", "closing")
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side, exact"
+    search_help_text = "The order's id at either side or its number, exact"
     actions_detail = ("take", "give_back", "snooze")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        return (queryset.filter(exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+        named = Q(woo_id__in=OrderLink.objects.named(term).values("woo_id"))
+        return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
 
     def has_handle_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("sync.handle_todoitem") and self.has_view_permission(request)

@@ -1,4 +1,4 @@
-"""The whole story of one order, by the id of either side."""
+"""The whole story of one order, by the id of either side, or by its number."""
 
 import json
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.management.moments import WRONG_USE
-from sync.timeline import Story, story
+from sync.timeline import Story, numbered, story
 
 
 class Command(BaseCommand):
-    help = "Tell the whole story of one order, by either id, from what is known here. Asks neither side."
+    help = "Tell the whole story of one order, by either id or its number, from what is known here. Asks neither side."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py explain 1042 --json"
-        parser.add_argument("order", metavar="ORDER", help="the order's id in the shop or in the CRM")
+        parser.add_argument("order", metavar="ORDER", help="the order's id in the shop or in the CRM, or its number")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, order: str, **options: Any) -> None:
@@ -24,13 +24,17 @@ class Command(BaseCommand):
             raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=WRONG_USE)
         if options["json"]:
             self.stdout.write(json.dumps(as_json(told), ensure_ascii=False))
-        else:
-            self.stdout.write("\n".join(as_lines(told)))
+            return
+        self.stdout.write("\n".join(as_lines(told)))
+        for other in numbered(order).exclude(woo_id=told.woo_id or 0):
+            words = f"Order {other.woo_id} of the shop has this as its number: python manage.py explain {other.woo_id}"
+            self.stdout.write(words)
 
 
 def as_json(told: Story) -> dict[str, Any]:
     return {
         "woo_id": told.woo_id,
+        "number": told.number,
         "crm_order_id": told.crm_order_id,
         "shop_status": told.shop_status,
         "crm_status": told.crm_status,
@@ -41,8 +45,9 @@ def as_json(told: Story) -> dict[str, Any]:
 
 
 def as_lines(told: Story) -> list[str]:
+    number = f" (no. {told.number})" if told.number else ""
     return [
-        f"shop order {told.woo_id or 'unknown'}: {told.shop_status or 'status unknown'}",
+        f"shop order {told.woo_id or 'unknown'}{number}: {told.shop_status or 'status unknown'}",
         f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
         *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<10}  {entry.words}" for entry in told.oldest_first()),
     ]
