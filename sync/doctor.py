@@ -24,8 +24,8 @@ from django_q.models import Schedule
 from orders.lifecycle import traps_of_the_shop
 from orders.models import OrderLink
 from orders.rules import current_lifecycle, gone_statuses
+from sync import causes, schedules, shop_webhooks
 from sync import crm as crm_backends
-from sync import schedules, shop_webhooks
 from sync import shop as shop_client
 from sync.alarms import open_alarms
 from sync.deadline import Bounds, bounds
@@ -121,7 +121,7 @@ def _examine(name: str) -> list[Finding]:
         for finding in CHECKS[name]():
             found.append(finding)
     except SideError as error:
-        found.append(Finding(check=name, level="error", words=str(error), advice=_advice(error)))
+        found.append(Finding(check=name, level="error", words=error.message, advice=error.advice or _advice(error)))
     except DatabaseError as error:
         words = f"The database can not be asked ({type(error).__name__}: {error})."
         found.append(Finding(check=name, level="error", words=words, advice=IN_ORDER))
@@ -174,8 +174,13 @@ def _answers(url: str) -> Finding:
             bounds.set(Bounds(time.monotonic() + PING_SECONDS, PING_SECONDS, 100_000))
             answer = session.post(url, data={"webhook_id": "1"}, timeout=PING_SECONDS, allow_redirects=False)
     except (requests.RequestException, ValueError) as error:
-        words = f"{url} does not answer, as seen from here ({type(error).__name__})."
-        return Finding(check="public_url", level="error", words=words, advice="Start web, or correct PUBLIC_URL.")
+        why, advice = causes.of_silence(error, "PUBLIC_URL", url)
+        return Finding(
+            check="public_url",
+            level="error",
+            words=f"{url} does not answer, as seen from here: {why}.",
+            advice=f"Start web, if it does not run. {advice}",
+        )
     if 300 <= answer.status_code < 400:
         words = f"{url} redirects to {answer.headers.get('Location', 'nowhere')}: every delivery would be lost."
         advice = "Correct PUBLIC_URL, or exempt /webhooks/ from the redirect of the proxy."

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,7 @@ import urllib3.exceptions
 from django.conf import settings
 from requests.auth import AuthBase
 
+from sync import causes
 from sync.deadline import Adapter, Bounds, bounds
 from sync.errors import (
     Ambiguous,
@@ -39,7 +40,7 @@ from sync.errors import (
     TooLarge,
     Unreachable,
 )
-from webhooks.masking import is_address, is_error_code, quoted
+from webhooks.masking import is_error_code, quoted
 
 log = logging.getLogger("orderbridge.calls")
 
@@ -56,17 +57,6 @@ SHORTEST_SECRET = 8
 """Hiding a shorter one would blot out words."""
 LONGEST_WAIT = 3600.0
 """Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
-MAINTENANCE = {
-    "shop": (
-        "WordPress is in maintenance mode (an update is running).",
-        "Wait: that takes some seconds. If it stays, delete the file .maintenance in WordPress's folder.",
-    ),
-    "crm": (
-        "a page of maintenance stands in the CRM's place.",
-        "Wait, or ask those who run the CRM. If it stays, see that CRM_URL leads to its API.",
-    ),
-}
-"""What it is, and what to do."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
 SECRET_NAME = re.compile(
@@ -183,7 +173,7 @@ class JsonClient:
                 status, url = response.status_code, response.url or url
                 their_time = http_date(response.headers.get("Date"))
                 body = self._read(response, method, is_write)
-            return self._understand(method, response, body)
+            return self._understand(method, path, response, body)
         except BaseException as problem:
             error = clean(str(problem) or type(problem).__name__)
             raise
@@ -229,8 +219,8 @@ class JsonClient:
             )
         except requests.exceptions.InvalidJSONError as error:
             raise Rejected(f"NaN and Infinity can not be sent to the {self.side}: not JSON.", side=self.side) from error
-        except urllib3.exceptions.LocationValueError as error:
-            kind = type(error).__name__
+        except urllib3.exceptions.LocationValueError:
+            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
         except (
             requests.exceptions.ConnectionError,
             requests.exceptions.Timeout,
@@ -240,19 +230,23 @@ class JsonClient:
                 raise self._unreachable(error) from error
             self._broken(method, is_write, error)
         except (requests.exceptions.RequestException, ValueError) as error:
-            # Such an error may quote a header, and with it the token: only its kind is told.
-            kind = type(error).__name__
-        raise NotConfigured(f"The {self.side}'s address or key is not usable ({kind}). Correct .env.", side=self.side)
+            # Such an error may quote a header, and with it the token.
+            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
+            if isinstance(error, requests.exceptions.InvalidHeader | UnicodeError):
+                what = f"{causes.KEYS[self.side]}: a character in it can not be sent."
+        raise NotConfigured(what, advice="Correct .env.", side=self.side)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(f"The {self.side} can not be reached: {clean(str(error))}", side=self.side)
+        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
+        return Unreachable(f"The {self.side} can not be reached: {clean(words)}.", advice=advice, side=self.side)
 
     def _broken(self, method: str, is_write: bool, error: Exception) -> NoReturn:
         """Something was sent and no whole answer came: for a read that is harmless, for a write it is in doubt."""
         if not is_write:
             raise self._unreachable(error) from error
-        words = f"The {self.side} did not answer a {method}; it may have taken effect: {clean(str(error))}"
-        raise Ambiguous(words, side=self.side) from error
+        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
+        words = f"The {self.side} did not answer a {method}, which may have taken effect: {clean(words)}."
+        raise Ambiguous(words, advice=advice, side=self.side) from error
 
     def _read(self, response: requests.Response, method: str, is_write: bool) -> bytes:
         """The body, bounded in bytes as it is unpacked."""
@@ -267,7 +261,7 @@ class JsonClient:
             self._broken(method, is_write, error)
         return bytes(body)
 
-    def _understand(self, method: str, response: requests.Response, body: bytes) -> Answer:
+    def _understand(self, method: str, path: str, response: requests.Response, body: bytes) -> Answer:
         status = response.status_code
         data, is_json = _parsed(body)
         is_good = 200 <= status < 300 and (is_json or status == 204)
@@ -275,29 +269,43 @@ class JsonClient:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
         after = None if after is None else min(after, LONGEST_WAIT)
-        evidence = quoted(clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))[:200])
-        said = _said(data) if is_json else evidence
+        said = _said(data) if is_json else quoted(_text_of(body)[:200])
         about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
         where = f"{method} on the {self.side}: {status}"
+        odd = causes.Odd(
+            side=self.side,
+            base_url=self.base_url,
+            path=path,
+            status=status,
+            headers=response.headers,
+            body=body,
+            is_json=is_json,
+            code=about["code"],
+            message=str(data.get("message", "")) if isinstance(data, dict) else "",
+        )
         if status == 503 and after is not None and _is_page(response, body):
-            raise Maintenance(f"{where}: {MAINTENANCE[self.side][0]}", advice=MAINTENANCE[self.side][1], **about)
+            words, advice = causes.MAINTENANCE[self.side]
+            raise Maintenance(f"{where}: {words}", advice=advice, **about)
         if status == 429 or (status == 503 and after is not None):
             asked = f"for {after:.0f} s" if after else "and not told for how long"
             raise RateLimited(f"{where}: we were asked to wait {asked}. {said}".rstrip(), after=after, **about)
         if status >= 500:
             raise ServerTrouble(f"{where}: {said}", after=after, **about)
         if 300 <= status < 400:
-            to = clean(response.headers.get("Location", "nowhere"))
-            to = to if is_address(to) else quoted(to)
-            raise Blocked(f"{where}: a redirect to {to}. Correct the address in .env.", **about)
-        between = status < 300 or (status == 403 and body.strip())
+            words, advice = causes.of_redirect(odd)
+            raise Blocked(f"{where}: {clean(words)}.", advice=clean(advice), **about)
+        if status in (401, 403):
+            words, advice = causes.of_refusal(odd)
+            is_guard = status == 403 and not is_json and body.strip() and not words
+            if not is_guard and "SG-Captcha" not in response.headers:
+                words = ": ".join(filter(None, (where, words, said)))
+                raise AuthFailed(f"{words}.", advice=advice, **about)
+        between = status < 300 or status in (401, 403)
         if "SG-Captcha" in response.headers or (between and not is_json):
-            words = f"{where} without JSON. Let us through the firewall or captcha, or end the maintenance: {evidence}"
-            raise Blocked(words, **about)
+            words, advice = causes.of_page(odd)
+            raise Blocked(f"{where} with {words}{f': {said}' if said else ''}.", advice=advice, **about)
         if status == 404:
             raise NotFound(f"{where}: not found: {said}", **about)
-        if status in (401, 403):
-            raise AuthFailed(f"{where}: {said}. Check the keys and their permissions.", **about)
         raise Rejected(f"{where}: {said}", **about)
 
     def _keep(
@@ -382,14 +390,6 @@ def _session(side: str, base_url: str) -> requests.Session:
     return mine[key]
 
 
-def _roots(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps. Not `__context__`: that may be an error of another call, handled by our caller."""
-    yield error
-    for inner in {id(one): one for one in (*error.args, getattr(error, "reason", None), error.__cause__)}.values():
-        if isinstance(inner, BaseException):
-            yield from _roots(inner)
-
-
 def _never_sent(error: BaseException) -> bool:
     """No connection, or none that is secured yet: the request itself can not have left."""
     return any(
@@ -397,7 +397,7 @@ def _never_sent(error: BaseException) -> bool:
             one, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError | ssl.CertificateError
         )
         or any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(one.__traceback__))
-        for one in _roots(error)
+        for one in causes.roots(error)
     )
 
 
@@ -405,7 +405,16 @@ def _was_cut(error: BaseException | None) -> bool:
     """The connection was there and was closed before any byte of an answer came."""
     if error is None or _never_sent(error):
         return False
-    return any(isinstance(one, ConnectionError) for one in _roots(error))
+    return any(isinstance(one, ConnectionError) for one in causes.roots(error))
+
+
+TAG = re.compile(r"<[^>]*>")
+
+
+def _text_of(body: bytes) -> str:
+    """What a person would read of a page."""
+    text = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))
+    return " ".join(TAG.sub(" ", text).split())
 
 
 def _is_page(response: requests.Response, body: bytes) -> bool:

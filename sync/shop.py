@@ -15,6 +15,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
+from sync import causes
 from sync.errors import (
     AuthFailed,
     Blocked,
@@ -34,6 +35,10 @@ ORDERS = "/wp-json/wc/v3/orders"
 TOTALS = "/wp-json/wc/v3/reports/orders/totals"
 WEBHOOKS = "/wp-json/wc/v3/webhooks"
 MOST_HOOK_PAGES = 100
+NO_WOOCOMMERCE = (
+    "WordPress answers, and knows no such address of WooCommerce",
+    "See in WordPress that the plugin WooCommerce is active, and that WOO_URL is the shop's.",
+)
 NO_ORDER = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 NOT_ALLOWED = "woocommerce_rest_cannot_"
@@ -93,6 +98,14 @@ class Shop:
         """A right that the key lacks for one order says nothing about the shop."""
         try:
             yield
+        except NotFound as error:
+            raise NotFound(
+                f"The shop has no order {woo_id} ({error.code}).",
+                advice="It was deleted, or this is the number of a refund, a subscription or something else.",
+                side="shop",
+                status=error.status,
+                code=error.code,
+            ) from error
         except AuthFailed as error:
             if error.status != HTTPStatus.FORBIDDEN or not error.code.startswith(NOT_ALLOWED):
                 raise  # that may be a firewall
@@ -205,8 +218,9 @@ class Shop:
             if isinstance(error, Rejected):
                 raise
             # Any other 404 is about the address; an order must not be taken for gone because of it.
-            words = f"{error}. Is WOO_URL right, and are pretty permalinks on?"
-            raise Blocked(words, side="shop", status=error.status, code=error.code) from error
+            words, advice = NO_WOOCOMMERCE if error.code else causes.PERMALINKS
+            words = f"{error.message}: {words}."
+            raise Blocked(words, advice=advice, side="shop", status=error.status, code=error.code) from error
 
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Shop:
@@ -273,8 +287,19 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
     """`woo_id`: the order that was asked for; None: whichever stands in a list."""
     is_order = isinstance(data, dict) and type(data.get("id")) is int and isinstance(data.get("status"), str)
     if not is_order or woo_id not in (None, data["id"]):
-        raise Odd(f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.", side="shop")
+        raise Odd(
+            f"The shop's answer is not {f'order {woo_id}' if woo_id else 'an order'}.",
+            advice=_not_one(data),
+            side="shop",
+        )
     return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)
+
+
+def _not_one(data: Any) -> str:
+    """What it is instead."""
+    if isinstance(data, dict) and isinstance(data.get("order"), dict):
+        return "It has the form of the legacy API: set WOO_URL to the shop's address alone."
+    return ""
 
 
 def _statuses_of_schema(schema: Any) -> frozenset[str]:

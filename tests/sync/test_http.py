@@ -156,8 +156,8 @@ def test_the_class_says_again_or_not(
 @pytest.mark.parametrize(
     ("status", "headers", "body", "words"),
     [
-        (302, {"Location": "https://evil.example/"}, b"", "a redirect to https://evil.example/. Correct the address"),
-        (200, {}, HTML, "Let us through the firewall or captcha, or end the maintenance: «<!doctype html>"),
+        (302, {"Location": "https://evil.example/"}, b"", "a redirect to https://evil.example/. Set CRM_URL to where"),
+        (200, {}, HTML, "a page instead of JSON: «Just a moment». Let us through the firewall or captcha"),
         (403, {}, b'{"code": "no_right", "message": "Ask an admin"}', "no_right «Ask an admin». Check the keys"),
         (422, {}, b'{"error": "total is missing"}', "422: «total is missing»"),
         (500, {}, b"\xef\xbb\xbfFatal error: \x00 in wp-config.php", "500: «Fatal error: � in wp-config.php»"),
@@ -572,9 +572,9 @@ def test_an_answer_without_end_is_ended_by_us(
 
 @pytest.mark.parametrize("method", ["PUT", READ])
 def test_a_request_that_is_taken_in_byte_by_byte_is_ended_by_us(settings: Any, method: str) -> None:
-    settings.HTTP_TIMEOUT = 0.2
+    settings.HTTP_TIMEOUT = 0.4
     with Peer(sips) as peer:
-        found = failure(JsonClient("crm", f"http://{peer.address}"), method, json={"text": "x" * 8_000_000})
+        found = failure(JsonClient("crm", f"http://{peer.address}"), method, json={"text": "x" * 6_000_000})
     assert type(found) is (Unreachable if method == READ else Ambiguous)
 
 
@@ -647,9 +647,10 @@ def test_without_tls_nothing_is_sent(script: Script) -> None:
     assert type(found) is Unreachable
 
 
-def test_a_write_that_is_not_taken_in_is_in_doubt() -> None:
+def test_a_write_that_is_not_taken_in_is_in_doubt(settings: Any) -> None:
+    settings.HTTP_TIMEOUT = 0.4
     with Peer(does_not_listen) as peer:
-        found = failure(JsonClient("crm", f"http://{peer.address}"), WRITE, json={"text": "x" * 20_000_000})
+        found = failure(JsonClient("crm", f"http://{peer.address}"), WRITE, json={"text": "x" * 6_000_000})
     assert type(found) is Ambiguous
 
 
@@ -751,7 +752,8 @@ def bundle(settings: Any, private_ca: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_private_ca_of_the_settings_is_trusted(private_ca: trustme.CA, bundle: Path) -> None:
+def test_the_private_ca_of_the_settings_is_trusted(settings: Any, private_ca: trustme.CA, bundle: Path) -> None:
+    settings.HTTP_TIMEOUT = 5.0
     with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), says(GOOD))) as peer:
         assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
 
@@ -769,20 +771,22 @@ def test_the_public_cas_are_trusted_besides(bundle: Path) -> None:
 @pytest.mark.parametrize("held", ["continues slowly", "a header byte by byte", "the size of a chunk byte by byte"])
 @pytest.mark.parametrize("method", [READ, WRITE])
 def test_over_tls_an_answer_without_end_is_ended_too(
-    settings: Any, private_ca: trustme.CA, bundle: Path, held: str, method: str
+    settings: Any, monkeypatch: pytest.MonkeyPatch, private_ca: trustme.CA, bundle: Path, held: str, method: str
 ) -> None:
-    settings.HTTP_TIMEOUT = 0.1
+    settings.HTTP_TIMEOUT = 0.3
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 5.0)
     with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), HOLDS[held])) as peer:
         found = failure(JsonClient("crm", f"https://{peer.address}"), method)
     assert type(found) is (Unreachable if method == READ else Ambiguous)
 
 
 def test_over_tls_a_request_that_is_taken_in_byte_by_byte_is_ended_too(
-    settings: Any, private_ca: trustme.CA, bundle: Path
+    settings: Any, monkeypatch: pytest.MonkeyPatch, private_ca: trustme.CA, bundle: Path
 ) -> None:
-    settings.HTTP_TIMEOUT = 0.2
+    settings.HTTP_TIMEOUT = 0.4
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 5.0)
     with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), sips)) as peer:
-        found = failure(JsonClient("crm", f"https://{peer.address}"), "PUT", json={"text": "x" * 8_000_000})
+        found = failure(JsonClient("crm", f"https://{peer.address}"), "PUT", json={"text": "x" * 6_000_000})
     assert type(found) is Ambiguous
 
 

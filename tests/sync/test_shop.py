@@ -230,8 +230,10 @@ def test_a_wrong_address_says_where_to_look(answers: responses.RequestsMock) -> 
     answers.options(f"{HTTPS}{ORDERS}", status=404, json=NO_ROUTE)
     answers.get(f"{HTTPS}{TOTALS}", status=404, json=NO_ROUTE)
     shop = shop_client.connect()
-    for call in (lambda: shop.get(14), shop.ping, shop.statuses):
-        with pytest.raises(Blocked, match="Is WOO_URL right, and are pretty permalinks on"):
+    with pytest.raises(Blocked, match="pretty permalinks are off, or WOO_URL is not the shop's address"):
+        shop.get(14)
+    for call in (shop.ping, shop.statuses):
+        with pytest.raises(Blocked, match="See in WordPress that the plugin WooCommerce is active, and that WOO_URL"):
             call()
 
 
