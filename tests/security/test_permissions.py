@@ -101,10 +101,10 @@ AUDIT = {"orders.StaffAction", "orders.ChainHead"}
 EVENT = {*AUDIT, "webhooks.WebhookEvent", "django_q.OrmQ"}
 RUN = {*AUDIT, "sync.Run", "django_q.OrmQ"}
 SIDE = {*AUDIT, "sync.SideState", "django_q.OrmQ"}
-RULE = {"orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
-MOVE = {"orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
-USER = {"auth.User", "auth.User_groups", "admin.LogEntry"}
-GROUP = {"auth.Group", "auth.Group_permissions", "auth.User_groups", "admin.LogEntry"}
+RULE = {*AUDIT, "orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
+MOVE = {*AUDIT, "orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
+USER = {*AUDIT, "auth.User", "auth.User_groups", "admin.LogEntry"}
+GROUP = {*AUDIT, "auth.Group", "auth.Group_permissions", "auth.User_groups", "admin.LogEntry"}
 CHANGES = {
     "webhooks_webhookevent_reveal": AUDIT,
     "webhooks_webhookevent_body": AUDIT,
