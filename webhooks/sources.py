@@ -25,6 +25,7 @@ OTHERS_HAVE = {"sku", "slug", "permalink", "username", "discount_type"}
 """Products, customers and coupons; their webhooks are signed with the same secret by those who use one for all."""
 SUBSCRIPTIONS_HAVE = {"billing_period", "next_payment_date_gmt"}
 """They look like orders and have numbers of the same row."""
+REFUNDS_HAVE = {"refunded_by", "refunded_payment"}
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -131,10 +132,21 @@ def _json(body: bytes) -> Any:
         return DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise Unreadable("The body is not UTF-8 text. Look at its bytes, and at what stands between.") from None
-    except ValueError as error:
-        raise Unreadable(f"The body is not JSON ({error}). Look at the body: it shows who wrote it.") from None
+    except ValueError:
+        raise Unreadable(_why_no_json(body)) from None
     except RecursionError:
         raise Unreadable("The body is nested too deeply to be read. Ask its sender what it is.") from None
+
+
+def _why_no_json(body: bytes) -> str:
+    beginning = body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if not beginning:
+        return "The body is empty: the sender broke down, or something on the way took it. See the log of the sender."
+    if beginning == b"<":
+        return "The body is XML or a page, and not JSON. Look at the body: it shows who wrote it."
+    if beginning in b"{[":
+        return "The body is not JSON, though it begins as such: it breaks off or holds what JSON does not know."
+    return "The body is not JSON. Look at the body: it shows who wrote it."
 
 
 def _integer(value: Any) -> TypeGuard[int]:
@@ -178,6 +190,8 @@ def _shop_signal(signal: Signal, order: Any, is_edited: bool) -> Signal:
             return replace(signal, dedupe_key=f"other:{signal.dedupe_key}", parked_reason=about)
     # Of one that is in the trash or back from it, WooCommerce tells the number alone.
     has_status = isinstance(order.get("status"), str) and order["status"]
+    if REFUNDS_HAVE & order.keys():
+        raise Unreadable("The body is a refund and no order. Remove the webhook that sends it in the shop.")
     if not (has_status or is_edited or order.keys() == {"id"}):
         raise Unreadable("The body is no order: it has an id and no status. Look at what the webhook sends.")
     changed = _gmt(order.get("date_modified_gmt"))
@@ -190,6 +204,16 @@ def _why_no_order(body: dict[str, Any]) -> str:
         return (
             f"The shop could not build the order: {clean(code, 100)} ({str(data.get('status'))[:20]}). With 401 or 403 "
             "give the owner of the webhook the right to read orders again; with 404 the order was deleted first."
+        )
+    if isinstance(body.get("order"), dict):
+        return (
+            "The body has the form of WooCommerce's legacy API. Set the API version of that webhook to WP REST API "
+            "Integration v3 in the shop, or remove it: `shop_webhooks ensure` makes ours."
+        )
+    if "action" in body and "arg" in body:
+        return (
+            "The body names an action of WordPress and no order. Remove the webhook that sends it in the shop: "
+            "`shop_webhooks ensure` makes ours."
         )
     return "The body names no order: its id is not an integer from 1 to 2^63-1. Look at what the webhook sends."
 

@@ -184,6 +184,14 @@ def test_a_wrong_key(well: TwoSides, settings: Any) -> None:
     assert {one.check for one in wrong()} == {"shop", "webhooks"}
 
 
+def test_wordpress_in_maintenance_mode(well: TwoSides) -> None:
+    well.shop.faults.add("503-retry-after", after=600)
+    found = wrong()
+    assert {one.check for one in found} == {"shop", "webhooks"}
+    for one in found:
+        assert "maintenance mode (an update is running)" in one.words and ".maintenance" in one.advice
+
+
 def test_a_side_that_is_away(well: TwoSides) -> None:
     well.crm.stop()
     assert "can not be reached" in only_wrong().words

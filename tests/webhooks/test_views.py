@@ -33,7 +33,7 @@ from tests.deliveries import (
     signed_by_crm,
     signed_by_shop,
 )
-from webhooks import intake, signatures
+from webhooks import intake, signatures, sources
 from webhooks import wake as wake_module
 from webhooks.intake import MASK
 from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
@@ -781,3 +781,29 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
         answer = from_shop(b'{"id": 6}')
         assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
         assert answer.json()["event"] != first
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "The body is empty"),
+        (b"\xef\xbb\xbf \r\n", "The body is empty"),
+        (b"<?xml version='1.0'?><order/>", "XML or a page"),
+        (b"<br /><b>Notice</b>", "XML or a page"),
+        (b'{"id": 14, "status"', "breaks off"),
+        (b"webhook=14", "The body is not JSON. Look at the body"),
+        (b'{"order": {"id": 14, "status": "processing"}}', "legacy API"),
+        (b'{"action": "woocommerce_order_refunded", "arg": 45}', "an action of WordPress and no order"),
+        (b'{"id": 45, "amount": "5.00", "reason": "", "refunded_by": 1, "line_items": []}', "a refund and no order"),
+        (b'{"id": 46, "status": "active", "billing_period": "month"}', "no order: it has billing_period"),
+    ],
+)
+def test_what_is_no_order_is_told_by_its_name(body: bytes, words: str) -> None:
+    [signal] = sources.parse_woocommerce(body, {})
+    assert words in signal.parked_reason
+    assert "line 1 column" not in signal.parked_reason  # that is how a library says it
+
+
+def test_a_body_of_the_crm_that_is_none_is_told_as_well() -> None:
+    [signal] = sources.parse_crm(b"", {}, id_is_signed=False)
+    assert "The body is empty" in signal.parked_reason
