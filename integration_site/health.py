@@ -24,6 +24,7 @@ from sync.models import DriftFinding, Heartbeat, SideState
 from sync.own_events import SWEEP
 from webhooks import clock
 from webhooks.models import RefusalCount, Side, State, WebhookEvent
+from webhooks.refusals import refusals
 
 HEARTBEAT_SECONDS = 180
 OVERDUE_SECONDS = 300
@@ -131,6 +132,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     refusal = _not_for(request)
     if refusal:
         return refusal
+    refusals.flush()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FromTheDatabase())
     try:

@@ -32,7 +32,17 @@ LATEST = 200
 """Refused and unreadable deliveries that are looked at."""
 
 State = Literal[
-    "ok", "missing", "elsewhere", "doubled", "disabled", "paused", "refused", "no_permission", "blocked", "stuck"
+    "ok",
+    "missing",
+    "elsewhere",
+    "doubled",
+    "disabled",
+    "paused",
+    "refused",
+    "too_large",
+    "no_permission",
+    "blocked",
+    "stuck",
 ]
 WORDS: dict[State, tuple[str, str]] = {
     "ok": ("It is active.", ""),
@@ -51,6 +61,10 @@ WORDS: dict[State, tuple[str, str]] = {
         "Its deliveries arrive with a signature that none of WOO_WEBHOOK_SECRETS made.",
         "Run `shop_webhooks repair`: it is made again with the first of WOO_WEBHOOK_SECRETS.",
     ),
+    "too_large": (
+        "A delivery was larger than MAX_BODY_BYTES and got a 413; after seven WooCommerce disables the webhook.",
+        "Set MAX_BODY_BYTES above the size that Refused deliveries shows, restart the web, run `shop_webhooks repair`.",
+    ),
     "no_permission": (
         "The shop may not show the orders to the owner of the webhook: deleted, or without the right.",
         "Give WOO_CONSUMER_KEY to a user who may manage the shop, then run `shop_webhooks repair`.",
@@ -64,7 +78,7 @@ WORDS: dict[State, tuple[str, str]] = {
         "Look at WooCommerce → Status → Scheduled actions; a shop without visitors needs a real cron job.",
     ),
 }
-MADE_AGAIN = ("doubled", "disabled", "paused", "refused", "no_permission")
+MADE_AGAIN = ("doubled", "disabled", "paused", "refused", "too_large", "no_permission")
 """A new webhook has a clean failure counter, our secret, and the owner of our key (FACTS A7, A10)."""
 
 
@@ -84,6 +98,7 @@ class Facts:
     any_heard_at: datetime | None = None
     "The same of any topic: they all come by the same way."
     refused_at: datetime | None = None
+    too_large_at: datetime | None = None
     unreadable_at: datetime | None = None
     missed_at: datetime | None = None
     "The last time that the sweep found what this topic should have told."
@@ -129,6 +144,8 @@ def _state(facts: Facts) -> State:
     if not facts.ours:
         return "elsewhere" if facts.elsewhere else "missing"
     statuses = {hook.status for hook in facts.ours}
+    if _after(facts.too_large_at, facts.heard_at, facts.created_at) and _after(facts.tried_at, facts.heard_at):
+        return "too_large"
     if "active" not in statuses:
         return "disabled" if "disabled" in statuses else "paused"
     if _after(facts.unreadable_at, facts.heard_at, facts.created_at):
@@ -223,7 +240,7 @@ def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
     heard = _latest(events.filter(source="woocommerce").exclude(order_ref=""))
     missed = _latest(events.filter(source=SWEEP))
     unreadable = _unreadable(since)
-    refused = _refused(since)
+    refused, too_large = _refused("bad_signature", since), _refused("too_large", since)
     return [
         Facts(
             topic=topic,
@@ -234,6 +251,7 @@ def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
             heard_at=heard.get(topic),
             any_heard_at=max(heard.values(), default=None),
             refused_at=max((refused[h.number] for h in ours[topic] if h.number in refused), default=None),
+            too_large_at=max((too_large[h.number] for h in ours[topic] if h.number in too_large), default=None),
             unreadable_at=unreadable.get(topic),
             missed_at=missed.get(topic),
             any_missed_at=max(missed.values(), default=None),
@@ -255,9 +273,9 @@ def _is(url: str, other: str) -> bool:
     return url.rstrip("/").lower() == other.rstrip("/").lower()
 
 
-def _refused(since: datetime) -> dict[int, datetime]:
-    """The last delivery with a wrong signature, by the webhook that it claims to be of."""
-    rows = RefusedDelivery.objects.filter(source="woocommerce", reason="bad_signature", received_at__gte=since)
+def _refused(reason: str, since: datetime) -> dict[int, datetime]:
+    """The last delivery that was refused for this reason, by the webhook that it claims to be of."""
+    rows = RefusedDelivery.objects.filter(source="woocommerce", reason=reason, received_at__gte=since)
     found: dict[int, datetime] = {}
     for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:LATEST]:
         number = _header(headers, "x-wc-webhook-id")

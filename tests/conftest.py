@@ -15,6 +15,7 @@ from django.db import connection
 from orders.append_only import GUARDS
 from tests import fresh, servers
 from tests.journeys.processes import migrate
+from webhooks.refusals import refusals
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _uses_the_database(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     return bool(item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db", "live_server"})
+
+
+@pytest.fixture(autouse=True)
+def few_refusals() -> Iterator[None]:
+    """Each test begins as a process that has refused nobody yet."""
+    yield
+    refusals.forget()
 
 
 @pytest.fixture(scope="session")

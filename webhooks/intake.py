@@ -13,11 +13,11 @@ from typing import Any, Required, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError, connection, transaction
-from django.db.models import F
 
 from webhooks import clock, sql
 from webhooks.insert import Row, insert
-from webhooks.models import MAY_BE_NEWS, RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.models import MAY_BE_NEWS, RefusedDelivery, State, WebhookEvent
+from webhooks.refusals import count, refusals
 from webhooks.signatures import Verdict
 from webhooks.sources import Signal, Source, clean
 
@@ -198,29 +198,36 @@ def _name(header: str, signature_header: str) -> tuple[str, bool]:
     return clean(header, 100), is_secret
 
 
-def refuse(source: Source, verdict: Verdict, body: bytes, headers: Mapping[str, str], remote_addr: str) -> None:
-    """Count it and keep the latest. A database that is away must not turn a refusal into anything else."""
+def refuse(
+    source: Source,
+    reason: str,
+    *,
+    headers: Mapping[str, str],
+    remote_addr: str,
+    detail: str = "",
+    body: bytes | None = None,
+    size: int = 0,
+) -> None:
+    """A database that is away must not turn a refusal into anything else. `size`: of a body that was not read."""
+    counts = refusals.add(source.name, reason)
+    if not counts:
+        return
     try:
         with transaction.atomic():
             row = RefusedDelivery.objects.create(
                 source=source.name,
-                reason=verdict.reason,
-                detail=verdict.detail[:200],
+                reason=reason,
+                detail=detail[:200],
                 headers=masked(headers, source.header),
-                body_sha256=hashlib.sha256(body).hexdigest(),
-                body_bytes=len(body),
+                body_sha256="" if body is None else hashlib.sha256(body).hexdigest(),
+                body_bytes=size if body is None else len(body),
                 remote_addr=clean(remote_addr, 64),
             )
-            _count(source.name, verdict.reason)
+            count(counts)
             _trim(row.pk)
     except Error:
         log.warning("a refusal could not be recorded", exc_info=True)
-
-
-def _count(source: str, reason: str) -> None:
-    if not RefusalCount.objects.filter(source=source, reason=reason).update(count=F("count") + 1):
-        RefusalCount.objects.get_or_create(source=source, reason=reason)
-        RefusalCount.objects.filter(source=source, reason=reason).update(count=F("count") + 1)
+        refusals.put_back(counts)
 
 
 def _trim(newest: int) -> None:

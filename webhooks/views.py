@@ -28,6 +28,9 @@ log = logging.getLogger("orderbridge.deliveries")
 RETRY_AFTER = 30
 """Seconds after which a sender may try again when the database could not store."""
 READ_AT_ONCE = 65_536
+TOO_LARGE = "too_large"
+MOST_BYTES = 2**31 - 1
+"""That the column of a refusal's size can hold."""
 # WooCommerce posts "webhook_id=7", unsigned, and creates the webhook only on a 200.
 PING = re.compile(rb"webhook_id=[0-9]{1,20}")
 
@@ -35,9 +38,9 @@ PING = re.compile(rb"webhook_id=[0-9]{1,20}")
 class BadBody(Exception):
     """The body was not taken: too large, or its sender broke off."""
 
-    def __init__(self, status: int, word: str) -> None:
+    def __init__(self, status: int, word: str, size: int = 0) -> None:
         super().__init__(word)
-        self.status, self.word = status, word
+        self.status, self.word, self.size = status, word, size
 
 
 class AnyAccept(BaseContentNegotiation):
@@ -82,6 +85,8 @@ class DeliveryView(APIView, ABC):
         try:
             body = read_body(request._request)
         except BadBody as error:
+            if error.word == TOO_LARGE:
+                _too_large(source, request._request, error.size)
             return _answer(source, error.status, {"error": error.word}, error.word, started)
         return self.deliver(source, request._request, body, started)
 
@@ -93,7 +98,7 @@ class DeliveryView(APIView, ABC):
             return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
         verdict = _verify(source, request, body)
         if not verdict.ok:
-            intake.refuse(source, verdict, body, request.headers, request.META.get("REMOTE_ADDR") or "")
+            _refuse(source, verdict.reason, request, detail=verdict.detail, body=body)
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
         signals = source.parse(body, request.headers)
         try:
@@ -123,6 +128,18 @@ class WooCommerceView(DeliveryView):
 class CrmView(DeliveryView):
     def source(self) -> Source:
         return sources.crm()
+
+
+def _refuse(source: Source, reason: str, request: HttpRequest, **more: Any) -> None:
+    intake.refuse(source, reason, headers=request.headers, remote_addr=request.META.get("REMOTE_ADDR") or "", **more)
+
+
+def _too_large(source: Source, request: HttpRequest, size: int) -> None:
+    """Staff have to hear of it: after seven WooCommerce disables the webhook, and never says why."""
+    topic = request.headers.get("X-WC-Webhook-Topic", "")
+    what = f"{topic}, {size} bytes" if topic else f"{size} bytes"
+    advice = f"More than MAX_BODY_BYTES={settings.MAX_BODY_BYTES}: set it higher if it is genuine."
+    _refuse(source, TOO_LARGE, request, detail=f"{what[:100]}. {advice}", size=min(size, MOST_BYTES))
 
 
 def _moment(started: float) -> datetime:
@@ -206,7 +223,7 @@ def _length(announced: str, limit: int) -> int:
     if not re.fullmatch(r"[0-9]+", announced):
         raise BadBody(400, "bad_content_length")
     if len(announced.lstrip("0")) > 18 or int(announced) > limit:
-        raise BadBody(413, "too_large")
+        raise BadBody(413, TOO_LARGE, int(announced[:18]))
     return int(announced)
 
 
@@ -224,5 +241,5 @@ def _read(stream: Any, wanted: int, limit: int) -> bytes:
         parts.append(part)
         missing -= len(part)
     if wanted - missing > limit:
-        raise BadBody(413, "too_large")
+        raise BadBody(413, TOO_LARGE, wanted - missing)
     return b"".join(parts)
