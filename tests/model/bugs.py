@@ -182,7 +182,7 @@ BUGS = (
     Bug(
         name="the breaker never opens",
         file="sync/sides.py",
-        old="failures__gte=settings.BREAKER_THRESHOLD",
+        old="failures__gte=enough",
         new="failures__gte=10**9",
         history="""
             begin(linked=True)

@@ -4,8 +4,10 @@ import gc
 import os
 import sqlite3
 import traceback
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 os.environ["DATABASE_URL"] = "sqlite://:memory:"
 os.environ["LOG_LEVEL"] = "CRITICAL"
@@ -53,6 +55,7 @@ def prepare() -> None:
     timezone.now = clock  # before the models are loaded, which take it for their defaults
     django.setup()
     _make_tables()
+    connection.connection.create_function("strftime", -1, _of_database(clock))
     from tests.model import world
     from tests.model.machine import Story
 
@@ -60,6 +63,17 @@ def prepare() -> None:
     world.plug(lambda: Story.current)
     gc.collect()
     gc.freeze()  # what is there by now stays, and need not be looked at again and again
+
+
+def _of_database(clock: Callable[[], datetime]) -> Callable[..., str]:
+    """What SQLite tells of `now`: the database's clock is the model's."""
+
+    def strftime(_: str, now: str, later: str = "+0.0 seconds") -> str:
+        assert now.lower() == "now", now
+        moment = clock() + timedelta(seconds=float(later.removesuffix(" seconds")))
+        return moment.replace(tzinfo=None).isoformat(" ", "milliseconds")
+
+    return strftime
 
 
 def _make_tables() -> None:
