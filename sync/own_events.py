@@ -19,6 +19,7 @@ SWEEP = "sweep"
 """Source of the events of which no delivery told us: `reconcile` found them."""
 STAFF = "staff"
 FORCE = "order.force"
+ANEW = "order.make_anew"
 
 
 def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
@@ -70,6 +71,30 @@ def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEv
     return event
 
 
+def make_anew(link: OrderLink, *, by: str, reason: str) -> WebhookEvent:
+    """Make an order that the CRM lost there again; looked for first, as ever. The caller wakes a worker."""
+    event, _ = intake.post(
+        side=Side.SHOP,
+        source=STAFF,
+        topic=ANEW,
+        order_ref=str(link.woo_id),
+        key=f"anew:{uuid.uuid4()}",
+        body={"crm_order_id": link.crm_order_id, "reason": reason},
+        requested_by=by,
+        trigger="anew",
+    )
+    return event
+
+
+def is_make_anew(event: WebhookEvent) -> bool:
+    return event.source == STAFF and event.topic == ANEW and event.copy_of_id is None
+
+
+def is_a_deed(event: WebhookEvent) -> bool:
+    """Asked for by a person, and more than the question how both sides stand."""
+    return is_force(event) or is_make_anew(event)
+
+
 def is_force(event: WebhookEvent) -> bool:
     """An edited copy never is: its topic is what somebody wrote, and forcing has its own permission."""
     return event.source == STAFF and event.topic == FORCE and event.copy_of_id is None
@@ -84,16 +109,16 @@ def read_force(event: WebhookEvent) -> tuple[int, str, str]:
 def answered_together(events: Iterable[WebhookEvent], due: WebhookEvent) -> list[WebhookEvent]:
     """Those of an order's waiting events that one read answers together with the due one.
 
-    A forced move is no question: it stands alone, and neither waits for the others' retries nor causes them. And what a
-    copy of the shop tells must not take what our shop tells of its own order with it.
+    What a person asks to be done is no question: it stands alone, and neither waits for the others' retries nor causes
+    them. And what a copy of the shop tells must not take what our shop tells of its own order with it.
     """
-    if is_force(due):
+    if is_a_deed(due):
         return [due]
     batch: list[WebhookEvent] = []
     told_by: frozenset[Address] = frozenset()
     for event in events:
         says = stated(event)
-        if batch and (is_force(event) or is_force(batch[-1]) or (says and told_by and says != told_by)):
+        if batch and (is_a_deed(event) or is_a_deed(batch[-1]) or (says and told_by and says != told_by)):
             if due in batch:
                 break
             batch, told_by = [], frozenset()

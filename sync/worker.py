@@ -325,10 +325,28 @@ def decide(work: Work) -> Decision:
 def _decide_for_crm(work: Work) -> Decision:
     woo_id = int(work.order_ref)
     link = sql.one(OrderLink, woo_id=woo_id)
+    if link and own_events.is_make_anew(work.newest):
+        there = _still_in_crm(work, link)
+        if there is not None:
+            return there
+        link = None  # from here on as an order that was never linked: looked for, then made
     fresh = work.seen if link is None and len(work.events) == 1 else None
     shop = fresh or _shop_or_none(work, woo_id) or ShopSnapshot.gone(woo_id)
     tried = None if link else sql.one(Intent, woo_id=woo_id, kind=Intent.Kind.CREATE)
     return look_and_decide(work, shop, link, tried)
+
+
+def _still_in_crm(work: Work, link: OrderLink) -> Plan | None:
+    """None: the CRM does not know the order any more, or gave its id to another one."""
+    try:
+        crm = work.crm().get(link.crm_order_id)
+    except NotFound:
+        return None
+    if another_in_crm(facts_of(link), crm):
+        return None
+    return Plan(
+        outcome=Outcome.NO_CHANGE, reasons=(Reason("still_there", f"The CRM knows order {link.crm_order_id}."),)
+    )
 
 
 def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, tried: Intent | None) -> Decision:
@@ -683,12 +701,23 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
         if plan.woo_id is None:
             return None
         row = new_link(work, plan.woo_id, applied)
+    elif own_events.is_make_anew(work.newest) and applied.crm is not None:
+        _relink(row, applied.crm.crm_order_id)
     was_in_trash = row.woo_status == TRASH
     fill_in(row, work, plan, applied)
     row.save()
     if work.side == Side.SHOP and was_in_trash and row.woo_status != TRASH and _was_held_up(row):
         own_events.resync(row, reason="It is back from the trash, where the CRM's move was refused.")
     return row
+
+
+def _relink(row: OrderLink, crm_order_id: str) -> None:
+    """To the order that the CRM has in the place of the one that it lost; what waits for that one waits in vain."""
+    lost, row.crm_order_id = row.crm_order_id, crm_order_id
+    row.crm_status, row.crm_version, row.crm_updated_at, row.external_id = "", None, None, ""
+    stuck = WebhookEvent.objects.filter(side=Side.CRM, order_ref=lost, state__in=(State.PARKED, State.DEAD))
+    words = f"The CRM lost order {lost}; it has {crm_order_id} in its place."
+    stuck.update(state=State.DONE, outcome=Outcome.SUPERSEDED, reason=words, finished_at=clock.now())
 
 
 def _was_held_up(row: OrderLink) -> bool:

@@ -23,7 +23,7 @@ from orders.lifecycle import Way
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import own_events
-from sync.admin.asking import ReasonForm
+from sync.admin.asking import ReasonForm, ask_reason
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.comparison import compare, last_seen, take_for_the_same
 from sync.dry_run import foresee_resync
@@ -147,6 +147,7 @@ class OrderAdmin(OrderLinkAdmin):
             ("<int:pk>/repair/", "orders_orderlink_repair", self.repair_view),
             ("<int:pk>/force/", "orders_orderlink_force", self.force_view),
             ("<int:pk>/same/", "orders_orderlink_same", self.same_view),
+            ("<int:pk>/anew/", "orders_orderlink_anew", self.anew_view),
         )
 
     @for_order("orders.check_orderlink")
@@ -212,6 +213,28 @@ class OrderAdmin(OrderLinkAdmin):
         audit.record("check", actor=actor, result=found.verdict, link=link)
         title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
         return self._page(request, link, "same", title, form=form, found=found, calls=calls)
+
+    @for_order("orders.force_orderlink")
+    def anew_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
+        """For an order that the CRM lost: nothing else would ever bring it back there."""
+
+        def deed(said: dict[str, str]) -> HttpResponse:
+            actor, reason = request.user.get_username(), said["reason"]
+            event = own_events.make_anew(link, by=actor, reason=reason)
+            result = f"The worker was asked; it was {link.crm_order_id}"
+            audit.record("make anew", actor=actor, reason=reason, result=result, event=event, link=link)
+            return self._asked(request, link, event)
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"Make order {link.woo_id} anew in the CRM",
+            words=f"If the CRM knows {link.crm_order_id}, nothing happens. If not, it is searched for the order; only "
+            "if it has none, the order is made there as the shop shows it. In both cases it is linked.",
+            button="Make it anew",
+            back=_page_of(link),
+            deed=deed,
+        )
 
     def _asked(self, request: HttpRequest, link: OrderLink, event: WebhookEvent) -> HttpResponse:
         wake(force=True)
