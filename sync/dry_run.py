@@ -72,7 +72,7 @@ def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
     monotonic clock; later, nobody is asked any more."""
     if why := FORCED if event.is_finished and own_events.is_force(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
-    work = worker.Work(held=NoLease(until), events=[event])
+    work = worker.Work(held=NoLease(until), events=[event], asked=True)
     try:
         return _foresee(work)
     except SideError as error:

@@ -20,7 +20,7 @@ from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync import alarms, runs, shop_identity, sides, worker
+from sync import alarms, disappearance, runs, shop_identity, sides, worker
 from sync import crm as crm_backends
 from sync import shop as shop_client
 from sync.crm.base import Crm
@@ -84,6 +84,8 @@ class Missed:
     version: int | None = None
     status: str = ""
     occurred_at: datetime | None = None
+    requested_by: str = ""
+    "Who says that it is so, where that has to be confirmed."
 
     def post(self) -> bool:
         """Store it; or ask again for the event of an earlier find that left the two sides apart. False: neither."""
@@ -91,15 +93,19 @@ class Missed:
         if intake.post(source=SWEEP, **said)[1]:
             return True
         event = self._known().select_for_update().get()
-        again = _to_be_asked_again(event)
+        again = self._again(event)
         if again:
-            event.ask_again(trigger=SWEEP)
+            event.ask_again(trigger=SWEEP, by=self.requested_by)
         return again
 
     def is_new(self) -> bool:
         """What `post` would answer."""
         event = self._known().first()
-        return event is None or _to_be_asked_again(event)
+        return event is None or self._again(event)
+
+    def _again(self, event: WebhookEvent) -> bool:
+        is_word_of_a_person = bool(self.requested_by) and event.state in NEEDS_A_PERSON
+        return is_word_of_a_person or _to_be_asked_again(event)
 
     def _known(self) -> WebhookEventQuerySet:
         return WebhookEvent.objects.filter(source=SWEEP, dedupe_key=self.key).defer("body", "headers")
@@ -174,13 +180,23 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
-def options(*, deep: bool = False, dry_run: bool = False) -> dict[str, Any]:
-    return {"deep": deep, "dry_run": dry_run, "shop": settings.WOO_URL}
+def options(*, deep: bool = False, dry_run: bool = False, confirm_deleted: bool = False) -> dict[str, Any]:
+    """`confirm_deleted`: a person says that orders which are gone from the shop are, however many; for a deep run."""
+    confirmed = {"confirm_deleted": True} if confirm_deleted else {}
+    return {"deep": deep or confirm_deleted, "dry_run": dry_run, "shop": settings.WOO_URL, **confirmed}
 
 
-def start(*, deep: bool = False, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
+def start(
+    *,
+    deep: bool = False,
+    dry_run: bool = False,
+    confirm_deleted: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> Run:
     """A deep run that failed or was paused may go on later, whatever is started in between."""
-    chosen = options(deep=deep, dry_run=dry_run)
+    chosen = options(deep=deep, dry_run=dry_run, confirm_deleted=confirm_deleted)
+    deep = chosen["deep"]
     resting = _runs(deep=True).filter(state__in=(Run.State.FAILED, Run.State.PAUSED))
     spare = [] if deep else list(resting.values_list("pk", flat=True))
     return runs.start(Run.Kind.RECONCILE, options=chosen, actor=actor, reason=reason, spare=spare)
@@ -362,14 +378,15 @@ def _unread(order: LeftOut) -> Missed:
 
 
 def _look_at_all(run: Run, shop: Shop) -> Steps[None]:
-    """Links whose order has other content than the CRM was told, whenever it was modified; and those whose order
-    neither stands in the shop's list nor can be read: an orphaned status hides from lists only."""
+    """Links whose order has other content than the CRM was told, whenever it was modified: one that is back from the
+    trash or from nowhere, too. And those whose order neither stands in the shop's list nor can be read: an orphaned
+    status hides from lists only. Too many of those need a person (docs/decisions/0054)."""
     statuses = yield from _asked(run, Side.SHOP, lambda: all_statuses(shop))
     query = {"status": ",".join(statuses), "_fields": ",".join((*CARRIED, "date_modified_gmt"))}
     side = SideState.objects.get(name=Side.SHOP)
-    after = run.checkpoint.get("after", 0)
-    links = OrderLink.objects.exclude(woo_status=TRASH).order_by("pk")
-    while batch := list(links.filter(pk__gt=after)[:BATCH]):
+    confirmed, total = run.options.get("confirm_deleted", False), OrderLink.objects.exclude(woo_status=TRASH).count()
+    after, gone = run.checkpoint.get("after", 0), list(run.checkpoint.get("gone", []))
+    while batch := list(OrderLink.objects.filter(pk__gt=after).order_by("pk")[:BATCH]):
         ids = [link.woo_id for link in batch]
         began = timezone.now()
         orders, failed = yield from _asked(run, Side.SHOP, partial(shop.of_ids, ids, query))
@@ -378,19 +395,30 @@ def _look_at_all(run: Run, shop: Shop) -> Steps[None]:
         if not run.options["dry_run"]:
             _rebase(orders)
         for link in batch:
-            if link.woo_id in shown or link.woo_id in failed:
+            if link.woo_id in shown or link.woo_id in failed or link.woo_status == TRASH:
                 continue
             try:
                 is_gone = yield from _asked(run, Side.SHOP, partial(_is_gone, shop, link.woo_id))
             except Unreadable as error:
                 failed[link.woo_id] = str(error)
             else:
-                missed += [_deleted(link)] if is_gone else []
+                gone += [link.woo_id] if is_gone else []
+            if len(gone) > disappearance.MOST and not confirmed:
+                break
         leave_out(run, [f"order {woo_id} of the shop: {why}" for woo_id, why in failed.items()])
+        if len(gone) > disappearance.MOST and not confirmed:
+            break
         after = batch[-1].pk
-        _keep(run, side, missed, after=after)
+        if confirmed:
+            missed, gone = missed + _deleted(run, gone), []
+        _keep(run, side, missed, after=after, gone=gone)
         yield
-    run.checkpoint = {**run.checkpoint, "after": 0}
+    if disappearance.must_be_confirmed(len(gone), total):
+        run.checkpoint = {**run.checkpoint, "after": 0, "gone": []}  # whoever takes it up again looks anew
+        raise runs.Failed(disappearance.found(gone, total, quietly=run.options["dry_run"]))
+    if not run.options["dry_run"]:
+        alarms.clear(disappearance.ALARM)  # before the workers see what is posted
+    _keep(run, side, _deleted(run, gone), after=0, gone=[])
 
 
 def _is_gone(shop: Shop, woo_id: int) -> bool:
@@ -404,14 +432,19 @@ def _is_gone(shop: Shop, woo_id: int) -> bool:
     return False
 
 
-def _deleted(link: OrderLink) -> Missed:
-    return Missed(
-        side=Side.SHOP,
-        topic="order.deleted",
-        order_ref=str(link.woo_id),
-        key=f"deleted:{link.woo_id}:{link.woo_fingerprint}",
-        body={"id": link.woo_id},
-    )
+def _deleted(run: Run, woo_ids: Sequence[int]) -> list[Missed]:
+    by = run.actor if run.options.get("confirm_deleted") else ""
+    return [
+        Missed(
+            side=Side.SHOP,
+            topic="order.deleted",
+            order_ref=str(link.woo_id),
+            key=f"deleted:{link.woo_id}:{link.woo_fingerprint}",
+            body={"id": link.woo_id},
+            requested_by=by,
+        )
+        for link in OrderLink.objects.filter(woo_id__in=woo_ids).order_by("pk")
+    ]
 
 
 # --- compared with what we know ------------------------------------------------------------------------------------

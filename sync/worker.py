@@ -15,7 +15,7 @@ from orders.models import Decision as Transition
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync import crm as crm_backends
-from sync import doubts, origin, own_events, sides
+from sync import disappearance, doubts, origin, own_events, sides
 from sync import shop as shop_client
 from sync.crm.base import Crm
 from sync.decide import (
@@ -84,6 +84,14 @@ class Work:
     shop_order: ShopSnapshot | None = None
     "What the decision read in the shop, and in the CRM: what tells this order from another one is remembered."
     crm_order: CrmSnapshot | None = None
+    asked: bool = False
+    "A person wants to know what a replay would do."
+
+    @property
+    def is_confirmed(self) -> bool:
+        """A person asked for just this, and so says that what is gone is gone. A backfill looks at all there are."""
+        by_people = (event.requested_by for event in self.events if event.source != own_events.BACKFILL)
+        return self.asked or any(by_people) or any(event.trigger == "replay" for event in self.events)
 
     @property
     def newest(self) -> WebhookEvent:
@@ -283,6 +291,7 @@ def carry_out(work: Work, decision: Decision) -> None:
         record(work, decision, apply(work, decision))
     elif isinstance(decision, Park):
         park(work, decision)
+        disappearance.see(decision)
     else:
         postpone(work, decision.after, result="waiting")
 
@@ -371,6 +380,10 @@ def look_and_decide(work: Work, shop: ShopSnapshot, link: OrderLink | None, trie
         external_id=name,
     )
     if known and isinstance(decision, Plan) and isinstance(decision.write, UpdateInCrm):
+        if not shop.is_known:
+            if not work.is_confirmed and (park := disappearance.held(shop.woo_id)):
+                return park
+            decision = replace(decision, reasons=(disappearance.GONE, *decision.reasons))
         # A CRM may have given the id to another order since; an update is not taken back (docs/decisions/0057).
         work.crm_order = work.crm().get(known.crm_order_id)
         return another_in_crm(known, work.crm_order) or decision

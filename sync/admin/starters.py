@@ -76,8 +76,13 @@ def midnight(chosen: date | None) -> datetime | None:
 
 class ReconcileForm(RunForm):
     deep = flag("Deep", "The last days again, and orders that were deleted for good: as every night.")
+    confirm_deleted = flag(
+        "They are really gone",
+        "Deep, and however many orders are gone from the shop, the CRM is told. For when more than a few were found "
+        "gone at once and you know that it is so.",
+    )
     dry_run = dry_run()
-    field_order = ("deep", "dry_run", "reason")
+    field_order = ("deep", "confirm_deleted", "dry_run", "reason")
 
 
 class BackfillForm(RunForm):

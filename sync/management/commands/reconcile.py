@@ -24,22 +24,28 @@ class Command(BaseCommand):
             action="store_true",
             help="the last RECONCILE_DAYS again, and orders that were deleted for good; as every night",
         )
+        parser.add_argument(
+            "--confirm-deleted",
+            action="store_true",
+            help="deep, and the CRM is told of all orders that are gone from the shop, however many: you say they are",
+        )
         parser.add_argument("--dry-run", action="store_true", help="only say what was missed; nothing is written")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
-    def handle(self, *args: Any, deep: bool, dry_run: bool, **given: Any) -> None:
+    def handle(self, *args: Any, deep: bool, dry_run: bool, confirm_deleted: bool, **given: Any) -> None:
+        chosen: dict[str, Any] = {"deep": deep or confirm_deleted, "confirm_deleted": confirm_deleted}
         long_runs.check_sides(wait=False)  # if the shop is away, the CRM can be asked all the same
         if dry_run:
-            run = Run(kind=Run.Kind.RECONCILE, options=reconciliation.options(deep=deep, dry_run=True))
+            run = Run(kind=Run.Kind.RECONCILE, options=reconciliation.options(**chosen, dry_run=True))
             long_runs.rehearse(reconciliation.job, run)
         else:
-            run = long_runs.begin(lambda: reconciliation.start(deep=deep, actor="command"))
+            run = long_runs.begin(lambda: reconciliation.start(**chosen, actor="command"))
             long_runs.carry_out(run)
         counts = {name: run.counts.get(name, 0) for name in reconciliation.COUNTS}
         found, left_out = run_report.found(run), run_report.left_out(run)
         if given["json"]:
             named = [{"side": side, "order": order, "topic": topic} for side, order, topic in found]
-            told = {"dry_run": dry_run, "deep": deep, **counts, "found": named, "left_out": left_out}
+            told = {"dry_run": dry_run, "deep": chosen["deep"], **counts, "found": named, "left_out": left_out}
             self.stdout.write(json.dumps(told, ensure_ascii=False))
         else:
             for side, order, topic in found:
