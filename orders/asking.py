@@ -12,9 +12,15 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from webhooks.masking import masked_text
+
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+
+    def clean_reason(self) -> str:
+        """It goes into rows that nobody can change again, and into the log: an address or a phone is masked before."""
+        return masked_text(self.cleaned_data["reason"])
 
 
 class UntilForm(ReasonForm):
@@ -61,8 +67,9 @@ def ask_reason(
                 return done
             messages.success(request, done)
         except NotDone as error:
-            messages.error(request, str(error))
+            messages.error(request, masked_text(str(error)))
         return HttpResponseRedirect(back)
+    title, words = masked_text(title), masked_text(words)
     page = {**site.each_context(request), "title": title, "words": words, "button": button, "back": back, "form": form}
     return TemplateResponse(request, template, {**page, "posted": list(_posted(request, form)), **context})
 

@@ -16,7 +16,7 @@ from unfold.decorators import action
 from orders import audit
 from orders.asking import ask_reason
 from webhooks.admin import ReadOnlyAdmin
-from webhooks.masking import masked_query
+from webhooks.masking import masked_query, masked_row
 
 PAGE = 2000
 FORMULA = ("=", "+", "-", "−", "@", "|", "%")
@@ -86,7 +86,7 @@ def lines(rows: QuerySet[Any], columns: Columns) -> Iterator[str]:
     yield writer.writerow(columns)
     rows, last = rows.order_by("pk"), 0
     while page := list(rows.filter(pk__gt=last)[:PAGE]):
-        for row in page:
+        for row in map(masked_row, page):
             yield writer.writerow([cell(column(row)) for column in columns.values()])
         last = page[-1].pk
 

@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet
 from orders.models import StatusTransition
 from sync.alarms import open_alarms
 from sync.models import Alarm, DriftFinding, Heartbeat, Run, SideState, TodoItem
+from webhooks.masking import masked_row
 from webhooks.models import Outcome, State, WebhookEvent
 
 MANY = 1000
@@ -59,7 +60,7 @@ class Hour:
 def truths(now: datetime) -> Truths:
     beats = Heartbeat.objects.aggregate(last=Max("at"), alive=Count("pk", filter=Q(at__gte=now - ALIVE)))
     return Truths(
-        sides=tuple(SideState.objects.order_by("-name")),
+        sides=tuple(map(masked_row, SideState.objects.order_by("-name"))),
         last_received=_last_received(),
         oldest_due=WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(at=Min("next_attempt_at"))["at"],
         retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
@@ -69,8 +70,8 @@ def truths(now: datetime) -> Truths:
         drift=_up_to_many(DriftFinding.objects.open(now)),
         workers=beats["alive"],
         last_beat=beats["last"],
-        alarms=tuple(open_alarms()),
-        runs=tuple(Run.objects.filter(state=Run.State.RUNNING)[:TROUBLE]),
+        alarms=tuple(map(masked_row, open_alarms())),
+        runs=tuple(map(masked_row, Run.objects.filter(state=Run.State.RUNNING)[:TROUBLE])),
     )
 
 
@@ -85,7 +86,7 @@ def todo(now: datetime) -> list[TodoItem]:
 
 
 def latest_transitions() -> list[StatusTransition]:
-    return list(StatusTransition.objects.select_related("link").order_by("-id")[:TROUBLE])
+    return [masked_row(one) for one in StatusTransition.objects.select_related("link").order_by("-id")[:TROUBLE]]
 
 
 def _last_received() -> dict[str, datetime]:

@@ -116,24 +116,24 @@ def in_short(run: Run) -> str:
 
 def options(run: Run) -> list[tuple[str, str]]:
     if run.kind == Run.Kind.REPLAY:
-        return [("events", Selection.of_options(run.actor, run.options).words())]
-    return [(name.replace("_", " "), _shown(value)) for name, value in run.options.items() if value]
+        return [("events", masked_text(Selection.of_options(run.actor, run.options).words()))]
+    return [(masked_text(name.replace("_", " ")), _shown(value)) for name, value in run.options.items() if value]
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return masked_text(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def found(run: Run) -> list[tuple[str, str, str]]:
     """Of a reconcile: the first finds, as side, order and topic."""
-    return [(side, order, topic) for side, order, topic in run.checkpoint.get("found", [])]
+    return [(side, masked_text(order), masked_text(topic)) for side, order, topic in run.checkpoint.get("found", [])]
 
 
 def left_out(run: Run) -> list[str]:
     """The first orders that a side does not show, or not so that they can be read or compared, and why."""
-    return list(run.checkpoint.get("left_out", []))
+    return [masked_text(words) for words in run.checkpoint.get("left_out", [])]
 
 
 def failures(run: Run) -> Iterator[Failure]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from django.db import models
 from django.db.models import F, Q, QuerySet, Value
@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet, Value
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
-from webhooks.masking import masked_text
+from webhooks.masking import MASK, masked, masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 AT_ONCE = 200
@@ -169,8 +169,15 @@ def summary(call: Call | CallRecord) -> str:
     """`GET /orders/C-1 → 200 (12 ms)`: the address without what only serves the way (host, nonces, signature)."""
     address = urlsplit(call.url)
     query = [(name, value) for name, value in parse_qsl(address.query) if name != "_" and "oauth_" not in name]
-    url = f"{address.path}?{urlencode(query, safe=':,')}" if query else address.path
+    shown = "&".join(f"{name}={_listed(name, value)}" for name, value in query)
+    url = f"{address.path}?{shown}" if shown else address.path
     return f"{call.method} {url} → {call.status or call.error or 'no answer'} ({call.milliseconds} ms)"
+
+
+def _listed(name: str, value: str) -> str:
+    """A value of a query, or several with commas between them: each is shown if it is harmless."""
+    listed = (masked(one, name) for one in value.split(","))
+    return ",".join(one if MASK in one else quote(one, safe=":") for one in listed)
 
 
 # --- one row in words, and its tone --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A row of every table there is, with the same text in every column that takes it: new tables without being named."""
 
+from collections.abc import Callable, Container
 from typing import Any
 
 from django.apps import apps
@@ -9,23 +10,37 @@ from django.utils import timezone
 TEXTS = (models.CharField, models.TextField, models.JSONField, models.BinaryField)
 
 
+SHAPES: dict[str, Callable[[str], Any]] = {
+    "Attempt.reasons": lambda text: [["a_code", text]],
+    "Attempt.compared": lambda text: {who: {"status": text, "version": text} for who in ("event", "crm", "shop")},
+    "Run.checkpoint": lambda text: {"left_out": [text], "found": [["shop", text, text]]},
+    "Run.counts": lambda text: {"seen": 1, "words": text},
+    "Run.options": lambda text: {"query": f"q={text}", "ticked": [1], "up_to": 1, "words": [text], text: text},
+    "SideState.cursor": lambda text: {"at": text},
+}
+"""Of JSON that our own pages read, what they expect of it."""
+
+
 def takes_text(field: models.Field, text: str) -> bool:
     if not isinstance(field, TEXTS) or field.choices:
         return False
     return field.max_length is None or len(text) <= field.max_length
 
 
-def every_row(text: str) -> dict[type[models.Model], models.Model]:
-    """By model. Choices and keys to other rows are valid, so that pages can be made of them."""
+def every_row(text: str, but: Container[str] = ()) -> dict[type[models.Model], models.Model]:
+    """By model. Choices and keys to other rows are valid, so that pages can be made of them. `but`: columns, or tables,
+    that are not filled with the text."""
     made: dict[type[models.Model], models.Model] = {}
     for model in (one for one in apps.get_models() if not one._meta.proxy):
-        _row(model, text, made)
+        _row(model, text, but, made)
     return made
 
 
-def _row(model: type[models.Model], text: str, made: dict[type[models.Model], models.Model]) -> models.Model:
+def _row(
+    model: type[models.Model], text: str, but: Container[str], made: dict[type[models.Model], models.Model]
+) -> models.Model:
     if model not in made:
-        values = {field.attname: _value(field, text, made) for field in model._meta.concrete_fields}
+        values = {field.attname: _value(field, text, but, made) for field in model._meta.concrete_fields}
         row = model(**{name: value for name, value in values.items() if value is not ...})
         if row.pk is not None:  # one of the few that there is of it
             model._default_manager.filter(pk=row.pk).delete()
@@ -34,18 +49,19 @@ def _row(model: type[models.Model], text: str, made: dict[type[models.Model], mo
     return made[model]
 
 
-def _value(field: models.Field, text: str, made: dict[type[models.Model], models.Model]) -> Any:
+def _value(field: models.Field, text: str, but: Container[str], made: dict[type[models.Model], models.Model]) -> Any:
     if isinstance(field, models.ForeignKey):
-        here = field.null and field.related_model in (*made, field.model)
-        if field.related_model is field.model or (field.null and not here and field.related_model not in made):
+        if field.related_model is field.model or (field.null and field.related_model not in made):
             return None
-        other = _row(field.related_model, text, made)
-        return getattr(other, field.target_field.attname)
-    if isinstance(field, models.JSONField):
+        return getattr(_row(field.related_model, text, but, made), field.target_field.attname)
+    filled = field.name not in but and field.model.__name__ not in but
+    if filled and (shape := SHAPES.get(f"{field.model.__name__}.{field.name}")):
+        return shape(text)
+    if filled and isinstance(field, models.JSONField):
         return {"words": text, "deep": [{text: [text]}]}
-    if isinstance(field, models.BinaryField):
+    if filled and isinstance(field, models.BinaryField):
         return text.encode()
-    if takes_text(field, text):
+    if filled and takes_text(field, text):
         return text
     if field.has_default() or field.null or isinstance(field, models.AutoField):
         return ...

@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.views import ChangeList
 
-from webhooks.masking import masked, masked_text
+from webhooks.masking import LIKE_JSON, masked, masked_row, masked_text
 from webhooks.models import Outcome, RefusedDelivery, State, WebhookEvent
 
 BODY_SHOWN = 200_000
@@ -147,8 +147,23 @@ class ForgivingList(ModelAdmin):
         return HttpResponseRedirect(request.path)
 
 
+class MaskedRows(DeclaredFilters):
+    """What a column shows raw is masked as well as what a method makes of it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = [masked_row(row) for row in self.result_list]  # type: ignore[has-type]
+
+
 class ReadOnlyAdmin(ForgivingList):
-    """Looking only, for superusers too: what happened is not edited."""
+    """Looking only, for superusers too: what happened is not edited. Rows are masked as they are read."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return MaskedRows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        row = super().get_object(request, object_id, from_field)
+        return masked_row(row) if row is not None else None
 
     list_per_page = 25
     show_full_result_count = False
@@ -214,7 +229,7 @@ def pretty(value: Any) -> str:
 def readable(body: bytes, *, revealed: bool = False) -> str:
     """The body as text: JSON laid out, other text as it is, anything else as the first bytes in hexadecimal.
 
-    Personal data is masked unless it is revealed.
+    Personal data is masked unless it is revealed; what is not JSON may hold any, wherever.
     """
     try:
         content = json.loads(body)
@@ -226,7 +241,9 @@ def readable(body: bytes, *, revealed: bool = False) -> str:
     except UnicodeDecodeError:
         what = f"{len(body)} bytes that are not text"
         return f"{what}, beginning with\n{body[:256].hex(' ')}" if revealed else what
-    return (text if revealed else masked_text(text))[:BODY_SHOWN]
+    if not revealed:
+        text = masked_text(text) if LIKE_JSON.match(text) or not text else f"{len(text)} characters that are not JSON"
+    return text[:BODY_SHOWN]
 
 
 def preformatted(text: str) -> SafeString:
@@ -241,7 +258,8 @@ class RecentValuesFilter(DropdownFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         rows = model_admin.model._default_manager.order_by("-pk")
         latest = rows.values_list(self.parameter_name, flat=True)[: self.LATEST]
-        return [(value, value) for value in sorted(set(latest)) if value]
+        # A topic is what an unsigned header says: one that tells of a person is not offered.
+        return [(value, value) for value in sorted(set(latest)) if value and masked_text(value) == value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
@@ -289,6 +307,11 @@ class AttemptsFilter(DropdownFilter):
 class SigningKeyFilter(RecentValuesFilter):
     title = "signing key"
     parameter_name = "signed_by"
+
+
+class RefusalFilter(RecentValuesFilter):
+    title = "reason"
+    parameter_name = "reason"
 
 
 class WebhookEventAdmin(ReadOnlyAdmin):
@@ -362,7 +385,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 @admin.register(RefusedDelivery)
 class RefusedDeliveryAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "source", "reason", "detail", "body_bytes", "remote_addr")
-    list_filter = ("source", "reason", ("received_at", RangeDateTimeFilter))
+    list_filter = (SourceFilter, RefusalFilter, ("received_at", RangeDateTimeFilter))
     fields = ("received_at", "source", "reason", "detail", "remote_addr", "body_bytes", "body_sha256", "headers_text")
 
     @admin.display(description="Received", ordering="received_at")
@@ -371,4 +394,4 @@ class RefusedDeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Headers")
     def headers_text(self, refused: RefusedDelivery) -> str:
-        return preformatted(pretty(refused.headers))
+        return preformatted(pretty(masked(refused.headers)))

@@ -1,4 +1,4 @@
-"""What may be shown to everybody who sees the back office; all else becomes •••. Pure: reveal.py decides who sees more.
+"""What may be shown to everybody who sees the back office; all else becomes •••. reveal.py decides who sees more.
 
 In a document a value is shown if its name is known to be harmless *and* it looks as such a value does. In a text our
 own words are shown; what a side said stands between « and », put there by `quoted` where it comes in, and is not.
@@ -8,8 +8,12 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
+
+from django.db.models import CharField, Model, TextField
+
+M = TypeVar("M", bound=Model)
 
 MASK = "•••"
 LONGEST_VALUE = 100
@@ -92,7 +96,7 @@ HARMLESS: tuple[tuple[re.Pattern[str], Callable[[Any], bool]], ...] = tuple(
     for names, check in (
         (r"(customer|user|author|partner|owner)_id", _is_number_of_somebody),
         (
-            r"ids?|uuid|number|sku|rate_code|copy|run|finding|(order|crm_order|woo|woo_order|shop_order|external"
+            r"(external_)?ids?|uuid|number|sku|rate_code|copy|run|finding|include|exclude|(order|crm_order|woo|woo_order|shop_order|external"
             r"|external_order|parent|product|variation|line|line_item|order_line|item|rate|refund|instance|event|delivery"
             r"|webhook|message|row|link|stage|pipeline|warehouse|x_wc_webhook|x_wc_webhook_delivery)_(ids?|number)",
             _is_id,
@@ -113,13 +117,15 @@ HARMLESS: tuple[tuple[re.Pattern[str], Callable[[Any], bool]], ...] = tuple(
             _is_slug,
         ),
         (r"topic|event|type|x_wc_webhook_topic", _is_topic),
+        (r"order(_?by)?|context|dates_are_gmt", _is_slug),
         (r"code|error|error_code", is_error_code),
         (r"(display_)?key", _like(META_KEY)),
         (r"((\w+_)?api_)?version", _is_version),
         (
             r"date|time|timestamp|at|changed|creation|modified|(order|delivery|transaction|invoice|due|write|create)_date"
             r"|(date_(created|modified|paid|completed|order|updated)"
-            r"|(created|updated|changed|modified|occurred|paid|shipped|completed|cancelled|received|refunded)_at)(_gmt)?",
+            r"|(created|updated|changed|modified|occurred|paid|shipped|completed|cancelled|received|refunded)_at)(_gmt)?"
+            r"|((updated|modified|created)_)?(since|until|after|before)",
             _is_moment,
         ),
         (r"(\w+_)?country(_code)?", _like(COUNTRY)),
@@ -181,6 +187,38 @@ def masked_words(value: Any) -> Any:
     return masked_text(value) if isinstance(value, str) else value
 
 
+SENTENCE = 200
+"""A column that takes so many characters holds words."""
+OF_STAFF = ("actor", "requested_by", "ignored_by", "owner")
+"""Columns with the names of accounts: an audit that does not tell who did it would be none."""
+
+
+@lru_cache
+def _columns(model: type[Model]) -> tuple[tuple[str, Callable[[str], str]], ...]:
+    """Words are masked as words; of an id or a status only an address."""
+    fields = [field for field in model._meta.concrete_fields if isinstance(field, CharField | TextField)]
+    return tuple(
+        (
+            field.attname,
+            masked_text if isinstance(field, TextField) or (field.max_length or 0) >= SENTENCE else _address,
+        )
+        for field in fields
+        if not field.choices and field.name not in OF_STAFF
+    )
+
+
+def masked_row(row: M) -> M:
+    """A row of the database that is only to be looked at, with the rows that were read along with it. Columns of JSON
+    and bytes are left to those who show them."""
+    for name, masking in _columns(type(row)):
+        if value := row.__dict__.get(name):
+            setattr(row, name, masking(value))
+    for other in row._state.fields_cache.values():
+        if other is not None and other is not row:
+            masked_row(other)
+    return row
+
+
 def masked_query(query: str) -> str:
     """The address of a list, to be kept. Whoever searches may write anything at all: only what is an id is kept."""
     said = parse_qsl(query, keep_blank_values=True)
@@ -196,7 +234,9 @@ PHONE = re.compile(
     r"|(?<![\w.-])\(?\d{3}\)?[ -]\d{3}[ -]\d{4}(?![\w-])"
 )
 """With the code of a country, with that of a town, and as in the United States."""
+HIDDEN_QUOTE = f"«{MASK}»"
 OF_A_SIDE = re.compile(r"«[^»]*(?:»|\Z)")
+OF_A_SIDE_IN_HTML = re.compile(r"«[^»<>\"]*»?")
 IN_QUOTES = re.compile(r"""(?<!\w)(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")(?!\w)""", re.DOTALL)
 LIKE_JSON = re.compile(r"""\s*(?:\{\s*(?:["}]|\Z)|\[\s*(?:[\[{"\]]|-?\d+\s*[,\]]|\Z))""")
 TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)("?)(\s*:)?|(-?\d[\d.eE+-]*)|([{}\[\],:\s]+)|[^"{}\[\],:\s]+', re.DOTALL)
@@ -220,14 +260,14 @@ def masked_text(text: str) -> str:
 def _words(text: str) -> str:
     """Ours, with what was quoted in them: a value between quotes is shown if it looks like a harmless one."""
     if "'" in text or '"' in text:
-        text = IN_QUOTES.sub(_of_quotes, text if "«" not in text else OF_A_SIDE.sub(f"«{MASK}»", text))
+        text = IN_QUOTES.sub(_of_quotes, text if "«" not in text else OF_A_SIDE.sub(HIDDEN_QUOTE, text))
     return masked_trace(text)
 
 
 def masked_trace(text: str) -> str:
     """A traceback: its quotes hold names of files and lines of our code."""
     if "«" in text:
-        text = OF_A_SIDE.sub(f"«{MASK}»", text)
+        text = OF_A_SIDE.sub(HIDDEN_QUOTE, text)
     if "@" in text or "%40" in text:
         text = _address(text)
     return PHONE.sub(MASK, text)

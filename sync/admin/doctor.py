@@ -1,5 +1,6 @@
 """One page of truths about this installation, each with what to do about it."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -9,6 +10,7 @@ from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync import doctor
+from webhooks.masking import masked_text
 
 SECONDS = 20.0
 """A web server gives up on a request after thirty."""
@@ -31,7 +33,7 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
         **owner.admin_site.each_context(request),
         "title": "Doctor",
         "may": may,
-        "findings": [(one, COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
+        "findings": [(_masked(one), COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
         "errors": _many(findings, "error"),
         "warnings": _many(findings, "warning"),
     }
@@ -40,6 +42,10 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
 
 def _many(findings: list[doctor.Finding], level: str) -> int:
     return sum(one.level == level for one in findings)
+
+
+def _masked(finding: doctor.Finding) -> doctor.Finding:
+    return replace(finding, words=masked_text(finding.words), advice=masked_text(finding.advice))
 
 
 def _urgency(finding: doctor.Finding) -> int:

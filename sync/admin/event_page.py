@@ -19,7 +19,7 @@ from sync.steps import attempt_for, steps
 from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from webhooks.admin import ago, pretty, readable
 from webhooks.intake import MASK
-from webhooks.masking import masked, masked_text
+from webhooks.masking import masked, masked_row, masked_text
 from webhooks.models import Outcome, Side, WebhookEvent
 from webhooks.reveal import is_revealed, may_reveal
 
@@ -71,7 +71,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "steps": steps(event, attempt, calls),
         "why": why(event, attempt),
         "compared": compared(attempt),
-        "transitions": list(event.transitions.order_by("id")),
+        "transitions": [masked_row(one) for one in event.transitions.order_by("id")],
         "revealed": revealed,
         "may_reveal": may_reveal(request),
         "body": readable(bytes(event.body), revealed=revealed),
@@ -81,7 +81,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "curl": curl(event, revealed=revealed),
         "history": history(event, revealed=revealed),
         "edited": changed(event.copy_of, event) if event.copy_of else [],
-        "copies": list(event.copies.order_by("id").defer("body", "headers")),
+        "copies": [masked_row(one) for one in event.copies.order_by("id").defer("body", "headers")],
         "neighbours": list(neighbours(event)),
         "received": ago(event.received_at),
     }
@@ -107,8 +107,12 @@ def compared(attempt: Attempt | None) -> dict[str, Any]:
     """A table of who said what. Its columns are those who said anything."""
     facts = attempt.compared if attempt else {}
     columns = [who for who in WHO if who in facts]
-    rows = [(WHAT[what], [facts[who].get(what, "") for who in columns]) for what in WHAT]
+    rows = [(WHAT[what], [_fact(what, facts[who].get(what, "")) for who in columns]) for what in WHAT]
     return {"columns": [WHO[who] for who in columns], "rows": [row for row in rows if any(row[1])]}
+
+
+def _fact(what: str, said: str) -> str:
+    return said if what == "content" else str(masked(said, what))
 
 
 def signature(event: WebhookEvent) -> tuple[str, str, str]:

@@ -16,7 +16,8 @@ from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
 from webhooks import clock
-from webhooks.admin import ReadOnlyAdmin, ago, badge, coded
+from webhooks.admin import ReadOnlyAdmin, ago, badge, coded, preformatted, pretty
+from webhooks.masking import masked_words
 from webhooks.wake import wake
 
 
@@ -33,7 +34,7 @@ class SideStateAdmin(ReadOnlyAdmin):
         "heard",
         "last_error",
         "swept",
-        "cursor",
+        "up_to",
     )
     ordering = ("name",)
     actions_detail = ("pause", "go_on", "probe")
@@ -47,6 +48,10 @@ class SideStateAdmin(ReadOnlyAdmin):
         if side.wait_until and side.wait_until > clock.now():
             return format_html("{} {}", badge("Waits", "warning"), f"as it asked, until {side.wait_until:%H:%M:%S} UTC")
         return badge("Works", "success")
+
+    @admin.display(description="Cursor")
+    def up_to(self, side: SideState) -> str:
+        return preformatted(pretty(masked_words(side.cursor))) if side.cursor else "–"
 
     @admin.display(description="Last good answer", ordering="last_heard_at")
     def heard(self, side: SideState) -> str:

@@ -21,6 +21,7 @@ from sync.admin.starters import STARTERS
 from sync.models import Run
 from sync.resync import UnknownOrders
 from webhooks.admin import ReadOnlyAdmin, ago
+from webhooks.masking import masked_row
 
 COLOURS = {
     Run.State.RUNNING: "info",
@@ -158,7 +159,7 @@ class RunAdmin(ReadOnlyAdmin):
         """The part of the page that changes while it runs."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        run = get_object_or_404(Run, pk=pk)
+        run = masked_row(get_object_or_404(Run, pk=pk))
         return TemplateResponse(request, "sync/run/progress.html", self._report(request, run))
 
     def do_view(self, request: HttpRequest, pk: int, name: str, **kwargs: Any) -> HttpResponse:

@@ -20,6 +20,7 @@ from sync.alarms import open_alarms
 from sync.errors import SideError
 from sync.models import Alarm
 from sync.shop_webhooks import TOPICS, Step, Verdict
+from webhooks.masking import masked_row, masked_text
 
 CHECK = "orders.check_orderlink"
 ACT = "sync.start_run"
@@ -56,7 +57,10 @@ def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> Htt
         try:
             rows, asked = [_judged(one) for one in shop_webhooks.check()], True
         except SideError as error:
-            messages.error(request, f"{error} What stands here is what was seen before; `doctor` tells what to do.")
+            messages.error(
+                request,
+                f"{masked_text(str(error))} What stands here is what was seen before; `doctor` tells what to do.",
+            )
     context = {"rows": rows, "asked": asked, "may_check": request.user.has_perm(CHECK), "url": _url()}
     if request.user.has_perm(ACT):
         context["actions"] = [(name, label) for name, (label, _) in ACTIONS.items()]
@@ -79,10 +83,12 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
             messages.success(request, _carry_out(request, action, steps, form.cleaned_data["reason"]))
             return HttpResponseRedirect(back)
     except shop_identity.AnotherShop as error:
-        messages.error(request, str(error))
+        messages.error(request, masked_text(str(error)))
         return HttpResponseRedirect(back)
     except SideError as error:
-        messages.error(request, f"{error} Press it again once that is mended: it begins with what is there then.")
+        messages.error(
+            request, f"{masked_text(str(error))} Press it again once that is mended: it begins with what is there then."
+        )
         return HttpResponseRedirect(back)
     label, words = ACTIONS[action]
     rows = [_judged(one) for one in verdicts]
@@ -131,7 +137,8 @@ def _names(steps: Sequence[Step]) -> list[str]:
 
 
 def _alarms() -> dict[str, Alarm]:
-    return {alarm.key.partition(":")[2]: alarm for alarm in open_alarms().filter(key__startswith="webhook:")}
+    alarms = map(masked_row, open_alarms().filter(key__startswith="webhook:"))
+    return {alarm.key.partition(":")[2]: alarm for alarm in alarms}
 
 
 def _remembered(topic: str, alarms: dict[str, Alarm]) -> Row:
