@@ -29,6 +29,7 @@ from sync.comparison import compare, last_seen, take_for_the_same
 from sync.dry_run import foresee_resync
 from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
 from webhooks.admin import ago
+from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
 
@@ -248,7 +249,7 @@ class OrderAdmin(OrderLinkAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": title,
-            "link": link,
+            "link": masked_row(link),
             "original": link,
         }
         return TemplateResponse(request, f"sync/order/{name}.html", {**context, "back": _page_of(link)})
