@@ -57,6 +57,8 @@ SHORTEST_SECRET = 8
 """Hiding a shorter one would blot out words."""
 LONGEST_WAIT = 3600.0
 """Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
+BETWEEN = frozenset({400, 401, 403, 405, 406})
+"""Statuses with which a server or firewall in front of an API answers in a page of its own."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
 SECRET_NAME = re.compile(
@@ -300,7 +302,7 @@ class JsonClient:
             if not is_guard and "SG-Captcha" not in response.headers:
                 words = ": ".join(filter(None, (where, words, said)))
                 raise AuthFailed(f"{words}.", advice=advice, **about)
-        between = status < 300 or status in (401, 403)
+        between = status < 300 or status in BETWEEN
         if "SG-Captcha" in response.headers or (between and not is_json):
             words, advice = causes.of_page(odd)
             raise Blocked(f"{where} with {words}{f': {said}' if said else ''}.", advice=advice, **about)

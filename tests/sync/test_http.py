@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import responses
 import trustme
 from django.core import checks
@@ -113,6 +114,10 @@ CAPTCHA = {"SG-Captcha": "challenge", "Content-Type": "text/html"}
         (400, {}, b'{"error": "invalid"}', Rejected, None),
         (409, {}, b'"conflict"', Rejected, None),
         (422, {}, HTML, Rejected, None),
+        (413, {}, HTML, Rejected, None),
+        (400, {}, HTML, Blocked, None),
+        (405, {}, HTML, Blocked, None),
+        (406, {}, HTML, Blocked, None),
     ],
 )
 def test_an_answer_that_is_no_success_has_its_class(
@@ -758,14 +763,15 @@ def test_the_private_ca_of_the_settings_is_trusted(settings: Any, private_ca: tr
         assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
 
 
-def test_the_public_cas_are_trusted_besides(bundle: Path) -> None:
-    with suppress(SideError), Peer(hangs_up) as peer:
-        JsonClient("crm", f"https://{peer.address}").request(READ, "/orders")
-    context = http.trusted()
-    assert context is not None
-    assert len(context.get_ca_certs()) == 1  # to these requests adds its own when it connects
-    session = http._session("crm", f"https://{peer.address}")
-    assert session.verify is True
+def test_the_public_cas_are_trusted_besides(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, bundle: Path, tmp_path: Path
+) -> None:
+    public = trustme.CA()
+    public.cert_pem.write_to_path(str(tmp_path / "public.pem"))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(tmp_path / "public.pem"))
+    settings.HTTP_TIMEOUT = 5.0
+    with Peer(over_tls(public.issue_cert("127.0.0.1"), says(GOOD))) as peer:
+        assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
 
 
 @pytest.mark.parametrize("held", ["continues slowly", "a header byte by byte", "the size of a chunk byte by byte"])
