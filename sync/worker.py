@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -435,7 +435,7 @@ def _decide_for_shop(work: Work) -> Decision:
         known = replace(known, crm_status="")  # the write may have been made, so the two have to be compared
     if crm is not None and woo_id is not None and (known is None or event.resync or known.crm_status != crm.status):
         shop = _shop_or_none(work, woo_id)
-    work.shop_order, work.crm_order = shop, crm
+    work.shop_order = shop
     work.compared = compared(event, work.newest.status, facts_of(link), crm, shop)
     return crm_to_shop(
         event=event,
@@ -478,10 +478,9 @@ def _read_crm_order(work: Work, link: OrderLink | None, critical: frozenset[str]
             updated_at=event.occurred_at,
             answer={"taken_from_event": event.id},
         )
-    try:
-        return work.crm().get(work.order_ref)
-    except NotFound:
-        return None
+    with suppress(NotFound):
+        work.crm_order = work.crm().get(work.order_ref)
+    return work.crm_order
 
 
 def _may_be_taken(work: Work, critical: frozenset[str]) -> bool:
@@ -570,6 +569,12 @@ def tell_of_write(work: Work, plan: Plan, asked: str, answer: ShopSnapshot) -> A
     if asked_by_crm and told == {**document(before.order), "status": asked}:
         return Applied(shop=answer, crm_has_it=True)
     try:
+        # Where a person or the event alone led to the move, the CRM's order was not read yet.
+        crm = work.crm_order or work.crm().get(work.order_ref)
+        if another := another_in_crm(facts_of(sql.one(OrderLink, crm_order_id=work.order_ref)), crm):
+            work.reasons.extend(another.reasons)
+            doubts.tell(another.reasons[0])
+            return Applied(shop=answer)
         return Applied(shop=answer, crm=work.crm().update(work.order_ref, told), crm_has_it=True)
     except SideError as error:
         if not _is_about_the_order(work, error):

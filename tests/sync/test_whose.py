@@ -676,6 +676,24 @@ def test_nor_does_the_shop_get_its_status(two_sides: TwoSides, others: list[int]
     assert (link.crm_status, link.external_id) == ("new", "14")
 
 
+@pytest.mark.parametrize("way", ["forced", "taken from the event"])
+def test_nor_is_it_told_of_a_move_before_which_it_was_not_read(two_sides: TwoSides, settings: Any, way: str) -> None:
+    settings.VERIFY = "critical"
+    crm = link_14(two_sides)
+    give_again(two_sides.crm, crm, "15")
+    if way == "forced":
+        own_events.force(OrderLink.objects.get(), to_status="on-hold", by="ada", reason="asked")
+    else:
+        from_crm({"event_id": "evt_1", "crm_order_id": crm, "status": "on_hold", "version": 10})
+    work_off()
+    assert two_sides.shop.orders[14]["status"] == "on-hold"
+    assert two_sides.writes() == Counter({"shop PUT": 1})
+    two_sides.shop.edit(14, customer_note="news")
+    by_delivery(two_sides, 14)
+    assert two_sides.writes() == Counter({"shop PUT": 1})
+    assert alarms() == ["whose:reused_id"]
+
+
 @pytest.mark.parametrize("name", [None, "", "14", "0014"])
 def test_no_name_proves_nothing(two_sides: TwoSides, others: list[int], name: str | None) -> None:
     crm = link_14(two_sides)
