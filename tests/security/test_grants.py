@@ -187,6 +187,17 @@ def test_without_its_line_in_the_audit_nothing_is_edited(
     assert stored.values().get() == before
 
 
+def test_ones_own_password_is_told_of_or_not_changed(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = {"old_password": "password", "new_password1": SECRET, "new_password2": SECRET}
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(audit, "_append", lambda row: 1 / 0)
+        admin_client.post("/admin/password_change/", sent)
+    assert User.objects.get(username="admin").check_password("password")
+    assert admin_client.post("/admin/password_change/", sent).status_code == 302
+    assert User.objects.get(username="admin").check_password(SECRET)
+    assert told() == [("admin", "user: change", {"password": "•••"}, {"password": "•••"})]
+
+
 def test_what_a_command_grants_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "createsuperuser"])
     call_command("createsuperuser", username="root", email="", interactive=False, verbosity=0)
