@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
+from orders.models import AuditSeal
 from sync.alarms import open_alarms
 from sync.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
 from sync.drift import counted
@@ -242,6 +243,10 @@ class FromTheDatabase:
         yield _counter("found_by_sweep", "Changes that no delivery told us of.", ("side",), found)
         alarms = [((key,), 1) for key in open_alarms().values_list("key", flat=True)]
         yield _gauge("alarm", "1: this needs a person.", ("key",), alarms)
+        # Whoever keeps these keeps a proof: a number that goes back, or another hash under it, is an older database.
+        last = AuditSeal.objects.order_by("-sequence").values_list("sequence", "hash").first()
+        sealed = [((f"{last[0]}:{last[1][:16]}",), last[0])] if last else []
+        yield _gauge("audit_checkpoint", "The number of the newest seal of the audit.", ("seal",), sealed)
 
 
 def _by(found: Counts, place: int) -> dict[str, int]:

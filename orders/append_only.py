@@ -1,7 +1,10 @@
 """The database itself refuses to change or remove what is append-only, whoever asks: triggers on both databases."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Guard:
     def _replacing(self) -> tuple[tuple[str, str, str], ...]:
         """SQLite's INSERT OR REPLACE removes a row without the trigger of DELETE."""
         same = " AND ".join(f"{column} = NEW.{column}" for column in self.unique)
-        taken = f"EXISTS (SELECT 1 FROM {self.table} WHERE id = NEW.id OR ({same}))"  # noqa: S608  names of ours
+        taken = f"EXISTS (SELECT 1 FROM {self.table} WHERE id = NEW.id OR ({same}))"  # noqa: S608
         return ((f"{self.table}_no_replace", "INSERT", taken),)
 
 
@@ -72,3 +75,30 @@ GUARDS = (
     SEALS,
     HEADS,
 )
+
+
+def what_is_wrong(connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """The triggers that are not there as we put them on."""
+    is_postgresql = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        for guard in GUARDS:
+            cursor.execute(ON_POSTGRESQL if is_postgresql else ON_SQLITE, [guard.table])
+            found = {_plain(text) for text, body in cursor.fetchall() if not is_postgresql or body.strip() in REFUSE}
+            for statement in guard.arm(connection.vendor):
+                if statement != REFUSE and _plain(statement) not in found:
+                    yield f"the trigger {statement.split()[2]} was removed, disabled or changed"
+        if is_postgresql:
+            cursor.execute("SHOW session_replication_role")
+            if cursor.fetchone() != ("origin",):
+                yield "session_replication_role is set so that no trigger fires"
+
+
+ON_SQLITE = "SELECT sql, '' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
+ON_POSTGRESQL = """
+SELECT pg_get_triggerdef(pg_trigger.oid), prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE tgrelid = to_regclass(%s) AND tgenabled IN ('O', 'A')"""
+
+
+def _plain(statement: str) -> str:
+    """Each database writes it in its own way."""
+    return re.sub(r"[\s()]", "", re.sub(r"\bon \w+\.", "on ", statement.lower()))

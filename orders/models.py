@@ -25,6 +25,15 @@ class OrderLinkQuerySet(models.QuerySet["OrderLink"]):
         return self.filter(wanted)
 
 
+class PairSignature(models.CharField):
+    """Made with the row, and never again: a pair that somebody changed must not be signed by the next who saves it."""
+
+    def pre_save(self, model_instance: "OrderLink", add: bool) -> Any:  # type: ignore[override]
+        if add:
+            model_instance.sign()
+        return super().pre_save(model_instance, add)
+
+
 class OrderLink(models.Model):
     """One order, known on both sides."""
 
@@ -65,6 +74,9 @@ class OrderLink(models.Model):
     verified_at = models.DateTimeField(null=True, blank=True, help_text="When either side was last read")
     compared_in = models.BigIntegerField(null=True, blank=True, help_text="The run of drift that compared it last")
     created_at = models.DateTimeField(default=timezone.now)
+    mac = PairSignature(
+        max_length=64, blank=True, editable=False, db_default="", help_text="Of the pair of ids, with AUDIT_KEYS"
+    )
 
     objects = OrderLinkQuerySet.as_manager()
 
@@ -78,6 +90,14 @@ class OrderLink(models.Model):
 
     def __str__(self) -> str:
         return f"{self.woo_id}{f' (no. {self.number})' if self.number else ''} ↔ {self.crm_order_id}"
+
+    def sign(self) -> None:
+        """Whoever gives an order another id on either side, for a reason, signs the pair anew."""
+        self.mac = sign("order", self.woo_id, self.crm_order_id)
+
+    @property
+    def is_ours(self) -> bool:
+        return is_signed(self.mac, "order", self.woo_id, self.crm_order_id)
 
 
 class StatusRule(models.Model):
@@ -138,7 +158,7 @@ class ChainHead(models.Model):
         # Not the whole row: what somebody slipped in may be unreadable, and must not stop the chain.
         newest = f"SELECT sequence, hash FROM {rows._meta.db_table} WHERE {where} ORDER BY sequence DESC LIMIT 1"  # noqa: S608
         length, digest = next(iter(sql.rows(newest, *values)), (0, ""))
-        if head is None and length:
+        if length and (head is None or not head.length):
             head = cls._lock(chain)  # the first row of all came between our two looks, and its head with it
         if head is None:
             return cls(pk=chain, length=length, hash=digest)
@@ -151,8 +171,9 @@ class ChainHead(models.Model):
         return next(iter(sql.find(cls, f"id = %s {sql.for_update()}", chain)), None)
 
     def move_to(self, digest: str) -> None:
-        """One row longer. Rows whose head was removed get none again: that must stay visible."""
-        is_lost = self._state.adding and self.length > 0
+        """One row longer. Rows whose head was removed get none again: that must stay visible. `migrate` made those of
+        the chains that are not an order's."""
+        is_lost = self._state.adding and (self.length > 0 or self.pk in (STAFF, SEALS))
         self.length, self.hash = self.length + 1, digest
         self.mac = sign(self.pk, self.length, self.hash)
         if not is_lost:
@@ -288,6 +309,17 @@ class AuditSeal(models.Model):
     rows_digest = models.CharField(max_length=64, help_text="Over their ids and hashes, and over the digest before it")
     staff_length = models.PositiveBigIntegerField(help_text="Staff actions until then")
     staff_hash = models.CharField(max_length=64, blank=True)
+    version = models.PositiveSmallIntegerField(default=1, help_text="1 covers no more than that")
+    links_upto = models.BigIntegerField(default=0, help_text="The newest order that it covers")
+    links = models.PositiveBigIntegerField(default=0, help_text="Orders since the seal before it")
+    links_digest = models.CharField(
+        max_length=64, blank=True, help_text="Over their ids here and in the shop, and over the digest before it"
+    )
+    chains = models.PositiveBigIntegerField(default=0, help_text="Orders with transitions")
+    lifecycle = models.JSONField(
+        default=dict,
+        help_text="By table of old versions: up to where it covers them, and the new ones",
+    )
     created_at = models.DateTimeField(default=timezone.now)
     previous_hash = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64)
@@ -309,6 +341,10 @@ class AuditSeal(models.Model):
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }
+        if self.version > 1:
+            said["version"] = self.version
+            said["links"] = [self.links_upto, self.links, self.links_digest]
+            said["chains"], said["lifecycle"] = self.chains, self.lifecycle
         return digest(said)
 
 

@@ -1,23 +1,27 @@
-"""Was any of history changed or removed? Each chain is followed from row to row to its anchor, then the seals are.
+"""Was any of history changed or removed? Each chain is followed from row to row to its anchor, then the seals are, then
+each order's pair of ids is looked at, and the triggers that refuse changes.
 
 It works page by page while rows are added, remembers as JSON where it stands, and needs the memory of one page.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Self
 
-from django.db.models import Q, QuerySet, Subquery
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from orders import seals
+from orders import append_only, seals
 from orders.models import SEALS, STAFF, AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
 
 PAGE = 2000
 NAMED = 100
 """Findings that are kept by name; the rest are counted."""
 FIRST = -(2**63)
-SEALED, DONE = "sealed", "done"
+SEALED, ORDERS, TABLES, DONE = "sealed", "orders", "tables", "done"
 """The steps after those of the chains."""
 
 Row = StatusTransition | StaffAction | AuditSeal
@@ -30,7 +34,7 @@ class Finding:
     """Something that is not as it was written. `row` is the id in its table; empty where no row is left to name."""
 
     what: str
-    "transition, staff action or seal"
+    "transition, staff action, seal, order or table"
     row: int | None = None
     order: int | None = None
     "The order's id in the shop."
@@ -61,6 +65,8 @@ class Segment:
     upto: int = 0
     rows: int = 0
     digest: str = ""
+    links: dict[str, Any] = field(default_factory=dict)
+    "The same of the orders, once the transitions are counted."
 
 
 @dataclass(kw_only=True)
@@ -89,11 +95,12 @@ class Checkup:
 
     def go_on(self) -> Iterator[None]:
         """Yields after each page."""
+        rest = {SEALED: self._segments, ORDERS: self._orders, TABLES: self._tables}
         while self.step != DONE:
-            yield from (self._segments() if self.step == SEALED else self._chains(CHAINS[self.step]))
+            yield from rest[self.step]() if self.step in rest else self._chains(CHAINS[self.step])
 
     def _next_step(self) -> None:
-        steps = (*CHAINS, SEALED, DONE)
+        steps = (*CHAINS, SEALED, ORDERS, TABLES, DONE)
         self.step, self.place = steps[steps.index(self.step) + 1], Place()
 
     def _count(self, rows: int) -> None:
@@ -136,15 +143,46 @@ class Checkup:
     def _segments(self) -> Iterator[None]:
         """What each seal covered, counted and digested anew."""
         while one := AuditSeal.objects.filter(sequence__gt=self.segment.seal).order_by("sequence").first():
+            before = AuditSeal.objects.filter(sequence__lt=one.sequence).order_by("-sequence").first() or AuditSeal()
             was = self.segment
-            for now in seals.pages(seals.Covered(upto=was.upto, rows=was.rows, digest=was.digest), one.upto):
-                self.segment = Segment(seal=was.seal, since=was.since, **vars(now))
+            for now in seals.pages(StatusTransition.objects.all(), "hash", _covered(was), one.upto):
+                self.segment = was = replace(was, **vars(now))
                 yield
-            self._report(_of_seal(one, self.segment), CHAINS["seals"].name)
+            links = seals.Covered(**was.links) if was.links else seals.links_of(before)
+            for now in seals.pages(OrderLink.objects.all(), "woo_id", links, one.links_upto):
+                self.segment, links = replace(was, links=vars(now)), now
+                yield
+            self._report(islice(_of_seal(one, before, was, links), 1), CHAINS["seals"].name)
             self.segment = Segment(seal=one.sequence, since=one.upto, upto=one.upto, digest=one.rows_digest)
             self._count(1)
             yield
+        if not self.number:  # else it is known that something is missing
+            self._report(_of_all(), CHAINS["seals"].name)
         self._next_step()
+
+    # --- orders, and the tables themselves -------------------------------------------------------------------------
+
+    def _orders(self) -> Iterator[None]:
+        """Is each order, by its id there, still the one that it was, by its id here?"""
+        while page := list(OrderLink.objects.filter(pk__gt=self.place.row).order_by("pk")[:PAGE]):
+            self._report(((one.pk, one.pk, PAIR) for one in page if not one.is_ours), _order)
+            self.place = Place(row=page[-1].pk)
+            self._count(len(page))
+            yield
+        gone = ~Exists(OrderLink.objects.filter(pk=OuterRef("pk")))
+        heads = ChainHead.objects.filter(gone, pk__gt=STAFF).order_by("pk").values_list("pk", flat=True)
+        self._report(((pk, None, f"it was no. {pk} here, has history, and is gone") for pk in heads), _order)
+        self._next_step()
+
+    def _tables(self) -> Iterator[None]:
+        """The triggers on them, and the anchors that `migrate` made: without these, all could be gone unnoticed."""
+        words = append_only.what_is_wrong(connection)
+        self._report(((0, None, one) for one in words), lambda wrong: Finding(what="table", words=wrong[2]))
+        for chain, kind in ((STAFF, CHAINS["staff actions"]), (SEALS, CHAINS["seals"])):
+            if not (kind.rows.exists() or ChainHead.objects.filter(pk=chain).exists()):
+                self._report([(chain, None, "all rows are gone, and the anchor of their chain with them")], kind.name)
+        self._next_step()
+        yield
 
 
 def follow(before: Place, row: Row) -> Iterator[tuple[int, str]]:
@@ -225,6 +263,14 @@ class Chains:
         return compare(Place(row=row, sequence=sequence, hash=digest) if row else None, head)
 
 
+PAIR = "its ids in the shop and in the CRM are not the pair that was linked"
+
+
+def _order(wrong: Wrong) -> Finding:
+    link = OrderLink.objects.filter(pk=wrong[0]).values_list("woo_id", flat=True).first()
+    return Finding(what="order", row=wrong[1], order=link, words=wrong[2])
+
+
 def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str] | None:
     """What is wrong with the end of a chain, given its anchor; and which row that is, if one is left."""
     if head is None:
@@ -232,7 +278,7 @@ def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str]
     row, length = (end.row, end.sequence) if end else (None, 0)
     if not head.is_ours:
         return row, "the anchor of its chain was written by somebody else, or with a key that is not in AUDIT_KEYS"
-    if not length:
+    if head.length and not length:
         return None, f"all {head.length} rows are gone"
     if length < head.length:
         gone = head.length - length
@@ -245,16 +291,47 @@ def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str]
     return None
 
 
-def _of_seal(one: AuditSeal, there: Segment) -> Iterator[Wrong]:
+def _covered(segment: Segment) -> seals.Covered:
+    return seals.Covered(upto=segment.upto, rows=segment.rows, digest=segment.digest)
+
+
+def _of_seal(one: AuditSeal, before: AuditSeal, there: Segment, links: seals.Covered) -> Iterator[Wrong]:
+    on = f"on {one.created_at:%F %R} UTC"
     if (there.rows, there.digest) != (one.rows, one.rows_digest):
         now = f"{there.rows} are there" if there.rows != one.rows else "they are others now"
-        covered = (
-            f"of the transitions {there.since + 1} to {one.upto} it covered {one.rows} on {one.created_at:%F %R} UTC"
-        )
+        covered = f"of the transitions {there.since + 1} to {one.upto} it covered {one.rows} {on}"
         yield SEALS, one.pk, f"{covered}, and {now}"
     staff = StaffAction.objects.filter(sequence=one.staff_length).values_list("hash", flat=True).first() or ""
     if staff != one.staff_hash:
         yield SEALS, one.pk, f"staff action no. {one.staff_length} is not the one that it covered"
+    if one.version >= seals.VERSION and (links.rows, links.digest) != (one.links, one.links_digest):
+        now = f"{links.rows} are there" if links.rows != one.links else "they are others now"
+        yield SEALS, one.pk, f"it covered {one.links} orders that were new {on}, and {now}"
+    for name, model in seals.LIFECYCLE.items():
+        for words in _of_lifecycle(one, name, since=seals.lifecycle_upto(before, name)):
+            yield SEALS, one.pk, f"{model._meta.verbose_name} {words}"
+
+
+def _of_lifecycle(one: AuditSeal, name: str, since: int) -> Iterator[str]:
+    """Old versions of the lifecycle's rows. Who made one is forgotten with that person's account, and not else."""
+    there = seals.old_versions(name, since, seals.lifecycle_upto(one, name))
+    found = {pk: (digest, user) for pk, digest, user in there}
+    for pk, digest, user in one.lifecycle.get(name, {}).get("rows", ()):
+        now, by = found.pop(pk, ("", None))
+        if not now:
+            yield f"{pk}, which it covered, is gone"
+        elif now != digest or (by != user and (by is not None or get_user_model().objects.filter(pk=user).exists())):
+            yield f"{pk} does not say what it said when it was covered"
+    for pk in found:
+        yield f"{pk} was slipped in"
+
+
+def _of_all() -> Iterator[Wrong]:
+    """Anchors only grow in number."""
+    last = AuditSeal.objects.order_by("-sequence").first()
+    there = ChainHead.objects.filter(pk__gt=STAFF).count()
+    if last is not None and there < last.chains:
+        yield SEALS, last.pk, f"it counted {last.chains} orders with transitions, and {there} have an anchor"
 
 
 CHAINS = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.signing import SignedPackage
@@ -150,7 +151,7 @@ def both_sides(home: Path, migrated: Path) -> Iterator[Both]:
     env = {
         "PATH": os.environ["PATH"],
         "ORDERBRIDGE_ENV_FILE": "",
-        "SECRET_KEY": "x" * 50,
+        "SECRET_KEY": settings.SECRET_KEY,  # with which the database was made, and its audit begun
         "PUBLIC_URL": url,
         "DATABASE_URL": f"sqlite:///{home / 'db.sqlite3'}",
         "WOO_URL": shop.url,

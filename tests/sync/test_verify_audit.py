@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
+from integration_site.logs import formatter
 from orders import audit
-from orders.models import AuditSeal, StaffAction
+from orders.models import AuditSeal, ChainHead, StaffAction
 from sync import tasks
 from sync.alarms import open_alarms
+from sync.management.commands.verify_audit import SEAL
 from sync.models import Run
 from tests.factories import OrderLinkFactory, StatusTransitionFactory
 
@@ -117,6 +120,33 @@ def test_a_seal_that_was_noted_proves_that_the_database_is_no_older_one() -> Non
     told = as_json("--seal", f"7:{noted.partition(':')[2]}")
     assert not told["verified"]
     assert told["findings"][0]["what"] == "seal"
+
+
+def test_a_line_of_the_log_or_of_the_metrics_is_good_enough(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    StatusTransitionFactory()
+    caplog.set_level("INFO", logger="orderbridge.audit")
+    noted = as_json()["seal"]
+    line = formatter().format(next(one for one in caplog.records if one.message == "audit sealed"))
+    [metric] = [one for one in client.get("/metrics").text.splitlines() if "audit_checkpoint{" in one]
+    assert metric.endswith(" 1.0")
+    for text in (line, metric, f"seal {noted}"):
+        assert noted.startswith(SEAL.search(text)[0])  # type: ignore[index]
+        assert as_json("--checkpoint", text)["verified"], text
+
+
+def test_an_older_database_is_found_by_what_is_kept_elsewhere(
+    tamper: Callable[[str], None],
+) -> None:
+    """Within the database that is not possible: an old copy of it, signatures included, is whole in itself."""
+    StatusTransitionFactory()
+    old_heads = list(ChainHead.objects.filter(pk__lte=0).values_list("pk", "length", "hash", "mac"))
+    kept = as_json()["seal"]
+    for table in ("statustransition", "staffaction", "auditseal", "chainhead", "orderlink"):
+        tamper(f"DELETE FROM orders_{table}")  # noqa: S608
+    ChainHead.objects.bulk_create(ChainHead(pk=pk, length=n, hash=h, mac=mac) for pk, n, h, mac in old_heads)
+    assert as_json("--dry-run")["verified"]
+    with pytest.raises(CommandError, match="an older one"):
+        verify("--dry-run", "--checkpoint", kept)
 
 
 @pytest.mark.parametrize("seal", ["12", "x:y", "12:", ":", "9" * 30 + ":abc"])

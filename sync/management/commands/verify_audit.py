@@ -1,6 +1,7 @@
 """Prove that no transition was changed or removed, the newest of an order included."""
 
 import json
+import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,6 +12,9 @@ from sync import verify_audit
 from sync.management import long_runs
 from sync.models import Run
 
+SEAL = re.compile(r"(?<![\w:])(\d{1,18}):([0-9a-f]{16,64})(?!\w)", re.ASCII)
+"""In /metrics the hash is cut."""
+
 
 class Command(BaseCommand):
     help = (
@@ -19,11 +23,14 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.epilog = "Example: python manage.py verify_audit --seal 12:5f0c…"
+        parser.epilog = "Example: python manage.py verify_audit --checkpoint 12:5f0c…"
         parser.add_argument(
+            "--checkpoint",
             "--seal",
-            metavar="NUMBER:HASH",
-            help="a seal that you noted elsewhere, as this command or the log said it: is it still there?",
+            dest="seal",
+            metavar="LINE",
+            help="a seal kept elsewhere: NUMBER:HASH, or a line with it, of the log (audit sealed), of /metrics "
+            "or of this command. Is it still there? If not, an older database was put in place of this one",
         )
         parser.add_argument("--dry-run", action="store_true", help="look only: no alarm, no record, no new seal")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
@@ -34,14 +41,15 @@ class Command(BaseCommand):
         long_runs.rehearse(verify_audit.job, run)
         findings = verify_audit.findings(run)
         found = run.counts["found"]
-        if noted and not AuditSeal.objects.filter(sequence=noted[0], hash=noted[1]).exists():
+        if noted and not AuditSeal.objects.filter(sequence=noted[0], hash__startswith=noted[1]).exists():
             words = "it is not there: the database is an older one, or another"
-            findings, found = [Finding(what="seal", words=f"{given['seal']}: {words}"), *findings], found + 1
+            findings, found = [Finding(what="seal", words=f"{noted[0]}:{noted[1]}: {words}"), *findings], found + 1
         newest = AuditSeal.objects.order_by("-sequence").first()
         if given["json"]:
             told = {"verified": not found, "found": found, "findings": [vars(one) for one in findings]}
             seen = {
-                name.replace(" ", "_"): run.counts.get(name, 0) for name in ("transitions", "staff actions", "seals")
+                name.replace(" ", "_"): run.counts.get(name, 0)
+                for name in ("transitions", "staff actions", "seals", "orders")
             }
             self.stdout.write(json.dumps({**told, **seen, "seal": str(newest or ""), "dry_run": dry_run}))
         else:
@@ -56,9 +64,10 @@ class Command(BaseCommand):
 
 
 def _noted(text: str) -> tuple[int, str]:
-    number, _, digest = text.partition(":")
-    if not (number.isascii() and number.isdigit() and len(number) <= 18 and digest):
+    found = SEAL.search(text)
+    if found is None:
         raise CommandError(
-            f"--seal {text!r} is no seal. Write it as this command printed it: NUMBER:HASH.", returncode=2
+            f"--checkpoint {text!r} names no seal. Write it as the log, /metrics or this command said it: NUMBER:HASH.",
+            returncode=2,
         )
-    return int(number), digest
+    return int(found[1]), found[2]
