@@ -182,6 +182,8 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
         others = Call.objects.filter(pk__in=chunk)
         others.update(request_body="", response_body="")
         _mask(others, "url", "error")
+    for orders in _chunks(found.orders):  # of those that have neither key nor creation time
+        OrderLink.objects.filter(woo_id__in=orders, identity__has_key="customer").update(identity={})
     for model, names in ((SideState, ["last_error"]), (Alarm, ["words"]), (Run, ["error", "reason"])):
         for pk, *texts in model.objects.values_list("pk", *names).iterator():
             if customer.is_mentioned(*texts):

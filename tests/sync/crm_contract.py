@@ -65,7 +65,7 @@ class CrmContract:
             assert_is_whole(found)
 
     def test_only_the_order_of_that_name_is_found(self, crm: Crm) -> None:
-        made = {name: crm.create(name, ORDER)[0].crm_order_id for name in ("14", "141", "1")}
+        made = {name: crm.create(name, ORDER)[0].crm_order_id for name in ("14", "141", "1", "b-14", "shop_2:14")}
         for name, crm_order_id in made.items():
             found = crm.find(name)
             assert found is not None

@@ -373,3 +373,27 @@ def test_without_a_token_none_is_sent(answers: responses.RequestsMock, settings:
     answers.get(f"{URL}/orders", json=page())
     connect().ping()
     assert "Authorization" not in answers.calls[0].request.headers
+
+
+BUYER = {"total": "10.00", "billing": {"email": "ann@example.test"}}
+
+
+@pytest.mark.parametrize(
+    ("shown", "content"),
+    [
+        ({}, {}),
+        ({"order": BUYER}, BUYER),
+        ({"order": BUYER, "total": "9.00"}, BUYER),
+        ({"order": "14", "total": "9.00"}, {}),
+        ({"order_key": "wc_order_x"}, {"order_key": "wc_order_x"}),
+        (BUYER, BUYER),
+    ],
+)
+def test_what_the_crm_shows_of_what_was_bought_is_read_and_not_kept(
+    answers: responses.RequestsMock, shown: dict[str, Any], content: dict[str, Any]
+) -> None:
+    answers.get(f"{URL}/orders/C-1", json=ONE | shown)
+    read = connect().get("C-1")
+    assert content.items() <= dict(read.content).items()
+    assert bool(read.content) == bool(content)
+    assert read.answer == ONE

@@ -232,3 +232,13 @@ def test_the_address_can_be_kept_out_of_the_shells_history(monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdin", StringIO(f"{ANN}\n"))
     event("70", {"billing": {"email": ANN}})
     assert erase(email="-")["orders"] == [70]
+
+
+def test_what_tells_an_order_from_others_tells_of_nobody(link: OrderLink) -> None:
+    """Only an order that has neither key nor creation time is told by its customer."""
+    event("70", {"billing": {"email": ANN}})
+    for known in ({"customer": "c" * 32, "total": "10"}, {"key": "k" * 32, "created": "2026-01-01T00:00:00"}):
+        OrderLink.objects.update(identity=known)
+        erase()
+        link.refresh_from_db()
+        assert link.identity == ({} if "customer" in known else known)
