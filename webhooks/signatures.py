@@ -145,11 +145,17 @@ def _woocommerce(secrets: Sequence[str], delivery: Delivery, header: str, now: f
     return _over_body(secrets, delivery, "X-WC-Webhook-Signature", _woocommerce_keys, _matches)
 
 
+def standard_headers(headers: Mapping[str, str]) -> tuple[str, str, str]:
+    """Id, time and signatures, all of them by one of the two names: Svix had them before there was a standard."""
+    brand = "svix" if "svix-signature" in headers and "webhook-signature" not in headers else "webhook"
+    name, moment, signatures = (headers.get(f"{brand}-{one}", "") for one in ("id", "timestamp", "signature"))
+    return name, moment, signatures
+
+
 def _standard_webhooks(secrets: Sequence[str], delivery: Delivery, header: str, now: float) -> Verdict:
-    name, moment, signatures = (
-        delivery.headers.get(header, "") for header in ("webhook-id", "webhook-timestamp", "webhook-signature")
-    )
-    if not (name and name.isascii() and re.fullmatch(r"[0-9]{1,14}", moment)):
+    name, moment, signatures = standard_headers(delivery.headers)
+    # With a dot in the id, another id, time and body would have the same signature. The specification forbids it, too.
+    if not (name and name.isascii() and "." not in name and re.fullmatch(r"[0-9]{1,14}", moment)):
         return _refused("webhook-id or webhook-timestamp is missing or malformed")
     given = [value for version, _, value in (one.partition(",") for one in signatures.split()) if version == "v1"]
     text = f"{name}.{moment}.".encode() + delivery.body

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from webhooks.customers import customer_of
 from webhooks.models import Side
-from webhooks.signatures import SCHEMES, usable
+from webhooks.signatures import SCHEMES, standard_headers, usable
 
 BIGINT = 2**63 - 1
 KEY_LENGTH = 160
@@ -232,7 +232,7 @@ def _gmt(value: Any) -> datetime | None:
 
 def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) -> list[Signal]:
     """One object or an array of any length; a bad element parks only itself."""
-    delivery = headers.get("webhook-id", "")
+    delivery, _, _ = standard_headers(headers)
     whole = Signal(dedupe_key=f"hash:{_sha256(body)}", weak=True, delivery_id=clean(delivery, 128))
     signed_id = delivery if id_is_signed else ""
     try:

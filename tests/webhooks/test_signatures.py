@@ -53,6 +53,35 @@ def test_standard_webhooks_vector() -> None:
     assert check("standard-webhooks", [STANDARD_SECRET], STANDARD_BODY, several, now=1614265330).ok
 
 
+SVIX = {name.replace("webhook", "svix"): value for name, value in STANDARD.items()}
+
+
+def test_svix_names_its_headers_otherwise() -> None:
+    assert check("standard-webhooks", [STANDARD_SECRET], STANDARD_BODY, SVIX, now=1614265330).ok
+    assert not check("standard-webhooks", [STANDARD_SECRET], b"{}", SVIX, now=1614265330).ok
+    for name in SVIX:
+        wrong = {one: value for one, value in SVIX.items() if one != name}
+        assert not check("standard-webhooks", [STANDARD_SECRET], STANDARD_BODY, wrong, now=1614265330).ok
+
+
+@pytest.mark.parametrize("names", [STANDARD, SVIX])
+@given(st.text("0123456789.ab", min_size=3, max_size=30))
+def test_no_boundary_of_what_is_signed_can_be_moved(names: dict[str, str], text: str) -> None:
+    """Of all ways to cut one signed text into id, time and body, at most one is let in."""
+    key = base64.b64decode(STANDARD_SECRET.removeprefix("whsec_"))
+    signature = "v1," + base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+    dots = [place for place, letter in enumerate(text) if letter == "."]
+    good = []
+    for first in dots:
+        for second in dots:
+            if first < second:
+                given_ = (text[:first], text[first + 1 : second], signature)
+                headers = dict(zip(names, given_, strict=True))
+                verdict = check("standard-webhooks", [STANDARD_SECRET], text[second + 1 :].encode(), headers)
+                good += [headers] if verdict.ok or verdict.reason == "stale_timestamp" else []
+    assert len(good) <= 1
+
+
 def test_hubspot_vector() -> None:
     assert check("hubspot-v3", ["client-secret"], HUBSPOT_BODY, HUBSPOT, 1700000000, HUBSPOT_URL).ok
     assert not check("hubspot-v3", ["client-secret"], HUBSPOT_BODY, HUBSPOT, 1700000000, HUBSPOT_URL + "1").ok

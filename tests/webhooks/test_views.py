@@ -337,6 +337,15 @@ def test_what_an_event_without_id_is_known_by(missing: list[str], key: str) -> N
     assert one().dedupe_key == key
 
 
+def test_beside_the_names_of_svix_an_unsigned_id_is_not_trusted() -> None:
+    body = b'{"crm_order_id": "C-1"}'
+    headers = {name.replace("webhook", "svix"): value for name, value in signed_by_crm(body).items()}
+    first = post(CRM, body, headers).json()["event"]
+    assert one().dedupe_key == "delivery:msg_1:0"
+    for name in ("msg_2", "msg_3"):
+        assert post(CRM, body, headers | {"webhook-id": name}).json() == {"status": "duplicate", "event": first}
+
+
 def test_an_unsigned_delivery_id_is_not_trusted(settings: Any) -> None:
     settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "woocommerce", ["lab-webhook-secret"]
     body = b'{"crm_order_id": "C-1"}'
