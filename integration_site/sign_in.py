@@ -1,18 +1,44 @@
 """A door that shuts after wrong passwords."""
 
 import ipaddress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from unfold.forms import AuthenticationForm
+
+NETWORK = 64
+"""Bits of an IPv6 address that stand for one customer of a provider: all others are his to choose."""
+ADDRESS_LIMIT = 30
+"""Wrong passwords from one address, whatever the names, within the time of a lock."""
+BUSY_SECONDS = 5
+
+_hashing = threading.Semaphore(1)
+"""A password costs a third of a second of a core: one at a time in each process, or the deliveries wait."""
+_waiting = threading.BoundedSemaphore(3)
+"""More of those who wait would take the threads that deliveries need."""
 
 
 class SignInForm(AuthenticationForm):
+    def clean(self) -> dict[str, Any]:
+        """Before a password is hashed, which is what costs."""
+        with _turn() as free:
+            if free and not _knocks_too_often(self.request):
+                return super().clean()
+        # As axes does itself: its middleware then answers with `locked_out`.
+        self.request.axes_locked_out, self.request.is_busy = True, not free
+        raise ValidationError("Try again later.")
+
     def clean_username(self) -> str:
         """Django only asks the browser to keep names short, and wrong ones are remembered."""
         name: str = self.cleaned_data["username"]
@@ -28,12 +54,51 @@ def client_address(request: HttpRequest) -> str | None:
         said = request.headers.get("X-Forwarded-For", "").split(",")
         address = said[-proxies] if len(said) >= proxies else address
     try:
-        return str(ipaddress.ip_address(address.strip()))
+        known = ipaddress.ip_address(address.strip())
     except ValueError:  # a Unix socket has none
         return None
+    if isinstance(known, ipaddress.IPv6Address):
+        if known.ipv4_mapped:
+            return str(known.ipv4_mapped)
+        return str(ipaddress.IPv6Network((int(known), NETWORK), strict=False).network_address)
+    return str(known)
+
+
+def _knocks_too_often(request: HttpRequest) -> bool:
+    """Not asked of a proxy that is not among TRUSTED_PROXIES: everybody comes from its address."""
+    address = client_address(request)
+    if address is None or ("X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES and _is_near(address)):
+        return False
+    lately = AccessAttempt.objects.filter(
+        ip_address=address, attempt_time__gte=timezone.now() - settings.AXES_COOLOFF_TIME
+    )
+    return (lately.aggregate(n=Sum("failures_since_start"))["n"] or 0) >= ADDRESS_LIMIT
+
+
+def _is_near(address: str) -> bool:
+    return ipaddress.ip_address(address).is_private
+
+
+@contextmanager
+def _turn() -> Iterator[bool]:
+    """True: nobody else's password is being looked at in this process."""
+    if not _waiting.acquire(blocking=False):
+        yield False
+        return
+    try:
+        free = _hashing.acquire(timeout=BUSY_SECONDS)
+        try:
+            yield free
+        finally:
+            if free:
+                _hashing.release()
+    finally:
+        _waiting.release()
 
 
 def locked_out(request: HttpRequest, answer: HttpResponse | None, credentials: dict[str, Any]) -> HttpResponse:
-    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
-    context = {**admin.site.each_context(request), "title": "Locked", "minutes": minutes}
-    return render(request, "sync/locked_out.html", context, status=429)
+    seconds = BUSY_SECONDS if getattr(request, "is_busy", False) else int(settings.AXES_COOLOFF_TIME.total_seconds())
+    context = {**admin.site.each_context(request), "title": "Locked", "minutes": seconds // 60}
+    page = render(request, "sync/locked_out.html", context, status=429)
+    page["Retry-After"] = str(seconds)
+    return page

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db.models import F
 from django.test import Client, RequestFactory
 
+from integration_site import sign_in as sign_in_module
 from integration_site.sign_in import client_address
 
 LOGIN = "/admin/login/"
@@ -109,3 +111,92 @@ def test_behind_a_unix_socket_the_lock_holds_as_well() -> None:
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "' OR 1=1 --", "\ud800".encode("utf-8", "surrogatepass")])
 def test_an_odd_name_is_a_message_and_no_error(name: Any) -> None:
     assert sign_in("x", name=name, headers={"User-Agent": "é" * 3000, "Accept": "x" * 5000}).status_code == 200
+
+
+# --- one address, many names or many addresses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ("::1", "::"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::"),
+    ],
+)
+def test_of_an_ipv6_address_the_network_counts(said: str, address: str) -> None:
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR=said)) == address
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_wrong_passwords_from_one_ipv6_network_lock(settings: Any, by_proxy: bool) -> None:
+    settings.TRUSTED_PROXIES = int(by_proxy)
+    statuses = []
+    for n in range(12):
+        address = f"2001:db8:1:2:{n:x}:{n * 7:x}::{n + 1:x}"
+        where: dict[str, Any] = {"headers": {"X-Forwarded-For": address}} if by_proxy else {"REMOTE_ADDR": address}
+        statuses.append(sign_in("wrong", **where).status_code)
+    assert statuses == [200] * 4 + [429] * 8
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that were looked at."""
+    seen: list[str] = []
+    real = MD5PasswordHasher.encode
+
+    def encode(self: Any, password: str, salt: str) -> str:
+        seen.append(password)
+        return real(self, password, salt)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", encode)
+    return seen
+
+
+@pytest.mark.parametrize("addresses", ["192.0.2.7", "2001:db8:1:2::"])
+def test_whoever_guesses_under_many_names_is_stopped_before_a_password_is_looked_at(
+    hashed: list[str], addresses: str
+) -> None:
+    def guess_as(name: str, number: int) -> Any:
+        address = addresses if "." in addresses else f"{addresses}{number + 1:x}"
+        return sign_in("wrong", name=name, REMOTE_ADDR=address)
+
+    answers = [guess_as(f"nobody-{n}", n) for n in range(sign_in_module.ADDRESS_LIMIT + 10)]
+    assert [answer.status_code for answer in answers] == [200] * sign_in_module.ADDRESS_LIMIT + [429] * 10
+    assert len(hashed) == sign_in_module.ADDRESS_LIMIT
+    assert answers[-1].headers["Retry-After"] == "900" and "Wait 15 minutes" in answers[-1].content.decode()
+    assert sign_in("right-horse-battery", REMOTE_ADDR="203.0.113.5").status_code == 302
+    minutes_pass(16)
+    assert guess_as("alice", 0).status_code == 200
+
+
+def test_behind_a_proxy_that_was_not_announced_one_guesser_does_not_lock_everybody_out() -> None:
+    proxied = {"headers": {"X-Forwarded-For": "198.51.100.1"}}
+    for n in range(sign_in_module.ADDRESS_LIMIT + 1):
+        sign_in("wrong", name=f"nobody-{n}", **proxied)
+    assert sign_in("right-horse-battery", **proxied).status_code == 302
+
+
+def test_made_up_headers_do_not_help_somebody_from_the_internet() -> None:
+    forged = {"headers": {"X-Forwarded-For": "198.51.100.1"}, "REMOTE_ADDR": "8.8.8.8"}
+    for n in range(sign_in_module.ADDRESS_LIMIT):
+        sign_in("wrong", name=f"nobody-{n}", **forged)
+    assert sign_in("right-horse-battery", **forged).status_code == 429
+
+
+def test_wrong_logins_never_take_all_threads(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
+    """From however many addresses: one password is looked at, two wait, the others are sent away."""
+    monkeypatch.setattr(sign_in_module, "BUSY_SECONDS", 0)
+    with sign_in_module._turn() as first:
+        assert first
+        waits = sign_in("right-horse-battery")
+        with sign_in_module._turn(), sign_in_module._turn():
+            sent_away = sign_in("right-horse-battery")
+    for answer in (waits, sent_away):
+        assert (answer.status_code, "few seconds" in answer.content.decode()) == (429, True)
+        assert "Retry-After" in answer.headers
+    assert hashed == []
+    assert sign_in("right-horse-battery").status_code == 302
