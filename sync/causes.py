@@ -214,8 +214,8 @@ def _of_unread_keys(odd: Odd) -> Cause:
         )
     return (
         "WordPress did not read the key",
-        "Behind a proxy that ends TLS WordPress must know that it is https: pass X-Forwarded-Proto, and set "
-        "$_SERVER['HTTPS'] by it in wp-config.php. Else let the web server pass the header Authorization on.",
+        "Behind a proxy that ends TLS WordPress must know that it is https: pass X-Forwarded-Proto, and set the server "
+        "variable HTTPS by it in wp-config.php. Else let the web server pass the header Authorization on.",
     )
 
 
@@ -253,5 +253,6 @@ def _holds_json(body: bytes) -> bool:
 
 
 def _let_us_past(odd: Odd) -> str:
-    past = "let our calls past it"
-    return f"Set WOO_BASIC_AUTH to user:password, or {past} to /wp-json/." if odd.is_shop else f"{past.capitalize()}."
+    if odd.is_shop:
+        return "Set WOO_BASIC_AUTH to user:password, or let our calls to /wp-json/ past it."
+    return "Let our calls past it."
