@@ -30,11 +30,12 @@ from sync.decide import another_in_crm
 from sync.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, Unreadable
 from sync.models import DriftFinding, Run
 from sync.paging import alone
-from sync.reconciliation import all_statuses
+from sync.reconciliation import all_statuses, heard_of
 from sync.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
 from sync.shop import Shop
-from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 from webhooks import clock
+from webhooks.models import Side
 
 Kind = DriftFinding.Kind
 BATCH = 100
@@ -85,10 +86,13 @@ def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
     if link.woo_status == TRASH:  # it is back, and the CRM was told that it is deleted
         return Kind.DELETED
     target = lifecycle.status_map.get(crm.status)
-    if shop.status == target:
-        return None
     is_seen = link.crm_status in ("", crm.status)
-    return Kind.AHEAD if target and is_seen and lifecycle.is_ahead(shop.status, of=target) else Kind.STATUS
+    is_ahead = target and is_seen and lifecycle.is_ahead(shop.status, of=target)
+    if shop.status != target and not is_ahead:
+        return Kind.STATUS
+    if shop.status == link.woo_status and link.woo_fingerprint and not shop.is_known_as(link.woo_fingerprint):
+        return Kind.CONTENT
+    return Kind.AHEAD if is_ahead else None
 
 
 def is_expected(pair: Pair, kind: Kind, lifecycle: Lifecycle) -> bool:
@@ -223,7 +227,7 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
 def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
     """Keep what differs; counts and place are saved by the caller's next step."""
     new = [link for link in links if link.compared_in != run.pk]
-    links = list(links)
+    links, began = list(links), clock.now()
     shown, _ = yield from patiently(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
     shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
@@ -237,7 +241,12 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     left = [pair for pair in again if isinstance(pair, LeftOut)]
     _leave_out(run, left)
     new = [link for link in new if link.pk not in {one.link.pk for one in left}]
-    _keep([(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))], lifecycle)
+    on_its_way = heard_of(Side.SHOP, [str(link.woo_id) for link in links], began)
+    found = [(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))]
+    _keep(
+        [one for one in found if one[1] != Kind.CONTENT or str(one[0].link.woo_id) not in on_its_way],
+        lifecycle,
+    )
     OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
     run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
 
@@ -254,7 +263,7 @@ class Both:
     def __init__(self, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
         self.shop = shop
         self.crm = crm
-        self.query = {"status": ",".join(statuses), "_fields": "id,status"}
+        self.query = {"status": ",".join(statuses), "_fields": ",".join(CARRIED)}
         self.pool = pool
 
     def again(self, pair: Pair) -> Pair | LeftOut:

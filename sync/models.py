@@ -210,6 +210,7 @@ class DriftFinding(models.Model):
         MISSING_IN_CRM = "missing_in_crm", "Missing in the CRM"
         MISSING_IN_SHOP = "missing_in_shop", "Missing in the shop"
         DELETED = "deleted", "Deleted"
+        CONTENT = "content", "Other content"
 
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)

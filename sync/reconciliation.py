@@ -452,7 +452,7 @@ def _deleted(run: Run, woo_ids: Sequence[int]) -> list[Missed]:
 
 def _missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed]:
     links = OrderLink.objects.in_bulk([order.woo_id for order in page], field_name="woo_id")
-    heard = _heard(Side.SHOP, [str(order.woo_id) for order in page], began)
+    heard = heard_of(Side.SHOP, [str(order.woo_id) for order in page], began)
     topics = [(order, missed_topic(order, links.get(order.woo_id))) for order in page]
     return [
         Missed(
@@ -484,9 +484,9 @@ def _missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed
     links = OrderLink.objects.in_bulk(ids, field_name="crm_order_id")
     lifecycle = current_lifecycle()
     news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle)]
-    heard = _heard(Side.CRM, [crm.crm_order_id for crm in news], began)
+    heard = heard_of(Side.CRM, [crm.crm_order_id for crm in news], began)
     # Where the shop's order still waits, its link is about to be made.
-    being_linked = _heard(Side.SHOP, [str(_shop_order(crm)) for crm in news if crm.crm_order_id not in links], began)
+    being_linked = heard_of(Side.SHOP, [str(_shop_order(crm)) for crm in news if crm.crm_order_id not in links], began)
     return [
         Missed(
             side=Side.CRM,
@@ -509,7 +509,7 @@ def _shop_order(crm: CrmSnapshot) -> int | None:
     return woo_id_in(crm.external_id, settings.EXTERNAL_ID_PREFIX)
 
 
-def _heard(side: str, refs: Sequence[str], began: datetime) -> set[str]:
+def heard_of(side: str, refs: Sequence[str], began: datetime) -> set[str]:
     """Orders of which an event waits, or was settled since we began to read the list."""
     events = WebhookEvent.objects.filter(side=side, order_ref__in=refs)
     events = events.filter(Q(next_attempt_at__isnull=False) | Q(finished_at__gte=began))

@@ -39,6 +39,10 @@ _PREFIX = "run:{}:"
 """Of the keys of a run's events."""
 
 
+NOT_THE_SHOPS = (DriftFinding.Kind.AHEAD, DriftFinding.Kind.CONTENT)
+"""The shop has nothing to make up for: it is ahead, or has told the CRM too little, which `reconcile --deep` does."""
+
+
 class UnknownOrders(Exception):
     """No link names them."""
 
@@ -136,7 +140,7 @@ def _chosen(options: dict[str, Any]) -> QuerySet[OrderLink]:
     if options["orders"]:
         return links.filter(woo_id__in=options["orders"])
     if options["drifted"]:
-        findings = DriftFinding.objects.open(timezone.now()).exclude(kind=DriftFinding.Kind.AHEAD)
+        findings = DriftFinding.objects.open(timezone.now()).exclude(kind__in=NOT_THE_SHOPS)
         return links.filter(woo_id__in=findings.values("woo_id"))
     return links if options["everything"] else links.none()
 

@@ -10,7 +10,8 @@ from unittest.mock import patch
 import pytest
 
 from orders.models import OrderLink
-from sync import backfill, reconciliation, runs, worker
+from sync import backfill, drift, reconciliation, runs, worker
+from sync.models import DriftFinding
 from sync.sandbox.orders import dated
 from sync.snapshots import TRASH, ShopSnapshot, document, fingerprint
 from tests.factories import WebhookEventFactory
@@ -177,6 +178,39 @@ def test_a_document_is_composed_of_a_document_again() -> None:
     assert document(document(order)) == document(order) == {"id": 1, "status": "pending", "meta_data": META}
     assert document({**order, "status": TRASH}) == {"id": 1, "status": TRASH}
     assert len(fingerprint(order)) == 64, "as the column"
+
+
+# --- a change that leaves the time of the last one alone -----------------------------------------------------------
+
+
+def drifted() -> list[tuple[int, str]]:
+    run = drift.start(actor="anna", restart=True)
+    assert runs.carry_out(run) and not run.error, run.error
+    return list(DriftFinding.objects.open(NOW).order_by("woo_id").values_list("woo_id", "kind"))
+
+
+def test_drift_lists_other_content_until_the_deep_sweep_has_told_it(two_sides: TwoSides) -> None:
+    sent, others = names_of_fields(two_sides)
+    orders = one_order_for_each(two_sides, [*sent, *(name for name in others if not name.startswith("date_"))])
+    OrderLink.objects.update(crm_status="pending")
+    for crm_order in two_sides.crm.orders.values():
+        crm_order["status"] = "new"
+    assert drifted() == []
+    for woo_id, name in orders.items():
+        order = two_sides.shop.orders[woo_id]
+        order[name] = another(order[name]) if name != "status" else "pending"
+    expected = [(woo_id, "content") for woo_id, name in orders.items() if name in sent and name != "status"]
+    assert drifted() == expected
+    by_deep_sweep(two_sides)
+    assert drifted() == []
+
+
+def test_drift_leaves_alone_what_is_on_its_way(two_sides: TwoSides) -> None:
+    one_order_for_each(two_sides, ["total", "number"])
+    for order in two_sides.shop.orders.values():
+        order["total"] = "1.00"
+    WebhookEventFactory(order_ref="1", next_attempt_at=NOW)
+    assert drifted() == [(2, "content")]
 
 
 # --- an upgrade ----------------------------------------------------------------------------------------------------

@@ -161,6 +161,28 @@ def test_what_differs_how(shop: str | None, crm: str | None, known: dict[str, st
     assert drift.kind_of(pair, current_lifecycle()) == kind
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("shop", "crm", "known", "kind"),
+    [
+        ("processing", "paid", "", None),
+        ("processing", "paid", "another", "content"),
+        ("processing", "new", "another", "content"),
+        ("processing", "cancelled", "another", "status"),
+        ("completed", "paid", "another", "ahead"),
+        ("completed", "shipped", "another", None),
+    ],
+    ids=["never told", "agree", "ahead", "apart", "its status is news, too", "which the CRM has"],
+)
+def test_other_content_of_an_order_whose_status_was_told(shop: str, crm: str, known: str, kind: str | None) -> None:
+    link = OrderLink(
+        woo_id=14, crm_order_id="C-1", woo_status="processing", crm_status=crm, woo_fingerprint=known and f"2:{known}"
+    )
+    seen = CrmSnapshot(crm_order_id="C-1", external_id="14", status=crm, version=1, updated_at=None, answer={})
+    pair = Pair(link=link, shop=ShopSnapshot(woo_id=14, status=shop, order={"status": shop}), crm=seen)
+    assert drift.kind_of(pair, current_lifecycle()) == kind
+
+
 # --- findings ------------------------------------------------------------------------------------------------------
 
 

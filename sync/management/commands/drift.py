@@ -19,7 +19,8 @@ ROW = "{:>12}  {:<20}  {:<16}  {:<16}  {}"
 class Command(BaseCommand):
     help = (
         "Compare every link on both sides and list what differs: status, ahead (the shop is further than the CRM), "
-        "missing_in_crm, missing_in_shop, deleted. Writes to neither side. Also runs every night. Exit code 1: "
+        "missing_in_crm, missing_in_shop, deleted, content (the CRM was not told all that the shop's order says). "
+        "Writes to neither side. Also runs every night. Exit code 1: "
         "something differs, or could not be compared. Sold orders of which the CRM has yet to hear are expected to be "
         "ahead: they are counted apart, not in the table, and are no failure."
     )
@@ -58,8 +59,9 @@ class Command(BaseCommand):
         wrong = []
         if differing := [f"{run.counts[kind]} {kind}" for kind in DriftFinding.Kind.values if run.counts[kind]]:
             advice = "`resync --drifted` mends what the lifecycle allows; /admin/sync/driftfinding/ has them all."
-            if run.counts[DriftFinding.Kind.DELETED]:
-                advice += " Of `deleted` the CRM hears by `reconcile --deep`."
+            told_by_sweep = (DriftFinding.Kind.DELETED, DriftFinding.Kind.CONTENT)
+            if kinds := " and ".join(f"`{kind}`" for kind in told_by_sweep if run.counts[kind]):
+                advice += f" Of {kinds} the CRM hears by `reconcile --deep`."
             wrong.append(f"They differ: {', '.join(differing)}. {advice}")
         if left_out:
             wrong.append(f"{run.counts['left_out']} could not be compared, the first of them {left_out[0]}")
