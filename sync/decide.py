@@ -482,6 +482,9 @@ def _move(
         target = lifecycle.shop_status(crm.status)
     except Unmapped as error:
         return Park(reasons=(Reason("unmapped", str(error)),), confirmed=confirmed)
+    if shop is None and link and link.woo_status == TRASH:
+        words = f"The shop has deleted order {link.woo_id}, and the CRM was told so: there is nothing to move."
+        return Plan(outcome="no_change", reasons=(Reason("deleted", words),), crm_seen=crm, woo_id=link.woo_id)
     if shop is None:
         woo_id = link.woo_id if link else crm.external_id
         return Park(

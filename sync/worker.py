@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from orders.models import Decision as Transition
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync import crm as crm_backends
@@ -725,7 +724,7 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
     fill_in(row, work, plan, applied)
     row.save()
     if work.side == Side.SHOP and was_in_trash and row.woo_status != TRASH and _was_held_up(row):
-        own_events.resync(row, reason="It is back from the trash, where the CRM's move was refused.")
+        own_events.resync(row, reason="It is back from the trash, where no move of the CRM reached it.")
     return row
 
 
@@ -739,9 +738,10 @@ def _relink(row: OrderLink, crm_order_id: str) -> None:
 
 
 def _was_held_up(row: OrderLink) -> bool:
-    """The CRM moved it last while it lay in the trash, from where no move is allowed."""
-    last = row.transitions.order_by("-sequence").values_list("decision", "from_status").first()
-    return last == (Transition.REFUSED, TRASH)
+    """The CRM moved it while it lay in the trash."""
+    lifecycle = current_lifecycle()
+    target = lifecycle.status_map.get(row.crm_status, row.woo_status)
+    return target != row.woo_status and not lifecycle.is_ahead(row.woo_status, of=target)
 
 
 def new_link(work: Work, woo_id: int, applied: Applied) -> OrderLink:

@@ -145,6 +145,15 @@ def test_a_linked_order_that_left_the_shop_parks() -> None:
     assert isinstance(move(shop=None), Park)
 
 
+@pytest.mark.parametrize("resync", [True, False])
+@pytest.mark.parametrize("status", ["paid", "shipped", "cancelled"])
+def test_a_move_of_an_order_that_the_crm_knows_to_be_deleted_needs_nobody(status: str, resync: bool) -> None:
+    deleted = replace(LINK, woo_status="trash")
+    plan = move(event=EventFacts(version=2, resync=resync), link=deleted, shop=None, crm=crm_order(status))
+    assert isinstance(plan, Plan)
+    assert (plan.outcome, plan.write, plan.crm_seen) == ("no_change", None, crm_order(status))
+
+
 def test_an_order_in_the_trash_is_not_brought_back_by_a_status() -> None:
     assert outcome(move(shop=shop_order("trash"))) == "refused"
 
