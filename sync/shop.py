@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
@@ -30,6 +30,7 @@ from sync.errors import (
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.paging import OF_A_PAGE, alone, pages
 from sync.snapshots import ShopSnapshot
+from webhooks.moments import utc
 
 ORDERS = "/wp-json/wc/v3/orders"
 TOTALS = "/wp-json/wc/v3/reports/orders/totals"
@@ -334,4 +335,4 @@ def _hook(data: Any) -> Hook:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return None if text is None else utc(text)

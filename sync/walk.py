@@ -11,6 +11,7 @@ from sync.errors import Blocked, Unreadable
 from sync.paging import OF_A_PAGE, alone, endless
 from sync.shop import OrderPage, Shop
 from sync.snapshots import ShopSnapshot
+from webhooks.moments import utc
 
 SIZES = (100, 50, 25, 5, 1)
 """Orders on a page: fewer when one fails, as it is too heavy for the shop's host (502, 504: FACTS B7) or holds a bad
@@ -261,8 +262,8 @@ class Walk:
 def modified(order: ShopSnapshot) -> datetime | None:
     """When the shop says that it was modified last: UTC, whole seconds. None: it has no date, or none that is one."""
     try:
-        return datetime.fromisoformat(order.order["date_modified_gmt"]).replace(tzinfo=UTC)
-    except (KeyError, TypeError, ValueError):
+        return utc(order.order["date_modified_gmt"])
+    except (KeyError, ValueError):
         return None
 
 

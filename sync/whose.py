@@ -3,11 +3,11 @@ two shops may share a CRM. Pure: compares what both sides say with what we know.
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from webhooks.customers import customer_of
+from webhooks.moments import utc
 
 KEY_LENGTH = 32
 """Hexadecimal digits that are kept of the hash of an order key, which opens the order's payment page."""
@@ -80,11 +80,9 @@ def _hash(key: str) -> str:
 def _moment(value: Any) -> str:
     """WooCommerce writes its `_gmt` times without a zone; a CRM may have added one."""
     try:
-        moment = datetime.fromisoformat(value)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):
+        return utc(value).strftime("%Y-%m-%dT%H:%M:%S")
+    except ValueError:
         return ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _amount(value: Any) -> str:

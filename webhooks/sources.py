@@ -5,14 +5,16 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Never, TypeGuard
 
 from django.conf import settings
 
 from webhooks.customers import customer_of
 from webhooks.models import Side
+from webhooks.moments import utc
 from webhooks.signatures import SCHEMES, standard_headers, usable
 
 BIGINT = 2**63 - 1
@@ -26,7 +28,8 @@ OTHERS_HAVE = {"sku", "slug", "permalink", "username", "discount_type"}
 SUBSCRIPTIONS_HAVE = {"billing_period", "next_payment_date_gmt"}
 """They look like orders and have numbers of the same row."""
 REFUNDS_HAVE = {"refunded_by", "refunded_payment"}
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+"""But for the zone, which some leave out (`moments.utc`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,11 +222,9 @@ def _why_no_order(body: dict[str, Any]) -> str:
 
 
 def _gmt(value: Any) -> datetime | None:
-    """WooCommerce writes its `_gmt` times without a zone."""
     try:
-        moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
+        return utc(value)
+    except ValueError:
         return None
 
 
@@ -327,9 +328,7 @@ def _version(value: Any) -> int | None:
 def _time(value: Any) -> datetime | None:
     if value is None:
         return None
-    try:
+    with suppress(ValueError):
         if isinstance(value, str) and RFC3339.fullmatch(value.upper()):
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
+            return utc(value.upper())
     raise Unreadable("The event's updated_at is not a time of RFC 3339, as 2026-11-24T03:20:00Z is.")

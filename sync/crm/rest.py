@@ -14,6 +14,7 @@ from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Od
 from sync.http import Answer, CallRecord, JsonClient, readable
 from sync.paging import OF_A_PAGE, pages
 from sync.snapshots import CrmSnapshot
+from webhooks.moments import utc
 
 WORDS = {
     "crm_order_id": "id",
@@ -231,7 +232,6 @@ def _time(value: Any) -> datetime | None:
     if value is None:
         return None
     try:
-        at = datetime.fromisoformat(value)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):
+        return utc(value)
+    except ValueError:
         raise Odd(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None
