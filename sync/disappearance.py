@@ -10,7 +10,7 @@ from webhooks import clock
 from webhooks.models import Outcome, Side, WebhookEvent
 
 FEW = 5
-MOST = 50
+MOST = 500
 ONE_IN = 10
 WITHIN = timedelta(minutes=10)
 LOOKED_AT = 2_000

@@ -31,9 +31,9 @@ from webhooks.models import State, WebhookEvent
         (6, 59, True),
         (6, 60, False),
         (9, 10, True),
-        (50, 1000, False),
-        (51, 1000, True),
-        (51, 1_000_000, True),
+        (500, 10_000, False),
+        (501, 10_000, True),
+        (501, 1_000_000, True),
     ],
 )
 def test_how_many_are_too_many(gone: int, of: int, many: bool) -> None:
