@@ -114,6 +114,19 @@ def guard_one(started: Flag) -> None:
         raise SystemExit(1) from None
 
 
+def why_no_locks() -> str:
+    """Empty: processes can share locks here. Without them no cluster starts, today or ever."""
+    try:
+        get_mp_context().Lock()
+    except (OSError, ImportError) as error:
+        return (
+            f"The workers' processes can not share locks here ({error}): these lie in /dev/shm, which is missing, "
+            "closed or full. Mount it for this user (`mount -t tmpfs -o mode=1777 tmpfs /dev/shm`; in Docker "
+            "`--shm-size=64m`; in a systemd unit no InaccessiblePaths=/dev/shm), then start qcluster again."
+        )
+    return ""
+
+
 def tell_of_the_clock() -> None:
     """At the start. A database that is away meanwhile is met by what comes next."""
     with suppress(DatabaseError):

@@ -92,7 +92,14 @@ def start(
         with transaction.atomic():
             return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
     except IntegrityError:  # another process was quicker: `one_running_of_a_kind`
-        raise AlreadyRunning(Run.objects.get(kind=kind, state=Run.State.RUNNING)) from None
+        _raise_already_running(kind)
+        raise
+
+
+def _raise_already_running(kind: str) -> None:
+    """If one is; else the database refused it for another reason."""
+    if running := Run.objects.filter(kind=kind, state=Run.State.RUNNING).first():
+        raise AlreadyRunning(running) from None
 
 
 def hand_over(run: Run) -> None:
@@ -179,7 +186,8 @@ def resume(run: Run) -> bool:
         with transaction.atomic():
             resumed = resting.update(state=Run.State.RUNNING, holder="", error="", finished_at=None)
     except IntegrityError:
-        raise AlreadyRunning(Run.objects.get(kind=run.kind, state=Run.State.RUNNING)) from None
+        _raise_already_running(run.kind)
+        raise
     if resumed:
         hand_over(run)
     return bool(resumed)

@@ -35,6 +35,8 @@ Steps = Generator[None, None, T]
 THREADS = 4
 """Orders at once. Their time is spent in waiting for the two sides."""
 POLL = 0.1
+FRESH = 30.0
+"""Seconds for which what a list showed of an order stands for the order itself."""
 PATIENCE = 300.0
 """Seconds that a run waits for a side, or for orders that are tried again, without any of them getting on."""
 
@@ -58,11 +60,17 @@ NOT_BEFORE = "not_before"
 
 @dataclass(frozen=True)
 class Order:
-    """An order with a waiting event, and what the shop's list showed of it a moment ago."""
+    """An order with a waiting event, and what the shop's list showed of it."""
 
     side: str
     ref: str
     seen: ShopSnapshot | None = None
+    seen_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def as_shown(self) -> ShopSnapshot | None:
+        """None: it was too long ago, as behind a speed limit or a side that was away; so it is read again."""
+        return self.seen if time.monotonic() - self.seen_at < FRESH else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +127,15 @@ def _parts(run: Run, orders: Sequence[Order]) -> list[list[Order]]:
 def _settle(part: list[Order]) -> list[list[Order]]:
     """Returns what is left to do of them."""
     if len(part) > 1:
-        done, again = linking.link({int(order.ref): order.seen for order in part if order.seen is not None})
+        shown = {int(order.ref): seen for order in part if (seen := order.as_shown) is not None}
+        done, again = linking.link(shown) if shown else (set(), set())
         together = [order for order in part if int(order.ref) in again]
         alone = [[order] for order in part if int(order.ref) not in done | again]
         return [together, *alone] if together else alone
     for order in part:
         work = worker.take(order.side, order.ref)
         if work is not None:
-            work.seen = order.seen
+            work.seen = order.as_shown
             worker.settle(work)
     return []
 

@@ -691,9 +691,12 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
                 forget([plan.woo_id], Intent.Kind.CREATE if work.side == Side.SHOP else Intent.Kind.STATUS)
             finish(work, State.DONE, plan.outcome)
             save_attempt(work, plan.outcome)
-    except IntegrityError as error:
-        # The pair is taken: one of the two ids stands in another link. Staff must merge; nothing is overwritten.
-        words = f"The order could not be linked: {error}. One of the two is linked to another order already."
+    except IntegrityError:
+        other = _linked_otherwise(work, plan, applied)
+        if other is None:
+            raise
+        # Staff must merge; nothing is overwritten.
+        words = f"The order could not be linked: shop order {other.woo_id} is linked to {other.crm_order_id} already."
         work.reasons.append(Reason("link_conflict", words))
         park(work, Park(reasons=()))
         return
@@ -708,6 +711,16 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
                 "decision": draft.decision,
             },
         )
+
+
+def _linked_otherwise(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
+    """The link that has the new one's other id. None: whatever broke the database's rules, it is no pair."""
+    of_shop = work.side == Side.SHOP
+    known = {"woo_id": int(work.order_ref)} if of_shop else {"crm_order_id": work.order_ref}
+    if plan.woo_id is None or sql.one(OrderLink, **known):
+        return None
+    pair = new_link(work, plan.woo_id, applied)
+    return sql.one(OrderLink, **({"crm_order_id": pair.crm_order_id} if of_shop else {"woo_id": pair.woo_id}))
 
 
 def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:

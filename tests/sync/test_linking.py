@@ -1,5 +1,6 @@
 """Orders are created many at a time, and each ends as if it had been created by itself."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,15 +11,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import leases, leaving, linking, own_events, worker
+from sync import leases, leaving, linking, own_events, settling, worker
 from sync.crm.rest import RestCrm
 from sync.leases import Held
 from sync.models import Attempt, Intent, Lease
+from sync.settling import Order
 from sync.snapshots import ShopSnapshot
 from tests.sync.conftest import TwoSides
 from webhooks import intake
 from webhooks.customers import customer_of
-from webhooks.models import Outcome, State, WebhookEvent
+from webhooks.models import Outcome, Side, State, WebhookEvent
 
 Shown = dict[int, ShopSnapshot]
 
@@ -81,6 +83,7 @@ def test_each_is_created_and_recorded_as_one_by_itself(two_sides: TwoSides) -> N
     assert states() == dict.fromkeys(("1", "2", "3", "4", "9"), CREATED)
     for link in OrderLink.objects.all():
         assert (link.external_id, link.identity["key"][:1] != "") == (str(link.woo_id), True)
+        assert link.is_ours
     for model, its_own in ((OrderLink, "woo_id"), (WebhookEvent, "order_ref")):
         rows = [{n: v for n, v in row.items() if not _differs(n)} for row in model.objects.order_by(its_own).values()]
         assert all(row == {**rows[-1], its_own: row[its_own]} for row in rows), rows
@@ -101,6 +104,7 @@ def _differs(field: str) -> bool:
         "crm_order_id",
         "external_id",
         "identity",
+        "mac",
         "woo_fingerprint",
         "body",
         "body_sha256",
@@ -186,6 +190,22 @@ def test_a_pair_that_is_taken_needs_a_person_and_the_others_are_linked(two_sides
     assert states() == {"1": CREATED, "2": (State.PARKED, ""), "3": CREATED}
     assert "could not be linked" in WebhookEvent.objects.get(order_ref="2").reason
     assert not Lease.objects.exists()
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["together", "alone"])
+def test_what_a_list_showed_long_ago_is_read_again(two_sides: TwoSides, many: bool) -> None:
+    """Behind a speed limit, or a side that was away, a page is an hour old when its last order has its turn."""
+    shown = waiting(two_sides, 3 if many else 1)
+    for woo_id in shown:
+        two_sides.shop.orders[woo_id] = {**two_sides.shop.orders[woo_id], "customer_note": "later"}
+    fresh = {1} if many else set()
+    seen_at = {woo_id: time.monotonic() - (0 if woo_id in fresh else settling.FRESH + 1) for woo_id in shown}
+    todo = [[Order(Side.SHOP, str(woo_id), seen, seen_at[woo_id]) for woo_id, seen in shown.items()]]
+    while todo:
+        todo += settling._settle(todo.pop())
+    notes = {woo_id: two_sides.crm.by_external(woo_id)[0]["order"]["customer_note"] for woo_id in shown}
+    assert notes == {woo_id: shown[woo_id].order["customer_note"] if woo_id in fresh else "later" for woo_id in shown}
+    assert shown[1].order["customer_note"] != "later"
 
 
 @pytest.mark.parametrize("how", ["slow", "leaving"])

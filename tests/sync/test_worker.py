@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +12,15 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from orders.models import StatusTransition
 from sync import linking, own_events, worker
 from sync.errors import ServerTrouble
 from sync.leases import Busy, LeaseLost
 from sync.models import Intent, Lease
 from sync.snapshots import ShopSnapshot
 from tests.deliveries import from_crm
-from tests.factories import WebhookEventFactory
+from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
+from tests.sync.conftest import TwoSides
 from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -215,3 +218,32 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
             from_crm({"event_id": name, "crm_order_id": "C-1", "status": "paid"})
         assert while_an_array_comes("ab", in_opposite_order, None) == 200
         assert set(WebhookEvent.objects.values_list("duplicates", flat=True)) == {1}
+
+
+def refuse_changes(*args: object) -> None:
+    StatusTransition.objects.update(reason="forged")
+
+
+def miss_a_column(*args: object) -> None:
+    OrderLinkFactory(woo_status=None)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "words"), [(refuse_changes, "append-only"), (miss_a_column, "woo_status")], ids=["trigger", "column"]
+)
+def test_what_the_database_refuses_is_named_as_what_it_is(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, breaks: Callable[..., None], words: str
+) -> None:
+    """Not every IntegrityError is a pair of which one is linked already."""
+    StatusTransitionFactory()
+    two_sides.order(14)
+    event = WebhookEventFactory(order_ref="14", side="shop")
+    monkeypatch.setattr(worker, "forget", breaks)
+    work = worker.take("shop", "14")
+    assert work is not None
+    worker.settle(work)
+    event.refresh_from_db()
+    assert event.state == State.RETRYING
+    assert words in event.reason
+    assert "linked" not in event.reason
+    assert not Lease.objects.exists()

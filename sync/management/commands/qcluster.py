@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
+from django.core.management.base import CommandError
 from django_q.management.commands.qcluster import Command as DjangoQCommand
 
-from sync.cluster import Keeper
+from sync.cluster import Keeper, why_no_locks
 
 EXAMPLE = "example:\n  QUEUE_WORKERS=4 python manage.py qcluster"
 
@@ -18,6 +19,8 @@ class Command(DjangoQCommand):
         parser.epilog = EXAMPLE
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if words := why_no_locks():
+            raise CommandError(words)
         if options["run_once"]:
             super().handle(*args, **options)
             return
