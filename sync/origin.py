@@ -76,14 +76,16 @@ def _links(order: Any) -> Iterator[Any]:
         yield from (link.get("href") for link in each if isinstance(link, dict))
 
 
+def unknown(event: WebhookEvent) -> frozenset[Address]:
+    """Those that are not in the settings: another shop's, or what our shop calls itself besides."""
+    return stated(event) - _of_settings()
+
+
 def another(events: Iterable[WebhookEvent], shop: Shop) -> Address | None:
     """An address that is not our shop's, if one of them gives such a one."""
-    given = sorted({one for event in events for one in stated(event)}, key=str)
-    unknown = [one for one in given if one not in _of_settings()]
-    if not unknown:
-        return None
-    known = _of_settings() | _of_shop(shop)
-    return next((one for one in unknown if one not in known), None)
+    given = sorted({one for event in events for one in unknown(event)}, key=str)
+    strange = [one for one in given if one not in _of_shop(shop)] if given else []
+    return strange[0] if strange else None
 
 
 def is_on_our_host(address: Address, shop: Shop) -> bool:

@@ -3,9 +3,10 @@
 import json
 import uuid
 from collections.abc import Iterable
+from itertools import groupby
 
 from orders.models import OrderLink
-from sync.origin import Address, stated
+from sync.origin import Address, unknown
 from sync.snapshots import ShopSnapshot
 from webhooks import intake
 from webhooks.customers import customer_of
@@ -114,14 +115,8 @@ def answered_together(events: Iterable[WebhookEvent], due: WebhookEvent) -> list
     """
     if is_a_deed(due):
         return [due]
-    batch: list[WebhookEvent] = []
-    told_by: frozenset[Address] = frozenset()
-    for event in events:
-        says = stated(event)
-        if batch and (is_a_deed(event) or is_a_deed(batch[-1]) or (says and told_by and says != told_by)):
-            if due in batch:
-                break
-            batch, told_by = [], frozenset()
-        batch.append(event)
-        told_by = told_by or says
-    return batch
+
+    def kind(event: WebhookEvent) -> tuple[bool, frozenset[Address]]:
+        return is_a_deed(event), unknown(event)
+
+    return next(batch for batch in (list(run) for _, run in groupby(events, key=kind)) if due in batch)

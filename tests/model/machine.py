@@ -156,6 +156,27 @@ class Story:
         self.world.unmapped.add(int(found.external_id))
         self.world.crm.move(found, UNMAPPED)
 
+    # --- what is not what it seems -------------------------------------------------------------------------------
+
+    def linked(self, order: int) -> OrderLink | None:
+        """One of which it is known what tells it from others."""
+        known = OrderLink.objects.exclude(identity={}).exclude(external_id="").exclude(woo_id__in=self.world.reused)
+        return known.order_by("id")[order : order + 1].first()
+
+    @step(order=any_order)
+    def shop_gives_a_number_again(self, order: int) -> None:
+        if link := self.linked(order):
+            self.world.reuse(link, by_crm=False)
+
+    @step(order=any_order)
+    def crm_gives_an_id_again(self, order: int) -> None:
+        if link := self.linked(order):
+            self.world.reuse(link, by_crm=True)
+
+    @step(order=any_order, status=shop_status, is_known_here=yes_or_no)
+    def copy_of_the_shop_delivers(self, order: int, status: str, is_known_here: bool) -> None:
+        self.world.shop.told_by_a_copy(self.woo_id(order) if is_known_here else 500 + order, status)
+
     # --- the way here ---------------------------------------------------------------------------------------------
 
     @step(when=in_flight, place=any_place)

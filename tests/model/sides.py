@@ -75,6 +75,8 @@ class Line:
         }[trouble]
 
 
+HOME = "https://shop.example"
+COPY = "https://staging.shop.example"
 TROUBLES = ("unreachable", "500", "html", "429", "lost in a timeout", "lost to a 500")
 
 
@@ -93,10 +95,31 @@ class ShopInMemory:
 
     def create(self, status: str) -> int:
         woo_id = 14 + len(self.orders)
-        self.orders[woo_id] = {"id": woo_id, "status": status, "customer_note": "", "total": "10.00"}
+        self._made(woo_id, status, key="A")
+        return woo_id
+
+    def restored(self, woo_id: int) -> None:
+        """From a backup of before this order: another one gets its number."""
+        self._made(woo_id, "pending", key="B")
+
+    def _made(self, woo_id: int, status: str, key: str) -> None:
+        self.orders[woo_id] = {
+            "id": woo_id,
+            "status": status,
+            "order_key": f"wc_order_{key}{woo_id}",
+            "customer_note": "" if key == "A" else "of another customer",
+            "total": "10.00",
+        }
         self.set_by_others[woo_id] = True
         self._saved(woo_id, "order.created")
-        return woo_id
+
+    def told_by_a_copy(self, woo_id: int, status: str) -> None:
+        """It has our webhooks and their secret."""
+        order = {"id": woo_id, "status": status, "order_key": f"wc_order_C{woo_id}", "total": "99.00"}
+        links = {"self": [{"href": f"{COPY}/wp-json/wc/v3/orders/{woo_id}"}]}
+        headers = {"X-WC-Webhook-Topic": "order.updated", "X-WC-Webhook-Source": f"{COPY}/"}
+        body = json.dumps({**order, "_links": links}).encode()
+        self.send(Delivery(side="shop", woo_id=woo_id, body=body, headers=headers))
 
     def edit(self, woo_id: int, note: str) -> None:
         self.orders[woo_id]["customer_note"] = note
@@ -295,6 +318,9 @@ class ShopClient(Client):
 
     def get(self, woo_id: int) -> ShopSnapshot:
         return self.call("GET", lambda: self.shop.get(woo_id))
+
+    def addresses(self) -> list[str]:
+        return self.call("GET", lambda: [HOME])
 
     def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
         return self.call("PUT", lambda: self.shop.put_status(woo_id, status))

@@ -325,6 +325,17 @@ def test_what_our_shop_tells_at_the_same_time_is_not_parked_with_it(two_sides: T
     assert [result(event) for event in (*ours, copied, last)] == ["superseded", "created", "parked", "no_change"]
 
 
+@pytest.mark.parametrize("copy_first", [True, False])
+def test_nor_is_what_we_found_ourselves(two_sides: TwoSides, copy_first: bool) -> None:
+    """Found by the model: a find of the sweep was settled with the copy's delivery."""
+    order = two_sides.order(14)
+    copied = told(14, of_staging(order)) if copy_first else None
+    ours = WebhookEventFactory(order_ref="14", source=own_events.SWEEP, headers={})
+    copied = copied or told(14, of_staging(order))
+    work_off()
+    assert (result(ours), result(copied)) == ("created", "parked")
+
+
 def test_the_alarm_is_over_when_nobody_has_to_look_any_more(two_sides: TwoSides) -> None:
     event = told(14, of_staging(new_order(14, LATER, STAGING, {})))
     work_off()
