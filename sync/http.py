@@ -537,10 +537,13 @@ def http_date(value: str | None) -> datetime | None:
         return None
 
 
-def readable(listed: Iterable[Any], read: Callable[[Any], S], *, side: str) -> list[S]:
+def readable(
+    listed: Iterable[Any], read: Callable[[Any], S], *, side: str, left_out: list[tuple[str, str]] | None = None
+) -> list[S]:
     """The orders of a page. One that is odd is left out and named in the log, so that it hides none that follow.
 
-    Where none can be read it is not the side that answers: Blocked. One alone that has an id is just odd.
+    `left_out` gets their ids, and why. Where none can be read it is not the side that answers: Blocked. One alone that
+    has an id is just odd.
     """
     good: list[S] = []
     odd: list[tuple[Any, Blocked]] = []
@@ -553,4 +556,6 @@ def readable(listed: Iterable[Any], read: Callable[[Any], S], *, side: str) -> l
         raise odd[0][1]
     for order, why in odd:
         log.warning("an order is left out", extra={"side": side, "order": str(order)[:64], "error": str(why)})
+        if left_out is not None:
+            left_out.append((str(order)[:64], str(why)))
     return good

@@ -53,6 +53,8 @@ class OrderPage:
     "On all pages together; None where something on the way has taken the header."
     pages: int | None = None
     "How many pages of this size there are, by the shop's own count: one that ignores `per_page` has more."
+    odd: tuple[tuple[str, str], ...] = ()
+    "The ids of those that are no orders as they should be, and why."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,10 @@ class Shop:
         answer = self._call("GET", ORDERS, params=params, headers={"Cache-Control": "no-cache"})
         if not isinstance(answer.data, list):
             raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
-        orders = readable(answer.data, _snapshot, side="shop")
-        return OrderPage(orders=orders, total=_count(answer, "X-WP-Total"), pages=_count(answer, "X-WP-TotalPages"))
+        odd: list[tuple[str, str]] = []
+        orders = readable(answer.data, _snapshot, side="shop", left_out=odd)
+        total, number = _count(answer, "X-WP-Total"), _count(answer, "X-WP-TotalPages")
+        return OrderPage(orders=orders, total=total, pages=number, odd=tuple(odd))
 
     def of_ids(self, ids: Sequence[int], query: Mapping[str, str]) -> tuple[list[ShopSnapshot], dict[int, str]]:
         """What the list shows of up to a hundred orders; and those that fail, with the reason. One that is not shown

@@ -215,6 +215,9 @@ class Walk:
             self.timeless *= factor
             raise _Smaller from error
         self.good += 1
+        for order, why in page.odd:
+            words = f"order {order} of the shop: {why}"
+            self.left_out.append(LeftOut(woo_id=int(order) if order.isdecimal() else None, words=words))
         self._see_that_it_is_another(number, [order.woo_id for order in page.orders])
         return page
 

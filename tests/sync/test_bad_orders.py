@@ -196,6 +196,25 @@ def test_orders_that_are_bad_in_the_very_first_check_stop_nobody(two_sides: TwoS
     assert told["findings"] == []
 
 
+@pytest.mark.parametrize("wrong", [{"status": None}, {"status": 7}, {"id": "3"}], ids=str)
+def test_an_order_that_is_odd_is_named_too(two_sides: TwoSides, wrong: dict[str, Any]) -> None:
+    """The page is well, and one that stands on it is no order as it should be."""
+    ids = orders(two_sides, 7)
+    listed = two_sides.shop._list
+
+    def odd(request: Request, fault: Any) -> Answer:
+        answer = listed(request, fault)
+        content = [{**one, **wrong} if one["id"] == 3 else one for one in answer.content]
+        return Answer(answer.status, content, answer.headers)
+
+    two_sides.shop._list = odd  # type: ignore[method-assign]
+    told, code = command("backfill")
+    assert (linked(), code) == ({*ids} - {3}, 1)
+    assert [words.startswith("order 3 of the shop: ") for words in told["failures"]] == [True]
+    told, code = command("reconcile")
+    assert (len(told["left_out"]), code) == (1, 1)
+
+
 # --- the CRM's orders ----------------------------------------------------------------------------------------------
 
 
