@@ -275,6 +275,8 @@ AXES_RESET_ON_SUCCESS = True
 # Whoever goes on knocking must not keep the person out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "integration_site.sign_in.client_address"
+AXES_USERNAME_CALLABLE = "integration_site.sign_in.remembered_name"
+AXES_SENSITIVE_PARAMETERS = ["username", "next"]
 AXES_LOCKOUT_CALLABLE = "integration_site.sign_in.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True

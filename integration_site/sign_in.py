@@ -17,6 +17,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from unfold.forms import AuthenticationForm
 
+from orders.keys import sign
+from webhooks.masking import masked_text
+
 NETWORK = 64
 """Bits of an IPv6 address that stand for one customer of a provider: all others are his to choose."""
 ADDRESS_LIMIT = 30
@@ -94,6 +97,13 @@ def _turn() -> Iterator[bool]:
                 _hashing.release()
     finally:
         _waiting.release()
+
+
+def remembered_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+    """As a wrong login is counted and kept. An address may be that of a customer at the wrong door: of it only a keyed
+    mark is kept, which counts as well."""
+    name: str | None = credentials.get("username") if credentials else request.POST.get("username")
+    return f"{masked_text(name)} {sign('login', name)[:12]}" if name and "@" in name else name
 
 
 def locked_out(request: HttpRequest, answer: HttpResponse | None, credentials: dict[str, Any]) -> HttpResponse:

@@ -5,20 +5,29 @@ What the customer's orders are is found by reading everything that was ever said
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.apps import apps
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.db import DatabaseError, connection, transaction
+from django.db.models import (
+    Field,
+    Model,
+    Q,
+    QuerySet,
+    UniqueConstraint,
+)
 
 from orders import audit
 from orders.keys import is_signed, sign
-from orders.models import OrderLink, StaffAction, StatusTransition
-from sync.models import Alarm, Attempt, Call, Run, SideState
-from webhooks.masking import masked, masked_text
+from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
+from sync.models import Attempt, Call
+from webhooks.masking import MASK, masked_words
 from webhooks.models import Side, WebhookEvent
 
 PAGE = 50
@@ -30,7 +39,7 @@ DEED = "erase customer"
 NOT_ERASED = (
     "What the shop and the CRM themselves keep: erase it there, first the shop, so that nothing new comes from it.",
     "Backups, copies of this database and the database's own log: they end with your retention of them.",
-    "Log files: our lines hold ids and no bodies, but an error may quote what a side answered.",
+    "Log files: our own lines are masked since version 0.2; older ones, and a web server's log of addresses, are not.",
     "What comes in for this person from now on: a new delivery is kept like any other. Run this again after it.",
 )
 """What no command of ours reaches."""
@@ -65,8 +74,16 @@ class Found:
     "Of other events: a list that a side answered, say."
     waiting: list[int] = field(default_factory=list)
     "Events that a worker has still to see to: not erased now."
-    kept: int = 0
-    "Rows of the audit that tell of the customer, and can not be changed."
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    "Of every column of every table: how many rows mention the customer and can be erased."
+    remains: dict[str, int] = field(default_factory=dict)
+    "And how many can not, or must not by a command."
+
+    @property
+    def kept(self) -> int:
+        """Rows of the audit that tell of the customer, and can not be changed."""
+        of_audit = tuple(f"{_label(model)}." for model in APPEND_ONLY)
+        return sum(rows for place, rows in self.remains.items() if place.startswith(of_audit))
 
 
 # --- finding -------------------------------------------------------------------------------------------------------
@@ -136,17 +153,11 @@ def _completed(customer: Customer, refs: set[tuple[str, str]], mentions: set[int
     events = mentions | set(WebhookEvent.objects.filter(same).values_list("pk", flat=True))
     events |= set(_whole_deliveries(events))
     waiting = WebhookEvent.objects.filter(pk__in=events).unfinished().values_list("pk", flat=True)
-    of_audit = Q(link__in=[pk for pk, *_ in pairs]) | Q(event__in=events)
     return Found(
         orders=sorted(map(int, woo)),
         events=sorted(events.difference(waiting)),
         calls=sorted(calls),
         waiting=sorted(waiting),
-        kept=sum(
-            customer.is_mentioned(json.dumps([row[name] for name in ("reason", told)], ensure_ascii=False, default=str))
-            for model, told in ((StatusTransition, "crm_answer"), (StaffAction, "details"))
-            for row in model.objects.filter(of_audit).values("reason", told).iterator()
-        ),
     )
 
 
@@ -184,10 +195,7 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
         _mask(others, "url", "error")
     for orders in _chunks(found.orders):  # of those that have neither key nor creation time
         OrderLink.objects.filter(woo_id__in=orders, identity__has_key="customer").update(identity={})
-    for model, names in ((SideState, ["last_error"]), (Alarm, ["words"]), (Run, ["error", "reason"])):
-        for pk, *texts in model.objects.values_list("pk", *names).iterator():
-            if customer.is_mentioned(*texts):
-                _mask(model.objects.filter(pk=pk), *names)
+    sweep(customer, found, erasing=True)
     waiting = f"{len(found.waiting)} still wait"
     record(result=f"{len(found.events)} events of {len(found.orders)} orders emptied, {waiting}")
 
@@ -199,6 +207,107 @@ def _chunks(rows: list[int]) -> Iterator[list[int]]:
 def _mask(rows: QuerySet[Any], *names: str) -> None:
     """Words stay readable: only what tells of a person goes."""
     for pk, *values in list(rows.values_list("pk", *names)):
-        plain = [masked_text(value) if isinstance(value, str) else masked(value) for value in values]
+        plain = [masked_words(value) for value in values]
         if plain != values:
             rows.model.objects.filter(pk=pk).update(**dict(zip(names, plain, strict=True)))
+
+
+# --- every table ---------------------------------------------------------------------------------------------------
+
+TEXTS = frozenset(f"{kind}Field" for kind in "Char Text JSON Binary Slug Email URL File FilePath".split())  # noqa: SIM905
+APPEND_ONLY: tuple[type[Model], ...] = (StatusTransition, StaffAction, AuditSeal, ChainHead)
+"""The database refuses to change these, and their seals would tell of it."""
+NOT_BY_A_COMMAND = ("auth", "contenttypes")
+"""Accounts of staff, and what Django itself needs."""
+IDENTITIES = ("order_ref", "crm_order_id", "order")
+"""By which an order is found at its side: emptied, the order would be lost."""
+LOOKED_AT = {"WebhookEvent": ("body", "headers"), "Call": ("request_body", "response_body")}
+"""Read before, and emptied as a whole."""
+
+
+def sweep(customer: Customer, found: Found, *, erasing: bool) -> None:
+    """Every column of text of every table that there is, so that a new one can not be forgotten."""
+    elsewhere, remains = Counter[str](), Counter[str]()
+    for model in apps.get_models(include_auto_created=True):
+        fields = [one for one in model._meta.concrete_fields if one.get_internal_type() in TEXTS]
+        fields = [one for one in fields if one.name not in LOOKED_AT.get(model.__name__, ())]
+        if model._meta.proxy or not model._meta.managed or not fields:
+            continue
+        for row in _rows(model, fields):
+            meant = [one for one in fields if customer.is_mentioned(_as_text(getattr(row, one.attname)))]
+            if isinstance(row, WebhookEvent) and meant and WebhookEvent.objects.filter(pk=row.pk).unfinished():
+                found.waiting = sorted({*found.waiting, row.pk})
+                continue
+            if isinstance(row, AbstractBaseSession) and customer.is_mentioned(json.dumps(_decoded(row), default=str)):
+                elsewhere[_label(model)] += 1  # whoever's it is signs in anew
+                if erasing:
+                    row.delete()
+                continue
+            keeps = [one for one in meant if not _may_go(model, one)]
+            goes = [one for one in meant if one not in keeps]
+            if erasing and goes and not _erased(row, goes, customer):
+                keeps, goes = meant, []
+            remains.update(f"{_label(model)}.{one.name}" for one in keeps)
+            elsewhere.update(f"{_label(model)}.{one.name}" for one in goes)
+    found.elsewhere, found.remains = dict(elsewhere), dict(remains)
+
+
+def _rows(model: type[Model], fields: list[Field]) -> Iterator[Any]:
+    """In the order of the key: flat memory, and no transaction that is held."""
+    rows = model._base_manager.order_by("pk").only(*(one.attname for one in fields))
+    page = list(rows[:CHUNK])
+    while page:
+        last = page[-1].pk  # before it may be deleted
+        yield from page
+        page = list(rows.filter(pk__gt=last)[:CHUNK])
+
+
+def _label(model: type[Model]) -> str:
+    return model._meta.label
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).decode("utf-8", "replace")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _decoded(session: AbstractBaseSession) -> dict[str, Any]:
+    return session.get_decoded()
+
+
+def _may_go(model: type[Model], field: Field) -> bool:
+    is_kept = issubclass(model, APPEND_ONLY) or hasattr(model, "history_id")
+    return not (is_kept or model._meta.app_label in NOT_BY_A_COMMAND or field.primary_key or field.name in IDENTITIES)
+
+
+def _erased(row: Any, fields: list[Field], customer: Customer) -> bool:
+    """Whether it is gone. What must stay one of its kind stays so: the same text gets the same mark."""
+    values = {one.attname: _without(getattr(row, one.attname), one, customer) for one in fields}
+    if any(customer.is_mentioned(_as_text(value)) for value in values.values()):
+        return False
+    try:
+        with transaction.atomic():
+            type(row)._base_manager.filter(pk=row.pk).update(**values)
+    except DatabaseError:
+        return False
+    return True
+
+
+def _without(value: Any, field: Field, customer: Customer) -> Any:
+    if isinstance(value, dict):
+        return {_without(name, field, customer): _without(inner, field, customer) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without(inner, field, customer) for inner in value)
+    if isinstance(value, bytes | memoryview):
+        return b""
+    if not isinstance(value, str) or not customer.is_mentioned(value):
+        return value
+    mark = f"{MASK}{sign('erased', value.lower())[:12]}" if _is_one_of_its_kind(field) else MASK
+    return customer.mention.sub(mark, value)[: field.max_length]
+
+
+def _is_one_of_its_kind(field: Field) -> bool:
+    """Alone, or together with others."""
+    constraints = (one.fields for one in field.model._meta.constraints if isinstance(one, UniqueConstraint))
+    return field.unique or any(field.name in names for names in (*constraints, *field.model._meta.unique_together))

@@ -200,3 +200,22 @@ def test_wrong_logins_never_take_all_threads(monkeypatch: pytest.MonkeyPatch, ha
         assert "Retry-After" in answer.headers
     assert hashed == []
     assert sign_in("right-horse-battery").status_code == 302
+
+
+def test_an_address_that_was_tried_is_counted_and_not_kept() -> None:
+    """A customer at the wrong door, or a member of staff whose name is an address."""
+    User.objects.create_superuser("ann@shop.example", password="right-horse-battery")
+    answers = [sign_in(f"wrong-{n}", name="ann@shop.example").status_code for n in range(5)]
+    assert answers == [200, 200, 200, 200, 429]
+    sign_in("wrong", name="ada@shop.example")
+    kept = list(AccessAttempt.objects.values())
+    assert len({row["username"] for row in kept}) == 2
+    assert "ann@" not in str(kept) and "ada@" not in str(kept)
+    assert sign_in("right-horse-battery", name="ann@shop.example").status_code == 429
+    call_command("axes_reset_username", kept[0]["username"])
+    assert sign_in("right-horse-battery", name="ann@shop.example").status_code == 302
+
+
+def test_where_somebody_wanted_to_go_is_not_kept() -> None:
+    Client().post(f"{LOGIN}?next=/admin/?q=ann@shop.example", {"username": "alice", "password": "wrong"})
+    assert "ann@" not in str(AccessAttempt.objects.values())

@@ -7,6 +7,9 @@ from itertools import chain, islice
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 
 from orders import audit
@@ -16,10 +19,26 @@ from sync import erasure
 from sync.erasure import Customer
 from sync.models import Alarm, Call, SideState
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
+from tests.filled import every_row
 from webhooks.models import Side, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 ANN = "ann.lee+shop@example.org"
+MAY_REMAIN = {
+    *("orders.StatusTransition", "orders.StaffAction", "orders.AuditSeal", "orders.ChainHead"),
+    *("orders.HistoricalStatusRule", "orders.HistoricalAllowedMove"),
+    *("auth.User", "auth.Group", "auth.Permission", "contenttypes.ContentType"),
+    *("sync.Heartbeat", "sync.Lease", "sync.Counted", "sync.SideState", "sync.TodoItem", "django_q.Task"),
+    *("orders.OrderLink", "webhooks.WebhookEvent", "sync.DriftFinding", "sessions.Session"),
+}
+"""Append-only, accounts, and what has the address in its key or in an order's id."""
+WITHOUT_TEXT = {
+    "auth.User_groups",
+    "axes.AccessAttemptExpiration",
+    "sync.Intent",
+    "sync.SideState",
+    "webhooks.RefusalCount",
+}
 
 
 def erase(*args: str, email: str = ANN) -> dict[str, Any]:
@@ -242,3 +261,71 @@ def test_what_tells_an_order_from_others_tells_of_nobody(link: OrderLink) -> Non
         erase()
         link.refresh_from_db()
         assert link.identity == ({} if "customer" in known else known)
+
+
+# --- every table ---------------------------------------------------------------------------------------------------
+
+
+def mentions() -> set[str]:
+    """Each column of each table in which the address is."""
+    found = set()
+    for model in (one for one in apps.get_models(include_auto_created=True) if not one._meta.proxy):
+        columns = {field.attname: field.name for field in model._meta.concrete_fields}
+        for values in model._base_manager.values():
+            for name, value in values.items():
+                text = bytes(value).decode() if isinstance(value, bytes | memoryview) else str(value)
+                if "ann.lee" in text.lower():
+                    found.add(f"{model._meta.label}.{columns[name]}")
+    return found
+
+
+def test_in_every_column_of_every_table_it_is_gone_or_named(capsys: Any) -> None:
+    rows = every_row(ANN)
+    WebhookEvent.objects.update(next_attempt_at=None)
+    session = SessionStore()
+    session["_messages"] = f"No order of {ANN}"
+    session.save()
+    before = mentions()
+    assert {"axes.AccessAttempt.username", "sync.Run.options", "sync.DriftFinding.ignored_because"} <= before
+    assert {model._meta.label for model in rows} - {place.rpartition(".")[0] for place in before} <= WITHOUT_TEXT
+    told = erase()
+    assert mentions() == {place for place in told["remains"] if "." in place}
+    assert {place.rpartition(".")[0] for place in told["remains"]} <= MAY_REMAIN
+    assert not Session.objects.filter(pk=session.session_key).exists()
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"stays in rows that no command may change: .*orders.StaffAction") as raised:
+        call_command("erase_customer", ANN, stdout=out)
+    assert raised.value.returncode == 1
+    assert "orders.StatusTransition.crm_answer: the address stays in 1 rows." in out.getvalue()
+
+
+def test_a_dry_run_tells_of_every_table_and_changes_none() -> None:
+    every_row(ANN)
+    WebhookEvent.objects.update(next_attempt_at=None)
+    before = mentions()
+    told = erase("--dry-run")
+    assert mentions() == before
+    assert {"sync.Run.options", "axes.AccessAttempt.username"} <= set(told["elsewhere"])
+    assert "orders.StaffAction.details" in told["remains"]
+
+
+def test_what_is_unique_stays_so() -> None:
+    for number in (1, 2):
+        event("", {}, dedupe_key=f"{number}:{ANN}")
+    erase()
+    assert len(set(WebhookEvent.objects.values_list("dedupe_key", flat=True))) == 2
+    assert "ann.lee" not in str(WebhookEvent.objects.values())
+
+
+def test_of_an_event_that_waits_nothing_is_taken_out_of() -> None:
+    one = event("", {}, topic=f"about {ANN}", state=State.PENDING, next_attempt_at="2026-01-01T00:00Z")
+    assert erase()["waiting"] == [one.pk]
+    one.refresh_from_db()
+    assert ANN in one.topic
+
+
+def test_nothing_remains_of_whom_nobody_knows() -> None:
+    every_row("bob@example.org")
+    call_command("erase_customer", ANN, stdout=StringIO())
+    told = erase("--dry-run")
+    assert (told["elsewhere"], told["remains"], told["kept_in_audit"]) == ({}, {}, 0)

@@ -9,8 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from tqdm import tqdm
 
-from sync.erasure import NOT_ERASED, Customer, erase, find
+from sync.erasure import NOT_ERASED, Customer, erase, find, sweep
 from sync.management.long_runs import FAILED, WRONG_USE, quiet
+
+REMAINS = (
+    "The audit is append-only, and ids name orders and processes: note them in your record of processing. An account "
+    "of staff is removed in the back office."
+)
 
 
 class Command(BaseCommand):
@@ -34,28 +39,38 @@ class Command(BaseCommand):
         customer = _customer(sys.stdin.readline() if email == "-" else email)
         with tqdm(desc="Looking", unit=" rows", disable=None) as bar, quiet():
             found = find(customer, bar.update)
-            if not dry_run:
+            if dry_run:
+                sweep(customer, found, erasing=False)
+            else:
                 erase(customer, found, actor="command", reason=reason)
         if given["json"]:
             told = {"dry_run": dry_run, "orders": found.orders, "events": len(found.events), "calls": len(found.calls)}
             told |= {"waiting": found.waiting, "kept_in_audit": found.kept, "not_erased": NOT_ERASED}
+            told |= {"elsewhere": found.elsewhere, "remains": found.remains}
             self.stdout.write(json.dumps(told))
         else:
             what = "would be emptied" if dry_run else "emptied, with their calls"
             orders = ", ".join(map(str, found.orders)) or "none"
             self.stdout.write(f"Orders: {orders}. {len(found.events)} events {what}.")
-            if found.kept:
-                self.stdout.write(f"{found.kept} rows of the audit tell of this customer and can not be changed.")
+            for place, rows in found.elsewhere.items():
+                self.stdout.write(f"{place}: the address {'would be' if dry_run else 'was'} taken out of {rows} rows.")
+            for place, rows in found.remains.items():
+                self.stdout.write(f"{place}: the address stays in {rows} rows.")
             self.stdout.write("Not erased by this:")
             for one in NOT_ERASED:
                 self.stdout.write(f"- {one}")
+        trouble = []
+        if found.remains:
+            places = ", ".join(f"{rows} in {place}" for place, rows in found.remains.items())
+            trouble.append(f"The address stays in rows that no command may change: {places}. {REMAINS}")
         if found.waiting:
             names = ", ".join(map(str, found.waiting[:20]))
-            raise CommandError(
+            trouble.append(
                 f"{len(found.waiting)} events still wait for a worker and were left alone: {names}. Run this again "
-                "when they are finished.",
-                returncode=FAILED,
+                "when they are finished."
             )
+        if trouble:
+            raise CommandError("\n".join(trouble), returncode=FAILED)
 
 
 def _customer(text: str) -> Customer:
