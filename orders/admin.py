@@ -21,7 +21,7 @@ from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusR
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
 from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, exactly, preformatted, pretty
-from webhooks.masking import masked, masked_text, masked_words
+from webhooks.masking import masked, masked_row, masked_text, masked_words
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
@@ -241,7 +241,7 @@ def to_order(link: OrderLink | None) -> str:
     if link is None:
         return "–"
     url = reverse("admin:orders_orderlink_change", args=[link.pk])
-    return format_html('<a class="text-link" href="{}">{}</a>', url, link)
+    return format_html('<a class="text-link" href="{}">{}</a>', url, masked_row(link))
 
 
 def to_event(event: int | None) -> str:
