@@ -177,8 +177,8 @@ def another_in_crm(link: LinkFacts | None, crm: CrmSnapshot | None) -> Park | No
         return None
     words = (
         f"{DOUBTS[REUSED_ID]}: {crm.crm_order_id} is linked to the shop's order {link.woo_id}, and its external id is "
-        f"{crm.external_id!r} by now. Was the old one deleted there, or the external id changed by hand? Nothing is "
-        f"written: correct the external id in the CRM, then replay. {SAME_ORDER}"
+        f"{crm.external_id!r} by now. Nothing is written. If ours was deleted there, make it anew on the order's page; "
+        f"if the external id was changed by hand, correct it in the CRM, then replay. {SAME_ORDER}"
     )
     return Park(reasons=(Reason(REUSED_ID, words),))
 

@@ -687,6 +687,23 @@ def test_nor_does_the_shop_get_its_status(two_sides: TwoSides, others: list[int]
     assert (link.crm_status, link.external_id) == ("new", "14")
 
 
+def test_ours_is_made_anew_beside_it(two_sides: TwoSides) -> None:
+    crm = link_14(two_sides)
+    give_again(two_sides.crm, crm, "15")
+    two_sides.shop.edit(14, customer_note="news")
+    by_delivery(two_sides, 14)
+    own_events.make_anew(OrderLink.objects.get(), by="ada", reason="it was deleted there")
+    work_off()
+    [made] = two_sides.crm.by_external("14")
+    link = OrderLink.objects.get()
+    assert (link.crm_order_id, link.external_id) == (made["id"], "14")
+    assert (made["order"]["customer_note"], made["id"] != crm) == ("news", True)
+    assert "news" not in str(two_sides.crm.orders[crm])
+    todo.refresh()
+    doubts.on_schedule()
+    assert alarms() == []
+
+
 @pytest.mark.parametrize("way", ["forced", "taken from the event"])
 def test_nor_is_it_told_of_a_move_before_which_it_was_not_read(two_sides: TwoSides, settings: Any, way: str) -> None:
     settings.VERIFY = "critical"
