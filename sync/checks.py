@@ -1,9 +1,17 @@
-"""System checks of the two sides' settings."""
+"""System checks of the two sides' settings, and with `--deploy` of what may not go over the internet or be guessed."""
 
+import ipaddress
+import os
+import stat
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from sync.errors import NotConfigured
 from sync.http import trusted
@@ -70,3 +78,101 @@ def numbers_make_sense(**kwargs: Any) -> list[CheckMessage]:
         for name, (least, most, of_what) in BOUNDS.items()
         if not least <= getattr(settings, name) <= most
     ]
+
+
+# --- with --deploy -------------------------------------------------------------------------------------------------
+
+OPEN = ("http", "redis")
+"""Schemes that hide nothing."""
+PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+LEAST_SECRET, LEAST_VARIETY = 16, 8
+"""Bytes of a secret, and different ones among them."""
+KNOWN = ("secret", "password", "changeme", "change-me", "123456", "qwerty", "letmein", "example")
+
+
+@register(Tags.security, deploy=True)
+def nothing_goes_open_over_the_internet(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for name in ("WOO_URL", "CRM_URL", "QUEUE_BROKER"):
+        with suppress(ValueError):  # what is no address at all is no way out either
+            scheme, host = (parts := urlsplit(getattr(settings, name))).scheme, parts.hostname or ""
+            if scheme in OPEN and not is_private(host):
+                words = (
+                    f"{name} is {scheme}://{host}, no private address: whoever is on the way can read and change all."
+                )
+                hint = f"Use {scheme}s://, or an address of your own network."
+                found.append(Warning(words, hint=hint, id="orderbridge.W030"))
+    return found
+
+
+def is_private(host: str) -> bool:
+    """As far as can be said without asking DNS. A name without a dot is one of a container, or of /etc/hosts."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host.rstrip(".") or host.rstrip(".").lower().endswith(PRIVATE_NAMES)
+
+
+@register(Tags.security, deploy=True)
+def no_secret_can_be_guessed(**kwargs: Any) -> list[CheckMessage]:
+    """Of those that we or staff make up. The keys of the two sides are as long as these made them, and Django itself
+    looks at SECRET_KEY."""
+    return [
+        Warning(
+            f"{name} is short or easy to guess: whoever does can {can}.",
+            hint="Make another: python3 -c 'import secrets; print(secrets.token_hex(24))'. How to change it: "
+            "docs/security.md.",
+            id="orderbridge.W031",
+        )
+        for name, can, secret in _secrets()
+        if _is_weak(secret)
+    ]
+
+
+def _secrets() -> Iterator[tuple[str, str, bytes]]:
+    for name, can in (
+        ("WOO_WEBHOOK_SECRETS", "feign deliveries of the shop"),
+        ("CRM_WEBHOOK_SECRETS", "feign deliveries of the CRM"),
+        ("AUDIT_KEYS", "write the history anew"),
+    ):
+        for place, secret in enumerate(getattr(settings, name), start=1):
+            yield f"Secret {place} of {name}", can, _bytes(name, secret)
+    if settings.METRICS_TOKEN:
+        yield "METRICS_TOKEN", "read /metrics", settings.METRICS_TOKEN.encode()
+
+
+def _bytes(name: str, secret: str) -> bytes:
+    """With `whsec_` the text is not the secret."""
+    if name == "CRM_WEBHOOK_SECRETS" and settings.CRM_SIGNATURE == "standard-webhooks":
+        text = secret.removeprefix("whsec_")
+        with suppress(ValueError):
+            return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    return secret.encode()
+
+
+def _is_weak(secret: bytes) -> bool:
+    repeats = secret in (secret + secret)[1:-1]
+    known = any(word.encode() in secret.lower() for word in KNOWN)
+    return len(secret) < LEAST_SECRET or len(set(secret)) < LEAST_VARIETY or repeats or known
+
+
+@register(Tags.security, deploy=True)
+def no_file_is_for_others(**kwargs: Any) -> list[CheckMessage]:
+    return [
+        Warning(
+            f"{path} may be read by every user of this machine: it holds {what}.",
+            hint=f"chmod 600 {path}",
+            id="orderbridge.W032",
+        )
+        for path, what in _files()
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o007
+    ]
+
+
+def _files() -> Iterator[tuple[Path, str]]:
+    if name := os.environ.get("ORDERBRIDGE_ENV_FILE", ".env"):
+        yield settings.BASE_DIR / name, "the secrets"
+    database = settings.DATABASES["default"]
+    if "sqlite" in database["ENGINE"]:
+        for suffix in ("", "-wal", "-shm"):
+            yield Path(f"{database['NAME']}{suffix}"), "customers' data"
