@@ -249,11 +249,11 @@ class Walk:
         self.nameless = []
 
     def _see_that_it_is_another(self, number: int, ids: Sequence[int]) -> None:
-        """Orders that move up may fill a page of few once more; not again and again."""
+        """Orders that move up while others leave may fill a page once more, and one of a single order some times."""
         before, known, times = self.before
         again = times + 1 if ids and ids == known and number != before else 0
         self.before = number, ids, again
-        if again > 1:
+        if again > (1 if self.place.size > 1 else 20):
             raise _endless(f"page {number} shows the orders of those before it, so that `page` seems to be ignored")
 
     def _try_bigger(self) -> None:

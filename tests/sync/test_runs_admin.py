@@ -16,6 +16,7 @@ from sync.models import Run
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
+from tests.sync.test_bad_orders import FAULTS, break_shop
 from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +71,14 @@ def test_an_operator_starts_a_reconcile_and_the_workers_do_it(enqueue: Mock) -> 
     done = StaffAction.objects.get()
     assert (done.action, done.actor, done.reason) == ("run: start reconcile", "operator", "the shop was away")
     assert done.details["run"] == run.pk
+
+
+def test_a_person_says_that_orders_are_really_gone(enqueue: Mock) -> None:
+    client = signed_in("operator")
+    assert "They are really gone" in client.get(START).content.decode()
+    client.post(START, {"confirm_deleted": "on", "reason": "we cleaned up"})
+    run = Run.objects.get()
+    assert (run.options["confirm_deleted"], run.options["deep"]) == (True, True)
 
 
 def test_no_run_without_a_reason() -> None:
@@ -219,6 +228,18 @@ def test_home_shows_what_is_at_work() -> None:
 def missed(two_sides: TwoSides) -> None:
     for woo_id in (1, 2, 3):
         two_sides.order(woo_id, timezone.now())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_run_names_what_it_left_out(two_sides: TwoSides) -> None:
+    missed(two_sides)
+    break_shop(two_sides, {2}, FAULTS["HTTP 500"])
+    signed_in("operator").post(START, {"reason": "webhooks were off"})
+    run = Run.objects.get()
+    tasks.carry_out(run.pk)
+    run.refresh_from_db()
+    told = page(run)
+    assert "Left out, as a side could not show them" in told and "Order 2 of the shop, changed" in told
 
 
 @pytest.mark.django_db(transaction=True)
