@@ -2,6 +2,7 @@
 two shops may share a CRM. Pure: compares what both sides say with what we know."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -12,6 +13,8 @@ from webhooks.moments import utc
 KEY_LENGTH = 32
 """Hexadecimal digits that are kept of the hash of an order key, which opens the order's payment page."""
 LARGEST = 2**63 - 1
+NUMBER = re.compile(r"#?[A-Za-z]{0,6}([-_/.]?[0-9]{1,20}){1,5}[-_/.]?[A-Za-z]{0,3}")
+"""As WC-2026-0042 and #1042/A are: letters for the kind, then digits."""
 
 Identity = Mapping[str, str]
 """What makes an order of the shop this one and no other: `key` and `created`; without both, `customer` and `total`."""
@@ -38,10 +41,12 @@ def is_named(seen: str | None, woo_id: int, prefix: str, known: str) -> bool:
 
 
 def number_of(order: Mapping[str, Any]) -> str:
-    """The number on the invoice, if a plugin gives one that is not the id."""
+    """The number on the invoice, if a plugin gives one that is not the id. It is shown to everybody, so what does not
+    look like one is left out."""
     number = order.get("number")
-    own = "".join(filter(str.isprintable, number))[:64] if isinstance(number, str) else ""
-    return "" if own == str(order.get("id")) else own
+    if not isinstance(number, str) or len(number) > 64 or number == str(order.get("id")):
+        return ""
+    return number if NUMBER.fullmatch(number) else ""
 
 
 def identity(order: Mapping[str, Any]) -> dict[str, str]:
