@@ -16,6 +16,7 @@ from sync.errors import SideError
 from sync.leases import is_gone, worker_name
 from sync.models import Run
 from webhooks import clock
+from webhooks.masking import quoted
 from webhooks.wake import enqueue
 
 log = logging.getLogger("orderbridge.runs")
@@ -133,7 +134,9 @@ def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[R
         _finish(run, Run.State.FAILED, error=str(error))
     except Exception as error:
         log.exception("unexpected error", extra={"run": run.pk, "kind": run.kind})
-        _finish(run, Run.State.FAILED, error=f"Unexpected: {type(error).__name__}: {error}. The log has more.")
+        _finish(
+            run, Run.State.FAILED, error=f"Unexpected: {type(error).__name__}: {quoted(str(error))}. The log has more."
+        )
     finally:
         run.refresh_from_db()
     on_progress(run)

@@ -50,7 +50,7 @@ from sync.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document, fingerpri
 from sync.whose import external_id, identity, is_same, number_of, woo_id_in
 from webhooks import clock, sql
 from webhooks.customers import customer_of
-from webhooks.masking import masked, masked_text
+from webhooks.masking import masked, masked_text, quoted
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 log = logging.getLogger("orderbridge.attempts")
@@ -873,7 +873,7 @@ def fail(work: Work, error: Exception) -> None:
         base=settings.RETRY_BASE_SECONDS,
         longest=settings.RETRY_MAX_SECONDS,
     )
-    _put_back(work, delay, result=result, error=str(error), counted=1)
+    _put_back(work, delay, result=result, error=_told(error), counted=1)
 
 
 def _is_about_the_order(work: Work, error: SideError) -> bool:
@@ -893,13 +893,18 @@ def _is_about_the_order(work: Work, error: SideError) -> bool:
 def _give_up(work: Work, error: Exception, attempt: int) -> None:
     permanent = isinstance(error, SideError) and (not error.again or error.tries is not None)
     hint = "Mend the cause, then replay."
-    words = f"{error} {hint}" if permanent else f"Given up after {attempt} attempts: {error} {hint}"
+    words = f"{error} {hint}" if permanent else f"Given up after {attempt} attempts: {_told(error)} {hint}"
     work.reasons.append(Reason("gave_up", words))
     with transaction.atomic():
         work.held.release()
         finish(work, State.PARKED if permanent else State.DEAD)
         WebhookEvent.objects.filter(id=work.newest.id).update(attempts=attempt)
-        save_attempt(work, type(error).__name__, error=str(error))
+        save_attempt(work, type(error).__name__, error=_told(error))
+
+
+def _told(error: Exception) -> str:
+    """Our own words are for everybody; an error of Python or a library may quote what it was given."""
+    return str(error) if isinstance(error, SideError | WorkerLost) else quoted(str(error))
 
 
 def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted: int) -> None:

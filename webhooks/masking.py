@@ -268,9 +268,7 @@ def masked_trace(text: str) -> str:
     """A traceback: its quotes hold names of files and lines of our code."""
     if "«" in text:
         text = OF_A_SIDE.sub(HIDDEN_QUOTE, text)
-    if "@" in text or "%40" in text:
-        text = _address(text)
-    return PHONE.sub(MASK, text)
+    return PHONE.sub(MASK, _address(text))
 
 
 def _of_quotes(match: re.Match[str]) -> str:
@@ -280,7 +278,7 @@ def _of_quotes(match: re.Match[str]) -> str:
 
 
 def _address(text: str) -> str:
-    return EMAIL.sub(rf"\1{MASK}\2\3", text)
+    return EMAIL.sub(rf"\1{MASK}\2\3", text) if "@" in text or "%40" in text else text
 
 
 def _broken(text: str) -> str:

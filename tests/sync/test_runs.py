@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from sync import runs, tasks
 from sync.errors import Unreachable
 from sync.models import Run
+from webhooks.masking import masked_text
 
 pytestmark = pytest.mark.django_db
 done: list[int] = []
@@ -55,6 +56,14 @@ def held_by_another(run: Run, holder: str = "elsewhere:7", silent: float = 0) ->
 def test_every_job_exists() -> None:
     for name in runs.JOBS.values():
         assert callable(import_string(name)), name
+
+
+def test_an_error_that_is_not_ours_may_quote_a_customer_and_is_marked() -> None:
+    run = backfill()
+    trouble[2] = ValueError("could not convert Ann Lee")
+    runs.carry_out(run)
+    assert "Ann Lee" in run.error
+    assert masked_text(run.error) == "Unexpected: ValueError: «•••». The log has more."
 
 
 def test_a_run_works_to_its_end() -> None:
