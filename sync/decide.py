@@ -339,6 +339,7 @@ def forced(
     woo_id: int,
     to_status: str,
     words: str,
+    lifecycle: Lifecycle,
     pending: PendingWrite | None = None,
     link: LinkFacts | None = None,
 ) -> Decision:
@@ -350,8 +351,9 @@ def forced(
     if wait := _may_come(shop, pending):
         return wait
     reason = Reason("forced", words)
-    written = _written_before(shop, pending, "forced" if pending and pending.to_status == to_status else "applied")
-    if shop.status != to_status:
+    by_force = pending is not None and pending.to_status == to_status
+    written = _written_before(shop, pending, "forced" if by_force else "applied", lifecycle)
+    if shop.status != to_status and not (written and by_force):
         return Plan(
             outcome="applied",
             reasons=(reason,),
@@ -363,7 +365,7 @@ def forced(
             woo_id=woo_id,
             crm_has=_if_told(link, shop),
         )
-    words = f"The shop shows {to_status!r} already."
+    words = f"The shop shows {to_status!r} already." if shop.status == to_status else written[0].reason
     return Plan(
         outcome="applied" if written else "no_change",
         reasons=(reason, Reason("confirmed" if written else "already_there", words)),
@@ -384,15 +386,15 @@ def _written_before(
     shop: ShopSnapshot | None,
     pending: PendingWrite | None,
     decision: Literal["applied", "forced"],
-    lifecycle: Lifecycle | None = None,
+    lifecycle: Lifecycle,
 ) -> tuple[TransitionDraft, ...]:
-    """The transition of an attempt that wrote to the shop and did not record it. With a lifecycle, also where the shop
-    has gone on from there since, as a plugin may do within the write."""
+    """The transition of an attempt that wrote to the shop and did not record it, also where the shop has gone on from
+    there since, as a plugin may do within the write."""
     if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):
         return ()
     reason = "Written by an attempt that did not live to record it; found in the shop."
     if shop.status != pending.to_status:
-        if lifecycle is None or lifecycle.chain(pending.to_status, shop.status) is None:
+        if lifecycle.chain(pending.to_status, shop.status) is None:
             return ()
         reason = f"{reason} {went_on(pending.to_status, shop.status)}"
     return (

@@ -14,7 +14,7 @@ from sync.http import CallRecord
 from sync.leases import Held
 from sync.paging import alone
 from sync.replays import FORCED, why_unreadable
-from sync.snapshots import CARRIED, ShopSnapshot
+from sync.snapshots import CARRIED, ShopSnapshot, document
 from webhooks.models import Side, State, WebhookEvent
 
 Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
@@ -168,5 +168,5 @@ def _told_before(event: WebhookEvent) -> Mapping[str, Any]:
             order = json.loads(bytes(body))
         except ValueError:
             break
-        return order if isinstance(order, dict) else {}
+        return document(order) if isinstance(order, dict) else {}
     return {}

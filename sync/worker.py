@@ -409,7 +409,15 @@ def _decide_by_force(work: Work) -> Decision:
     shop = _shop_or_none(work, woo_id)
     work.pending = _pending_write(woo_id)
     known = facts_of(sql.one(OrderLink, woo_id=woo_id))
-    return forced(shop=shop, woo_id=woo_id, to_status=to_status, words=words, pending=work.pending, link=known)
+    return forced(
+        shop=shop,
+        woo_id=woo_id,
+        to_status=to_status,
+        words=words,
+        lifecycle=current_lifecycle(),
+        pending=work.pending,
+        link=known,
+    )
 
 
 def _decide_for_shop(work: Work) -> Decision:

@@ -120,6 +120,16 @@ def test_what_a_plugin_makes_of_our_write_is_told_and_is_no_refusal(world: World
     assert not Intent.objects.exists()
 
 
+def test_what_a_plugin_makes_of_a_forced_move_is_told_as_well(world: World) -> None:
+    woo_id, crm_id = linked_order(world, status="completed")
+    world.shop.plugins = {"processing": "on-hold"}
+    own_events.force(world.link(woo_id), to_status="processing", by="mia", reason="parcel came back")
+    world.settle()
+    assert (writes(world), logged()) == ([("completed", "processing")], [("completed", "processing", "forced")])
+    assert "The shop shows 'on-hold'" in StatusTransition.objects.get().reason
+    assert (told(world, crm_id)["status"], world.outcomes("shop")[-1]) == ("on-hold", "echo")
+
+
 def test_a_plugin_that_does_not_let_us_needs_a_person_soon(world: World) -> None:
     woo_id, crm_id = linked_order(world, status="pending")
     world.shop.faults.add("wrong-status-answer")
@@ -146,14 +156,16 @@ def test_the_answer_of_such_a_write_may_be_lost(world: World) -> None:
     assert told(world, crm_id)["status"] == "completed"
 
 
-def test_where_the_shop_went_elsewhere_meanwhile_the_move_is_made_again(world: World) -> None:
+def test_where_the_shop_went_elsewhere_meanwhile_the_move_is_made_again(world: World, settings: Any) -> None:
     """Where one can not come to from what we wrote, somebody may have gone instead of our write."""
     woo_id, crm_id = linked_order(world, status="pending")
+    settings.RETRY_BASE_SECONDS = settings.RETRY_MAX_SECONDS = 3600  # it is made when the test says so
     world.shop.plugins = {"processing": "on-hold"}
     world.shop.faults.add("timeout-after-effect", times=1, method="PUT")
     world.crm.set_status(crm_id, "paid")
     world.work()
     world.shop.plugins = {}
+    WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     world.settle()
     assert logged() == [("on-hold", "processing", "applied")]
     assert world.shop.orders[woo_id]["status"] == "processing"

@@ -105,7 +105,7 @@ BUGS = (
             crm_moves(order=0, status='on_hold')
             everything_settles()
             time_passes(seconds=61)
-            crm_moves(order=0, status='paid')
+            crm_moves(order=0, status='failed')
             everything_settles()
             staff_replay(place=3)
         """,
@@ -117,9 +117,9 @@ BUGS = (
         new="if False:",
         history="""
             begin(linked=True, read_lag=5.0)
-            crm_moves(order=0, status='paid')
+            crm_moves(order=0, status='on_hold')
             everything_settles()
-            crm_moves(order=0, status='shipped')
+            crm_moves(order=0, status='failed')
         """,
     ),
     Bug(
@@ -161,7 +161,7 @@ BUGS = (
         new='keys, tokens) != len(keys) and "UPDATE" in statement:',
         history="""
             begin(linked=True)
-            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=10)
+            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='on_hold', steps=10)
         """,
     ),
     Bug(

@@ -27,6 +27,8 @@ any_order = (0, 0, 1, 2)
 any_place = range(8)
 crm_status = sorted(SHOP_STATUS)
 shop_status = ("pending", "on-hold", "processing", "failed", "completed", "cancelled")
+FURTHER = {"on-hold": "processing", "processing": "completed", "failed": "cancelled"}
+"""What a plugin may make of a status that we write."""
 steps = range(1, 31)
 causes = ("order is placed", "order is edited", "CRM moves")
 yes_or_no = (False, True)
@@ -143,6 +145,10 @@ class Story:
     @step(order=any_order, status=shop_status)
     def status_is_set_by_hand(self, order: int, status: str) -> None:
         self.world.set_by_hand(self.woo_id(order), status)
+
+    @step(asked=tuple(FURTHER))
+    def a_plugin_is_installed(self, asked: str) -> None:
+        self.world.shop.plugins = {asked: FURTHER[asked]}
 
     # --- the CRM --------------------------------------------------------------------------------------------------
 

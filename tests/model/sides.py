@@ -92,6 +92,9 @@ class ShopInMemory:
     "Whether the last one to set the status was not us."
     writes: list[tuple[int, str, str]] = field(default_factory=list)
     before_write: Callable[[int, str, str], None] = lambda woo_id, old, new: None
+    plugins: dict[str, str] = field(default_factory=dict)
+    "What becomes, within the same call, of a status that we write."
+    after_plugin: Callable[[int], None] = lambda woo_id: None
 
     def create(self, status: str) -> int:
         woo_id = 14 + len(self.orders)
@@ -110,6 +113,7 @@ class ShopInMemory:
             "customer_note": "" if key == "A" else "of another customer",
             "total": "10.00",
         }
+        self._dated(woo_id)
         self.set_by_others[woo_id] = True
         self._saved(woo_id, "order.created")
 
@@ -127,6 +131,7 @@ class ShopInMemory:
 
     def set_by_hand(self, woo_id: int, status: str) -> None:
         self.orders[woo_id]["status"] = status
+        self._dated(woo_id)
         ours = [new for one, _, new in self.writes if one == woo_id]
         self.set_by_others[woo_id] = not ours or status != ours[-1]
         self._saved(woo_id)
@@ -143,8 +148,20 @@ class ShopInMemory:
         self.writes.append((woo_id, old, status))
         self.orders[woo_id]["status"] = status
         self.set_by_others[woo_id] = False
+        self._dated(woo_id)
+        if status in self.plugins:
+            self.orders[woo_id]["status"] = self.plugins[status]
+            self.set_by_others[woo_id] = True
+            self._dated(woo_id)
+            self.after_plugin(woo_id)
         self._saved(woo_id)
         return self.get(woo_id)
+
+    def _dated(self, woo_id: int) -> None:
+        """What a status brings with it."""
+        order, now = self.orders[woo_id], self.clock.whole_seconds().replace(tzinfo=None).isoformat()
+        for name, statuses in (("date_paid", ("processing", "completed")), ("date_completed", ("completed",))):
+            order[name] = order.get(name) or (now if order["status"] in statuses else None)
 
     def _saved(self, woo_id: int, topic: str = "order.updated") -> None:
         moment = self.clock.whole_seconds()

@@ -114,6 +114,7 @@ class World:
         self.shop = ShopInMemory(self.clock, Line("shop", self.clock), self.in_flight.append)
         self.crm = CrmInMemory(self.clock, Line("crm", self.clock), self.in_flight.append, self.habits)
         self.shop.before_write = self.may_be_written
+        self.shop.after_plugin = self.goes_on
         self.crm.before_update = self.may_be_told
 
     # --- what the code is plugged into ----------------------------------------------------------------------------
@@ -168,6 +169,12 @@ class World:
         self.shop.set_by_hand(woo_id, status)
         self.untold.add(woo_id)
         self._somebody_else_set(woo_id)
+
+    def goes_on(self, woo_id: int) -> None:
+        """A plugin made more of our write: the CRM, whose word that was, hears of it and need not be followed."""
+        [order] = self.crm.of(woo_id)
+        self.untold.add(woo_id)
+        self.need_not_follow[woo_id] = self.crm.last_read[order.crm_order_id].status
 
     def _somebody_else_set(self, woo_id: int) -> None:
         known = OrderLink.objects.filter(woo_id=woo_id).values_list("crm_status", flat=True).first()
@@ -237,6 +244,7 @@ class World:
         event = current_event.get() or 0
         if event in self.forced:
             self.must(self.forced[event] == (woo_id, new), f"{old} → {new} is not what was forced.")
+            self.untold.add(woo_id)
             self._somebody_else_set(woo_id)
             return
         self.must(woo_id not in self.reused, f"Order {woo_id} gets the status of another one.")
@@ -366,7 +374,7 @@ class World:
 
     def _check_crm_knows(self, woo_id: int, order: CrmOrder) -> None:
         shop = dict(self.shop.orders[woo_id])
-        names = ["customer_note", "total"]
+        names = ["customer_note", "total", "date_paid", "date_completed"]
         if self.shop.set_by_others[woo_id] and shop["status"] != SHOP_STATUS.get(order.now.status):
             names.append("status")
         for name in names:
