@@ -12,7 +12,6 @@ from typing import Literal, Self
 
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.utils import timezone
 
 from sync import replays, runs, sides, worker
 from sync.dry_run import Foreseen, foresee
@@ -111,7 +110,7 @@ class Book:
     failed: list[int]
     counts: Counter[str]
     not_before: float
-    "When the speed limit allows the next one, by the clock on the wall: it outlives the process."
+    "When the speed limit allows the next one, by the database's clock: it outlives the process."
     rests_since: datetime | None
 
     @classmethod
@@ -138,7 +137,7 @@ class Book:
 
     def claim(self, page: list[int]) -> None:
         self.after = page[-1]
-        self.open |= dict.fromkeys(page, timezone.now())
+        self.open |= dict.fromkeys(page, clock.now())
 
     def not_asked(self) -> list[int]:
         """What a process that died had claimed and not come to: it lies as it lay before."""
@@ -169,9 +168,9 @@ class Book:
         if not self.open:
             return False
         if self.rests_since is None:
-            self.rests_since = timezone.now()
+            self.rests_since = clock.now()
             self.save(run)
-        return timezone.now() - self.rests_since < REST
+        return clock.now() - self.rests_since < REST
 
 
 def job(run: Run) -> Steps[None]:
@@ -221,9 +220,9 @@ def _selection(run: Run) -> Selection:
 
 def _may_go(run: Run, book: Book) -> bool:
     """Neither faster than the speed limit, nor while a side can not be called."""
-    if time.time() < book.not_before or not sides.gate(clock.now(), worker.PINGS):
+    if clock.now().timestamp() < book.not_before or not sides.gate(clock.now(), worker.PINGS):
         return False
-    book.not_before = time.time() + 60 / run.per_minute if run.per_minute else 0.0
+    book.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
     return True
 
 

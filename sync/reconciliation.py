@@ -204,7 +204,7 @@ def start(
 
 def on_schedule(budget: float, *, deep: bool = False) -> None:
     """A stretch of `budget` seconds; the workers do the rest. A side that is away is asked the next time."""
-    now = timezone.now()
+    now = clock.now()
     Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=now - KEPT).delete()
     try:
         shop_client.connect(), crm_backends.connect()
@@ -328,18 +328,18 @@ def all_statuses(shop: Shop) -> list[str]:
     return sorted({*known, TRASH} - DRAFTS)
 
 
-def _sweep_shop(run: Run, shop: Shop, clock: Clock) -> Steps[None]:
+def _sweep_shop(run: Run, shop: Shop, theirs: Clock) -> Steps[None]:
     yield from _asked(run, Side.SHOP, lambda: shop_identity.check(shop))
     statuses = yield from _asked(run, Side.SHOP, lambda: all_statuses(shop))
     side = SideState.objects.get(name=Side.SHOP)
     place = run.checkpoint.get("place")
-    since = begin_at(known_cursor(side, settings.WOO_URL), clock.now(), overlap=OVERLAP, deep=run.options["deep"])
+    since = begin_at(known_cursor(side, settings.WOO_URL), theirs.now(), overlap=OVERLAP, deep=run.options["deep"])
     walk = Walk(shop, statuses=statuses, place=Place.of_json(place) if place else Place(at=since))
     while not walk.ended:
-        began = timezone.now()
+        began = clock.now()
         page = yield from _asked(run, Side.SHOP, walk.next)
         missed = _missed_in_shop(page, began) + [_unread(order) for order in walk.left_out if order.woo_id]
-        up_to = Cursor(walk.place.at or since, now=clock.now(), url=settings.WOO_URL)
+        up_to = Cursor(walk.place.at or since, now=theirs.now(), url=settings.WOO_URL)
         leave_out(run, [order.words for order in walk.left_out])
         _keep(run, side, missed, len(page), up_to, place=walk.place.as_json())
         yield
@@ -347,17 +347,17 @@ def _sweep_shop(run: Run, shop: Shop, clock: Clock) -> Steps[None]:
     _swept(run, side)
 
 
-def _sweep_crm(run: Run, crm: Crm, clock: Clock) -> Steps[None]:
+def _sweep_crm(run: Run, crm: Crm, theirs: Clock) -> Steps[None]:
     side = SideState.objects.get(name=Side.CRM)
     yield from _asked(run, Side.CRM, crm.ping)  # tells its time
     overlap = OVERLAP + timedelta(seconds=settings.CRM_LIST_LAG)
-    since = begin_at(known_cursor(side, settings.CRM_URL), clock.now(), overlap=overlap, deep=run.options["deep"])
+    since = begin_at(known_cursor(side, settings.CRM_URL), theirs.now(), overlap=overlap, deep=run.options["deep"])
     feed = Feed(crm, since, run.checkpoint.get("feed"))
     while not feed.ended:
-        began = timezone.now()
+        began = clock.now()
         batch = yield from _asked(run, Side.CRM, feed.next)
         missed = _missed_in_crm(batch, began)
-        up_to = Cursor(feed.since, now=clock.now(), url=settings.CRM_URL)
+        up_to = Cursor(feed.since, now=theirs.now(), url=settings.CRM_URL)
         leave_out(run, feed.left_out)
         _keep(run, side, missed, len(batch), up_to, feed=feed.place())
         yield
@@ -388,7 +388,7 @@ def _look_at_all(run: Run, shop: Shop) -> Steps[None]:
     after, gone = run.checkpoint.get("after", 0), list(run.checkpoint.get("gone", []))
     while batch := list(OrderLink.objects.filter(pk__gt=after).order_by("pk")[:BATCH]):
         ids = [link.woo_id for link in batch]
-        began = timezone.now()
+        began = clock.now()
         orders, failed = yield from _asked(run, Side.SHOP, partial(shop.of_ids, ids, query))
         shown = {order.woo_id for order in orders}
         missed = _missed_in_shop(orders, began)

@@ -238,7 +238,7 @@ def test_also_stretch_by_stretch_it_ends_once_nothing_gets_on(
     event("C-404", side=Side.CRM, source="crm", received_at=timezone.now())
     run, moment = start(), timezone.now()
     stretches = 0
-    monkeypatch.setattr(bulk_replay, "timezone", SimpleNamespace(now=lambda: moment + stretches * A_STRETCH))
+    monkeypatch.setattr(bulk_replay, "clock", SimpleNamespace(now=lambda: moment + stretches * A_STRETCH))
     while stretches < 30 and not stretch(run):
         stretches += 1
     assert run.counts == {"again": 1}
@@ -260,17 +260,17 @@ def test_many_events_of_one_order_are_answered_stretch_by_stretch(
 
 
 def test_the_speed_limit_outlives_the_process(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("sync.bulk_replay.time.time", lambda: now[0])
+    now = [timezone.now()]
+    monkeypatch.setattr(bulk_replay, "clock", SimpleNamespace(now=lambda: now[0]))
     run = start(per_minute=6)
     book = Book.of(run)
     assert bulk_replay._may_go(run, book)
     book.save(run)
     successor = Book.of(run)
     assert not bulk_replay._may_go(run, successor)
-    now[0] += 9.9
+    now[0] += timedelta(seconds=9.9)
     assert not bulk_replay._may_go(run, successor)
-    now[0] += 0.1
+    now[0] += timedelta(seconds=0.2)
     assert bulk_replay._may_go(run, successor)
 
 

@@ -8,14 +8,17 @@ from unittest.mock import patch
 import pytest
 from django.utils import timezone
 
-from sync import doctor, leases, own_events, runs, sides, tasks, worker
+from sync import bulk_replay, doctor, leases, own_events, runs, sides, tasks, worker
+from sync.bulk_replay import Book
 from sync.cluster import tell_of_the_clock
 from sync.errors import RateLimited
 from sync.leases import Busy, Held, worker_name
 from sync.models import Heartbeat, Intent, Lease, Run, SideState
+from sync.sandbox.server import Answer, LoopbackServer, Request
 from sync.snapshots import ShopSnapshot
-from tests.factories import OrderLinkFactory
+from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
+from tests.sync.test_reconciliation import linked, reconcile
 from webhooks import clock
 from webhooks.models import Side, State, WebhookEvent
 
@@ -147,6 +150,50 @@ def test_a_sign_of_life_is_as_old_as_it_is(on_host: Host, ahead: float) -> None:
     on_host(ahead)
     tasks.beat()
     assert abs(Heartbeat.objects.get().at - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+@pytest.mark.parametrize(("settled", "missed"), [(timedelta(), 0), (timedelta(seconds=-30), 1)])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_sweep_misses_what_changed_after_its_last_event_and_nothing_else(
+    on_host: Host, two_sides: TwoSides, ahead: float, settled: timedelta, missed: int, deep: bool
+) -> None:
+    """Settled while the list was read: it was heard of. Settled before: what the list shows is newer, and was lost."""
+    ((woo_id, crm_id),) = linked(two_sides)
+    two_sides.shop.edit(woo_id, customer_note="ring twice")
+    two_sides.crm.set_status(crm_id, "paid")
+    handle = LoopbackServer.answer
+
+    def answer(self: LoopbackServer, request: Request) -> Answer | None:
+        at = datetime.now(UTC) + settled
+        for side, ref in (("shop", str(woo_id)), ("crm", crm_id)):
+            WebhookEventFactory(side=side, order_ref=ref, state=State.DONE, next_attempt_at=None, finished_at=at)
+        return handle(self, request)
+
+    on_host(ahead)
+    with patch.object(LoopbackServer, "answer", answer):
+        run = reconcile(deep=deep)
+    assert {side: run.counts[side] for side in ("shop", "crm")} == {"shop": missed, "crm": missed}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_bulk_replay_asks_for_each_once_whoever_goes_on(on_host: Host, ahead: float) -> None:
+    """What ended after it was claimed was asked for; what had ended before, and lies there still, was not."""
+    past = datetime.now(UTC) - timedelta(seconds=30)
+    lying, asked = (WebhookEventFactory(state=State.DEAD, next_attempt_at=None, finished_at=past) for _ in range(2))
+    run = Run.objects.create(kind=Run.Kind.REPLAY, per_minute=6)
+    on_host(ahead)
+    book = Book.of(run)
+    book.claim([lying.pk, asked.pk])
+    assert bulk_replay._may_go(run, book)
+    book.save(run)
+    on_host(0)
+    WebhookEvent.objects.filter(pk=asked.pk).update(finished_at=datetime.now(UTC) + timedelta(seconds=1))
+    successor = Book.of(run)
+    assert successor.not_asked() == [lying.pk]
+    assert 0 < successor.not_before - time.time() <= 10
 
 
 # --- who is who ----------------------------------------------------------------------------------------------------
