@@ -74,9 +74,9 @@ model: $(VENV)/dev.stamp ## histories of all that can happen, against the promis
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py
 
-chaos: $(VENV)/dev.stamp ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=…
+chaos: $(VENV)/dev.stamp ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=… RATE=…
 	@failed=0; for on in $(or $(ON),sqlite postgres redis); do \
-		$(BIN)/python -m tests.chaos --on $$on $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) || failed=1; \
+		$(BIN)/python -m tests.chaos --on $$on $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE)) || failed=1; \
 	done; exit $$failed
 
 chaos-hosts: $(VENV)/dev.stamp ## the same on two hosts with one PostgreSQL and one Redis; then what 1, 2 and 4 workers do

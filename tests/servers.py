@@ -155,6 +155,15 @@ class Redis:
             self._process.kill()
             self._process.wait()
 
+    def hang(self) -> None:
+        """The kernel goes on accepting connections for it, and nobody answers."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def answer(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
 
 @contextmanager
 def redis() -> Iterator[str]:

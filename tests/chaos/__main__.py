@@ -81,8 +81,8 @@ def play(chosen: argparse.Namespace) -> bool:
         django.setup()
         from sync.sandbox.crm import SandboxCrm
         from sync.sandbox.shop import SandboxShop
-        from tests.chaos.run import Run, wait_for
-        from tests.chaos.service import Service
+        from tests.chaos.run import Run
+        from tests.chaos.service import Service, wait_for
 
         # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
         honours_key = random.Random(chosen.seed).random() < 0.5
@@ -96,18 +96,13 @@ def play(chosen: argparse.Namespace) -> bool:
             side.start()
             stack.callback(side.stop)
         env |= {"WOO_URL": shop.url, "CRM_URL": crm.url}
-        deceived = {}
         if clock_file:
             clock_file.write_text("0")
-            deceived = {"CHAOS_CLOCK": str(clock_file), "PYTHONPATH": str(Path(__file__).parent / "deceived")}
-        service = Service(logs, made, env, deceived)
+        service = Service(logs, made, env, clock_file)
         stack.callback(service.end)
         service.start()
         wait_for(service.answers, 60, "the web servers do not answer")
-        for number, topic in enumerate(("order.created", "order.updated", "order.deleted", "order.restored")):
-            host = service.hosts[number % len(service.hosts)]
-            shop.add_webhook(topic, f"{host.url}/webhooks/woocommerce/", "bench-secret")
-        crm.webhook_url = f"{service.hosts[-1].url}/webhooks/crm/"
+        shop.register_webhooks("", "bench-secret")
         run = Run(
             seed=chosen.seed,
             orders=chosen.orders,

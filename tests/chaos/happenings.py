@@ -14,13 +14,15 @@ from sync.sandbox.outbox import Road
 from sync.sandbox.server import LoopbackServer
 from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
-from tests.chaos.service import Service
+from tests.chaos.service import AHEAD, Service, wait_for
 from tests.chaos.stores import Stores
 
 Happening = Callable[[], None]
 WRITES = ("POST", "PUT", "PATCH")
 OWN_JUMP = 20
 """Seconds, forwards or back: less than a lease lasts."""
+MAINTENANCE = 600
+"""Seconds for which WordPress asks to be left alone, whenever it puts an update in place."""
 
 
 def plan(seed: int, names: Iterable[str]) -> Iterator[tuple[float, str]]:
@@ -73,6 +75,8 @@ class Happenings:
             "answers cut off": lambda: self._fault("truncated"),
             "answers lost after the effect": self._lost_answers,
             "clock jump of a side": self._clock_jump,
+            "WordPress in maintenance": self._maintenance,
+            f"a host whose clock is {AHEAD} s ahead comes or goes": self._guest,
         }
         if self.stores.postgres:
             known["PostgreSQL killed and started"] = self._database_away
@@ -81,6 +85,7 @@ class Happenings:
         if self.stores.redis:
             known["FLUSHALL"] = self.stores.flush
             known["Redis killed and started"] = self._broker_away
+            known["Redis accepts and never answers"] = self._broker_hangs
         if self.stores.disk_is_own:
             known["disk full"] = self._disk_full
         if self.clock_file:
@@ -109,6 +114,14 @@ class Happenings:
         except Exception:
             self.broke_off = traceback.format_exc()
 
+    def tell_the_hosts(self) -> None:
+        """Each topic of the shop goes to one of those that are there now; what the CRM says, to the last of them."""
+        urls = [host.url for host in self.service.hosts]
+        with self.shop.lock:
+            for number, hook in enumerate(self.shop.webhooks.values()):
+                hook["delivery_url"] = f"{urls[number % len(urls)]}/webhooks/woocommerce/"
+        self.crm.webhook_url = f"{urls[-1]}/webhooks/crm/"
+
     def bad_road(self) -> None:
         for server in (self.shop, self.crm):
             rng = random.Random(self.rng.random())
@@ -122,6 +135,8 @@ class Happenings:
             server.road = Road()
             server.clock_is_ahead = timedelta()
         self._set_own_clock(0)
+        if self.service.guest in self.service.hosts:
+            self._guest()
 
     def _wait(self, shortest: float, longest: float) -> None:
         self._pause.wait(self.rng.uniform(shortest, longest))
@@ -159,6 +174,21 @@ class Happenings:
         self._wait(2, 10)
         side.clock_is_ahead = timedelta()
 
+    def _maintenance(self) -> None:
+        """While its updater moves files: all that it is asked is answered by a page, for some seconds."""
+        self.shop.faults.add("503-retry-after", after=MAINTENANCE)
+        self._wait(2, 10)
+        self.shop.faults.clear()
+
+    def _guest(self) -> None:
+        """It stays, whatever happens next, until its turn comes again: hosts whose clocks are apart work at once."""
+        if self.service.guest in self.service.hosts:
+            self.service.see_off()
+        else:
+            self.service.invite()
+            wait_for(self.service.answers, 60, "the host whose clock is ahead does not answer")
+        self.tell_the_hosts()
+
     def _own_clock_jump(self) -> None:
         self._set_own_clock(self.rng.randint(-OWN_JUMP, OWN_JUMP))
         self._wait(2, 10)
@@ -179,6 +209,12 @@ class Happenings:
         self.stores.redis.stop()
         self._wait(0, 4)
         self.stores.redis.start()
+
+    def _broker_hangs(self) -> None:
+        assert self.stores.redis
+        self.stores.redis.hang()
+        self._wait(2, 12)
+        self.stores.redis.answer()
 
     def _both_away(self) -> None:
         assert self.stores.postgres and self.stores.redis

@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
 from tests.chaos.happenings import Happenings
-from tests.chaos.service import Service
+from tests.chaos.service import Service, wait_for
 from tests.chaos.stores import Stores
 from tests.chaos.story import Story
 from webhooks.models import Outcome, State, WebhookEvent
@@ -26,16 +26,6 @@ SHARE_OF_CHANGES = 1.0
 SHOWN = 10
 DELETED = ("no longer has order", "order_invalid_id (404)")
 """What is said of an order that was deleted: the CRM moved it, or the shop could not build its delivery any more."""
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> bool:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            say(f"  gave up after {seconds:.0f} s: {what}")
-            return False
-        time.sleep(0.5)
-    return True
 
 
 @dataclass
@@ -83,6 +73,7 @@ class Run:
             say(f"  hosts at {', '.join(host.url for host in self.service.hosts)}, each with a folder of its own")
         for what in self.happenings.left_out():
             say(f"  left out, {what}")
+        self.happenings.tell_the_hosts()
         self.happenings.bad_road()
         trouble = threading.Thread(target=self.happenings.go_on, args=(self.over,), daemon=True)
         trouble.start()

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import requests
 
+from tests.benchmarks.running import say
 from tests.chaos.networks import Network
 from tests.journeys.processes import children
 from tests.servers import free_port
@@ -21,6 +23,18 @@ ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("integration_site", "orders", "sync", "templates", "webhooks", "manage.py")
 GRACE_SECONDS = 20
 WORKERS = 3
+AHEAD = 90
+"""Seconds, by which the clock of the host that joins is ahead: more than a lease lasts."""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            say(f"  gave up after {seconds:.0f} s: {what}")
+            return False
+        time.sleep(0.5)
+    return True
 
 
 class Program:
@@ -81,24 +95,35 @@ class Host:
         return [part for guard in children(main.pid) for part in children(guard)] if main else []
 
 
+def deceived(clock_file: Path) -> dict[str, str]:
+    """What makes a process believe in another time: that many seconds ahead as stand in the file."""
+    return {"CHAOS_CLOCK": str(clock_file), "PYTHONPATH": str(Path(__file__).parent / "deceived")}
+
+
 class Service:
-    """All hosts, kept alive as by a supervisor. `deceived`: what makes their processes believe in another time."""
+    """All hosts, kept alive as by a supervisor. `clock_file`: of the time that their processes believe in.
+
+    `guest`: one host more, which comes and goes, and whose clock is AHEAD.
+    """
 
     def __init__(
         self,
         home: Path,
         networks: Sequence[Network],
         env: dict[str, str],
-        deceived: dict[str, str],
+        clock_file: Path | None = None,
         workers: int = WORKERS,
     ) -> None:
         hosts = len(networks)
         folders = [ROOT] if hosts == 1 else [copy_of_the_code(home / f"host{number}") for number in range(hosts)]
         self.env = {**env, "QUEUE_WORKERS": str(workers)}
         self.hosts = [
-            Host(folder, self.env | deceived, home, f"host{n}", network)
+            Host(folder, self.env | (deceived(clock_file) if clock_file else {}), home, f"host{n}", network)
             for n, (folder, network) in enumerate(zip(folders, networks, strict=True))
         ]
+        wrong = home / "clock-ahead"
+        wrong.write_text(str(AHEAD))
+        self.guest = Host(folders[-1], self.env | deceived(wrong), home, "guest", networks[-1])
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -140,6 +165,18 @@ class Service:
             for host in self.hosts:
                 for program in host.programs:
                     program.start()
+
+    def invite(self) -> None:
+        with self._lock:
+            self.hosts.append(self.guest)
+            for program in self.guest.programs:
+                program.start()
+
+    def see_off(self) -> None:
+        with self._lock:
+            self.hosts.remove(self.guest)
+            for program in self.guest.programs:
+                program.stop()
 
     def end(self) -> None:
         self._over.set()

@@ -62,6 +62,8 @@ class Stores:
         self.ballast.unlink(missing_ok=True)
         if self.postgres and not self.postgres.is_running():
             self.postgres.start()
+        if self.redis:
+            self.redis.answer()
 
     def end(self) -> None:
         self.mend()

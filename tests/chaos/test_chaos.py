@@ -1,20 +1,27 @@
 """A short run of `make chaos`: a minute of kills, with all its zeros. What else can happen is in the long ones."""
 
 import itertools
+import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import pytest
+import redis
+import requests
 
+from sync.sandbox.shop import SandboxShop
 from tests.chaos import happenings
 from tests.chaos.happenings import Happenings, plan
 from tests.chaos.networks import ONE_MACHINE, Network, networks, shared
+from tests.chaos.service import AHEAD, Program, Service
 from tests.journeys.processes import ROOT
+from tests.servers import NotInstalled, Redis
 
 
 @pytest.mark.own_database
@@ -51,6 +58,74 @@ def test_a_run_says_what_it_leaves_out(tmp_path: Path) -> None:
     whole = made(clock_file=tmp_path / "clock", disk_is_own=True, postgres=MagicMock(), redis=MagicMock())
     assert list(whole.left_out()) == []
     assert {"disk full", "our own clock jumps", "PostgreSQL and Redis away at once"} <= set(whole.all())
+
+
+def test_wordpress_asks_for_ten_minutes_while_it_updates_and_is_back_after_seconds() -> None:
+    chaos = made(only="WordPress")
+    chaos.shop = SandboxShop()
+    chaos.shop.start()
+    said: list[requests.Response] = []
+    with patch.object(chaos, "_wait", lambda *span: said.append(requests.get(chaos.shop.url, timeout=5))):
+        [maintenance] = chaos.all().values()
+        maintenance()
+    chaos.shop.stop()
+    [page] = said
+    assert (page.status_code, page.headers["Retry-After"], page.text[:1]) == (503, "600", "<")
+    assert not chaos.shop.faults.active()
+
+
+def test_a_host_whose_clock_is_ahead_stays_until_its_turn_comes_again(tmp_path: Path) -> None:
+    """What it has to be told, meanwhile, it is told; and what goes wrong by then may go wrong with it."""
+    chaos = made(only="90 s ahead")
+    chaos.service = Service(tmp_path, [ONE_MACHINE], dict(os.environ))
+    chaos.shop = SandboxShop(webhook_url="http://127.0.0.1:9/", webhook_secret="s")
+    [host], guest = chaos.service.hosts, chaos.service.guest
+    with patch.object(Program, "start") as start, patch.object(Program, "stop") as stop:
+        with patch.object(Service, "answers", return_value=True):
+            chaos._guest()
+        assert (chaos.service.hosts, start.call_count) == ([host, guest], 2)
+        assert told(chaos) == {host.url, guest.url}
+        chaos.mend()
+        assert (chaos.service.hosts, stop.call_count) == ([host], 2)
+        assert told(chaos) == {host.url}
+
+
+def told(chaos: Happenings) -> set[str]:
+    urls = [hook["delivery_url"] for hook in chaos.shop.webhooks.values()] + [chaos.crm.webhook_url]
+    return {str(url).partition("/webhooks/")[0] for url in urls}
+
+
+def test_a_process_of_that_host_believes_in_another_time(tmp_path: Path) -> None:
+    service = Service(tmp_path, [ONE_MACHINE], dict(os.environ))
+    ask = "import time; from django.utils import timezone; print(time.time(), timezone.now().timestamp())"
+    command = [sys.executable, "-c", ask]
+    said = subprocess.run(command, env=service.guest.cluster.env, capture_output=True, text=True, check=True).stdout
+    assert [float(moment) - time.time() for moment in said.split()] == [pytest.approx(AHEAD, abs=20)] * 2
+    assert "CHAOS_CLOCK" not in service.hosts[0].web.env
+
+
+def test_a_broker_that_hangs_accepts_and_never_answers(tmp_path: Path) -> None:
+    try:
+        server = Redis(tmp_path)
+    except NotInstalled as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    server.start()
+    try:
+        chaos = made(redis=server, only="never answers")
+        [hang] = chaos.all().values()
+
+        def silent(*span: float) -> None:
+            with redis.from_url(server.url, socket_timeout=0.2) as client, pytest.raises(redis.TimeoutError):
+                client.ping()
+
+        with patch.object(chaos, "_wait", silent):
+            hang()
+        with redis.from_url(server.url) as client:
+            assert client.ping()
+    finally:
+        server.stop()
 
 
 def test_a_run_in_which_nothing_could_go_wrong_is_none() -> None:

@@ -89,8 +89,7 @@ def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
         from sync.models import Attempt
         from sync.sandbox.crm import SandboxCrm
         from sync.sandbox.shop import SandboxShop
-        from tests.chaos.run import wait_for
-        from tests.chaos.service import Service
+        from tests.chaos.service import Service, wait_for
         from webhooks.models import WebhookEvent
 
         shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=4)
@@ -100,7 +99,7 @@ def _measured(kind: str, hosts: int, workers: int, orders: int) -> float:
             side.start()
             stack.callback(side.stop)
             side.faults.add("slow", seconds=ANSWER_SECONDS)
-        service = Service(home, made, env | {"WOO_URL": shop.url, "CRM_URL": crm.url}, {}, workers)
+        service = Service(home, made, env | {"WOO_URL": shop.url, "CRM_URL": crm.url}, workers=workers)
         stack.callback(service.end)
         service.migrate()
         for host in service.hosts:
