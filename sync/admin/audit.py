@@ -14,7 +14,7 @@ from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.models import Run
 
-PAGES = {"transition": "orders_statustransition", "staff action": "orders_staffaction"}
+PAGES = {"transition": "orders_statustransition", "staff action": "orders_staffaction", "order": "orders_orderlink"}
 
 
 @admin.register(StatusTransition)
