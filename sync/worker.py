@@ -722,13 +722,16 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
 
 
 def _linked_otherwise(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
-    """The link that has the new one's other id. None: whatever broke the database's rules, it is no pair."""
-    of_shop = work.side == Side.SHOP
-    known = {"woo_id": int(work.order_ref)} if of_shop else {"crm_order_id": work.order_ref}
-    if plan.woo_id is None or sql.one(OrderLink, **known):
+    """The link in which one of the two ids stands beside another. None: whatever broke the database's rules, it is no
+    pair."""
+    if plan.woo_id is None:
         return None
     pair = new_link(work, plan.woo_id, applied)
-    return sql.one(OrderLink, **({"crm_order_id": pair.crm_order_id} if of_shop else {"woo_id": pair.woo_id}))
+    if work.side == Side.CRM:
+        other = sql.one(OrderLink, woo_id=pair.woo_id)
+    else:
+        other = sql.one(OrderLink, crm_order_id=pair.crm_order_id) if applied.crm else None
+    return other if other and (other.woo_id, other.crm_order_id) != (pair.woo_id, pair.crm_order_id) else None
 
 
 def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
@@ -751,7 +754,9 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
 
 def _relink(row: OrderLink, crm_order_id: str) -> None:
     """To the order that the CRM has in the place of the one that it lost; what waits for that one waits in vain."""
-    lost, row.crm_order_id = row.crm_order_id, crm_order_id
+    was_ours, lost, row.crm_order_id = row.is_ours, row.crm_order_id, crm_order_id
+    if was_ours:  # a pair that somebody changed by hand is not made good by this
+        row.sign()
     row.crm_status, row.crm_version, row.crm_updated_at, row.external_id = "", None, None, ""
     stuck = WebhookEvent.objects.filter(side=Side.CRM, order_ref=lost, state__in=(State.PARKED, State.DEAD))
     words = f"The CRM lost order {lost}; it has {crm_order_id} in its place."

@@ -4,6 +4,8 @@ import pytest
 from django.utils import timezone
 
 from orders.models import OrderLink
+from orders.seals import seal
+from orders.verification import Checkup
 from sync import own_events, todo
 from sync.models import TodoItem
 from sync.worker import work_once
@@ -45,6 +47,22 @@ def test_an_order_that_the_crm_lost_is_made_again_and_linked_in_its_place(
     assert (now.crm_status, now.crm_version) == ("new", 1)
     lost.refresh_from_db()
     assert (lost.state, lost.outcome) == (State.DONE, Outcome.SUPERSEDED)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["ours", "changed by hand before"])
+def test_the_audit_knows_the_new_pair_and_makes_no_forged_one_good(
+    two_sides: TwoSides, linked: OrderLink, changed: bool
+) -> None:
+    seal()
+    if changed:
+        OrderLink.objects.update(crm_order_id="C-theirs")
+        linked.refresh_from_db()
+    two_sides.crm.orders.clear()
+    assert made_anew(linked).outcome == Outcome.CREATED
+    seal()
+    checkup = Checkup()
+    list(checkup.go_on())
+    assert [(one.what, one.order) for one in checkup.findings] == ([("order", 14)] if changed else [])
 
 
 def test_one_that_somebody_made_there_meanwhile_is_found_and_linked(two_sides: TwoSides, linked: OrderLink) -> None:
