@@ -83,7 +83,9 @@ def test_one_that_the_crm_knows_stays_as_it_is(two_sides: TwoSides, linked: Orde
 def test_an_answer_that_got_lost_makes_no_second_one(two_sides: TwoSides, linked: OrderLink) -> None:
     del two_sides.crm.orders[linked.crm_order_id]
     two_sides.crm.faults.add("truncated", times=1, method="POST")
-    event = made_anew(linked)
+    event = own_events.make_anew(linked, by="ann", reason="deleted by mistake")
+    assert work_once()
+    event.refresh_from_db()
     assert event.state == State.RETRYING
     WebhookEvent.objects.filter(pk=event.pk).update(next_attempt_at=timezone.now())
     assert work_once()
