@@ -49,10 +49,10 @@ def parked(world: World) -> int:
 
 
 def dead(world: World, settings: Any) -> int:
-    """The shop answers each write with another status than the one sent, until the attempts are used up."""
+    """The shop fails at each write, until the attempts are used up."""
     woo_id, crm_id = order(world, 2)
     settings.RETRY_MAX_ATTEMPTS = 3
-    world.shop.faults.add("wrong-status-answer")
+    world.shop.faults.add("500", method="PUT")
     moved(world, crm_id, "paid")
     world.shop.faults.clear()
     return woo_id
