@@ -108,12 +108,12 @@ def _draw(statuses: frozenset[str], moves: frozenset[Move], here: str) -> SafeSt
         back = place[old] > place[new]
         arrows.append(Arrow(boxes[new if back else old], boxes[old if back else new], back))
     with _one_at_a_time:
-        _lay_out(boxes.values(), arrows)
+        bottom = _lay_out(boxes.values(), arrows)
     context = {
         "boxes": boxes.values(),
         "arrows": arrows,
         "width": max((box.right for box in boxes.values()), default=0) + MARGIN,
-        "height": max((box.bottom for box in boxes.values()), default=0) + MARGIN,
+        "height": bottom + MARGIN,
         "here": here if here in statuses else "",
         "back": BACK,
     }
@@ -139,15 +139,16 @@ def _in_order(statuses: Iterable[str], moves: Collection[Move]) -> list[str]:
     return order
 
 
-def _lay_out(boxes: Iterable[Box], arrows: Iterable[Arrow]) -> None:
-    """Give each its place: what moves connect side by side, what they do not one below the other."""
+def _lay_out(boxes: Iterable[Box], arrows: Iterable[Arrow]) -> float:
+    """Give each its place: what moves connect side by side, what they do not one below the other. Where it ends below,
+    arrows included."""
     vertices = {box.name: Vertex(box) for box in boxes}
     for vertex in vertices.values():
         vertex.view = vertex.data
     edges = [Edge(vertices[arrow.left.name], vertices[arrow.right.name], data=arrow) for arrow in arrows]
     for edge in edges:
         edge.view = edge.data
-    top = float(MARGIN)
+    top, bottom = float(MARGIN), 0.0
     for part in Graph(list(vertices.values()), edges).C:
         layout = SugiyamaLayout(part)
         layout.xspace, layout.yspace = ROW_GAP, LAYER_GAP
@@ -160,4 +161,6 @@ def _lay_out(boxes: Iterable[Box], arrows: Iterable[Arrow]) -> None:
             view.xy = (view.xy[0] + down, view.xy[1] + MARGIN)
         for path in paths:
             path.between = [(y + down, x + MARGIN) for y, x in path.between]
-        top = ROW_GAP + max([view.bottom for view in views] + [point[0] for path in paths for point in path.between])
+        bottom = max([view.bottom for view in views] + [point[0] + BACK for path in paths for point in path.between])
+        top = bottom + ROW_GAP
+    return bottom

@@ -301,8 +301,7 @@ class TodoItem(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        verbose_name = "to-do"
-        verbose_name_plural = "to-do list"
+        verbose_name = "to-do item"
         permissions = [("handle_todoitem", "Can take what needs a person, or put it off until a date")]
         constraints = [
             models.UniqueConstraint(

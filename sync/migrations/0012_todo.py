@@ -57,8 +57,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "to-do",
-                "verbose_name_plural": "to-do list",
+                "verbose_name": "to-do item",
                 "ordering": ["-id"],
                 "permissions": [("handle_todoitem", "Can take what needs a person, or put it off until a date")],
                 "constraints": [

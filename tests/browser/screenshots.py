@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from orders.models import OrderLink
-from sync import bulk_replay
+from sync import bulk_replay, todo
 from sync.models import Run
 from sync.selection import Selection
 from tests.browser.conftest import SignIn
@@ -27,6 +27,7 @@ def test_the_pictures_of_the_readme(world: World, sign_in: SignIn, settings: Any
     settings.PUBLIC_URL = "https://bridge.example"
     the_day_before()
     a_day(world, settings)
+    todo.refresh()
     dead = WebhookEvent.objects.get(state=State.DEAD)
     set_back = OrderLink.objects.earliest("woo_id")
     page = sign_in("root", viewport=SIZE)

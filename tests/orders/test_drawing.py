@@ -1,5 +1,6 @@
 """The lifecycle as a picture."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -78,3 +79,13 @@ def test_the_first_status_stands_at_the_left_although_moves_lead_back_to_it() ->
         if group.get("class") == "node"
     }
     assert min(nodes, key=lambda name: nodes[name]) == "pending"
+
+
+@pytest.mark.parametrize("moves", [[], [("pending", "pending")], [("on-hold", "packed"), ("packed", "on-hold")]])
+def test_nothing_of_the_picture_is_cut_off(moves: list[tuple[str, str]]) -> None:
+    steps = [*moves, *((old, new) for old, news in MOVES.items() for new in news)]
+    picture = drawn(Lifecycle.of(RULES, steps))
+    width, height = float(picture.get("width", "0")), float(picture.get("height", "0"))
+    for path in picture.iter(f"{SVG}path"):
+        numbers = [float(one) for one in re.findall(r"-?[0-9.]+", path.get("d", ""))]
+        assert min(numbers) >= 0 and max(numbers[::2]) <= width and max(numbers[1::2]) <= height
