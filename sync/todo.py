@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.db.models import Max
-from django.utils import timezone
 
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
@@ -19,6 +18,7 @@ from sync import own_events
 from sync.decide import ANOTHER_SHOP, DOUBTS
 from sync.models import Attempt, DriftFinding, TodoItem
 from sync.snapshots import TRASH
+from webhooks import clock
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Need:
 
 def refresh() -> None:
     """Once a minute. Two at a time do no harm."""
-    now, lifecycle = timezone.now(), current_lifecycle()
+    now, lifecycle = clock.now(), current_lifecycle()
     _heal(now)
     needs = {
         (need.order, need.cause): need

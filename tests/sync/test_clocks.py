@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from django.utils import timezone
 
-from sync import bulk_replay, doctor, leases, own_events, runs, sides, tasks, worker
+from sync import bulk_replay, doctor, leases, own_events, runs, sides, tasks, todo, worker
 from sync.bulk_replay import Book
 from sync.cluster import tell_of_the_clock
 from sync.errors import RateLimited
@@ -23,6 +23,7 @@ from webhooks import clock
 from webhooks.models import Side, State, WebhookEvent
 
 Host = Callable[[float], None]
+MINUTE = timedelta(minutes=1)
 SKEWS = (90.0, 45.0, -45.0, -90.0)
 
 
@@ -194,6 +195,20 @@ def test_a_bulk_replay_asks_for_each_once_whoever_goes_on(on_host: Host, ahead: 
     successor = Book.of(run)
     assert successor.not_asked() == [lying.pk]
     assert 0 < successor.not_before - time.time() <= 10
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_what_closes_itself_was_closed_when_it_was(on_host: Host, ahead: float) -> None:
+    """Else a sweep would take its order for one that was just heard of."""
+    now = datetime.now(UTC)
+    parked = WebhookEventFactory(order_ref="7", state=State.PARKED, next_attempt_at=None, finished_at=now - MINUTE)
+    WebhookEventFactory(order_ref="7", state=State.DONE, outcome="updated", next_attempt_at=None, finished_at=now)
+    on_host(ahead)
+    todo.refresh()
+    parked.refresh_from_db()
+    assert (parked.state, parked.outcome) == (State.DONE, "superseded")
+    assert abs(parked.finished_at - now) < timedelta(seconds=20)
 
 
 # --- who is who ----------------------------------------------------------------------------------------------------
