@@ -749,6 +749,9 @@ def save_link(work: Work, plan: Plan, applied: Applied) -> OrderLink | None:
     row.save()
     if work.side == Side.SHOP and was_in_trash and row.woo_status != TRASH and _was_held_up(row):
         own_events.resync(row, reason="It is back from the trash, where no move of the CRM reached it.")
+    is_gone = work.side == Side.SHOP and work.shop_order is not None and not work.shop_order.is_known
+    if is_gone and row.woo_status == TRASH and not was_in_trash and _has_parked_moves(row):
+        own_events.resync(row, reason="The shop has deleted it, and the CRM was told so since it moved it.")
     return row
 
 
@@ -768,6 +771,11 @@ def _was_held_up(row: OrderLink) -> bool:
     lifecycle = current_lifecycle()
     target = lifecycle.status_map.get(row.crm_status, row.woo_status)
     return target != row.woo_status and not lifecycle.is_ahead(row.woo_status, of=target)
+
+
+def _has_parked_moves(row: OrderLink) -> bool:
+    """They met with the deletion before the CRM was told of it. Asked once more, they need nobody."""
+    return WebhookEvent.objects.filter(side=Side.CRM, order_ref=row.crm_order_id, state=State.PARKED).exists()
 
 
 def new_link(work: Work, woo_id: int, applied: Applied) -> OrderLink:

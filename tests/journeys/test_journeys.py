@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import requests
+from django.core.management import call_command
 from django_q.models import OrmQ
 
 from orders.models import OrderLink, StatusRule, StatusTransition
-from sync import own_events, reconciliation, runs, tasks
+from sync import own_events, reconciliation, runs, tasks, todo
 from sync.models import Attempt, Call, SideState
+from sync.sandbox.outbox import Road
 from tests.deliveries import recorded
 from tests.journeys.conftest import World, linked_order, wait_for
 from webhooks.models import WebhookEvent
@@ -133,6 +135,23 @@ def test_what_the_crm_moved_while_the_order_was_in_the_trash_is_made_up_for_once
     world.settle()
     assert world.shop.orders[woo_id]["status"] == "processing"
     assert world.link(woo_id).transitions.latest("id").decision == "applied"
+
+
+def test_a_move_that_came_before_the_deletion_needs_nobody_once_the_crm_was_told(world: World) -> None:
+    woo_id, crm_id = linked_order(world)
+    world.shop.road = Road(lose=1.0)
+    world.shop.delete(woo_id)
+    world.crm.set_status(crm_id, "paid")
+    world.settle()
+    moved = WebhookEvent.objects.get(state="parked")
+    call_command("reconcile", "--deep")
+    world.settle()
+    assert world.crm.orders[crm_id]["order"]["status"] == "trash"
+    assert world.link(woo_id).crm_status == "paid", "so that it is made up for, should the order come back"
+    todo.refresh()
+    moved.refresh_from_db()
+    assert (moved.state, moved.outcome) == ("done", "superseded")
+    assert "no longer has order" in moved.reason
 
 
 def test_a_move_forced_out_of_the_trash_is_told_to_the_crm(world: World) -> None:
