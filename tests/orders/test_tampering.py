@@ -256,10 +256,9 @@ def test_everything_gone_is_found_and_stays_so_whatever_comes_afterwards(history
     assert raised.value.returncode == 1
 
 
-@pytest.mark.parametrize("kept", EVERYTHING)
+@pytest.mark.parametrize("kept", [table for table in EVERYTHING if table != "orders_statustransition"])
 def test_everything_but_one_table_gone(history: None, disarmed: Sql, kept: str) -> None:  # noqa: F811
-    if kept == "orders_statustransition":
-        pytest.skip("its rows hold their orders")
+    """All but the transitions, whose rows hold their orders."""
     for table in EVERYTHING:
         if table != kept and not (kept == "orders_staffaction" and table == "orders_orderlink"):
             disarmed(f"DELETE FROM {table}")  # noqa: S608
