@@ -13,7 +13,7 @@ from sync.errors import GivenUp, SideError
 from sync.http import CallRecord
 from sync.leases import Held
 from sync.paging import alone
-from sync.replays import FORCED, why_unreadable
+from sync.replays import A_DEED, why_unreadable
 from sync.snapshots import CARRIED, ShopSnapshot, document
 from webhooks.models import Side, State, WebhookEvent
 
@@ -70,7 +70,7 @@ class NoLease(Held):
 def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
     """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
     monotonic clock; later, nobody is asked any more."""
-    if why := FORCED if event.is_finished and own_events.is_force(event) else why_unreadable(event):
+    if why := A_DEED if event.is_finished and own_events.is_a_deed(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
     work = worker.Work(held=NoLease(until), events=[event], asked=True)
     try:

@@ -88,17 +88,18 @@ def make_anew(link: OrderLink, *, by: str, reason: str) -> WebhookEvent:
 
 
 def is_make_anew(event: WebhookEvent) -> bool:
-    return event.source == STAFF and event.topic == ANEW and event.copy_of_id is None
+    return is_a_deed(event) and event.topic == ANEW
 
 
 def is_a_deed(event: WebhookEvent) -> bool:
-    """Asked for by a person, and more than the question how both sides stand."""
-    return is_force(event) or is_make_anew(event)
+    """Asked for by a person, and more than the question how both sides stand: whatever staff wants done is, if it is
+    no edited copy. It is done once; neither a replay nor a retry on demand does it again."""
+    return event.source == STAFF and event.copy_of_id is None
 
 
 def is_force(event: WebhookEvent) -> bool:
     """An edited copy never is: its topic is what somebody wrote, and forcing has its own permission."""
-    return event.source == STAFF and event.topic == FORCE and event.copy_of_id is None
+    return is_a_deed(event) and event.topic == FORCE
 
 
 def read_force(event: WebhookEvent) -> tuple[int, str, str]:

@@ -85,7 +85,7 @@ class EditForm(ReasonForm):
 def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     """Those that this person may press, and that mean something as the event stands."""
     may, retrying = request.user.has_perm, event.state == State.RETRYING
-    if may(REPLAY) and event.order_ref and not own_events.is_force(event):
+    if may(REPLAY) and event.order_ref and not own_events.is_a_deed(event):
         yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
     if may_replay(event, request):
         if not replays.is_waiting(event):
@@ -104,7 +104,7 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
 
 def may_replay(event: WebhookEvent, request: HttpRequest) -> bool:
     """The permission follows what the event does, not the button."""
-    if not event.order_ref or own_events.is_force(event):
+    if not event.order_ref or own_events.is_a_deed(event):
         return False
     return request.user.has_perms([REPLAY, *replays.also_needed(event)])
 

@@ -209,13 +209,14 @@ def test_what_does_more_than_a_replay_is_left_alone_and_counted(two_sides: TwoSi
     person = User.objects.create_user("eve", is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename="bulk_replay_webhookevent"))
     force = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
-    WebhookEvent.objects.filter(pk=force.pk).update(state=State.DEAD, next_attempt_at=None)
+    anew = own_events.make_anew(OrderLinkFactory(), by="mia", reason="asked to")
+    WebhookEvent.objects.filter(pk__in=(force.pk, anew.pk)).update(state=State.DEAD, next_attempt_at=None)
     copy = event(1, copy_of=event(1, state=State.DONE), source="staff")
     event("C-1", side=Side.CRM, source=own_events.RESYNC)
     Run.objects.filter(pk=start().pk).update(actor="eve")
     run = Run.objects.get()
     runs.carry_out(run)
-    assert (run.state, run.counts) == (Run.State.DONE, {"forced": 1, "barred": 2, "seen": 3})
+    assert (run.state, run.counts) == (Run.State.DONE, {"forced": 2, "barred": 2, "seen": 4})
     assert set(WebhookEvent.objects.exclude(pk=copy.copy_of_id).values_list("state", flat=True)) == {State.DEAD}
 
 

@@ -1,6 +1,6 @@
 """What staff can do with one event, who may, and what the audit keeps of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock, patch
@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from orders.models import StaffAction
+from orders.models import OrderLink, StaffAction
 from sync import own_events, worker
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from tests.test_roles import ALL, MAY, person
@@ -177,20 +177,36 @@ FORCES = {
 }
 
 
+def forced(link: OrderLink) -> WebhookEvent:
+    return own_events.force(link, to_status="cancelled", by="mia", reason="asked to")
+
+
+def made_anew(link: OrderLink) -> WebhookEvent:
+    return own_events.make_anew(link, by="mia", reason="asked to")
+
+
+def asked_some_day(link: OrderLink) -> WebhookEvent:
+    """A deed that there is not yet."""
+    return WebhookEventFactory(source=own_events.STAFF, topic="order.some_day", order_ref=str(link.woo_id))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("ask", [forced, made_anew, asked_some_day])
 @pytest.mark.parametrize("role", ["support", "operator", "manager"])
 @pytest.mark.parametrize("kind", FORCES)
-def test_a_forced_move_is_not_done_again_by_any_button(role: str, kind: str, wake: Mock) -> None:
+def test_a_managers_deed_is_not_done_again_by_any_button(
+    ask: Callable[[OrderLink], WebhookEvent], role: str, kind: str, wake: Mock
+) -> None:
     client = signed_in(role)
-    event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    event = ask(OrderLinkFactory())
     WebhookEvent.objects.filter(pk=event.pk).update(**FORCES[kind])
     before = WebhookEvent.objects.filter(pk=event.pk).values().get()
     page = client.get(f"{LIST}{event.pk}/change/").content.decode()
     assert not any(f"{LIST}{event.pk}/{deed}/" in page for deed in ("replay", "retry", "edit"))
-    assert "Force the move anew" in do(client, event, "replay")
+    assert "Ask for it anew" in do(client, event, "replay")
     if kind == "retrying":
-        assert "Force the move anew" in do(client, event, "retry")
+        assert "Ask for it anew" in do(client, event, "retry")
     else:
-        assert "Force the move anew" in do(client, event, "dry-run")
+        assert "Ask for it anew" in do(client, event, "dry-run")
         do(client, event, "retry")
     client.post(f"{LIST}{event.pk}/edit/", {"body": '{"crm_order_id": "C-1"}', "reason": "x", "confirmed": "yes"})
     assert WebhookEvent.objects.values().get() == before

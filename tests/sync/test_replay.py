@@ -10,6 +10,7 @@ from unittest.mock import Mock, patch
 import pytest
 from django.core.management import CommandError, call_command
 
+from orders.models import OrderLink
 from sync import own_events
 from sync.dry_run import Foreseen
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
@@ -84,10 +85,15 @@ def test_a_dry_run_in_which_one_needs_a_person_ends_with_1_after_its_report(wake
     assert pending() == set()
 
 
-def test_a_forced_move_is_not_replayed(wake: Mock) -> None:
-    event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+@pytest.mark.parametrize("deed", ["force", "make anew"])
+def test_a_managers_deed_is_not_replayed(deed: str, wake: Mock) -> None:
+    link: OrderLink = OrderLinkFactory()
+    if deed == "force":
+        event = own_events.force(link, to_status="cancelled", by="mia", reason="asked to")
+    else:
+        event = own_events.make_anew(link, by="mia", reason="asked to")
     WebhookEvent.objects.filter(pk=event.pk).update(state=State.DEAD, next_attempt_at=None)
-    with pytest.raises(CommandError, match=rf"{event.pk}\. Force it anew on the order's page") as error:
+    with pytest.raises(CommandError, match=rf"{event.pk}\. Ask for it anew on the order's page") as error:
         replay(str(event.pk))
     assert error.value.returncode == 1
     with pytest.raises(CommandError, match="1 would need a person"):
