@@ -60,6 +60,10 @@ LONGEST_WAIT = 3600.0
 BETWEEN = frozenset({400, 401, 403, 405, 406})
 """Statuses with which a server or firewall in front of an API answers in a page of its own."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+PACKING = "gzip"
+"""The one that we ask for, and unpack piece by piece."""
+READABLE = frozenset({"", "identity", "none", "utf-8", PACKING, "x-gzip"})
+"""Content-Encodings that we read: some servers name what is none."""
 # Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
 SECRET_NAME = re.compile(
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|(?:api|access|private|consumer|auth)[_-]?key|hapikey|authorization"
@@ -251,7 +255,11 @@ class JsonClient:
         raise Ambiguous(words, advice=advice, side=self.side) from error
 
     def _read(self, response: requests.Response, method: str, is_write: bool) -> bytes:
-        """The body, bounded in bytes as it is unpacked."""
+        """The body, bounded in bytes as it is unpacked: packed twice, a piece of it could become anything."""
+        packing = response.headers.get("Content-Encoding", "").strip().lower()
+        if packing not in READABLE:
+            words = f"The {self.side}'s answer is packed as {clean(packing)[:60]!r}, and only {PACKING} was asked for."
+            raise Blocked(words, advice="See what stands in between.", side=self.side, status=response.status_code)
         body = bytearray()
         try:
             # read1 returns what has come; iter_content would wait for a whole block, however slowly it trickles.
@@ -387,7 +395,7 @@ def _session(side: str, base_url: str) -> requests.Session:
         bound(session, side)
         session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.headers.update({"Accept": "application/json", "User-Agent": "Orderbridge"})
+        session.headers.update({"Accept": "application/json", "Accept-Encoding": PACKING, "User-Agent": "Orderbridge"})
         mine[key] = session
     return mine[key]
 

@@ -1,6 +1,7 @@
 """What the client makes of every answer, and of none: again or not, and whether a write may have got through."""
 
 import base64
+import functools
 import gzip
 import json
 import logging
@@ -9,6 +10,8 @@ import socket
 import ssl
 import struct
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -680,6 +683,61 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
         found = failure(JsonClient("crm", f"http://{peer.address}"), method)
     assert type(found) is TooLarge
     assert "larger than" in str(found)
+
+
+BLANKS = b" " * 30_000_000
+BOMBS = {
+    "gzip": ([b"gzip"], lambda: gzip.compress(BLANKS)),
+    "gzip in many members": ([b"gzip"], lambda: gzip.compress(BLANKS[:1_000_000]) * 30),
+    "x-gzip": ([b"X-GZIP"], lambda: gzip.compress(BLANKS)),
+    "gzip twice": ([b"gzip, gzip"], lambda: gzip.compress(gzip.compress(BLANKS))),
+    "gzip twice, in two headers": ([b"gzip", b"gzip"], lambda: gzip.compress(gzip.compress(BLANKS))),
+    "gzip five times": (
+        [b"gzip,gzip,gzip,gzip,gzip"],
+        lambda: functools.reduce(lambda b, _: gzip.compress(b), range(5), BLANKS),
+    ),
+    "gzip and nothing": ([b"gzip, identity"], lambda: gzip.compress(BLANKS)),
+    "deflate": ([b"deflate"], lambda: zlib.compress(BLANKS)),
+    "deflate in gzip": ([b"deflate, gzip"], lambda: gzip.compress(zlib.compress(BLANKS))),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("method", [READ, WRITE])
+def test_however_an_answer_is_packed_it_takes_little_memory(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, bomb: str, method: str
+) -> None:
+    settings.HTTP_TIMEOUT = 10
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000_000)
+    packings, pack = BOMBS[bomb]
+    names = b"".join(b"Content-Encoding: %b\r\n" % packing for packing in packings)
+    with Peer(says(b"HTTP/1.1 200 OK\r\n" + names + b"\r\n" + pack())) as peer:
+        tracemalloc.start()
+        try:
+            found = failure(JsonClient("crm", f"http://{peer.address}"), method)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert isinstance(found, Blocked)
+    assert peak < 5 * http.MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("packing", ["br", "zstd", "compress", "deflate", "gzip, br", "br, identity", "x" * 9000])
+def test_a_packing_that_was_not_asked_for_is_named_and_not_unpacked(packing: str) -> None:
+    answer = f"HTTP/1.1 200 OK\r\nContent-Encoding: {packing}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    with Peer(says(answer)) as peer:
+        found = failure(JsonClient("crm", f"http://{peer.address}"), READ)
+    assert type(found) is Blocked
+    assert f"packed as '{packing[:60]}', and only gzip was asked for" in str(found)
+    assert b"\r\naccept-encoding: gzip\r\n" in peer.requests[0].lower()
+
+
+@pytest.mark.parametrize("packing", ["gzip", "GZip", "x-gzip", "identity", "none", "UTF-8"])
+def test_a_packing_that_is_none_or_ours_is_read(packing: str) -> None:
+    body = gzip.compress(b'{"id": 1}') if "zip" in packing.lower() else b'{"id": 1}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {packing}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with Peer(says(head.encode() + body)) as peer:
+        assert JsonClient("crm", f"http://{peer.address}").request(READ, "/").data == {"id": 1}
 
 
 # --- connections that were kept ------------------------------------------------------------------------------------
