@@ -15,7 +15,7 @@ gthread.ThreadWorker = Worker  # where -k gthread is said, too
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 8
-worker_connections = 2000
+worker_connections = 2000  # fewer where open files are limited to fewer
 keepalive = 75
 graceful_timeout = 8
 

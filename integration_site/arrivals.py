@@ -4,9 +4,12 @@ Its own threads read what has yet to come: sixteen connections that send a byte 
 Here a connection waits in the worker's poller, where it costs a socket, until all of its request has come.
 """
 
+import errno
 import re
+import resource
 import struct
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
@@ -28,7 +31,10 @@ LINGER = 2.0
 MOST_HEADERS = 1_048_576
 """Above what gunicorn reads; it says itself what is wrong with them."""
 MOST_HELD = 64 * 1_048_576
-"""Bytes of unfinished requests in one process: whoever sends more beyond that is cut off."""
+"""Bytes of unfinished requests in one process."""
+SPARE_FILES = 256
+"""Of those a process may open, what databases, logs and calls need."""
+SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PIECE = 65_536
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
@@ -90,10 +96,76 @@ class Arrival:
         return len(self.data) - self.place > 1000 or b"\r\n" in self.data[self.place :]
 
 
-class Worker(ThreadWorker):
-    """gunicorn's `gthread`, but for when a thread is asked."""
+def most_connections(wanted: int) -> int:
+    """As the limit of open files allows. The soft one, mostly 1,024, is low for those that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(wanted, max(soft - SPARE_FILES, soft // 2))
 
-    held = 0
+
+class Worker(ThreadWorker):
+    """gunicorn's `gthread`, but for when a thread is asked, and for who goes when there are too many."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.held = 0
+        self.unfinished: OrderedDict[Any, None] = OrderedDict()
+        "The connections with an arrival, the oldest first."
+
+    def init_process(self) -> None:
+        wanted: int = self.cfg.worker_connections
+        self.worker_connections = most_connections(wanted)
+        if self.worker_connections < wanted:
+            words = "%d connections at once, not %d: LimitNOFILE= allows no more open files."
+            self.log.warning(words, self.worker_connections, wanted)
+        super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """gunicorn would accept nobody above the limit of connections, and die at that of files."""
+        if self.nr_conns + 1 >= self.worker_connections:
+            self._make_room()
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in SCARCE:
+                raise
+            if not self._make_room():
+                time.sleep(0.05)  # it would be called again at once
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        super().finish_request(conn, fs)
+        if self.nr_conns >= self.worker_connections:  # all were in threads: none could go for the next one
+            self._make_room()
+
+    def _make_room(self) -> bool:
+        """An idle connection goes; else the oldest one of those without whole headers, which come at once from whoever
+        means it; else the oldest."""
+        if self.keepalived_conns:
+            self._cut(self.keepalived_conns[0], self.keepalived_conns)
+            return True
+        mute = (one for one in self.unfinished if not one.arrival.end)
+        if oldest := next(mute, None) or next(iter(self.unfinished), None):
+            self._cut(oldest, self.pending_conns)
+        return oldest is not None
+
+    def _cut(self, conn: Any, among: Any) -> None:
+        among.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        if client.fileno() >= 0:  # not cut since the poller told of it
+            super().on_client_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        if client.fileno() >= 0:
+            super().on_pending_socket_readable(conn, client)
 
     def enqueue_req(self, conn: Any) -> None:
         """Called in the loop for each new connection, and whenever there is something to read."""
@@ -113,6 +185,7 @@ class Worker(ThreadWorker):
     def _has_come(self, conn: Any) -> bool:
         if conn.arrival is None:
             conn.arrival = Arrival(settings.MAX_BODY_BYTES)
+            self.unfinished[conn] = None
             self._keep(conn.arrival, conn.parser.unreader.take_buffered())
         arrival, ended = conn.arrival, False
         conn.sock.setblocking(False)
@@ -129,19 +202,24 @@ class Worker(ThreadWorker):
         if conn.lingers or not (ended or arrival.is_whole()):
             self._wait(conn, ended=ended)
             return False
-        self.held -= len(arrival.data)
+        self._let_go(conn)
         conn.parser.unreader.unread(bytes(arrival.data))
-        conn.arrival, conn.data_ready, conn.too_much = None, True, arrival.too_much
+        conn.data_ready, conn.too_much = True, arrival.too_much
         return True
 
     def _keep(self, arrival: Arrival, piece: bytes) -> None:
         arrival.data += piece
         self.held += len(piece)
 
+    def _let_go(self, conn: Any) -> None:
+        self.held -= len(conn.arrival.data)
+        del self.unfinished[conn]
+        conn.arrival = None
+
     def _wait(self, conn: Any, *, ended: bool) -> None:
         """In the poller; unless it has waited long enough."""
         now, arrival = time.monotonic(), conn.arrival
-        if ended or self.held > MOST_HELD or (now > conn.timeout if conn.lingers else arrival.is_late(now)):
+        if ended or (now > conn.timeout if conn.lingers else arrival.is_late(now)):
             self.nr_conns -= 1
             conn.close()
             return
@@ -153,6 +231,10 @@ class Worker(ThreadWorker):
             conn.timeout = now + PATIENCE
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        while self.held > MOST_HELD:
+            # The oldest of those with more than their share: one there must be, and a usual delivery is never it.
+            share = MOST_HELD / len(self.unfinished)
+            self._cut(next(one for one in self.unfinished if len(one.arrival.data) > share), self.pending_conns)
 
     def handle(self, conn: Any) -> Any:
         """In a thread."""
@@ -162,8 +244,7 @@ class Worker(ThreadWorker):
     def _close(self, conn: Any, graceful: bool = False) -> None:
         """Not `close_graceful`, which waits in the loop for the other to close."""
         if conn.arrival:
-            self.held -= len(conn.arrival.data)
-            conn.arrival = None
+            self._let_go(conn)
         if not (graceful and conn.too_much):
             util.close(conn.sock)
             return
