@@ -24,18 +24,22 @@ NETWORK = 64
 """Bits of an IPv6 address that stand for one customer of a provider: all others are his to choose."""
 ADDRESS_LIMIT = 30
 """Wrong passwords from one address, whatever the names, within the time of a lock."""
+PROXY_LIMIT = 300
+"""Of a proxy that is not among TRUSTED_PROXIES: everybody comes from its address."""
 BUSY_SECONDS = 5
 
-_hashing = threading.Semaphore(1)
-"""A password costs a third of a second of a core: one at a time in each process, or the deliveries wait."""
-_waiting = threading.BoundedSemaphore(3)
-"""More of those who wait would take the threads that deliveries need."""
+PLACES = 3
+"""Of the first, the password is looked at, which costs a third of a second of a core: of one at a time in each process,
+or the deliveries wait. More of those who wait would take the threads that deliveries need."""
+_queue: dict[object, str] = {}
+"""Where those come from who have a place, the first one first: never two from one address."""
+_moved = threading.Condition()
 
 
 class SignInForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Before a password is hashed, which is what costs."""
-        with _turn() as free:
+        with _turn(_place(self.request)) as free:
             if free and not _knocks_too_often(self.request):
                 return super().clean()
         # As axes does itself: its middleware then answers with `locked_out`.
@@ -68,35 +72,43 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def _knocks_too_often(request: HttpRequest) -> bool:
-    """Not asked of a proxy that is not among TRUSTED_PROXIES: everybody comes from its address."""
     address = client_address(request)
-    if address is None or ("X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES and _is_near(address)):
+    if address is None:
         return False
     lately = AccessAttempt.objects.filter(
         ip_address=address, attempt_time__gte=timezone.now() - settings.AXES_COOLOFF_TIME
     )
-    return (lately.aggregate(n=Sum("failures_since_start"))["n"] or 0) >= ADDRESS_LIMIT
+    limit = PROXY_LIMIT if _is_unknown_proxy(request, address) else ADDRESS_LIMIT
+    return (lately.aggregate(n=Sum("failures_since_start"))["n"] or 0) >= limit
 
 
-def _is_near(address: str) -> bool:
-    return ipaddress.ip_address(address).is_private
+def _is_unknown_proxy(request: HttpRequest, address: str) -> bool:
+    near = ipaddress.ip_address(address).is_private
+    return near and not settings.TRUSTED_PROXIES and "X-Forwarded-For" in request.headers
+
+
+def _place(request: HttpRequest) -> str:
+    """Whom a place in the queue belongs to. Of an unknown proxy what it says is good enough for that."""
+    address = client_address(request) or ""
+    if address and _is_unknown_proxy(request, address):
+        return request.headers["X-Forwarded-For"].split(",")[-1].strip()
+    return address
 
 
 @contextmanager
-def _turn() -> Iterator[bool]:
+def _turn(place: str) -> Iterator[bool]:
     """True: nobody else's password is being looked at in this process."""
-    if not _waiting.acquire(blocking=False):
-        yield False
-        return
+    me, free = object(), False
+    with _moved:
+        if len(_queue) < PLACES and place not in _queue.values():
+            _queue[me] = place
+            free = _moved.wait_for(lambda: next(iter(_queue)) is me, BUSY_SECONDS)
     try:
-        free = _hashing.acquire(timeout=BUSY_SECONDS)
-        try:
-            yield free
-        finally:
-            if free:
-                _hashing.release()
+        yield free
     finally:
-        _waiting.release()
+        with _moved:
+            _queue.pop(me, None)
+            _moved.notify_all()
 
 
 def remembered_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:

@@ -1,5 +1,7 @@
 """Guessing a password: who is locked out, who is not, and what they are told."""
 
+import threading
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from django.test import Client, RequestFactory
 
 from integration_site import sign_in as sign_in_module
 from integration_site.sign_in import client_address
+from tests.journeys.conftest import wait_for
 
 LOGIN = "/admin/login/"
 
@@ -180,6 +183,18 @@ def test_behind_a_proxy_that_was_not_announced_one_guesser_does_not_lock_everybo
     assert sign_in("right-horse-battery", **proxied).status_code == 302
 
 
+def test_an_unannounced_proxy_may_be_wrong_more_often_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, hashed: list[str]
+) -> None:
+    monkeypatch.setattr(sign_in_module, "PROXY_LIMIT", sign_in_module.ADDRESS_LIMIT + 5)
+    statuses = []
+    for n in range(sign_in_module.PROXY_LIMIT + 3):
+        said = {"headers": {"X-Forwarded-For": f"198.51.100.{n}"}, "REMOTE_ADDR": "10.0.0.9"}
+        statuses.append(sign_in("wrong", name=f"nobody-{n}", **said).status_code)
+    assert statuses == [200] * sign_in_module.PROXY_LIMIT + [429] * 3
+    assert len(hashed) == sign_in_module.PROXY_LIMIT
+
+
 def test_made_up_headers_do_not_help_somebody_from_the_internet() -> None:
     forged = {"headers": {"X-Forwarded-For": "198.51.100.1"}, "REMOTE_ADDR": "8.8.8.8"}
     for n in range(sign_in_module.ADDRESS_LIMIT):
@@ -190,16 +205,46 @@ def test_made_up_headers_do_not_help_somebody_from_the_internet() -> None:
 def test_wrong_logins_never_take_all_threads(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> None:
     """From however many addresses: one password is looked at, two wait, the others are sent away."""
     monkeypatch.setattr(sign_in_module, "BUSY_SECONDS", 0)
-    with sign_in_module._turn() as first:
+    with sign_in_module._turn("192.0.2.1") as first:
         assert first
         waits = sign_in("right-horse-battery")
-        with sign_in_module._turn(), sign_in_module._turn():
+        with sign_in_module._turn("192.0.2.2"), sign_in_module._turn("192.0.2.3"):
             sent_away = sign_in("right-horse-battery")
     for answer in (waits, sent_away):
         assert (answer.status_code, "few seconds" in answer.content.decode()) == (429, True)
         assert "Retry-After" in answer.headers
     assert hashed == []
     assert sign_in("right-horse-battery").status_code == 302
+
+
+WHENCE: dict[str, Any] = {
+    "address": lambda n: {"REMOTE_ADDR": f"192.0.2.{n}"},
+    "network": lambda n: {"REMOTE_ADDR": f"2001:db8:1:{n}::7"},
+    "unannounced proxy": lambda n: {"headers": {"X-Forwarded-For": f"203.0.113.{n * 5}, 198.51.100.{n}"}},
+}
+
+
+@pytest.mark.parametrize("whence", WHENCE.values(), ids=WHENCE)
+def test_whoever_knocks_with_many_hands_has_one_place_in_the_queue(whence: Any) -> None:
+    """Somebody else is next, in turn, however many more come from there."""
+
+    def turn(number: int) -> AbstractContextManager[bool]:
+        return sign_in_module._turn(sign_in_module._place(RequestFactory().post(LOGIN, **whence(number))))
+
+    def somebody_else() -> None:
+        with turn(2) as free:
+            got.append(free)
+
+    got: list[bool] = []
+    other = threading.Thread(target=somebody_else)
+    with turn(1) as first:
+        for _ in range(5):
+            with turn(1) as another:
+                assert first and not another
+        other.start()
+        wait_for(lambda: len(sign_in_module._queue) == 2)
+    other.join(20)
+    assert got == [True] and not sign_in_module._queue
 
 
 def test_an_address_that_was_tried_is_counted_and_not_kept() -> None:
