@@ -3,14 +3,16 @@
 What the customer's orders are is found by reading everything that was ever said, page by page.
 """
 
+import html
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, unquote_plus
 
 from django.apps import apps
 from django.contrib.sessions.base_session import AbstractBaseSession
@@ -27,6 +29,7 @@ from orders import audit
 from orders.keys import is_signed, sign
 from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
 from sync.models import Attempt, Call
+from webhooks.customers import hashes
 from webhooks.masking import MASK, masked_words
 from webhooks.models import Side, WebhookEvent
 
@@ -45,22 +48,56 @@ NOT_ERASED = (
 """What no command of ours reaches."""
 
 
+LAYERS = 12
+"""JSON in a string of JSON in an address: so often a text is unescaped, if there is still something to unescape."""
+ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|(.))", re.IGNORECASE | re.DOTALL)
+CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+FORM = re.compile(r"[^\s\"<>{}=]*=[^\s\"<>{}]*")
+LETTER = r"0-9A-Za-z_\u00c0-\u1fff"
+"""Chinese and Japanese put no blank before and after an address."""
+
+
 class Customer:
     """How a person's e-mail address is met: in JSON, in an address, in words, in capitals."""
 
     def __init__(self, email: str) -> None:
         self.email = email.lower()
         ways = {self.email, json.dumps(self.email)[1:-1], quote(self.email), quote(self.email, safe="")}
+        ways |= {unicodedata.normalize("NFKC", way) for way in ways}
         known = "|".join(re.escape(way) for way in sorted(ways, key=len, reverse=True))
-        self.mention = re.compile(rf"(?<![\w.+-])(?:{known})(?![\w-]|\.\w)", re.IGNORECASE)
-        self.own = re.compile(rf'e_?mail"\s*:\s*"(?:{known})"', re.IGNORECASE)
+        before, after = rf"(?<![{LETTER}])(?<![{LETTER}][.+-])", rf"(?![.-]?[{LETTER}])"
+        self.mention = re.compile(rf"{before}(?:{known}){after}", re.IGNORECASE)
+        named = r'e[_-]?mail[\w-]{0,40}"\s*:[\s\[{]*(?:"\w+"\s*:\s*)?"'  # {"emails": [{"value": …}]} as well
+        self.own = re.compile(rf'{named}(?:[^<>{{}}\[\],:]{{0,100}}<)?\s*(?:{known})\s*>?"', re.IGNORECASE)
 
     def is_mentioned(self, *texts: str) -> bool:
-        return any(self.mention.search(text) for text in texts)
+        return any(self.mention.search(reading) for text in texts for reading in _readings(text))
 
     def owns(self, *texts: str) -> bool:
         """An order is of whoever stands in a field for an e-mail, not of whoever a note mentions."""
-        return any(self.own.search(text) for text in texts)
+        return any(self.own.search(reading) for text in texts for reading in _readings(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """As it was written, and then each time with a layer less of what JSON, HTML and addresses write for a character.
+
+    Not parsed: what was cut off is read as well, and what stands in a string ends at its quotes either way.
+    """
+    for _ in range(LAYERS):
+        yield text if text.isascii() else unicodedata.normalize("NFKC", text)
+        if "+" in text and FORM.fullmatch(text):
+            yield unquote_plus(text)
+        plain = ESCAPED.sub(_unescaped, text) if "\\" in text else text
+        if plain == text:  # before that, an entity may be cut in two: `&#1\u0030;`
+            plain = html.unescape(unquote(text))
+        if plain == text:
+            return
+        text = plain
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1] or match[2]
+    return chr(int(code, 16)) if code else CONTROLS.get(match[3], match[3])
 
 
 @dataclass(kw_only=True)
@@ -94,7 +131,7 @@ def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows:
     rows = WebhookEvent.objects.exclude(body=b"", headers={}).values_list("id", "side", "order_ref", "body", "headers")
     for page in _pages(rows):
         for pk, side, ref, body, headers in page:
-            text = bytes(body).decode("utf-8", "replace")
+            text = _as_text(body)
             if customer.owns(_of_the_event(text)) and ref:
                 refs.add((side, ref))
             if customer.is_mentioned(text, json.dumps(headers)):
@@ -111,6 +148,9 @@ def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows:
             if customer.is_mentioned(*texts):
                 calls.add(pk)
         on_progress(len(page))
+    known = WebhookEvent.objects.filter(customer__in=hashes(customer.email))
+    events |= set(known.values_list("pk", flat=True))
+    refs |= set(known.exclude(order_ref="").values_list("side", "order_ref"))
     refs |= {(Side.SHOP, str(order)) for order in _erased_before(customer)}
     return _completed(customer, refs, events, calls)
 
@@ -268,7 +308,9 @@ def _label(model: type[Model]) -> str:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, bytes | memoryview):
-        return bytes(value).decode("utf-8", "replace")
+        plain, encoding = bytes(value), json.detect_encoding(bytes(value))
+        text = plain.decode("utf-8", "replace")  # JSON may be UTF-16 or UTF-32, too
+        return text if encoding.startswith("utf-8") else f"{text}\n{plain.decode(encoding, 'replace')}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -304,7 +346,8 @@ def _without(value: Any, field: Field, customer: Customer) -> Any:
     if not isinstance(value, str) or not customer.is_mentioned(value):
         return value
     mark = f"{MASK}{sign('erased', value.lower())[:12]}" if _is_one_of_its_kind(field) else MASK
-    return customer.mention.sub(mark, value)[: field.max_length]
+    plain = customer.mention.sub(mark, value)  # what is escaped in some way goes with all that is around it
+    return (mark if customer.is_mentioned(plain) else plain)[: field.max_length]
 
 
 def _is_one_of_its_kind(field: Field) -> bool:

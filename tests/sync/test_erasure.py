@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from io import StringIO
 from itertools import chain, islice
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,15 +12,18 @@ from django.apps import apps
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orders import audit
 from orders.models import OrderLink, StaffAction
 from orders.verification import Checkup
 from sync import erasure
 from sync.erasure import Customer
-from sync.models import Alarm, Call, SideState
+from sync.models import Alarm, Call, Run, SideState
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.filled import every_row
+from webhooks.customers import hashed
 from webhooks.models import Side, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -131,7 +135,13 @@ def test_whom_a_note_mentions_does_not_own_the_order(link: OrderLink) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    ["joann.lee+shop@example.org", "ann.lee+shop@example.org.au", "ann.lee@example.org", "x.ann.lee+shop@example.org"],
+    [
+        "joann.lee+shop@example.org",
+        "ann.lee+shop@example.org.au",
+        "ann.lee@example.org",
+        "x.ann.lee+shop@example.org",
+        "n-ann.lee+shop@example.org",
+    ],
 )
 def test_an_address_that_looks_alike_is_another(other: str) -> None:
     event("70", {"billing": {"email": other}})
@@ -162,6 +172,81 @@ def test_what_can_not_be_understood_is_emptied_too(body: bytes) -> None:
 def test_addresses_beyond_ascii_are_met_as_php_and_python_write_them() -> None:
     assert Customer("jörg@example.org").owns('"email":"j\\u00f6rg@example.org"')
     assert Customer("jörg@example.org").owns('"email": "jörg@example.org"')
+
+
+BESIDE = ("", " ", "\n", "\t", "\r", "\b", "\f", "\x7f", "\u00a0", "\u3000", "/", "<", ":", "\\", "\u306f", "- ", " -")
+OUTSIDE_OF_JSON = (str, lambda one: f"&#{ord(one)};", lambda one: f"&#x{ord(one):x};", lambda one: f"%{ord(one):02X}")
+SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f", '"': '\\"', "\\": "\\\\", "/": "\\/"}
+
+
+def spellings(one: str) -> list[str]:
+    """All ways in which JSON lets a character be written."""
+    bare = [] if one in '"\\' or one < " " else [one]
+    return [*bare, *([SHORT[one]] if one in SHORT else []), f"\\u{ord(one):04x}", f"\\u{ord(one):04X}"]
+
+
+def a_document(seed: int) -> str:
+    """A JSON text with the address in it somewhere, also in JSON that is a string of JSON."""
+    draw = Random(seed).choice
+    ways = draw([(str,), OUTSIDE_OF_JSON])
+    said = "".join(draw(ways)(draw([one, one.upper()])) for one in ANN)
+    said = draw(BESIDE) + said + draw(BESIDE)
+    for _ in range(draw([1, 1, 2, 3])):
+        literal = f'"{"".join(draw(spellings(one)) for one in said)}"'
+        said = draw(['{"note":%s}', '{"meta": [{"key": "x", "value": %s}]}', "{%s : 1}", "[1, %s]", "%s"]) % literal
+    json.loads(said)
+    return said
+
+
+def as_escapes_only(email: str) -> Iterator[str]:
+    yield json.dumps(email).replace("+", "\\u002B")
+    yield json.dumps(email).replace("@", "\\u0040")
+    yield '"' + "".join(f"\\u{ord(one):04x}" for one in email) + '"'
+    yield json.dumps(f" {email}\n")
+    yield json.dumps(f"Ann Lee <{email}>")
+
+
+@given(st.integers(0, 2**32))
+def test_the_address_is_met_in_every_spelling_of_json(seed: int) -> None:
+    text = a_document(seed)
+    assert Customer(ANN).is_mentioned(text)
+    assert Customer(ANN).is_mentioned(text[:-1])
+
+
+@pytest.mark.parametrize("spelled", [*as_escapes_only(ANN)])
+@pytest.mark.parametrize(
+    "around", ['{"email":%s}', '{"em\\u0061il" : %s', '{"emails": [{"value": %s}]}', '{"emailAddress":%s}']
+)
+def test_whose_order_it_is_is_told_in_every_spelling(link: OrderLink, spelled: str, around: str) -> None:
+    own = event("70", (around % spelled).encode()).pk
+    nested = event("71", {"payload": around % spelled}).pk
+    assert erase()["orders"] == [70, 71]
+    assert emptied() == {own, nested}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+def test_json_in_other_encodings_is_read(encoding: str) -> None:
+    event("70", json.dumps({"email": ANN}).encode(encoding))
+    assert erase()["orders"] == [70]
+
+
+def test_whom_only_the_hash_names_owns_the_order(link: OrderLink) -> None:
+    own = {event("70", {"id": 70}, customer=hashed(ANN)).pk, event("C-70", {"note": "Ann"}, side=Side.CRM).pk}
+    event("71", {"id": 71}, customer=hashed("bob@example.org"))
+    assert erase()["orders"] == [70]
+    assert emptied() == own
+
+
+def test_columns_lose_it_in_every_spelling() -> None:
+    """JSON that is kept as JSON, JSON that is kept as text, and words."""
+    escaped = ANN.replace("@", "\\u0040")
+    alarm = Alarm.objects.create(key="x", words=f'{{"email":"{escaped}"}}', advice=f"to:\n{ANN}")
+    run = Run.objects.create(kind=Run.Kind.REPLAY, options={"words": [f"to:\n{ANN}", escaped], f"\t{ANN}": 1})
+    told = erase()
+    assert told["elsewhere"] == {"sync.Alarm.words": 1, "sync.Alarm.advice": 1, "sync.Run.options": 1}
+    alarm.refresh_from_db()
+    run.refresh_from_db()
+    assert "ann" not in f"{alarm.words}{alarm.advice}{run.options}"
 
 
 def test_of_a_delivery_with_several_events_the_whole_goes(link: OrderLink) -> None:
