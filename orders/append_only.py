@@ -78,7 +78,7 @@ GUARDS = (
 
 
 def what_is_wrong(connection: BaseDatabaseWrapper) -> Iterator[str]:
-    """The triggers that are not there as we put them on."""
+    """The triggers that are not there as we put them on, and those that somebody else put on tables of ours."""
     is_postgresql = connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         for guard in GUARDS:
@@ -87,6 +87,11 @@ def what_is_wrong(connection: BaseDatabaseWrapper) -> Iterator[str]:
             for statement in guard.arm(connection.vendor):
                 if statement != REFUSE and _plain(statement) not in found:
                     yield f"the trigger {statement.split()[2]} was removed, disabled or changed"
+        ours = {(guard.table, name) for guard in GUARDS for name in guard.triggers(connection.vendor)}
+        cursor.execute(FOREIGN_ON_POSTGRESQL if is_postgresql else FOREIGN_ON_SQLITE)
+        for table, name, kind in cursor.fetchall():
+            if table.startswith("orders_") and (table, name) not in ours:
+                yield f"the {kind} {name} on {table} is not ours: it may keep rows out of history, or change them"
         if is_postgresql:
             cursor.execute("SHOW session_replication_role")
             if cursor.fetchone() != ("origin",):
@@ -97,6 +102,16 @@ ON_SQLITE = "SELECT sql, '' FROM sqlite_master WHERE type = 'trigger' AND tbl_na
 ON_POSTGRESQL = """
 SELECT pg_get_triggerdef(pg_trigger.oid), prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
 WHERE tgrelid = to_regclass(%s) AND tgenabled IN ('O', 'A')"""
+
+# SQLite keeps the table's name as whoever made the trigger wrote it.
+FOREIGN_ON_SQLITE = "SELECT lower(tbl_name), name, 'trigger' FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2"
+FOREIGN_ON_POSTGRESQL = """
+SELECT relname, tgname, 'trigger' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE NOT tgisinternal AND pg_table_is_visible(tgrelid)
+UNION ALL SELECT relname, rulename, 'rule' FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+WHERE relkind IN ('r', 'p') AND pg_table_is_visible(ev_class)
+UNION ALL SELECT relname, polname, 'policy' FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+WHERE pg_table_is_visible(polrelid) ORDER BY 1, 2"""
 
 
 def _plain(statement: str) -> str:

@@ -1,6 +1,7 @@
 """A list of the back office as CSV: what its filters show, however long, sent row by row."""
 
 import csv
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -24,6 +25,9 @@ FORMULA = ("=", "+", "-", "−", "@", "|", "%")
 characters that are not seen, and if they are wide ones of Chinese and Japanese texts."""
 UNSEEN = ("C", "Z", "M")
 """The categories of Unicode: controls and formats, separators, and marks that sit on the character before them."""
+PART = re.compile(r"(?<=[;\t\r\n])[^;\t\r\n]+")
+"""Where `;` or a tab parts cells, a row of ours is one cell, whose quotes end with the first of ours: what stands
+behind such a sign, or on another line, begins a cell there, also if a quote comes first."""
 
 Columns = Mapping[str, Callable[[Any], Any]]
 
@@ -82,7 +86,7 @@ class Exporting(ReadOnlyAdmin):
 
 def lines(rows: QuerySet[Any], columns: Columns) -> Iterator[str]:
     """Page by page in the order of the key: flat memory, and no transaction that lasts as long as a download."""
-    writer = csv.writer(Echo())
+    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
     yield writer.writerow(columns)
     rows, last = rows.order_by("pk"), 0
     while page := list(rows.filter(pk__gt=last)[:PAGE]):
@@ -99,10 +103,13 @@ class Echo:
 
 
 def cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and is_formula(text) else text
+    if isinstance(value, str):
+        return _mark(value) + PART.sub(lambda part: _mark(part[0]) + part[0], value)
+    return "" if value is None else str(value)
 
 
-def is_formula(text: str) -> bool:
+def _mark(text: str) -> str:
+    """What stands before a formula so that it is a text."""
     plain = unicodedata.normalize("NFKC", text)
-    return next((one for one in plain if unicodedata.category(one)[0] not in UNSEEN), "") in FORMULA
+    seen = (one for one in plain if one != '"' and unicodedata.category(one)[0] not in UNSEEN)
+    return "'" if next(seen, "") in FORMULA else ""

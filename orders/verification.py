@@ -1,11 +1,13 @@
 """Was any of history changed or removed? Each chain is followed from row to row to its anchor, then the seals are, then
-each order's pair of ids is looked at, and the triggers that refuse changes.
+each order's pair of ids is looked at, the triggers that refuse changes, and whether the lifecycle is the one that its
+old versions end with.
 
 It works page by page while rows are added, remembers as JSON where it stands, and needs the memory of one page.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Self
@@ -15,7 +17,17 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from orders import append_only, seals
-from orders.models import SEALS, STAFF, AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
+from orders.models import (
+    SEALS,
+    STAFF,
+    AllowedMove,
+    AuditSeal,
+    ChainHead,
+    OrderLink,
+    StaffAction,
+    StatusRule,
+    StatusTransition,
+)
 
 PAGE = 2000
 NAMED = 100
@@ -34,7 +46,7 @@ class Finding:
     """Something that is not as it was written. `row` is the id in its table; empty where no row is left to name."""
 
     what: str
-    "transition, staff action, seal, order or table"
+    "transition, staff action, seal, order, table, status rule or allowed move"
     row: int | None = None
     order: int | None = None
     "The order's id in the shop."
@@ -181,6 +193,8 @@ class Checkup:
         for chain, kind in ((STAFF, CHAINS["staff actions"]), (SEALS, CHAINS["seals"])):
             if not (kind.rows.exists() or ChainHead.objects.filter(pk=chain).exists()):
                 self._report([(chain, None, "all rows are gone, and the anchor of their chain with them")], kind.name)
+        for model in (StatusRule, AllowedMove):
+            self._report(_of_live(model), partial(_live, str(model._meta.verbose_name)))
         self._next_step()
         yield
 
@@ -324,6 +338,27 @@ def _of_lifecycle(one: AuditSeal, name: str, since: int) -> Iterator[str]:
             yield f"{pk} does not say what it said when it was covered"
     for pk in found:
         yield f"{pk} was slipped in"
+
+
+def _live(what: str, wrong: Wrong) -> Finding:
+    return Finding(what=what, row=wrong[1], words=wrong[2])
+
+
+def _of_live(model: Any) -> Iterator[Wrong]:
+    """Is each row as its newest version says? Each question is one statement: somebody may be editing meanwhile."""
+    history = model.history.model
+    newest = history.objects.filter(id=OuterRef("pk")).order_by("-history_id")
+    names = [field.attname for field in model._meta.concrete_fields]
+    said = {f"said_{name}": Subquery(newest.values(name)[:1]) for name in (*names, "history_type")}
+    for row in model.objects.annotate(**said).order_by("pk"):
+        if row.said_history_type in (None, "-"):
+            yield 0, row.pk, f"{row}: it was not made here: its history has no such row"
+        elif any(getattr(row, name) != getattr(row, f"said_{name}") for name in names):
+            yield 0, row.pk, f"{row}: it does not say what its newest version says"
+    later = history.objects.filter(id=OuterRef("id"), history_id__gt=OuterRef("history_id"))
+    there = model.objects.filter(pk=OuterRef("id"))
+    for old in history.objects.filter(~Exists(later), ~Exists(there)).exclude(history_type="-").order_by("id"):
+        yield 0, old.id, f"{old.instance}: it is gone, and nobody deleted it here"
 
 
 def _of_all() -> Iterator[Wrong]:

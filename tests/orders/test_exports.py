@@ -95,8 +95,42 @@ def test_no_text_begins_as_a_formula_does(sign: str) -> None:
         assert exports.cell(f"{before}a{sign}1") == f"{before}a{sign}1"
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "\n", "\r", "\r\n", ';"', "\t ", '\n"', '";"', ",;", "; \u200b"])
+@pytest.mark.parametrize("before", ["", "a", 'a"', '"', "a;b"])
+def test_no_cell_is_a_formula_whatever_a_spreadsheet_takes_for_its_end(
+    auditor: Client, delimiter: str, separator: str, before: str
+) -> None:
+    """It goes by the country which sign parts cells, so it may cut where we did not."""
+    for sign in SIGNS:
+        StatusTransitionFactory(reason=f"{before}{separator}{sign}1{separator}{sign}1", actor="ann")
+    url = f"{TRANSITIONS}export/"
+    told: Any = auditor.post(url, {"reason": "the auditors ask for it"})
+    lines = told.getvalue().decode()
+    for row in csv.reader(StringIO(lines, newline=""), delimiter=delimiter):
+        for text in row:
+            assert not text.lstrip(' \t\r\n\u200b"').startswith(SIGNS), text
+
+
+def test_every_cell_is_quoted(auditor: Client) -> None:
+    StatusTransitionFactory()
+    told: Any = auditor.post(f"{TRANSITIONS}export/", {"reason": "the auditors ask for it"})
+    for line in told.getvalue().decode().splitlines():
+        assert line.startswith('"')
+        assert line.endswith('"')
+        assert line.count('","') == len(next(csv.reader([line]))) - 1
+
+
 def test_what_is_no_formula_stays_as_it_is() -> None:
-    for value, text in ((-5, "-5"), (None, ""), ("", ""), (" \n", " \n"), ("paid", "paid"), ("1=1", "1=1")):
+    for value, text in (
+        (-5, "-5"),
+        (None, ""),
+        ("", ""),
+        (" \n", " \n"),
+        ("paid", "paid"),
+        ("1=1", "1=1"),
+        ("a; b\nc", "a; b\nc"),
+    ):
         assert exports.cell(value) == text
 
 

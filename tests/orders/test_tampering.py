@@ -133,7 +133,7 @@ def test_all_rows_gone(history: None, disarmed: Sql, table: str) -> None:  # noq
 )
 def test_two_that_were_swapped(history: None, disarmed: Sql, table: str, swapped: str) -> None:  # noqa: F811
     model = TABLES[table]
-    one, two = model.objects.order_by("pk")[:2]
+    one, two = model.objects.order_by("-pk" if model in (OLD_RULES, OLD_MOVES) else "pk")[:2]
     if table == "orders_orderlink" and swapped == "id":  # the history goes with the number here
         a, b = ({name: getattr(row, name) for name in ("woo_id", "crm_order_id", "mac")} for row in (one, two))
         _set(disarmed, table, one.pk, {**b, "woo_id": 1, "crm_order_id": "x"})
@@ -185,6 +185,82 @@ def test_a_person_who_made_an_edit_may_leave(history: None) -> None:
     assert verified() == []
 
 
+# --- the lifecycle as it is ------------------------------------------------------------------------------------------
+
+LIVE: list[tuple[type[models.Model], str]] = [
+    (model, field.column) for model in (StatusRule, AllowedMove) for field in model._meta.concrete_fields
+]
+
+
+@pytest.mark.parametrize("which", ["pk", "-pk"], ids=["a default", "an edit"])
+@pytest.mark.parametrize(("model", "column"), LIVE)
+def test_a_row_of_the_lifecycle_that_says_something_else(
+    history: None,
+    disarmed: Sql,  # noqa: F811
+    model: Any,
+    column: str,
+    which: str,
+) -> None:
+    row = model.objects.order_by(which)[0]
+    field = next(one for one in model._meta.concrete_fields if one.column == column)
+    value = other(field, getattr(row, field.attname))
+    disarmed(f"UPDATE {model._meta.db_table} SET {column} = %s WHERE id = %s", value, row.pk)  # noqa: S608
+    for _ in range(2):
+        assert kinds(verified()) == {model._meta.verbose_name}
+        seal()
+
+
+@pytest.mark.parametrize("model", [StatusRule, AllowedMove])
+@pytest.mark.parametrize("which", ["pk", "-pk"], ids=["a default", "an edit"])
+def test_a_row_of_the_lifecycle_that_is_gone_or_came_by_itself(
+    history: None,
+    disarmed: Sql,  # noqa: F811
+    model: Any,
+    which: str,
+) -> None:
+    row, table = model.objects.order_by(which)[0], model._meta.db_table
+    disarmed(f"DELETE FROM {table} WHERE id = %s", row.pk)  # noqa: S608
+    assert [(one.what, one.row) for one in verified()] == [(model._meta.verbose_name, row.pk)]
+    model.objects.bulk_create([row])
+    assert verified() == []
+    row.delete()
+    assert verified() == []
+    [back] = model.objects.bulk_create([row])
+    assert [(one.what, one.row) for one in verified()] == [(model._meta.verbose_name, back.pk)]
+
+
+def test_edits_of_the_lifecycle_are_no_finding(history: None) -> None:
+    for model in (StatusRule, AllowedMove):
+        for row in (model.objects.earliest("pk"), model.objects.latest("pk")):
+            name = model._meta.concrete_fields[-1].attname
+            setattr(row, name, other(model._meta.concrete_fields[-1], getattr(row, name)))
+            row.save()
+            assert verified() == []
+        model.objects.earliest("pk").delete()
+        model.objects.all()[:1].get().delete()
+        assert verified() == []
+    StatusRule.objects.all().delete()
+    assert verified() == []
+    seal()
+    assert verified() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_lifecycle_of_an_installation_of_today_is_taken_as_it_is() -> None:
+    call_command("migrate", "orders", "0010", verbosity=0)
+    OLD_RULES.objects.all().delete()  # as the defaults were made: without
+    rules = StatusRule.objects.order_by("pk")
+    StatusRule.objects.filter(pk=rules[0].pk).update(woo_status="by-hand")
+    rules[1].save()
+    StatusRule.objects.filter(pk=rules[1].pk).update(critical=not rules[1].critical)
+    rules[2].save()
+    StatusRule.objects.filter(pk=rules[2].pk)._raw_delete(using="default")
+    assert verified() != []
+    call_command("migrate", verbosity=0)
+    assert verified() == []
+    assert OLD_RULES.objects.count() == StatusRule.objects.count() + 3
+
+
 # --- triggers ------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +287,51 @@ def test_a_trigger_that_does_nothing_any_more(history: None) -> None:
         for statement in changes[connection.vendor]:
             cursor.execute(statement)
     assert [one.what for one in verified()] == ["table"]
+
+
+@pytest.mark.parametrize("when", ["BEFORE INSERT", "AFTER INSERT", "BEFORE UPDATE", "AFTER DELETE"])
+@pytest.mark.parametrize("table", [*TABLES, "orders_statusrule", "orders_allowedmove", "ORDERS_STAFFACTION"])
+def test_a_trigger_of_somebody_else(history: None, table: str, when: str) -> None:
+    """It may keep chosen rows out, or write them as it likes."""
+    statement = {
+        "sqlite": f"CREATE TRIGGER zz {when} ON {table} WHEN 0 BEGIN SELECT 1; END",
+        "postgresql": f"CREATE TRIGGER zz {when} ON {table} FOR EACH ROW WHEN (false) "
+        "EXECUTE FUNCTION orders_append_only()",
+    }
+    connection.check_constraints()
+    with connection.cursor() as cursor:
+        cursor.execute(statement[connection.vendor])
+    [finding] = verified()
+    assert finding.what == "table"
+    assert f"zz on {table.lower()} is not ours" in finding.words
+
+
+def test_a_trigger_of_ours_on_another_table(history: None) -> None:
+    statement = {
+        "sqlite": "CREATE TRIGGER zz BEFORE INSERT ON orders_staffaction WHEN 0 BEGIN SELECT 1; END",
+        "postgresql": "CREATE TRIGGER orders_chainhead_no_update BEFORE INSERT ON orders_staffaction FOR EACH ROW "
+        "WHEN (false) EXECUTE FUNCTION orders_append_only()",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement[connection.vendor])
+    assert [one.what for one in verified()] == ["table"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE RULE zz AS ON INSERT TO orders_staffaction WHERE NEW.actor = 'evil' DO INSTEAD NOTHING",
+        "CREATE POLICY zz ON orders_staffaction USING (actor <> 'evil')",
+    ],
+)
+def test_what_does_as_a_trigger_does(history: None, statement: str) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL alone has it")
+    connection.check_constraints()
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    [finding] = verified()
+    assert "zz on orders_staffaction is not ours" in finding.words
 
 
 @pytest.mark.parametrize(
@@ -244,13 +365,13 @@ def kinds(findings: list[Finding]) -> set[str]:
 
 def test_everything_gone_is_found_and_stays_so_whatever_comes_afterwards(history: None, disarmed: Sql) -> None:  # noqa: F811
     wipe(disarmed)
-    assert kinds(verified()) == {"staff action", "seal"}
+    assert kinds(verified()) == {"staff action", "seal", "status rule", "allowed move"}
     for _ in range(2):
         audit.record("replay", actor="ann")
         StatusTransitionFactory()
         seal()
         call_command("migrate", verbosity=0)
-        assert kinds(verified()) == {"staff action", "seal"}
+        assert kinds(verified()) == {"staff action", "seal", "status rule", "allowed move"}
     with pytest.raises(CommandError, match="broken") as raised:
         call_command("verify_audit")
     assert raised.value.returncode == 1

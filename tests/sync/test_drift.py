@@ -81,7 +81,10 @@ def test_the_command_lists_what_differs_and_says_so_by_its_exit_code(two_sides: 
     told, code = command("--json")
     finding = {"woo_id": woo_id, "crm_order_id": crm_id, "kind": "status", "shop": "pending", "crm": "paid"}
     assert (json.loads(told)["findings"], code) == ([finding], 1)
-    assert command("--csv") == (f"woo_id,crm_order_id,kind,shop,crm\n{woo_id},{crm_id},status,pending,paid\n", 1)
+    assert command("--csv") == (
+        f'"woo_id","crm_order_id","kind","shop","crm"\n"{woo_id}","{crm_id}","status","pending","paid"\n',
+        1,
+    )
     table = command()[0].splitlines()
     assert table[1].split() == [str(woo_id), crm_id, "status", "pending", "paid"]
     assert table[2] == "2 orders compared"
@@ -90,7 +93,7 @@ def test_the_command_lists_what_differs_and_says_so_by_its_exit_code(two_sides: 
 def test_no_cell_of_the_csv_is_a_formula(two_sides: TwoSides) -> None:
     (woo_id, crm_id), _ = linked(two_sides, 2)
     two_sides.crm.set_status(crm_id, "=1+1")
-    assert command("--csv")[0].splitlines()[1] == f"{woo_id},{crm_id},status,pending,'=1+1"
+    assert command("--csv")[0].splitlines()[1] == f'"{woo_id}","{crm_id}","status","pending","\'=1+1"'
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             told |= {"findings": list(rows), "left_out": left_out}
             self.stdout.write(json.dumps(told, ensure_ascii=False))
         elif given["csv"]:
-            writer = csv.DictWriter(self.stdout, FIELDS, lineterminator="\n")
+            writer = csv.DictWriter(self.stdout, FIELDS, lineterminator="\n", quoting=csv.QUOTE_ALL)
             writer.writeheader()
             writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
         else:
