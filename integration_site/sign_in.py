@@ -73,8 +73,6 @@ def client_address(request: HttpRequest) -> str | None:
 
 def _knocks_too_often(request: HttpRequest) -> bool:
     address = client_address(request)
-    if address is None:
-        return False
     lately = AccessAttempt.objects.filter(
         ip_address=address, attempt_time__gte=timezone.now() - settings.AXES_COOLOFF_TIME
     )
@@ -82,17 +80,18 @@ def _knocks_too_often(request: HttpRequest) -> bool:
     return (lately.aggregate(n=Sum("failures_since_start"))["n"] or 0) >= limit
 
 
-def _is_unknown_proxy(request: HttpRequest, address: str) -> bool:
+def _is_unknown_proxy(request: HttpRequest, address: str | None) -> bool:
+    if address is None:
+        return True
     near = ipaddress.ip_address(address).is_private
     return near and not settings.TRUSTED_PROXIES and "X-Forwarded-For" in request.headers
 
 
 def _place(request: HttpRequest) -> str:
     """Whom a place in the queue belongs to. Of an unknown proxy what it says is good enough for that."""
-    address = client_address(request) or ""
-    if address and _is_unknown_proxy(request, address):
-        return request.headers["X-Forwarded-For"].split(",")[-1].strip()
-    return address
+    address = client_address(request)
+    said: str = request.headers.get("X-Forwarded-For", "").split(",")[-1].strip()
+    return said if address is None or _is_unknown_proxy(request, address) else address
 
 
 @contextmanager

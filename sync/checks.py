@@ -63,6 +63,8 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "RETENTION_DAYS": (1, 36_500, "days"),
     "RECONCILE_MINUTES": (1, 1440, "minutes"),
     "RECONCILE_DAYS": (1, 3650, "days"),
+    # With more than there are, whoever asks writes the address that counts.
+    "TRUSTED_PROXIES": (0, 3, "reverse proxies, as many as there are between us and the internet"),
 }
 """The least and the most that makes sense of each number, and of what."""
 
@@ -87,6 +89,8 @@ OPEN = ("http", "redis")
 PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 LEAST_SECRET, LEAST_VARIETY = 16, 8
 """Bytes of a secret, and different ones among them."""
+LEAST_KEY = 8
+"""Of what a side made. The shop's have 43; of a CRM's nobody knows."""
 KNOWN = ("secret", "password", "changeme", "change-me", "123456", "qwerty", "letmein", "example")
 
 
@@ -115,8 +119,7 @@ def is_private(host: str) -> bool:
 
 @register(Tags.security, deploy=True)
 def no_secret_can_be_guessed(**kwargs: Any) -> list[CheckMessage]:
-    """Of those that we or staff make up. The keys of the two sides are as long as these made them, and Django itself
-    looks at SECRET_KEY."""
+    """Of those that we or staff make up. Django itself looks at SECRET_KEY."""
     return [
         Warning(
             f"{name} is short or easy to guess: whoever does can {can}.",
@@ -148,6 +151,65 @@ def _bytes(name: str, secret: str) -> bytes:
         with suppress(ValueError):
             return b64decode(text + "=" * (-len(text) % 4), validate=True)
     return secret.encode()
+
+
+@register(Tags.security, deploy=True)
+def keys_of_the_sides_are_whole(**kwargs: Any) -> list[CheckMessage]:
+    """They are as long as the sides made them; but one that can be tried out is none."""
+    password = settings.WOO_BASIC_AUTH.partition(":")[2]
+    keys = {"WOO_CONSUMER_SECRET": settings.WOO_CONSUMER_SECRET, "WOO_BASIC_AUTH": password}
+    if settings.CRM_BACKEND == "rest":
+        keys["CRM_TOKEN"] = settings.CRM_TOKEN
+    return [
+        Warning(
+            f"{name} is too short for a key: whoever tries some reads and changes all orders there.",
+            hint=f"Enter all of it, at least {LEAST_KEY} characters, or make a new one on that side.",
+            id="orderbridge.W033",
+        )
+        for name, key in keys.items()
+        if key and (len(key) < LEAST_KEY or len(set(key)) == 1)
+    ]
+
+
+@register(Tags.security, deploy=True)
+def not_everybody_is_trusted(**kwargs: Any) -> list[CheckMessage]:
+    names = {"ALLOWED_HOSTS": settings.ALLOWED_HOSTS, "CSRF_TRUSTED_ORIGINS": settings.CSRF_TRUSTED_ORIGINS}
+    return [
+        Warning(
+            f"{name} has {one}, which stands for names of anybody's.",
+            hint=f"Name the host of PUBLIC_URL: {urlsplit(settings.PUBLIC_URL).hostname}.",
+            id="orderbridge.W034",
+        )
+        for name, those in names.items()
+        for one in those
+        if _is_anybodys(one.rpartition("://")[2])
+    ]
+
+
+def _is_anybodys(host: str) -> bool:
+    """`*`, `.com`, `*.com:443`; not `.shop.example`, nor `.local`."""
+    end = host.partition(":")[0].lstrip("*").strip(".")
+    return host.startswith(("*", ".")) and "." not in end and f".{end}" not in PRIVATE_NAMES
+
+
+@register(Tags.security, deploy=True)
+def the_broker_asks_for_a_password(**kwargs: Any) -> list[CheckMessage]:
+    with suppress(ValueError):
+        parts = urlsplit(settings.QUEUE_BROKER)
+        if parts.scheme in ("redis", "rediss") and not parts.password and not _is_this_machine(parts.hostname or ""):
+            words = (
+                f"QUEUE_BROKER has no password for {parts.hostname}: whoever gets there can stop and fill the queue."
+            )
+            hint = f"Give it one, requirepass in redis.conf, and write {parts.scheme}://:PASSWORD@{parts.hostname}."
+            return [Warning(words, hint=hint, id="orderbridge.W035")]
+    return []
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() in ("", "localhost")
 
 
 def _is_weak(secret: bytes) -> bool:

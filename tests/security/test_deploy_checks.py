@@ -89,6 +89,62 @@ def test_of_a_standard_secret_the_bytes_count(settings: Any, secret: bytes, weak
     assert bool(checks.no_secret_can_be_guessed()) == weak
 
 
+SHORT = ["a", "cs_1", "1234567", "a" * 40]
+
+
+@pytest.mark.parametrize("name", ["WOO_CONSUMER_SECRET", "CRM_TOKEN", "WOO_BASIC_AUTH"])
+@pytest.mark.parametrize("key", SHORT)
+def test_a_key_of_a_side_that_can_be_tried_out_is_named(settings: Any, name: str, key: str) -> None:
+    settings.WOO_CONSUMER_SECRET = settings.CRM_TOKEN = GOOD
+    before = "staging:" if name == "WOO_BASIC_AUTH" else ""
+    setattr(settings, name, before + GOOD)
+    assert checks.keys_of_the_sides_are_whole() == []
+    setattr(settings, name, before + key)
+    [found] = checks.keys_of_the_sides_are_whole()
+    assert ids([found]) == ["W033"] and name in found.msg
+
+
+def test_of_a_crm_that_is_not_called_the_token_does_not_matter(settings: Any) -> None:
+    settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.CRM_BACKEND = GOOD, "a", "none"
+    assert checks.keys_of_the_sides_are_whole() == []
+
+
+ANYBODYS = [
+    ("ALLOWED_HOSTS", "*"),
+    ("ALLOWED_HOSTS", ".com"),
+    ("CSRF_TRUSTED_ORIGINS", "https://*"),
+    ("CSRF_TRUSTED_ORIGINS", "https://*.com"),
+    ("CSRF_TRUSTED_ORIGINS", "https://*.com:8443"),
+]
+
+
+@pytest.mark.parametrize(("name", "one"), ANYBODYS)
+def test_names_that_are_anybodys_are_named(settings: Any, name: str, one: str) -> None:
+    settings.ALLOWED_HOSTS = ["bridge.example", "127.0.0.1", "localhost", "[::1]", ".shop.example", ".local"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://bridge.example", "https://*.shop.example", "http://web:8000"]
+    assert checks.not_everybody_is_trusted() == []
+    getattr(settings, name).append(one)
+    [found] = checks.not_everybody_is_trusted()
+    assert ids([found]) == ["W034"] and f"{name} has {one}," in found.msg
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+@pytest.mark.parametrize("host", ["redis.example.com", "10.0.0.7:6380", "redis"])
+def test_a_broker_elsewhere_without_a_password_is_named(settings: Any, scheme: str, host: str) -> None:
+    settings.QUEUE_BROKER = f"{scheme}://{host}/0"
+    assert ids(checks.the_broker_asks_for_a_password()) == ["W035"]
+    settings.QUEUE_BROKER = f"{scheme}://:{GOOD}@{host}/0"
+    assert checks.the_broker_asks_for_a_password() == []
+
+
+@pytest.mark.parametrize(
+    "broker", ["orm", "redis://127.0.0.1/0", "redis://localhost:6379", "unix:///run/redis", "redis://["]
+)
+def test_a_broker_of_this_machine_needs_none(settings: Any, broker: str) -> None:
+    settings.QUEUE_BROKER = broker
+    assert checks.the_broker_asks_for_a_password() == []
+
+
 def test_an_address_that_is_none_is_for_other_checks(settings: Any) -> None:
     settings.WOO_URL, settings.CRM_URL, settings.QUEUE_BROKER = "http://[", "", "orm"
     assert checks.nothing_goes_open_over_the_internet() == []

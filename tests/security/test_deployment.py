@@ -24,10 +24,10 @@ PRODUCTION = {
     "DATABASE_URL": "sqlite://:memory:",
     "WOO_URL": "https://shop.example",
     "WOO_CONSUMER_KEY": "ck_1",
-    "WOO_CONSUMER_SECRET": "cs_1",
+    "WOO_CONSUMER_SECRET": f"cs_{secrets.token_hex(20)}",
     "WOO_WEBHOOK_SECRETS": secrets.token_hex(24),
     "CRM_URL": "https://crm.example",
-    "CRM_TOKEN": "t",
+    "CRM_TOKEN": secrets.token_hex(16),
     "CRM_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 FROM_FILES = {
@@ -91,6 +91,29 @@ def test_a_web_process_that_is_not_configured_tells_it_in_one_line_and_is_not_st
 def test_check_deploy_finds_nothing_with_the_settings_of_production() -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING")
     assert done.returncode == 0, done.stderr
+
+
+WEAK = {
+    "ALLOWED_HOSTS": "*",
+    "CSRF_TRUSTED_ORIGINS": "https://*",
+    "WOO_URL": "http://shop.example.com",
+    "CRM_URL": "http://1.1.1.1",
+    "CRM_TOKEN": "a",
+    "WOO_CONSUMER_SECRET": "a",
+    "AUDIT_KEYS": "a",
+    "METRICS_TOKEN": "a",
+    "WOO_WEBHOOK_SECRETS": f"{secrets.token_hex(24)},a",
+    "CRM_WEBHOOK_SECRETS": "whsec_YQ==",
+    "TRUSTED_PROXIES": "5",
+}
+
+
+def test_check_deploy_finds_all_that_is_weak_at_once() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", QUEUE_BROKER="redis://redis.example.com/0", **WEAK)
+    assert done.returncode == 1
+    missing = [name for name in (*WEAK, "QUEUE_BROKER has no password") if name not in done.stderr]
+    assert missing == [], done.stderr
+    assert done.stderr.count("(orderbridge.") == len(WEAK) + 2
 
 
 def test_check_deploy_finds_a_service_without_https() -> None:

@@ -183,13 +183,14 @@ def test_behind_a_proxy_that_was_not_announced_one_guesser_does_not_lock_everybo
     assert sign_in("right-horse-battery", **proxied).status_code == 302
 
 
+@pytest.mark.parametrize("proxy", ["10.0.0.9", "127.0.0.1", ""])
 def test_an_unannounced_proxy_may_be_wrong_more_often_but_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch, hashed: list[str]
+    monkeypatch: pytest.MonkeyPatch, hashed: list[str], proxy: str
 ) -> None:
     monkeypatch.setattr(sign_in_module, "PROXY_LIMIT", sign_in_module.ADDRESS_LIMIT + 5)
     statuses = []
     for n in range(sign_in_module.PROXY_LIMIT + 3):
-        said = {"headers": {"X-Forwarded-For": f"198.51.100.{n}"}, "REMOTE_ADDR": "10.0.0.9"}
+        said = {"headers": {"X-Forwarded-For": f"198.51.100.{n}"}, "REMOTE_ADDR": proxy}
         statuses.append(sign_in("wrong", name=f"nobody-{n}", **said).status_code)
     assert statuses == [200] * sign_in_module.PROXY_LIMIT + [429] * 3
     assert len(hashed) == sign_in_module.PROXY_LIMIT
@@ -220,6 +221,7 @@ def test_wrong_logins_never_take_all_threads(monkeypatch: pytest.MonkeyPatch, ha
 WHENCE: dict[str, Any] = {
     "address": lambda n: {"REMOTE_ADDR": f"192.0.2.{n}"},
     "network": lambda n: {"REMOTE_ADDR": f"2001:db8:1:{n}::7"},
+    "socket of a proxy": lambda n: {"headers": {"X-Forwarded-For": f"198.51.100.{n}"}, "REMOTE_ADDR": ""},
     "unannounced proxy": lambda n: {"headers": {"X-Forwarded-For": f"203.0.113.{n * 5}, 198.51.100.{n}"}},
 }
 
