@@ -52,11 +52,13 @@ class Line:
     down: str = ""
     next_write: str = ""
     "What becomes of the next write: its answer is lost, or it fails."
+    on_failed_write: Callable[[], None] = lambda: None
 
     def call(self, method: str, effect: Callable[[], Any]) -> Any:
         trouble = self.down
         if method != "GET" and self.next_write:
             trouble, self.next_write = self.next_write, ""
+            self.on_failed_write()
         got_through = not trouble or (trouble.startswith("lost") and method != "GET")
         self.clock.advance(self.pace + (TIMEOUT if "timeout" in trouble else 0))
         answer = effect() if got_through else None
@@ -145,7 +147,8 @@ class ShopInMemory:
     def put_status(self, woo_id: int, status: str) -> ShopSnapshot:
         old = self.get(woo_id).status
         self.before_write(woo_id, old, status)
-        self.writes.append((woo_id, old, status))
+        if self.plugins.get(status) != old:  # else nothing became of it
+            self.writes.append((woo_id, old, status))
         self.orders[woo_id]["status"] = status
         self.set_by_others[woo_id] = False
         self._dated(woo_id)

@@ -116,6 +116,8 @@ class World:
         self.shop.before_write = self.may_be_written
         self.shop.after_plugin = self.goes_on
         self.crm.before_update = self.may_be_told
+        for line in (self.shop.line, self.crm.line):  # which order it hits is known only now
+            line.on_failed_write = lambda: self.disturbed.update(self.shop.orders)
 
     # --- what the code is plugged into ----------------------------------------------------------------------------
 
@@ -172,9 +174,10 @@ class World:
 
     def goes_on(self, woo_id: int) -> None:
         """A plugin made more of our write: the CRM, whose word that was, hears of it and need not be followed."""
-        [order] = self.crm.of(woo_id)
         self.untold.add(woo_id)
-        self.need_not_follow[woo_id] = self.crm.last_read[order.crm_order_id].status
+        for order in self.crm.of(woo_id):  # none, if the CRM gave its id to another one
+            if order.crm_order_id in self.crm.last_read:  # a forced move does not ask the CRM
+                self.need_not_follow[woo_id] = self.crm.last_read[order.crm_order_id].status
 
     def _somebody_else_set(self, woo_id: int) -> None:
         known = OrderLink.objects.filter(woo_id=woo_id).values_list("crm_status", flat=True).first()
@@ -331,7 +334,8 @@ class World:
             if event.state == State.PARKED:
                 woo_id = self._woo_id(event.side, event.order_ref)
                 of_copy = DOUBTS[ANOTHER_SHOP] in event.reason
-                is_right = of_copy or woo_id in self.unmapped | self.reused
+                hindered = "a plugin may hinder it" in event.reason and bool(self.shop.plugins)
+                is_right = of_copy or hindered or woo_id in self.unmapped | self.reused
                 promise(is_right, f"Event {event.pk} is parked: {event.reason}")
         links = {link.woo_id: link for link in OrderLink.objects.all()}
         log: dict[int, list[Logged]] = {link.pk: [] for link in links.values()}
