@@ -74,7 +74,7 @@ class OrderLinkAdmin(ReadOnlyAdmin):
     search_fields = ("woo_id", "crm_order_id")
     search_help_text = "The order's id at either side or its number, exact"
     fieldsets = (
-        ("Shop", {"fields": ("woo_id", "woo_status", "written_by_us", "woo_fingerprint")}),
+        ("Shop", {"fields": ("woo_id", "woo_status", "written_by_us")}),
         ("CRM", {"fields": ("crm_order_id", "crm_status", "crm_version", "crm_updated_at")}),
         ("Link", {"fields": ("created_at", "verified_at")}),
     )

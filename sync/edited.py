@@ -13,6 +13,7 @@ from webhooks.models import Side, WebhookEvent
 from webhooks.sources import Signal
 
 NAMED = 20
+WHOLE = "the whole body"
 EFFECT = {
     Side.SHOP: (
         "id: says which order of the shop is read. Its state counts, whatever else the body says.",
@@ -83,9 +84,27 @@ def post_copy(event: WebhookEvent, content: dict[str, Any], signal: Signal, *, b
     return copy
 
 
+def touched(event: WebhookEvent, text: str, *, exact: bool) -> list[str]:
+    """The names of the fields that the person wrote anew, judged by what the editor showed: whether what was typed is
+    what the mask hides, nobody is told. Names only, so that they can be shown and kept."""
+    before = _content(event)
+    return _named(before if exact else masked(before), json.loads(text))
+
+
 def changed(event: WebhookEvent, copy: WebhookEvent) -> list[str]:
-    """The names of the fields in which the copy differs: names only, so that they can be shown and kept."""
-    names = list(_differences(_content(event), _content(copy), ""))
+    """The names of the fields in which the copy differs from the original, as both are shown with their masks."""
+    try:
+        before, after = masked(_content(event)), masked(_content(copy))
+    except RecursionError:
+        return [WHOLE]
+    return _named(before, after)
+
+
+def _named(before: Any, after: Any) -> list[str]:
+    try:
+        names = list(_differences(before, after, ""))
+    except RecursionError:
+        return [WHOLE]
     return names if len(names) <= NAMED else [*names[:NAMED], "and others"]
 
 
@@ -150,4 +169,4 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
             [shown] = masked({name: None})
             yield from _differences(before.get(name), after.get(name), f"{path}.{shown}")
     elif before != after:
-        yield path.lstrip(".") or "the whole body"
+        yield path.lstrip(".") or WHOLE

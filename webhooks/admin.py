@@ -229,7 +229,8 @@ def pretty(value: Any) -> str:
 def readable(body: bytes, *, revealed: bool = False) -> str:
     """The body as text: JSON laid out, other text as it is, anything else as the first bytes in hexadecimal.
 
-    Personal data is masked unless it is revealed; what is not JSON may hold any, wherever.
+    Personal data is masked unless it is revealed; what is not JSON may hold any, wherever. Nor is told how long it is:
+    of whom all but one thing is known, that tells of the one.
     """
     try:
         content = json.loads(body)
@@ -239,10 +240,11 @@ def readable(body: bytes, *, revealed: bool = False) -> str:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        what = f"{len(body)} bytes that are not text"
-        return f"{what}, beginning with\n{body[:256].hex(' ')}" if revealed else what
+        if not revealed:
+            return "Bytes that are not text"
+        return f"{len(body)} bytes that are not text, beginning with\n{body[:256].hex(' ')}"
     if not revealed:
-        text = masked_text(text) if LIKE_JSON.match(text) or not text else f"{len(text)} characters that are not JSON"
+        text = masked_text(text) if LIKE_JSON.match(text) or not text else "Text that is not JSON"
     return text[:BODY_SHOWN]
 
 
@@ -384,13 +386,18 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
 @admin.register(RefusedDelivery)
 class RefusedDeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("id", "received", "source", "reason", "detail", "body_bytes", "remote_addr")
+    list_display = ("id", "received", "source", "reason", "detail", "size", "remote_addr")
     list_filter = (SourceFilter, RefusalFilter, ("received_at", RangeDateTimeFilter))
-    fields = ("received_at", "source", "reason", "detail", "remote_addr", "body_bytes", "body_sha256", "headers_text")
+    fields = ("received_at", "source", "reason", "detail", "remote_addr", "size", "headers_text")
 
     @admin.display(description="Received", ordering="received_at")
     def received(self, refused: RefusedDelivery) -> str:
         return ago(refused.received_at)
+
+    @admin.display(description="Size")
+    def size(self, refused: RefusedDelivery) -> str:
+        """Roughly: what was refused may have been let in later, and then its masked body is shown."""
+        return f"up to {-(-refused.body_bytes // 1024)} kB" if refused.body_bytes else "–"
 
     @admin.display(description="Headers")
     def headers_text(self, refused: RefusedDelivery) -> str:

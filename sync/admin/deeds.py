@@ -77,7 +77,9 @@ class EditForm(ReasonForm):
                 f"It is longer than MAX_BODY_BYTES, {settings.MAX_BODY_BYTES} bytes. Shorten it."
             )
         try:
-            return edited.read(self.event, text, exact=self.exact)
+            copy = edited.read(self.event, text, exact=self.exact)
+            self.cleaned_data["touched"] = edited.touched(self.event, text, exact=self.exact)
+            return copy
         except edited.NotUsable as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -203,8 +205,7 @@ class Deeds(WebhookEventAdmin):
 
         def deed(by: str, said: dict[str, Any]) -> HttpResponse:
             copy = edited.post_copy(event, *said["body"], by=by, once=str(said["once"] or uuid.uuid4()))
-            fields = edited.changed(event, copy)
-            result = f"Copied as event {copy.pk}. Changed: {', '.join(fields) or 'nothing'}."
+            result = f"Copied as event {copy.pk}. Changed: {', '.join(said['touched']) or 'nothing'}."
             audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
             wake(force=True)
             messages.success(request, f"A worker was asked for this copy; event {event.pk} stays as it came.")

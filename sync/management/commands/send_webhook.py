@@ -126,6 +126,6 @@ def _as_capture(body: bytes) -> dict[str, Any]:
         ["X-WC-Webhook-Resource", "order"],
         ["X-WC-Webhook-Event", "updated"],
         ["X-WC-Webhook-ID", "1"],
-        ["X-WC-Webhook-Delivery-ID", hashlib.sha256(body).hexdigest()[:32]],
+        ["X-WC-Webhook-Delivery-ID", uuid.uuid4().hex],
     ]
     return {"headers": headers}
