@@ -43,12 +43,17 @@ class Outcome(models.TextChoices):
 
 
 UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
+MOST_OF_A_SECOND = 20
+"""Events of one order and second. More are no changes: somebody sends two captured deliveries in turn."""
 MAY_BE_NEWS = (
-    "(known.next_attempt_at IS NULL OR known.state = 'processing') "
+    "(known.next_attempt_at IS NULL OR known.state = 'processing') "  # noqa: S608  our own
     "AND NOT (known.state = 'parked' AND known.order_ref = '') "
-    "AND (known.occurred_at IS NULL OR EXISTS (SELECT 1 FROM webhooks_webhookevent AS later "
+    "AND (known.occurred_at IS NULL OR (EXISTS (SELECT 1 FROM webhooks_webhookevent AS later "
     "WHERE later.side = known.side AND later.order_ref = known.order_ref AND later.id > known.id "
-    "AND later.source = known.source AND (later.occurred_at IS NULL OR later.occurred_at = known.occurred_at)))"
+    "AND later.source = known.source AND (later.occurred_at IS NULL OR later.occurred_at = known.occurred_at)) "
+    "AND (SELECT count(*) FROM webhooks_webhookevent AS same WHERE same.side = known.side "
+    "AND same.order_ref = known.order_ref AND same.source = known.source "
+    f"AND same.occurred_at = known.occurred_at) < {MOST_OF_A_SECOND}))"
 )
 """In SQL, of an event that is known by the hash of its body: the same bytes may tell of something else when they come
 again. Not while it waits for its turn or next try, as its read answers both; nor, if nobody understood it, while it

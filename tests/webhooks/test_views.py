@@ -36,7 +36,7 @@ from tests.deliveries import (
 from webhooks import intake, signatures, sources
 from webhooks import wake as wake_module
 from webhooks.intake import MASK
-from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.models import MOST_OF_A_SECOND, Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.sources import MAX_EVENTS
 from webhooks.views import DeliveryView
 from webhooks.wake import wake
@@ -299,6 +299,18 @@ def test_back_within_a_second_is_news_once(between: bytes) -> None:
     assert (again["status"], again["event"] != first) == ("accepted", True)
     WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
     assert [shop_tells("a").json() for _ in range(3)] == [{"status": "duplicate", "event": again["event"]}] * 3
+
+
+@pytest.mark.parametrize("between", ["b", None], ids=["another status", "the trash"])
+def test_two_captured_deliveries_in_turn_do_not_make_events_without_end(between: str | None) -> None:
+    answers = []
+    for _ in range(MOST_OF_A_SECOND + 5):
+        answers.append(shop_tells("a").json()["status"])
+        shop_tells(between) if between else from_shop(b'{"id": 5}')
+        WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
+    assert answers[:3] == ["accepted"] * 3 and answers[-5:] == ["duplicate"] * 5
+    assert WebhookEvent.objects.exclude(occurred_at=None).count() == MOST_OF_A_SECOND
+    assert shop_tells("a", 1).json()["status"] == "accepted"
 
 
 def test_what_was_captured_before_the_order_went_on_stays_a_duplicate() -> None:
