@@ -1,5 +1,7 @@
 """What can go wrong with a side. Each class answers one question: try again, or not?"""
 
+from webhooks.texts import fit
+
 GATEWAYS = frozenset({502, 504, 520, 524})
 """What proxies answer when what is behind them has not."""
 
@@ -26,6 +28,7 @@ class SideError(Exception):
         status: int | None = None,
         code: str = "",
     ) -> None:
+        message, advice = fit(message), fit(advice)  # which may quote what a side said
         super().__init__(f"{message} {advice}" if advice else message)
         self.message = message
         self.advice = advice
@@ -90,6 +93,12 @@ class Odd(Blocked):
     """JSON, but not an order as it should be: no id, a version that is no number. Of a list, such a one is left out."""
 
 
+class AnsweredForAnother(Blocked):
+    """The answer to a creation names another order. Tried again, it would be made and answered so again."""
+
+    again = False
+
+
 class Endless(Blocked):
     """A list that comes in pages and does not end: a page of it comes again, or there are more than can be."""
 
@@ -111,6 +120,12 @@ class Unconfirmed(SideError):
 
     may_have_got_through = True
     tries = 3
+
+
+class Unkept(SideError):
+    """A write was made, and what came of it can not be recorded. Tried again, it would be made again."""
+
+    again = False
 
 
 class NotFound(SideError):

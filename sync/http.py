@@ -41,6 +41,7 @@ from sync.errors import (
     Unreachable,
 )
 from webhooks.masking import is_error_code, quoted
+from webhooks.texts import ESCAPED, fit
 
 log = logging.getLogger("orderbridge.calls")
 
@@ -432,8 +433,11 @@ def _is_page(response: requests.Response, body: bytes) -> bool:
 
 
 def _parsed(body: bytes) -> tuple[Any, bool]:
+    """What of it no database could hold is marked here, once for all that is made of it."""
     try:
-        return jsonlib.loads(body.decode("utf-8-sig"), parse_constant=_no_constant), True
+        text = body.decode("utf-8-sig")
+        data = jsonlib.loads(text, parse_constant=_no_constant)
+        return fit(data) if ESCAPED.search(text) else data, True
     except (ValueError, RecursionError):
         return None, False
 

@@ -151,7 +151,8 @@ def _record(created: Sequence[tuple[Work, Plan, Applied]]) -> None:
             worker.forget([int(work.order_ref) for work in works], Intent.Kind.CREATE)
             _finish(works)
             worker.save_attempts(works, Outcome.CREATED)
-    except (IntegrityError, LeaseLost):  # one of them is the matter: it is found, and the others are recorded
+    except (IntegrityError, LeaseLost, *worker.REFUSED_BY_DATABASE):
+        # One of them is the matter: it is found, and the others are recorded.
         for work, plan, applied in created:
             with worker.watched(work):
                 worker.record(work, plan, applied)

@@ -29,7 +29,7 @@ from sync.errors import (
 )
 from sync.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.paging import OF_A_PAGE, alone, pages
-from sync.snapshots import ShopSnapshot
+from sync.snapshots import LARGEST, ShopSnapshot, is_word
 from webhooks.moments import utc
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -297,7 +297,16 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
             advice=_not_one(data),
             side="shop",
         )
-    return ShopSnapshot(woo_id=data["id"], status=data["status"].removeprefix("wc-"), order=data)
+    status, modified = data["status"].removeprefix("wc-"), data.get("date_modified_gmt")
+    is_good = {
+        "id": data["id"] <= LARGEST,
+        "status": is_word(status),
+        "date_modified_gmt": not isinstance(modified, str) or is_word(modified),
+    }
+    if wrong := ", ".join(name for name in is_good if not is_good[name]):
+        words = f"The shop's order {str(data['id'])[:20]} has no good {wrong}: it is too long, or has odd characters."
+        raise Odd(words, advice="Correct it in the shop, then replay.", side="shop")
+    return ShopSnapshot(woo_id=data["id"], status=status, order=data)
 
 
 def _not_one(data: Any) -> str:

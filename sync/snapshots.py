@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from django.conf import settings
 
+from webhooks.texts import is_spoiled
+
 CARRIED = (
     "id",
     "parent_id",
@@ -54,6 +56,9 @@ CARRIED = (
 A9), what follows from the status (`needs_payment`), and what says nothing of the order (`version`, `_links`): see
 docs/decisions/0059."""
 OUR_META = "_orderbridge_*"
+LONGEST = 64
+"""Characters of an id or a status; a longer one is none, and would not fit into the database."""
+LARGEST = 2**63 - 1
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
 COMPOSER = "2"
@@ -97,6 +102,11 @@ def fingerprint(order: Mapping[str, Any]) -> str:
 
 def _hash(told: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def is_word(text: str) -> bool:
+    """Whether it can be an id, a status or a time: neither too long, nor with characters that none of them has."""
+    return len(text) <= LONGEST and text.replace(" ", "x").isprintable() and not is_spoiled(text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,5 +96,5 @@ def _amount(value: Any) -> str:
         amount = Decimal(str(value)) if isinstance(value, str | int | float) else None
     except InvalidOperation:
         return ""
-    is_one = amount is not None and amount.is_finite() and amount.adjusted() < 20
+    is_one = amount is not None and amount.is_finite() and (not amount or abs(amount.adjusted()) < 20)
     return f"{amount.normalize():f}" if amount is not None and is_one else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 
 from orders.models import OrderLink, StatusTransition
 from orders.rules import current_lifecycle
@@ -39,7 +39,7 @@ from sync.decide import (
     shop_to_crm,
     went_on,
 )
-from sync.errors import Maintenance, NotConfigured, NotFound, Rejected, SideError, Unconfirmed, Unreachable
+from sync.errors import Maintenance, NotConfigured, NotFound, Rejected, SideError, Unconfirmed, Unkept, Unreachable
 from sync.evidence import compared
 from sync.http import CallRecord, current_event
 from sync.leases import DURATION, Busy, Held, LeaseLost, WorkerLost, worker_name
@@ -52,6 +52,7 @@ from webhooks import clock, sql
 from webhooks.customers import customer_of
 from webhooks.masking import masked, masked_text, quoted
 from webhooks.models import Outcome, Side, State, WebhookEvent
+from webhooks.texts import fit
 
 log = logging.getLogger("orderbridge.attempts")
 
@@ -59,6 +60,8 @@ LOOK_AHEAD = 20
 """Due events that a worker looks at to find an order that no other worker has."""
 FRESH_SHARE = 0.5
 BUSY_AGAIN = timedelta(seconds=0.3)
+REFUSED_BY_DATABASE = (DataError, ValueError, OverflowError)
+"""How a database or its driver says that it can not hold a value."""
 
 
 @dataclass
@@ -106,7 +109,7 @@ class Work:
 
     @property
     def words(self) -> str:
-        return " ".join(reason.words for reason in self.reasons)
+        return fit(" ".join(reason.words for reason in self.reasons))
 
     def facts(self, read: CrmSnapshot | None = None) -> EventFacts:
         """`read`: what the CRM shows. A lag lasts since the first event came that is ahead of that, however many come
@@ -708,6 +711,13 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
         work.reasons.append(Reason("link_conflict", words))
         park(work, Park(reasons=()))
         return
+    except REFUSED_BY_DATABASE as error:
+        if plan.write is None:
+            raise
+        log.exception("can not be recorded", extra={"event": work.newest.id, "order": work.order_ref})
+        to = Side.CRM if work.side == Side.SHOP else Side.SHOP
+        words = f"The {to} was written to, and what it answered can not be kept: {quoted(str(error))}."
+        raise Unkept(words) from error
     for draft in plan.transitions:
         log.info(
             "transition",
@@ -878,6 +888,16 @@ def postpone(work: Work, after: timedelta, *, result: str, error: str = "") -> N
 
 
 def fail(work: Work, error: Exception) -> None:
+    """Whatever the failed attempt met with, that it failed is recorded, and why."""
+    try:
+        _fail(work, error)
+    except REFUSED_BY_DATABASE:
+        log.exception("recorded without what was seen", extra={"event": work.newest.id, "order": work.order_ref})
+        work.reasons, work.compared, work.calls, work.customer = [], {}, [], ""
+        _fail(work, error)
+
+
+def _fail(work: Work, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     result = type(error).__name__
     if isinstance(error, SideError) and not _is_about_the_order(work, error) and sides.failed(error, clock.now()):
@@ -925,7 +945,7 @@ def _give_up(work: Work, error: Exception, attempt: int) -> None:
 
 def _told(error: Exception) -> str:
     """Our own words are for everybody; an error of Python or a library may quote what it was given."""
-    return str(error) if isinstance(error, SideError | WorkerLost) else quoted(str(error))
+    return str(error) if isinstance(error, SideError | WorkerLost) else quoted(fit(str(error)))
 
 
 def _put_back(work: Work, after: timedelta, *, result: str, error: str, counted: int) -> None:
@@ -962,7 +982,7 @@ def save_attempts(works: Sequence[Work], result: str, error: str = "") -> None:
             started_at=work.started_at,
             milliseconds=round((time.monotonic() - work.started) * 1000),
             result=result,
-            reasons=[[reason.code, reason.words] for reason in work.reasons],
+            reasons=fit([[reason.code, reason.words] for reason in work.reasons]),
             compared=work.compared,
             decided_at=work.decided_at,
             error=error,

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from sync.errors import AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
+from sync.errors import AnsweredForAnother, AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
 from sync.http import Answer, CallRecord, JsonClient, readable
 from sync.paging import OF_A_PAGE, pages
-from sync.snapshots import CrmSnapshot
+from sync.snapshots import LARGEST, CrmSnapshot, is_word
 from webhooks.moments import utc
+from webhooks.texts import is_spoiled
 
 WORDS = {
     "crm_order_id": "id",
@@ -31,9 +32,6 @@ GOOD = 10
 """Pages in a row after which a bigger one is tried again."""
 LOOK_PAGES, LOOK_SECONDS = 1000, 45.0
 """A look-up that reads the whole list, as of a CRM that ignores the filter, must end before the queue's own timeout."""
-LONGEST = 64
-"""Characters of an id or a status; a longer one is no id, and would not fit into the database."""
-LARGEST = 2**63 - 1
 
 
 class RestCrm:
@@ -57,10 +55,10 @@ class RestCrm:
             json={"external_id": external_id, "order": dict(order)},
             headers={"Idempotency-Key": f"woo-{external_id}"},
         )
-        made = snapshot(answer.data)
+        made = snapshot(_without_spoiled_name(answer.data))  # else it would be made again at each try
         if made.external_id not in (None, external_id):
             words = f"The CRM answered with the order of {made.external_id}, not of {external_id}."
-            raise Blocked(words, side="crm")
+            raise AnsweredForAnother(words, side="crm")
         return made, answer.status == 201
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
@@ -104,7 +102,10 @@ class RestCrm:
             answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
         if answer.status == HTTPStatus.NO_CONTENT:  # nothing says that a PATCH is answered with the order
             return self.get(crm_order_id)
-        return _same(snapshot(answer.data), crm_order_id)
+        try:
+            return _same(snapshot(answer.data), crm_order_id)
+        except Odd:  # the order itself tells whether it can be read; a PATCH that is tried again is made again
+            return self.get(crm_order_id)
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -156,7 +157,10 @@ def snapshot(data: Any) -> CrmSnapshot:
     one = {ours: data.get(theirs) for ours, theirs in WORDS.items()} if isinstance(data, dict) else {}
     crm_order_id, status = _id(one.get("crm_order_id")), one.get("status")
     if not crm_order_id or not isinstance(status, str) or not _id(status):
-        raise Odd("The CRM's answer is not an order: id or status is missing.", side="crm")
+        raise Odd("The CRM's answer is not an order: id or status is missing or none that can be.", side="crm")
+    if _has_spoiled_name(data):
+        words = f"The CRM's order {crm_order_id} has an external_id with characters that no text may have."
+        raise Odd(words, side="crm")
     return CrmSnapshot(
         crm_order_id=crm_order_id,
         external_id=_id(one["external_id"]) or None,
@@ -166,6 +170,15 @@ def snapshot(data: Any) -> CrmSnapshot:
         answer={theirs: data[theirs] for theirs in WORDS.values() if theirs in data},
         content=_content(data),
     )
+
+
+def _has_spoiled_name(data: Any) -> bool:
+    name = data.get(WORDS["external_id"]) if isinstance(data, dict) else None
+    return isinstance(name, str) and is_spoiled(name)
+
+
+def _without_spoiled_name(data: Any) -> Any:
+    return {**data, WORDS["external_id"]: None} if _has_spoiled_name(data) else data
 
 
 def _content(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -217,7 +230,7 @@ def _id(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     text = str(value)
-    return text if len(text) <= LONGEST and text.replace(" ", "x").isprintable() else ""
+    return text if is_word(text) else ""
 
 
 def _version(value: Any) -> int | None:
@@ -232,6 +245,8 @@ def _time(value: Any) -> datetime | None:
     if value is None:
         return None
     try:
+        if isinstance(value, str) and not is_word(value):  # between date and time, Python takes any character
+            raise ValueError
         return utc(value)
     except ValueError:
         raise Odd(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None
