@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest, QueryDict
 
-from webhooks.masking import masked_query
+from webhooks.masking import masked_query, masked_topic
 from webhooks.models import Outcome, State, WebhookEvent
 
 EXACT = 10_000
@@ -154,7 +154,13 @@ def _extrapolated(selection: Selection, newest: int, oldest_seen: int) -> int:
 def _kinds(rows: list[tuple[str, ...]]) -> tuple[Kind, ...]:
     states, outcomes = dict(State.choices), dict(Outcome.choices)
     return tuple(
-        Kind(source=source, topic=topic, state=states[state], outcome=outcomes.get(outcome, ""), number=number)
+        Kind(
+            source=source,
+            topic=masked_topic(topic),
+            state=states[state],
+            outcome=outcomes.get(outcome, ""),
+            number=number,
+        )
         for (source, topic, state, outcome), number in Counter(rows).most_common()
     )
 

@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet, Value
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
-from webhooks.masking import MASK, masked, masked_text
+from webhooks.masking import MASK, masked, masked_text, masked_topic
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 AT_ONCE = 200
@@ -202,7 +202,7 @@ def _event(event: WebhookEvent) -> Told:
         )
     )
     now = ": ".join(filter(None, [event.outcome or event.state, event.reason]))
-    words = f"event {event.pk}: {event.source} {event.topic}{f' ({said})' if said else ''}; now {now}"
+    words = f"event {event.pk}: {event.source} {masked_topic(event.topic)}{f' ({said})' if said else ''}; now {now}"
     return words, _tone(event.outcome) if event.outcome else STATE_TONES.get(event.state, "info")
 
 

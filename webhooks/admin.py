@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.views import ChangeList
 
-from webhooks.masking import LIKE_JSON, masked, masked_row, masked_text
+from webhooks.masking import LIKE_JSON, masked, masked_row, masked_text, masked_topic
 from webhooks.models import Outcome, RefusedDelivery, State, WebhookEvent
 
 BODY_SHOWN = 200_000
@@ -256,12 +256,12 @@ class RecentValuesFilter(DropdownFilter):
     """Offers the values of the latest rows: DISTINCT over the whole table would read all of it."""
 
     LATEST = 2_000
+    masking = staticmethod(masked_text)
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         rows = model_admin.model._default_manager.order_by("-pk")
         latest = rows.values_list(self.parameter_name, flat=True)[: self.LATEST]
-        # A topic is what an unsigned header says: one that tells of a person is not offered.
-        return [(value, value) for value in sorted(set(latest)) if value and masked_text(value) == value]
+        return [(value, value) for value in sorted(set(latest)) if value and self.masking(value) == value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
@@ -273,8 +273,11 @@ class SourceFilter(RecentValuesFilter):
 
 
 class TopicFilter(RecentValuesFilter):
+    """A topic is what an unsigned header says: one that tells of a person is not offered."""
+
     title = "topic"
     parameter_name = "topic"
+    masking = staticmethod(masked_topic)
 
 
 class OutcomeFilter(DropdownFilter):

@@ -1,7 +1,8 @@
 """What may be shown to everybody who sees the back office; all else becomes •••. reveal.py decides who sees more.
 
-In a document a value is shown if its name is known to be harmless *and* it looks as such a value does. In a text our
-own words are shown; what a side said stands between « and », put there by `quoted` where it comes in, and is not.
+In a document a value is shown if its name is known to be harmless, it looks as such a value does, *and* all that it
+stands in is known to be about orders: `number` is one thing of an order and another of a passport. In a text our own
+words are shown; what a side said stands between « and », put there by `quoted` where it comes in, and is not.
 """
 
 import json
@@ -102,10 +103,11 @@ HARMLESS: tuple[tuple[re.Pattern[str], Callable[[Any], bool]], ...] = tuple(
             _is_id,
         ),
         (
-            r"(\w+_)?(total|subtotal|tax|price|discount|amount|net|gross|quantity|qty)|counts?|rate_percent|position"
-            r"|place|pages?|per_page|limit|offset|milliseconds|webhook_timestamp",
+            r"(\w+_)?(total|subtotal|tax|price|discount|amount|net|gross|quantity|qty)|counts?|rate_percent"
+            r"|pages?|per_page|limit|offset|milliseconds|webhook_timestamp",
             _is_amount,
         ),
+        (r"position|place", _is_whole),
         (
             r"((shop|crm|from|to|old|new|order|payment|financial|fulfillment|invoice|delivery|billing|tax|line)_)?status"
             r"|state|stage|dealstage|docstatus",
@@ -145,15 +147,52 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """Names of fields are shown if they are identifiers. Anything else that is used as one may be somebody's."""
 
 
+ANY, NONE = re.compile(r".*", re.DOTALL), re.compile(r"(?!)")
+PARENTS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (re.compile(parents), names)
+    for parents, names in (
+        (
+            r"((crm|shop|woo|sale|sales)_)?orders?|((sale|sales)_)?order_(lines?|items?)|(line|packed)_?items|items?|lines?"
+            r"|(line|shipping|tax|fee)_lines|refunds?|tax(es)?|products?|variations?|(total|subtotal|price|discount)s?"
+            r"|pricing_rules|payment_schedule|status|state|stage|currency",
+            ANY,
+        ),
+        (
+            r"_?links|self|collection|up|next|prev|target_hints|results?|data|body|payload|records?|list|object|attributes"
+            r"|properties|params|args|vals|values|errors?|meta|paging|pagination|filters?"
+            r"|shop|crm|woo|event|events|changes",
+            ANY,
+        ),
+        (r"meta_data", re.compile(r"id|key|display_key")),
+        (r"coupon_lines", re.compile(r"id|discount|discount_tax")),
+        (r"(billing|shipping)(_address)?", re.compile(r"(\w+_)?country(_code)?")),
+    )
+)
+"""What may be shown of what stands in these. In anything else nothing is, however deep: a new one is asked for."""
+
+
 @lru_cache(maxsize=4096)
-def _checks(name: str) -> tuple[Callable[[Any], bool], ...]:
+def _plain(name: str) -> str:
     """`createdAt`, `created-at` and `Created at` are one name."""
-    plain = re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_")
-    return tuple(check for names, check in HARMLESS if names.fullmatch(plain))
+    return re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_")
 
 
-def _is_shown(name: str, value: Any) -> bool:
-    return value is None or value == "" or any(check(value) for check in _checks(name))
+@lru_cache(maxsize=4096)
+def _checks(name: str, within: re.Pattern[str]) -> tuple[Callable[[Any], bool], ...]:
+    plain = _plain(name)
+    return tuple(check for names, check in HARMLESS if names.fullmatch(plain) and within.fullmatch(plain))
+
+
+@lru_cache(maxsize=4096)
+def _inside(name: str, within: re.Pattern[str]) -> re.Pattern[str]:
+    """What is shown inside of a field. What stands in no field is a document, or one of a list of them."""
+    if within is not ANY or not name:
+        return within
+    return next((names for parents, names in PARENTS if parents.fullmatch(_plain(name))), NONE)
+
+
+def _is_shown(name: str, value: Any, within: re.Pattern[str]) -> bool:
+    return value is None or value == "" or any(check(value) for check in _checks(name, within))
 
 
 # --- documents -----------------------------------------------------------------------------------------------------
@@ -164,11 +203,16 @@ def masked(value: Any, name: str = "") -> Any:
 
     `name`: that of the value itself, where it is not a whole document.
     """
+    return _masked(value, name, ANY)
+
+
+def _masked(value: Any, name: str, within: re.Pattern[str]) -> Any:
     if isinstance(value, dict):
-        return dict(zip(_names(value), (masked(inner, key) for key, inner in value.items()), strict=True))
+        inside = _inside(name, within)
+        return dict(zip(_names(value), (_masked(inner, key, inside) for key, inner in value.items()), strict=True))
     if isinstance(value, list):
-        return [masked(inner, name) for inner in value]
-    if _is_shown(name, value):
+        return [_masked(inner, name, within) for inner in value]
+    if _is_shown(name, value, within):
         return value
     return _address(value) if isinstance(value, str) and EMAIL.fullmatch(value) else MASK
 
@@ -200,11 +244,20 @@ def _columns(model: type[Model]) -> tuple[tuple[str, Callable[[str], str]], ...]
     return tuple(
         (
             field.attname,
-            masked_text if isinstance(field, TextField) or (field.max_length or 0) >= SENTENCE else _address,
+            masked_topic
+            if field.name == "topic"
+            else masked_text
+            if isinstance(field, TextField) or (field.max_length or 0) >= SENTENCE
+            else _address,
         )
         for field in fields
         if not field.choices and field.name not in OF_STAFF
     )
+
+
+def masked_topic(text: str) -> str:
+    """What a header or a CRM's `type` says, which nobody signed or which is somebody's words, if it is no topic."""
+    return text if not text or _is_topic(text) else MASK
 
 
 def masked_row(row: M) -> M:
@@ -227,13 +280,32 @@ def masked_query(query: str) -> str:
 
 # --- texts ---------------------------------------------------------------------------------------------------------
 
-EMAIL = re.compile(r"(?<![\w.+-])([\w.+-])[\w.+-]*(@|%40)([\w-]+(?:\.[\w-]+)+)")
+AT = re.compile(r" ?[@＠﹫] ?|%(?:25)*40| ?[(\[{] ?at ?[)\]}] ?|&#(?:0*64|x0*40);|&commat;|\\u0040", re.IGNORECASE)
+EMAIL = re.compile(
+    rf"(?<![\w.+-])([\w.+-])[\w.+-]*({AT.pattern})((?:[\w-]+\.)+[\w-]+|localhost|\[[\w.:]+\])", re.IGNORECASE
+)
+GAP = r" \u00a0\u2000-\u200b\u202f\u2060\u3000()（）/／.．\-\u00ad\u2010-\u2015\u2212\ufe58\ufe63－"
+"""What people put between digits: blanks, dashes and brackets of any kind."""
 PHONE = re.compile(
-    r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,20}\d(?!\w)"
-    r"|(?<![\w.:/-])\(?0\d[\d ()/.-]{5,20}\d(?!\w)"
-    r"|(?<![\w.-])\(?\d{3}\)?[ -]\d{3}[ -]\d{4}(?![\w-])"
+    rf"(?<![\w.])(?:[+＋﹢]|00|００)[(（]?\d[\d{GAP}]{{6,20}}\d(?!\w)"
+    rf"|(?<![\w.:/-])[(（]?[0０][\d{GAP}]{{5,20}}\d(?!\w)"
+    rf"|(?<![\w.-])[(（]?\d{{3}}[)）]?[{GAP}]\d{{3}}[{GAP}]\d{{4}}(?![\w-])"
 )
 """With the code of a country, with that of a town, and as in the United States."""
+NUMBER = re.compile(
+    r"(?<![\w./=#&,'\"-])(?:\d{7,15}"
+    rf"|(?<!:)[(（]?\d{{2,5}}[)）]?[{GAP.replace('.', '', 1)}]{{1,2}}\d{{5,10}})(?![\w-]|[.,'\"=]\d)"
+)
+"""Any other of seven digits or more, for which our words do not say what it is."""
+OF_OURS = re.compile(
+    r"(?:\b(?:(?:order|event|run|attempt|finding|row|chain|transition|link|id|webhook|line|product)s?|deliver(?:y|ies)|woo|crm"
+    r"|version|pid|knows|linked to|find|lacks|lost|not|as)|[↔→]|\(no)[ :.#]*(?:\d+(?:,| and| or|–) ?)*\Z",
+    re.IGNORECASE,
+)
+COUNTS = re.compile(
+    r" (?:bytes|rows|events|orders|links|calls|characters|times|m?s|milliseconds|seconds|more|of|in its place"
+    r"|is linked|has the)\b| ↔|, names\b"
+)
 HIDDEN_QUOTE = f"«{MASK}»"
 OF_A_SIDE = re.compile(r"«[^»]*(?:»|\Z)")
 OF_A_SIDE_IN_HTML = re.compile(r"«[^»<>\"]*»?")
@@ -268,7 +340,13 @@ def masked_trace(text: str) -> str:
     """A traceback: its quotes hold names of files and lines of our code."""
     if "«" in text:
         text = OF_A_SIDE.sub(HIDDEN_QUOTE, text)
-    return PHONE.sub(MASK, _address(text))
+    return NUMBER.sub(_of_number, PHONE.sub(MASK, _address(text)))
+
+
+def _of_number(match: re.Match[str]) -> str:
+    text, start, end = match.string, match.start(), match.end()
+    ours = text.isdigit() or OF_OURS.search(text[max(0, start - 80) : start]) or COUNTS.match(text, end)
+    return match[0] if ours else MASK
 
 
 def _of_quotes(match: re.Match[str]) -> str:
@@ -278,25 +356,32 @@ def _of_quotes(match: re.Match[str]) -> str:
 
 
 def _address(text: str) -> str:
-    return EMAIL.sub(rf"\1{MASK}\2\3", text) if "@" in text or "%40" in text else text
+    return EMAIL.sub(rf"\1{MASK}\2\3", text) if AT.search(text) else text
 
 
 def _broken(text: str) -> str:
     """JSON that cannot be parsed, as a rule because it was cut off: token by token, by the same rules."""
-    name = ""
+    name, within = "", ANY
+    around = list[tuple[str, re.Pattern[str]]]()
 
     def token(match: re.Match[str]) -> str:
-        nonlocal name
+        nonlocal name, within
         inner, end, colon, number, between = match.groups()
         if between:
+            for one in between:
+                if one == "{":
+                    around.append((name, within))
+                    name, within = "", _inside(name, within)
+                elif one == "}":
+                    name, within = around.pop() if around else ("", NONE)
             return match[0]
         if colon:
             name = inner
             return match[0] if NAME.fullmatch(name) else f'"{MASK}"{colon}'
         if inner is not None:
-            shown = _is_shown(name, inner) and (end or not inner)
+            shown = _is_shown(name, inner, within) and (end or not inner)
             return match[0] if shown else f'"{_address(inner) if EMAIL.fullmatch(inner) else MASK}{end}'
-        if match[0] == "null" or (number and _is_shown(name, _number(number))):
+        if match[0] == "null" or (number and _is_shown(name, _number(number), within)):
             return match[0]
         return MASK
 

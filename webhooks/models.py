@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from webhooks import clock
+from webhooks.masking import masked_topic
 
 
 class Side(models.TextChoices):
@@ -171,7 +172,7 @@ class WebhookEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"event {self.pk} ({self.topic or self.source})"
+        return f"event {self.pk} ({masked_topic(self.topic) or self.source})"
 
     @property
     def is_finished(self) -> bool:

@@ -30,7 +30,7 @@ OURS = (
     *("StatusRule", "AllowedMove", "HistoricalStatusRule", "HistoricalAllowedMove"),
 )
 """Names of accounts and processes, and the statuses that managers write down."""
-IDS = ("order_ref", "crm_order_id", "order", "topic")
+IDS = ("order_ref", "crm_order_id", "order")
 SHORT = {
     field.name
     for model in apps.get_models()
@@ -97,6 +97,14 @@ def test_no_page_shows_what_is_in_the_tables(text: str, mark: str, but: Collecti
     shown = {url: page.index(mark) for url, page in seen.items() if mark in page}
     assert "\n".join(f"{url}: {seen[url][max(0, at - 100) : at + 50]}" for url, at in shown.items()) == ""
     assert any(MASK in page for page in seen.values())
+
+
+def test_a_topic_that_is_none_is_on_no_page() -> None:
+    rows = every_row("nothing", OURS)
+    WebhookEvent.objects.update(topic="Zaphod Quill called")
+    seen = pages(signed_in("manager"), rows)
+    seen["filtered"] = signed_in("manager").get("/admin/webhooks/webhookevent/?state=pending").content.decode()
+    assert sorted(url for url, page in seen.items() if "Zaphod" in page) == []
 
 
 def test_no_page_shows_what_a_document_holds() -> None:

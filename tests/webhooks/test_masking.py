@@ -210,6 +210,135 @@ def test_an_order_that_was_cut_off_tells_nothing_either(length: int) -> None:
     assert '"id": 14' in shown
 
 
+OF_A_PERSON = (
+    *(
+        "card",
+        "passport",
+        "phone",
+        "iban",
+        "ssn",
+        "postal",
+        "zip",
+        "birth",
+        "birthday",
+        "dob",
+        "customer",
+        "user",
+        "login",
+    ),
+    *(
+        "contact",
+        "address",
+        "person",
+        "vat",
+        "ip",
+        "geo",
+        "location",
+        "twitter",
+        "owner",
+        "party",
+        "partner",
+        "licence",
+    ),
+    *("Kunde", "value", "custom_fields", "shipping_phone", "имя", "billing", "shipping", "billing_address", ""),
+)
+LOOKS_HARMLESS = (
+    *("4111111111111111", "C01X00T47", "DE89370400440532013000", "jane1985", "1985-03-01", "192.168.17.4", "bavaria"),
+    *("jane.doe85", "12.3", "erika-mustermann", "EUR", 80331, 15112345678, 48.137154, True),
+)
+HARMLESS_NAMES = (
+    *(
+        "id",
+        "number",
+        "code",
+        "date",
+        "time",
+        "status",
+        "state",
+        "total",
+        "tax",
+        "version",
+        "position",
+        "place",
+        "type",
+    ),
+    *("key", "sku", "currency", "timestamp", "ids", "quantity", "external_id", "created_at", "order_id", "source"),
+)
+
+
+@given(
+    st.lists(st.sampled_from(["order", "data", "results", "line_items", "_links"]), max_size=2),
+    st.sampled_from([one for one in OF_A_PERSON if one]) | st.text("qwxyz", min_size=3),
+    st.lists(st.sampled_from(["data", "items", "order", "x", "numbers"]), max_size=2),
+    st.sampled_from(HARMLESS_NAMES),
+    st.sampled_from(LOOKS_HARMLESS),
+    st.booleans(),
+)
+def test_a_harmless_name_in_what_is_not_known_shows_nothing(
+    outside: list[str], parent: str, inside: list[str], name: str, value: Any, listed: bool
+) -> None:
+    document: Any = {"id": 1, name: value, "status": "new"}
+    for one in reversed([*outside, parent, *inside]):
+        document = {one: [document, 5] if listed else document}
+    for text in (as_text(masked(document)), masked_text(as_text(document)[:-1]), masked_text(as_text(document))):
+        assert as_text(value) not in text and '"new"' not in text
+
+
+def test_a_cut_document_is_shown_as_a_whole_one_is() -> None:
+    document = {
+        "billing": {"country": "DE", "state": "bavaria"},
+        "line_items": [{"id": 7, "image": {"id": 8}, "sku": "A-1", "taxes": [{"id": 1, "total": "1.00"}]}, "A-2"],
+        "card": [{"number": "4111111111111111"}, {"x": {}}, "A-3"],
+        "status": "processing",
+        "rest": "",
+    }
+    cut, whole = masked_text(as_text(document)[:-1]), as_text(masked(document))[:-1]
+    assert cut.replace('"', "") == whole.replace('"', "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("call 15112345678", "tel:15112345678", "151 2345678", "Reason: tel 151-2345678, thanks", "0151–1234567"),
+        *("0151 — 1234567", "(0151)\u00a01234567", "＋4915112345678", "０１５１１２３４５６７８", "15112345678 called"),
+        *(
+            "jane.doe(at)example.test",
+            "jane.doe [at] example.test",
+            "jane.doe＠example.test",
+            "jane.doe @ example.test",
+        ),
+        *("jane.doe&#64;example.test", "jane.doe\\u0040example.test", "jane.doe%2540example.test"),
+    ],
+)
+def test_however_it_is_written_in_words_it_is_masked(text: str) -> None:
+    shown = masked_text(text)
+    assert MASK in shown
+    assert [one for one in ("2345678", "1234567", "１２３４５６７", "ane.doe") if one in shown] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "order 12345678 edited",
+            "Orders: 12345678, 23456789 and 34567890.",
+            "event 123456789: woocommerce",
+            "1234567",
+        ),
+        *("GET /orders/12345678?include=1234567,1234568 → 200 (12 ms)", "12345678 bytes", "woo:12345678 ↔ 23456789"),
+        *(
+            "The CRM knows order SAL-2026-00001",
+            "linked to 23456789",
+            "of 2026-11-24 03:12:09.123456 UTC",
+            "1234567.00",
+        ),
+        "Order 12345678 (no. 23456789) ↔ 2026-00001",
+    ],
+)
+def test_ids_in_our_own_words_stay(text: str) -> None:
+    assert masked_text(text) == text
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("processing"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=4),
