@@ -917,6 +917,7 @@ def facts(read: CrmSnapshot | None, *waiting: tuple[int, int | None]) -> EventFa
     return worker.Work(held=None, events=events).facts(read)  # type: ignore[arg-type]
 
 
+@pytest.mark.django_db
 def test_a_lag_lasts_since_the_first_event_that_is_ahead_however_many_follow() -> None:
     assert facts(crm_at(1), (70, 2), (40, 3), (10, 4)).waited >= timedelta(seconds=70)
     assert facts(None, (70, None), (10, None)).waited >= timedelta(seconds=70)
