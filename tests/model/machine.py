@@ -150,6 +150,10 @@ class Story:
     def a_plugin_is_installed(self, asked: str) -> None:
         self.world.shop.plugins = {asked: FURTHER[asked]}
 
+    @step(when=has_crm_orders)
+    def all_vanish_and_come_back(self) -> None:
+        self.world.all_vanish_and_come_back()
+
     # --- the CRM --------------------------------------------------------------------------------------------------
 
     @step(when=has_crm_orders, order=any_order, status=crm_status)

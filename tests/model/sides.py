@@ -1,7 +1,7 @@
 """A shop and a CRM in memory, with the verbs that the worker uses, and the unpleasant habits of the real ones."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -94,6 +94,8 @@ class ShopInMemory:
     "Whether the last one to set the status was not us."
     writes: list[tuple[int, str, str]] = field(default_factory=list)
     before_write: Callable[[int, str, str], None] = lambda woo_id, old, new: None
+    hidden: set[int] = field(default_factory=set)
+    "Answered with 404, although they are there."
     plugins: dict[str, str] = field(default_factory=dict)
     "What becomes, within the same call, of a status that we write."
     after_plugin: Callable[[int], None] = lambda woo_id: None
@@ -139,10 +141,14 @@ class ShopInMemory:
         self._saved(woo_id)
 
     def get(self, woo_id: int) -> ShopSnapshot:
-        if woo_id not in self.orders:
+        if woo_id not in self.orders or woo_id in self.hidden:
             raise NotFound("woocommerce_rest_shop_order_invalid_id", side="shop")
         order = self.orders[woo_id]
         return ShopSnapshot(woo_id=woo_id, status=order["status"], order=dict(order))
+
+    def say_again(self, woo_ids: Iterable[int]) -> None:
+        for woo_id in woo_ids:
+            self._saved(woo_id)
 
     def put_status(self, woo_id: int, status: str) -> ShopSnapshot:
         old = self.get(woo_id).status

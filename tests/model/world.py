@@ -12,11 +12,12 @@ from django.db.models import Min
 
 from orders.defaults import MOVES, RULES
 from orders.models import OrderLink, StatusTransition
+from sync import alarms, disappearance, leases, own_events, reconciliation, replays, retries, shop, worker
 from sync import crm as crm_backends
-from sync import leases, own_events, reconciliation, replays, retries, shop, worker
 from sync.decide import ANOTHER_SHOP, DOUBTS
 from sync.http import current_event
 from sync.models import Intent, Lease, SideState
+from sync.snapshots import TRASH
 from tests.model.sides import (
     FIRST_MOMENT,
     FIRST_STATUS,
@@ -240,6 +241,23 @@ class World:
         event = own_events.force(link, to_status=status, by="ada", reason="she said so")
         self.forced[event.pk] = (link.woo_id, status)
 
+    def all_vanish_and_come_back(self) -> None:
+        """A table of the shop is gone for a while, and all that it says of its orders meanwhile is 404."""
+        self.settle()
+        linked = set(OrderLink.objects.values_list("woo_id", flat=True)) & self.shop.orders.keys() - self.reused
+        self.disturbed.update(self.shop.orders)
+        self.shop.hidden = set(linked)
+        self.shop.say_again(sorted(linked))
+        self.receive_all()
+        self.work()
+        told = [order for woo_id in linked for order in self.crm.of(woo_id) if order.content.get("status") == TRASH]
+        promise(len(told) <= disappearance.FEW, f"The CRM was told of {len(told)} orders that they are gone.")
+        self.shop.hidden.clear()
+        alarms.clear(disappearance.ALARM)  # by a person, or by the next deep reconcile
+        self.clock.advance(disappearance.WITHIN.total_seconds() + 1)
+        self.shop.say_again(sorted(linked))
+        self.settle()
+
     # --- the promises, at each write ------------------------------------------------------------------------------
 
     def may_be_written(self, woo_id: int, old: str, new: str) -> None:
@@ -266,7 +284,7 @@ class World:
         woo_id = int(order.external_id)
         self.must(woo_id not in self.reused, f"{order.crm_order_id} is told of another order.")
         told, news = dict(order.content), dict(content)
-        same = all(told[name] == news[name] for name in news if name not in ("date_modified_gmt", "status"))
+        same = all(told.get(name) == news[name] for name in news if name not in ("date_modified_gmt", "status"))
         repeated = same and woo_id not in self.untold | self.disturbed
         self.must(not repeated, f"The CRM is told what it knows: {news}.")
         self.untold.discard(woo_id)
@@ -335,7 +353,8 @@ class World:
                 woo_id = self._woo_id(event.side, event.order_ref)
                 of_copy = DOUBTS[ANOTHER_SHOP] in event.reason
                 hindered = "a plugin may hinder it" in event.reason and bool(self.shop.plugins)
-                is_right = of_copy or hindered or woo_id in self.unmapped | self.reused
+                vanished = "Many orders are gone at once" in event.reason
+                is_right = of_copy or hindered or vanished or woo_id in self.unmapped | self.reused
                 promise(is_right, f"Event {event.pk} is parked: {event.reason}")
         links = {link.woo_id: link for link in OrderLink.objects.all()}
         log: dict[int, list[Logged]] = {link.pk: [] for link in links.values()}
@@ -406,7 +425,8 @@ class Full:
 
 
 def plug(current: Callable[[], World]) -> None:
-    """Once for the process: the two sides, the steps to die at, chance, and the queue."""
+    """Once for the process: the two sides, the steps to die at, chance, the queue, and what few orders are."""
+    disappearance.FEW = 1  # of the few that a history has
     shop.connect = lambda *args, **kwargs: current().connect_shop(*args, **kwargs)  # type: ignore[assignment]
     crm_backends.connect = lambda *args, **kwargs: current().connect_crm(*args, **kwargs)  # type: ignore[assignment]
     wake._broker = Full  # type: ignore[assignment]

@@ -274,6 +274,7 @@ def test_a_failure_that_can_not_be_recorded_whole_is_recorded_without_what_was_s
         return rows(attempt, calls)
 
     monkeypatch.setattr(worker, "_rows", refused)
+    monkeypatch.setattr(worker.log, "disabled", True)  # what pytest keeps of it could not be sent between its processes
     prepared.shop.orders.pop(GOOD)
     event("shop", str(GOOD))
     work = worker.take(Side.SHOP, str(GOOD))
