@@ -45,12 +45,12 @@ def test_the_timeline_is_filtered_without_javascript(admin_client: Client, link:
 
 def test_a_long_timeline_has_pages(admin_client: Client, link: OrderLink) -> None:
     with patch("sync.admin.orders.AT_ONCE", 2):
-        for n in range(5):
-            WebhookEventFactory(order_ref="5", topic=f"topic-{n}")
+        for name in "abcde":
+            WebhookEventFactory(order_ref="5", topic=f"topic.{name}")
         first = admin_client.get(url(link), {"only": "shop"}).content.decode()
         last = admin_client.get(url(link), {"only": "shop", "page": "3"}).content.decode()
-    assert ("topic-4" in first, "topic-2" in first) == (True, False)
-    assert ("topic-0" in last, "topic-1" in last) == (True, False)
+    assert ("topic.e" in first, "topic.c" in first) == (True, False)
+    assert ("topic.a" in last, "topic.b" in last) == (True, False)
     assert ("?only=shop&amp;page=2" in first, "Newer" in first) == (True, False)
     assert ("?only=shop&amp;page=2" in last, "Older" in last) == (True, False)
 
