@@ -104,7 +104,8 @@ def command(server: str, app: str, port: int) -> list[str]:
         factory = ["--factory"] if app.endswith("()") else []
         return [sys.executable, "-m", "granian", *where, *factory, "--no-ws", app.removesuffix("()")]
     gunicorn = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "-k", server]
-    return [*gunicorn, *(["--threads", "8"] if server == "gthread" else []), "--error-logfile", "-", app]
+    # gunicorn.conf.py has threads, and gunicorn makes gthread of sync where there are any.
+    return [*gunicorn, "--threads", "8" if server == "gthread" else "1", "--error-logfile", "-", app]
 
 
 @contextmanager
