@@ -174,9 +174,10 @@ def test_a_link_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # no
 
 def test_an_old_version_of_the_lifecycle_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # noqa: F811
     gone = OLD_RULES.objects.order_by("pk")[1]
-    disarmed("UPDATE orders_historicalstatusrule SET history_id = 4711 WHERE history_id = %s", gone.pk)
+    unused = OLD_RULES.objects.latest("pk").pk + 1000
+    disarmed("UPDATE orders_historicalstatusrule SET history_id = %s WHERE history_id = %s", unused, gone.pk)
     assert "which it covered, is gone" in verified()[0].words
-    assert OLD_RULES.objects.filter(pk=4711).exists()
+    assert OLD_RULES.objects.filter(pk=unused).exists()
 
 
 def test_a_person_who_made_an_edit_may_leave(history: None) -> None:
