@@ -19,10 +19,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 
 from orders.models import AuditSeal
 from sync.alarms import open_alarms
-from sync.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
-from sync.drift import counted
+from sync.jobs.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
-from sync.own_events import SWEEP
+from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
+from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
 from webhooks.models import RefusalCount, Side, State, WebhookEvent
 from webhooks.refusals import refusals

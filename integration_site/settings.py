@@ -179,9 +179,9 @@ Q_CLUSTER: dict[str, Any] = {
     "log_level": "WARNING",
 }
 if QUEUE_BROKER == "orm":
-    Q_CLUSTER |= {"orm": "default", "broker_class": "sync.queue.OrmBroker"}
+    Q_CLUSTER |= {"orm": "default", "broker_class": "sync.queue.allowed.OrmBroker"}
 elif QUEUE_BROKER.startswith(("redis://", "rediss://", "unix://")):
-    Q_CLUSTER |= {"redis": QUEUE_BROKER, "broker_class": "sync.queue.RedisBroker"}
+    Q_CLUSTER |= {"redis": QUEUE_BROKER, "broker_class": "sync.queue.allowed.RedisBroker"}
 else:
     raise ImproperlyConfigured(f"QUEUE_BROKER is {QUEUE_BROKER!r}: use 'orm' or a redis:// address.")
 

@@ -9,6 +9,7 @@ class SyncConfig(AppConfig):
     verbose_name = "Synchronisation"
 
     def ready(self) -> None:
-        from sync import checks, roles, signals  # noqa: F401  registers the system checks and the queue's signals
+        from sync import checks, roles  # noqa: F401  registers the system checks
+        from sync.queue import signals  # noqa: F401  registers the queue's signals
 
         post_migrate.connect(roles.make_groups, sender=self)

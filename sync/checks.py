@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from sync.errors import NotConfigured
-from sync.http import trusted
-from sync.shop import basic_auth
+from sync.clients.errors import NotConfigured
+from sync.clients.http import trusted
+from sync.clients.shop import basic_auth
 
 
 @register()
@@ -49,7 +49,7 @@ def the_way_out_is_usable(**kwargs: Any) -> list[CheckMessage]:
 BOUNDS: dict[str, tuple[float, float, str]] = {
     "QUEUE_WORKERS": (1, 64, "worker processes of one cluster"),
     "QUEUE_THREADS": (1, 64, "orders that a worker has in hand at once"),
-    # Twice as long at worst: a lease that is ten seconds old has 35 left (sync/leases.py).
+    # Twice as long at worst: a lease that is ten seconds old has 35 left (sync/pipeline/leases.py).
     "HTTP_TIMEOUT": (0.1, 10, "seconds; a longer call could outlast the lease of its order"),
     "RETRY_MAX_ATTEMPTS": (1, 1000, "tries"),
     "RETRY_BASE_SECONDS": (0, 3600, "seconds"),

@@ -271,8 +271,8 @@ class TodoItemQuerySet(models.QuerySet["TodoItem"]):
 
 
 class TodoItem(models.Model):
-    """What needs a person: one for each order and cause. It is made and closed by what is so (`sync.todo`); staff only
-    take it, or put it off."""
+    """What needs a person: one for each order and cause. It is made and closed by what is so
+    (`sync.monitoring.todo`); staff only take it, or put it off."""
 
     class Cause(models.TextChoices):
         PARKED = "parked", "Parked"

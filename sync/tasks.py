@@ -10,11 +10,14 @@ from typing import ParamSpec
 from django.db.models.functions import Now
 
 from orders.seals import seal
-from sync import doubts, drift, leaving, pruning, queue, reconciliation, runs, shop_webhooks, silence, todo
-from sync import verify_audit as audit_check
-from sync.hands import Hands
-from sync.leases import worker_name
+from sync.jobs import drift, engine, pruning, reconciliation
+from sync.jobs import verify_audit as audit_check
 from sync.models import Heartbeat, Lease, Run
+from sync.monitoring import shop_webhooks, silence, todo
+from sync.pipeline import doubts
+from sync.pipeline.hands import Hands
+from sync.pipeline.leases import worker_name
+from sync.queue import allowed, shutdown
 from webhooks import clock
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
@@ -65,7 +68,7 @@ def drain() -> None:
     linger_until = began + LINGER
     try:
         with Hands() as hands:
-            while time.monotonic() < began + BUDGET and not leaving.asked.is_set():
+            while time.monotonic() < began + BUDGET and not shutdown.asked.is_set():
                 worked = hands.work_once()
                 if worked:
                     linger_until = time.monotonic() + LINGER
@@ -92,10 +95,10 @@ def go_on_with_a_run(*, busy: bool) -> bool:
 
     While others wait for us a replay of many does, too: it comes after whatever comes in.
     """
-    run = runs.longest_waiting(but=(Run.Kind.REPLAY,) if busy else ())
+    run = engine.longest_waiting(but=(Run.Kind.REPLAY,) if busy else ())
     if run is None:
         return False
-    runs.carry_out(run, budget=TURN if busy else budget_of(run))
+    engine.carry_out(run, budget=TURN if busy else budget_of(run))
     return True
 
 
@@ -104,8 +107,8 @@ def sweep() -> None:
     now = clock.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
-    queue.calm_down()
-    runs.pick_up()
+    allowed.calm_down()
+    engine.pick_up()
     todo.refresh()
     drain()
 
@@ -160,8 +163,8 @@ def watch() -> None:
 def carry_out(run_id: int) -> None:
     """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
     run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()
-    if run and not runs.carry_out(run, budget=budget_of(run)):
-        runs.hand_over(run)
+    if run and not engine.carry_out(run, budget=budget_of(run)):
+        engine.hand_over(run)
 
 
 def budget_of(run: Run) -> float:

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
+from sync.backoffice.timeline import summary
 from sync.models import Attempt, Call
-from sync.timeline import summary
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, RecentValuesFilter, ago, exactly, preformatted, readable
 from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed

@@ -9,9 +9,9 @@ from unfold.decorators import action
 from orders.admin import StatusTransitionAdmin
 from orders.models import AuditSeal, StatusTransition
 from orders.verification import Finding
-from sync import runs, verify_audit
 from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
+from sync.jobs import engine, verify_audit
 from sync.models import Run
 
 PAGES = {"transition": "orders_statustransition", "staff action": "orders_staffaction", "order": "orders_orderlink"}
@@ -32,7 +32,7 @@ class Verifying(StatusTransitionAdmin):
             try:
                 begun = begin(verify_audit.start, by=request.user.get_username(), **form.cleaned_data)
                 messages.success(request, f"{begun} was handed to the workers.")
-            except runs.AlreadyRunning as error:
+            except engine.AlreadyRunning as error:
                 messages.error(request, str(error))
             return HttpResponseRedirect(reverse("admin:orders_statustransition_verify"))
         run = Run.objects.filter(kind=Run.Kind.VERIFY).order_by("-id").first()

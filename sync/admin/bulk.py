@@ -13,11 +13,11 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from orders import audit
-from sync import bulk_replay, run_report
 from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
-from sync.dry_run import Foreseen
-from sync.selection import NoSuchFilter, Selection, Size, measure
+from sync.jobs import bulk_replay, run_report
+from sync.jobs.selection import NoSuchFilter, Selection, Size, measure
+from sync.pipeline.dry_run import Foreseen
 from webhooks.masking import masked_text
 from webhooks.models import WebhookEvent
 

@@ -16,12 +16,13 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
-from sync import edited, own_events, replays
 from sync.admin.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_event import for_event, page_of
-from sync.dry_run import Foreseen, foresee
-from sync.replays import NotNow
-from sync.timeline import summary
+from sync.backoffice import edited
+from sync.backoffice.timeline import summary
+from sync.pipeline import internal_events, replays
+from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.replays import NotNow
 from webhooks.admin import WebhookEventAdmin
 from webhooks.masking import masked, masked_text
 from webhooks.models import Side, State, WebhookEvent
@@ -87,7 +88,7 @@ class EditForm(ReasonForm):
 def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     """Those that this person may press, and that mean something as the event stands."""
     may, retrying = request.user.has_perm, event.state == State.RETRYING
-    if may(REPLAY) and event.order_ref and not own_events.is_a_deed(event):
+    if may(REPLAY) and event.order_ref and not internal_events.is_a_deed(event):
         yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
     if may_replay(event, request):
         if not replays.is_waiting(event):
@@ -106,7 +107,7 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
 
 def may_replay(event: WebhookEvent, request: HttpRequest) -> bool:
     """The permission follows what the event does, not the button."""
-    if not event.order_ref or own_events.is_a_deed(event):
+    if not event.order_ref or internal_events.is_a_deed(event):
         return False
     return request.user.has_perms([REPLAY, *replays.also_needed(event)])
 

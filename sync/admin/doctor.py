@@ -9,7 +9,7 @@ from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync import doctor
+from sync.monitoring import doctor
 from webhooks.masking import masked_text
 
 SECONDS = 20.0

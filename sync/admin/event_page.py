@@ -13,10 +13,10 @@ from django.urls import reverse
 
 from orders.models import StaffAction
 from sync.admin.attempts import called
-from sync.edited import changed
+from sync.backoffice.edited import changed
+from sync.backoffice.steps import attempt_for, steps
+from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from sync.models import Attempt
-from sync.steps import attempt_for, steps
-from sync.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from webhooks.admin import ago, pretty, readable
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text

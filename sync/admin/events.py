@@ -16,8 +16,8 @@ from sync.admin import bulk
 from sync.admin.deeds import Deeds, buttons
 from sync.admin.event_page import shown
 from sync.admin.reveals import Revealing
-from sync.search import search
-from sync.timeline import link_of
+from sync.backoffice.search import search
+from sync.backoffice.timeline import link_of
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.reveal import may_reveal

@@ -19,10 +19,10 @@ from orders import audit
 from orders.models import OrderLink
 from sync.admin.asking import UntilForm, ask_reason
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
-from sync.bulk_replay import foresee_all
-from sync.dry_run import Foreseen
+from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
-from sync.own_events import asking_to_resync, resync
+from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.internal_events import asking_to_resync, resync
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
 from webhooks.masking import masked_text
 from webhooks.wake import wake

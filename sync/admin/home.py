@@ -10,10 +10,10 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
 
-from sync import overview
 from sync.admin.runs import how_far
 from sync.models import Run, SideState
-from sync.overview import MANY, Truths
+from sync.monitoring import overview
+from sync.monitoring.overview import MANY, Truths
 from webhooks import clock
 from webhooks.admin import coded
 from webhooks.masking import masked_text

@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from orders.admin import AllowedMoveAdmin, StatusRuleAdmin
 from orders.forms import StatusRuleForm
 from orders.models import AllowedMove, StatusRule
-from sync import shop
-from sync.errors import SideError
+from sync.clients import shop
+from sync.clients.errors import SideError
 
 KEY = "shop-statuses"
 KEPT_SECONDS = 60

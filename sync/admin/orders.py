@@ -22,12 +22,12 @@ from orders.drawing import draw
 from orders.lifecycle import Way
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync import own_events
 from sync.admin.asking import ReasonForm, ask_reason
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
-from sync.comparison import compare, last_seen, take_for_the_same
-from sync.dry_run import foresee_resync
-from sync.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
+from sync.backoffice.comparison import compare, last_seen, take_for_the_same
+from sync.backoffice.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
+from sync.pipeline import internal_events
+from sync.pipeline.dry_run import foresee_resync
 from webhooks.admin import ago
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
@@ -170,7 +170,7 @@ class OrderAdmin(OrderLinkAdmin):
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             reason = form.cleaned_data["reason"]
-            event = own_events.resync(link, by=actor, reason=reason)
+            event = internal_events.resync(link, by=actor, reason=reason)
             audit.record("repair", actor=actor, reason=reason, result="The worker was asked", event=event, link=link)
             return self._asked(request, link, event)
         foreseen = foresee_resync(link)
@@ -191,7 +191,7 @@ class OrderAdmin(OrderLinkAdmin):
             actor, reason = request.user.get_username(), form.cleaned_data["reason"]
             chosen = next(way for way in ways if way.to == form.cleaned_data["to_status"])
             if "confirmed" in request.POST:
-                event = own_events.force(link, to_status=chosen.to, by=actor, reason=reason)
+                event = internal_events.force(link, to_status=chosen.to, by=actor, reason=reason)
                 result = f"The worker was asked for {link.woo_status or 'unknown'} → {chosen.to} ({chosen.words})"
                 audit.record("force", actor=actor, reason=reason, result=result, event=event, link=link)
                 return self._asked(request, link, event)
@@ -221,7 +221,7 @@ class OrderAdmin(OrderLinkAdmin):
 
         def deed(said: dict[str, str]) -> HttpResponse:
             actor, reason = request.user.get_username(), said["reason"]
-            event = own_events.make_anew(link, by=actor, reason=reason)
+            event = internal_events.make_anew(link, by=actor, reason=reason)
             result = f"The worker was asked; it was {link.crm_order_id}"
             audit.record("make anew", actor=actor, reason=reason, result=result, event=event, link=link)
             return self._asked(request, link, event)

@@ -15,11 +15,11 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from orders import audit
-from sync import run_report, runs
 from sync.admin.asking import NotDone, ask_reason
 from sync.admin.starters import STARTERS
+from sync.jobs import engine, run_report
+from sync.jobs.resync import UnknownOrders
 from sync.models import Run
-from sync.resync import UnknownOrders
 from webhooks.admin import ReadOnlyAdmin, ago
 from webhooks.masking import masked_row
 
@@ -48,20 +48,20 @@ DEEDS: Mapping[str, Deed] = {
     "pause": Deed(
         label="Pause",
         words="It stops after the step it is at, and goes on from there when it is resumed.",
-        act=runs.pause,
+        act=engine.pause,
         done="Paused.",
     ),
     "resume": Deed(
         label="Resume",
         words="A worker goes on where it stopped.",
-        act=runs.resume,
+        act=engine.resume,
         done="Handed to the workers.",
         states=(Run.State.PAUSED, Run.State.FAILED),
     ),
     "cancel": Deed(
         label="Cancel",
         words="It stops after the step it is at, for good. What was done stays done.",
-        act=runs.cancel,
+        act=engine.cancel,
         done="Cancelled.",
         states=(Run.State.RUNNING, Run.State.PAUSED, Run.State.FAILED),
     ),
@@ -174,7 +174,7 @@ class RunAdmin(ReadOnlyAdmin):
         def deed(said: dict[str, Any]) -> str:
             try:
                 done = chosen.act(run)
-            except runs.AlreadyRunning as error:
+            except engine.AlreadyRunning as error:
                 raise NotDone(str(error)) from error
             if not done:
                 run.refresh_from_db()
@@ -223,7 +223,7 @@ class RunAdmin(ReadOnlyAdmin):
             try:
                 by, reason = request.user.get_username(), form.cleaned_data["reason"]
                 run = begin(starter.start, by=by, reason=reason, **form.chosen())
-            except (runs.AlreadyRunning, UnknownOrders) as error:
+            except (engine.AlreadyRunning, UnknownOrders) as error:
                 form.add_error(None, str(error))
             else:
                 messages.success(request, f"{run} was handed to the workers.")
@@ -246,7 +246,7 @@ def to_start(kind: str) -> HttpResponse:
 def begin(start: Callable[..., Run], *, by: str, reason: str, **options: Any) -> Run:
     """Start it, record who did and why, and leave the work to the workers. Raises AlreadyRunning."""
     run = start(actor=by, reason=reason, **options)
-    runs.hand_over(run)
+    engine.hand_over(run)
     audit.record(f"run: start {run.kind}", actor=by, reason=reason, run=run.pk, options=run.options)
     return run
 

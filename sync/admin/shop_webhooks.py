@@ -12,14 +12,15 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync import reconciliation, runs, shop_identity, shop_webhooks
-from sync import shop as shop_client
 from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.alarms import open_alarms
-from sync.errors import SideError
+from sync.clients import shop as shop_client
+from sync.clients.errors import SideError
+from sync.jobs import engine, reconciliation, shop_identity
 from sync.models import Alarm
-from sync.shop_webhooks import TOPICS, Step, Verdict
+from sync.monitoring import shop_webhooks
+from sync.monitoring.shop_webhooks import TOPICS, Step, Verdict
 from webhooks.masking import masked_row, masked_text
 
 CHECK = "orders.check_orderlink"
@@ -127,7 +128,7 @@ def _carry_out(request: HttpRequest, action: str, steps: Sequence[Step], reason:
 def _fetch_what_was_missed(who: str, reason: str) -> str:
     try:
         run = begin(reconciliation.start, by=who, reason=reason)
-    except runs.AlreadyRunning:
+    except engine.AlreadyRunning:
         return "A reconcile is at work already: it fetches what was missed."
     return f"{run} fetches what was missed."
 

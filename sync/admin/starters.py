@@ -15,8 +15,8 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from sync import backfill, drift, reconciliation, resync
 from sync.admin.asking import ReasonForm
+from sync.jobs import backfill, drift, reconciliation, resync
 from sync.models import Run
 
 FASTEST = 60_000

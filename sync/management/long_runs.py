@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError, OutputWrapper
 from tqdm import tqdm
 
-from sync import crm as crm_backends
-from sync import run_report, runs
-from sync import shop as shop_client
-from sync.errors import SideError
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.errors import SideError
+from sync.clients.shop import Shop
+from sync.jobs import engine, run_report
+from sync.jobs.settling import COUNTS, failures, patiently
+from sync.jobs.shop_identity import AnotherShop, check
 from sync.models import Run
-from sync.settling import COUNTS, failures, patiently
-from sync.shop import Shop
-from sync.shop_identity import AnotherShop, check
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def begin(start: Callable[[], Run]) -> Run:
     """The run, held by this process. Raises CommandError where it can not even begin."""
     try:
         return start()
-    except runs.AlreadyRunning as error:
+    except engine.AlreadyRunning as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
@@ -68,7 +68,7 @@ def read(ask: Callable[[], T]) -> T:
             to_the_end(patiently(lambda: answers.append(ask())))
     except AnotherShop:
         raise
-    except (SideError, runs.Failed) as error:
+    except (SideError, engine.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
     return answers[0]
 
@@ -83,9 +83,9 @@ def carry_out(run: Run) -> Run:
     """Until it ends. Ctrl-C pauses it, and the same command goes on."""
     with Progress(run) as progress, quiet():
         try:
-            runs.carry_out(run, on_progress=progress.show)
+            engine.carry_out(run, on_progress=progress.show)
         except KeyboardInterrupt:
-            runs.pause(run)
+            engine.pause(run)
             words = "Stopped. Give the same command again to go on; --restart begins anew."
             raise CommandError(words, returncode=FAILED) from None
     if run.state == Run.State.FAILED:
@@ -95,12 +95,12 @@ def carry_out(run: Run) -> Run:
     return run
 
 
-def rehearse(job: runs.Job, run: Run) -> None:
+def rehearse(job: engine.Job, run: Run) -> None:
     """A dry run: the same work without a row of its own, and so without a checkpoint."""
     try:
         with Progress(run) as progress, quiet():
             to_the_end(job(run), lambda: progress.show(run))
-    except (SideError, runs.Failed) as error:
+    except (SideError, engine.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
 
 

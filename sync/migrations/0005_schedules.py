@@ -1,4 +1,4 @@
-"""The nightly and the frequent look at both sides. Settings change: `sync.schedules` keeps these rows in step."""
+"""The nightly and the frequent look at both sides. Settings change: `sync.queue.schedules` keeps these rows in step."""
 
 from datetime import timedelta
 

@@ -71,7 +71,7 @@ def fill(events: int) -> None:
 
 def look() -> dict[str, float]:
     """Milliseconds of each."""
-    from sync import worker
+    from sync.pipeline import worker
 
     took = []
     for _ in range(CLAIMS):

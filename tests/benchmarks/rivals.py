@@ -11,7 +11,7 @@ import procrastinate  # noqa: E402
 from celery import Celery  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
 
-from sync import worker  # noqa: E402
+from sync.pipeline import worker  # noqa: E402
 
 celery_app = Celery("rivals", broker=os.environ["BENCH_REDIS"])
 celery_app.conf.update(worker_prefetch_multiplier=4, task_ignore_result=True, broker_connection_retry_on_startup=True)

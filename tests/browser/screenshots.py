@@ -10,9 +10,10 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from orders.models import OrderLink
-from sync import bulk_replay, todo
+from sync.jobs import bulk_replay
+from sync.jobs.selection import Selection
 from sync.models import Run
-from sync.selection import Selection
+from sync.monitoring import todo
 from tests.browser.conftest import SignIn
 from tests.browser.story import a_day, the_day_before
 from tests.journeys.conftest import World

@@ -7,7 +7,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from orders.models import StaffAction
-from sync import drift, runs
+from sync.jobs import drift, engine
 from sync.models import DriftFinding
 from tests.browser.conftest import SignIn
 from tests.browser.story import fell_behind, order
@@ -53,7 +53,7 @@ def test_retries_are_hurried_and_given_up_and_the_event_resolved(world: World, s
 
 def test_a_finding_is_ignored_until_a_day(world: World, sign_in: SignIn) -> None:
     woo_id = fell_behind(world)
-    runs.carry_out(drift.start(actor="test"))
+    engine.carry_out(drift.start(actor="test"))
     until = timezone.now() + timedelta(days=3)
     page = sign_in("operator")
     page.get_by_role("link", name="Drift", exact=True).first.click()

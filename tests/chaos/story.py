@@ -7,10 +7,10 @@ from typing import Any
 
 from orders.models import Decision, OrderLink, StatusTransition
 from orders.rules import current_lifecycle
+from sync.clients.snapshots import CARRIED
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.outbox import Road
 from sync.sandbox.shop import SandboxShop
-from sync.snapshots import CARRIED
 from webhooks.models import Outcome, State, WebhookEvent
 
 NEXT = {"new": ("on_hold", "paid", "cancelled"), "on_hold": ("paid", "cancelled"), "paid": ("processing", "shipped")}

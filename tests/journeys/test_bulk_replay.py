@@ -7,9 +7,10 @@ from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.utils import timezone
 
-from sync import bulk_replay, tasks
+from sync import tasks
+from sync.jobs import bulk_replay
+from sync.jobs.selection import Selection
 from sync.models import Run
-from sync.selection import Selection
 from tests.factories import WebhookEventFactory
 from tests.journeys.conftest import World
 from webhooks.models import State, WebhookEvent

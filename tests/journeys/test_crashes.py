@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from orders.models import OrderLink, StatusTransition
-from sync import leases, worker
-from sync.crm.rest import RestCrm
-from sync.shop import Shop
+from sync.clients.crm.rest import RestCrm
+from sync.clients.shop import Shop
+from sync.pipeline import leases, worker
 from tests.journeys.conftest import World
 from webhooks.models import WebhookEvent
 

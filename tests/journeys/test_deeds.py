@@ -7,8 +7,8 @@ from django.apps import apps
 from django.db import connection
 
 from orders.models import ChainHead, StaffAction
-from sync import replays
-from sync.search import search
+from sync.backoffice.search import search
+from sync.pipeline import replays
 from tests.journeys.conftest import World, linked_order
 from tests.people import signed_in
 from webhooks import intake

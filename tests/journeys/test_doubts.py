@@ -11,9 +11,9 @@ import pytest
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import worker
-from sync.crm.rest import RestCrm
-from sync.leases import Held
+from sync.clients.crm.rest import RestCrm
+from sync.pipeline import worker
+from sync.pipeline.leases import Held
 from tests.journeys.conftest import World, linked_order
 
 LAG = 60.0

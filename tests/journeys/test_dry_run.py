@@ -6,9 +6,9 @@ from typing import Any
 from django.apps import apps
 from django.core.management import call_command
 
-from sync import own_events
-from sync.dry_run import foresee, foresee_resync
 from sync.models import SideState
+from sync.pipeline import internal_events
+from sync.pipeline.dry_run import foresee, foresee_resync
 from tests.journeys.conftest import World
 from webhooks.models import WebhookEvent
 
@@ -68,7 +68,7 @@ def test_a_refused_move_is_backward_and_changes_nothing(world: World) -> None:
 
 def test_a_forced_move_is_foreseen_too(world: World) -> None:
     woo_id = linked(world, status="pending")
-    event = own_events.force(world.link(woo_id), to_status="cancelled", by="mia", reason="asked to")
+    event = internal_events.force(world.link(woo_id), to_status="cancelled", by="mia", reason="asked to")
     assert [(c.before, c.after) for c in foresee(event).changes] == [("pending", "cancelled")]
 
 

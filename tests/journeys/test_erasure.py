@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from orders.models import StatusTransition
 from orders.verification import Checkup
-from sync.own_events import force
+from sync.pipeline.internal_events import force
 from tests.journeys.conftest import World, linked_order
 from webhooks.wake import wake
 

@@ -10,8 +10,11 @@ from django.core.management import call_command
 from django_q.models import OrmQ
 
 from orders.models import OrderLink, StatusRule, StatusTransition
-from sync import own_events, reconciliation, runs, tasks, todo
+from sync import tasks
+from sync.jobs import engine, reconciliation
 from sync.models import Attempt, Call, SideState
+from sync.monitoring import todo
+from sync.pipeline import internal_events
 from sync.sandbox.outbox import Road
 from tests.deliveries import recorded
 from tests.journeys.conftest import World, linked_order, wait_for
@@ -115,7 +118,7 @@ def test_the_trash_is_told_once_and_the_order_is_told_when_it_is_back(world: Wor
     world.shop.resend("order.deleted", woo_id)
     world.settle()
     run = reconciliation.start()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (world.outcomes("shop")[-1], run.counts["shop"]) == ("no_change", 0)
     assert Call.objects.filter(side="crm").count() == calls
     world.shop.restore(woo_id)
@@ -158,7 +161,7 @@ def test_a_move_forced_out_of_the_trash_is_told_to_the_crm(world: World) -> None
     woo_id, crm_id = linked_order(world)
     world.shop.trash(woo_id)
     world.settle()
-    own_events.force(world.link(woo_id), to_status="on-hold", by="mia", reason="not meant to go")
+    internal_events.force(world.link(woo_id), to_status="on-hold", by="mia", reason="not meant to go")
     world.settle()
     world.shop.resend("order.updated", woo_id)
     world.settle()

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from orders.models import OrderLink, StatusTransition
-from sync import own_events, worker
+from sync.pipeline import internal_events, worker
 from tests.journeys.conftest import World
 from tests.journeys.test_crashes import IN_STATUS, crash_and_go_on
 from webhooks.models import State, WebhookEvent
@@ -33,7 +33,7 @@ def patched(world: World) -> int:
 
 def test_a_resync_mends_a_shop_that_fell_behind_although_the_crm_has_no_news(world: World) -> None:
     link = linked(world, "paid", "on-hold")
-    event = own_events.resync(link, by="ada", reason="asked by the customer")
+    event = internal_events.resync(link, by="ada", reason="asked by the customer")
     world.settle()
     event.refresh_from_db()
     assert event.outcome == "applied"
@@ -44,7 +44,7 @@ def test_a_resync_mends_a_shop_that_fell_behind_although_the_crm_has_no_news(wor
 
 def test_a_resync_leaves_a_shop_alone_that_is_ahead(world: World) -> None:
     link = linked(world, "paid", "completed")
-    event = own_events.resync(link)
+    event = internal_events.resync(link)
     world.settle()
     event.refresh_from_db()
     assert (event.outcome, writes(world)[-1]) == ("no_change", ("pending", "processing"))
@@ -53,7 +53,7 @@ def test_a_resync_leaves_a_shop_alone_that_is_ahead(world: World) -> None:
 
 def test_a_resync_does_not_do_what_an_event_may_not(world: World) -> None:
     link = linked(world, "cancelled", "completed")
-    event = own_events.resync(link)
+    event = internal_events.resync(link)
     world.settle()
     event.refresh_from_db()
     assert (event.outcome, world.shop.orders[link.woo_id]["status"]) == ("refused", "completed")
@@ -62,7 +62,7 @@ def test_a_resync_does_not_do_what_an_event_may_not(world: World) -> None:
 def test_a_resync_of_an_order_that_the_crm_lost_is_parked_at_once(world: World) -> None:
     link = linked(world, "paid", "processing")
     world.crm.delete(link.crm_order_id)
-    event = own_events.resync(link)
+    event = internal_events.resync(link)
     world.settle()
     event.refresh_from_db()
     assert event.state == State.PARKED
@@ -71,7 +71,7 @@ def test_a_resync_of_an_order_that_the_crm_lost_is_parked_at_once(world: World) 
 def test_a_forced_move_is_made_logged_with_its_author_and_told_to_the_crm_once(world: World) -> None:
     link = linked(world, "shipped", "completed")
     patches = patched(world)
-    event = own_events.force(link, to_status="processing", by="mia", reason="parcel came back")
+    event = internal_events.force(link, to_status="processing", by="mia", reason="parcel came back")
     world.settle()
     event.refresh_from_db()
     assert (event.outcome, world.shop.orders[link.woo_id]["status"]) == ("applied", "processing")
@@ -85,7 +85,7 @@ def test_a_forced_move_is_made_logged_with_its_author_and_told_to_the_crm_once(w
 
 def test_a_forced_move_to_a_status_the_shop_does_not_know_is_parked_with_its_answer(world: World) -> None:
     link = linked(world, "paid", "processing")
-    event = own_events.force(link, to_status="teleported", by="mia", reason="why not")
+    event = internal_events.force(link, to_status="teleported", by="mia", reason="why not")
     world.settle()
     event.refresh_from_db()
     assert event.state == State.PARKED
@@ -95,10 +95,10 @@ def test_a_forced_move_to_a_status_the_shop_does_not_know_is_parked_with_its_ans
 def test_a_forced_move_stands_alone_among_the_events_that_one_read_answers(world: World) -> None:
     link = linked(world, "paid", "processing")
     asked = [
-        own_events.resync(link),
-        own_events.resync(link),
-        own_events.force(link, to_status="on-hold", by="mia", reason="stop it"),
-        own_events.resync(link),
+        internal_events.resync(link),
+        internal_events.resync(link),
+        internal_events.force(link, to_status="on-hold", by="mia", reason="stop it"),
+        internal_events.resync(link),
     ]
     world.settle()
     outcomes = [WebhookEvent.objects.get(pk=event.pk).outcome for event in asked]
@@ -109,10 +109,10 @@ def test_a_forced_move_stands_alone_among_the_events_that_one_read_answers(world
 def test_a_forced_move_neither_waits_for_an_earlier_events_retry_nor_causes_it(world: World) -> None:
     """Found by the model: the worker tried the waiting event again and again, without a pause."""
     link = linked(world, "paid", "processing")
-    waiting = own_events.resync(link)
+    waiting = internal_events.resync(link)
     later = timezone.now() + timedelta(hours=1)
     WebhookEvent.objects.filter(pk=waiting.pk).update(state=State.RETRYING, next_attempt_at=later)
-    asked = own_events.force(link, to_status="on-hold", by="mia", reason="stop it")
+    asked = internal_events.force(link, to_status="on-hold", by="mia", reason="stop it")
     assert worker.work_once()
     asked.refresh_from_db()
     waiting.refresh_from_db()
@@ -124,7 +124,7 @@ def test_a_forced_move_neither_waits_for_an_earlier_events_retry_nor_causes_it(w
 @pytest.mark.parametrize("step", IN_STATUS)
 def test_a_crash_in_a_forced_move(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
     link = linked(world, "shipped", "completed")
-    own_events.force(link, to_status="processing", by="mia", reason="parcel came back")
+    internal_events.force(link, to_status="processing", by="mia", reason="parcel came back")
     crash_and_go_on(world, monkeypatch, step, when)
     assert world.shop.orders[link.woo_id]["status"] == "processing"
     assert writes(world).count(("completed", "processing")) == 1

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from orders.models import StatusTransition
-from sync import own_events
 from sync.models import Intent
+from sync.pipeline import internal_events
 from tests.journeys.conftest import World, linked_order
 from webhooks.models import State, WebhookEvent
 
@@ -84,7 +84,7 @@ def test_the_shops_own_news_that_are_on_their_way_are_told_as_such(world: World)
 @pytest.mark.parametrize("to_status", ["on-hold", "processing", "cancelled"])
 def test_the_crm_hears_of_a_forced_move(world: World, to_status: str) -> None:
     woo_id, crm_id = linked_order(world, status="completed")
-    own_events.force(world.link(woo_id), to_status=to_status, by="mia", reason="parcel came back")
+    internal_events.force(world.link(woo_id), to_status=to_status, by="mia", reason="parcel came back")
     world.settle()
     assert (told(world, crm_id)["status"], patched(world)) == (to_status, 1)
     assert world.outcomes("shop")[-1] == "echo"
@@ -94,7 +94,7 @@ def test_the_crm_hears_of_a_forced_move_out_of_the_trash_which_the_shop_does_not
     woo_id, crm_id = linked_order(world, status="processing")
     world.shop.trash(woo_id)
     world.settle()
-    own_events.force(world.link(woo_id), to_status="processing", by="mia", reason="it was the wrong one")
+    internal_events.force(world.link(woo_id), to_status="processing", by="mia", reason="it was the wrong one")
     world.settle()
     assert (told(world, crm_id)["status"], told(world, crm_id)["total"]) == ("processing", "53.19")
 
@@ -123,7 +123,7 @@ def test_what_a_plugin_makes_of_our_write_is_told_and_is_no_refusal(world: World
 def test_what_a_plugin_makes_of_a_forced_move_is_told_as_well(world: World) -> None:
     woo_id, crm_id = linked_order(world, status="completed")
     world.shop.plugins = {"processing": "on-hold"}
-    own_events.force(world.link(woo_id), to_status="processing", by="mia", reason="parcel came back")
+    internal_events.force(world.link(woo_id), to_status="processing", by="mia", reason="parcel came back")
     world.settle()
     assert (writes(world), logged()) == ([("completed", "processing")], [("completed", "processing", "forced")])
     assert "The shop shows 'on-hold'" in StatusTransition.objects.get().reason

@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import drift, reconciliation, runs
+from sync.jobs import drift, engine, reconciliation
 from sync.models import DriftFinding, Run
 from tests.chaos.story import Story, figures
 from tests.journeys.conftest import World, wait_for
@@ -36,7 +36,7 @@ def story(world: World, settings: Any) -> Story:
 def reconcile(*, deep: bool = False) -> int:
     """How much was missed."""
     run = reconciliation.start(deep=deep)
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.DONE, run.error
     return int(run.counts["shop"] + run.counts["crm"])
 
@@ -44,7 +44,7 @@ def reconcile(*, deep: bool = False) -> int:
 def differing() -> list[tuple[int, str, str, str]]:
     """What drift finds."""
     run = drift.start(actor="test")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.DONE, run.error
     assert run.counts["seen"] == OrderLink.objects.count()
     return list(DriftFinding.objects.open(timezone.now()).values_list("woo_id", "kind", "shop", "crm"))

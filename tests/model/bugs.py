@@ -32,7 +32,7 @@ class Bug:
 BUGS = (
     Bug(
         name="an order is created without looking for it in the CRM",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="found = work.crm().find(name) if link is None and (shop.is_known or tried) else None",
         new="found = None",
         history="""
@@ -43,7 +43,7 @@ BUGS = (
     ),
     Bug(
         name="a creation that is about to be sent is not remembered",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="            remember(work, int(work.order_ref), Intent.Kind.CREATE)\n",
         new="",
         history="""
@@ -53,7 +53,7 @@ BUGS = (
     ),
     Bug(
         name="a creation in doubt is forgotten",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="    except Unreachable:",
         new="    except SideError:",
         history="""
@@ -65,7 +65,7 @@ BUGS = (
     ),
     Bug(
         name="a number that the shop gave again is taken for the order before it",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="if is_same(link.identity, identity(shop.order)):",
         new="if True:",
         history="""
@@ -75,7 +75,7 @@ BUGS = (
     ),
     Bug(
         name="an id that the CRM gave again is taken for the order before it",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="if link is None or crm is None or is_named(crm.external_id, link.woo_id, link.prefix, link.external_id):",
         new="if True:",
         history="""
@@ -85,7 +85,7 @@ BUGS = (
     ),
     Bug(
         name="a copy's delivery and the shop's own are answered together",
-        file="sync/own_events.py",
+        file="sync/pipeline/internal_events.py",
         old="return is_a_deed(event), unknown(event)",
         new="return is_a_deed(event), frozenset()",
         history="""
@@ -97,7 +97,7 @@ BUGS = (
     ),
     Bug(
         name="versions are ignored",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="return read > known or (read == known and crm.status != link.crm_status)",
         new="return True",
         history="""
@@ -112,7 +112,7 @@ BUGS = (
     ),
     Bug(
         name="a CRM that lags behind its own event is believed",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="if _lags(event, crm) and event.waited < READ_AGAIN_FOR:",
         new="if False:",
         history="""
@@ -146,7 +146,7 @@ BUGS = (
     ),
     Bug(
         name="a worker goes on after its lease was lost",
-        file="sync/leases.py",
+        file="sync/pipeline/leases.py",
         old="keys, tokens) != len(keys):",
         new='keys, tokens) != len(keys) and "DELETE" in statement:',
         history="""
@@ -156,7 +156,7 @@ BUGS = (
     ),
     Bug(
         name="a worker records after its lease was lost",
-        file="sync/leases.py",
+        file="sync/pipeline/leases.py",
         old="keys, tokens) != len(keys):",
         new='keys, tokens) != len(keys) and "UPDATE" in statement:',
         history="""
@@ -166,7 +166,7 @@ BUGS = (
     ),
     Bug(
         name="an event is done before its effect",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="        record(work, decision, apply(work, decision))\n",
         new="        finish(work, State.DONE, decision.outcome)\n"
         "        record(work, decision, apply(work, decision))\n",
@@ -190,7 +190,7 @@ BUGS = (
     ),
     Bug(
         name="the echo of our own write is sent on",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="if shop.is_known_as(link.woo_fingerprint):",
         new="if False:",
         history="""
@@ -200,7 +200,7 @@ BUGS = (
     ),
     Bug(
         name="what arrives during the work counts as answered by it",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="[event.id for event in work.events[:-1]]",
         new="list(WebhookEvent.objects.filter(side=work.side, order_ref=work.order_ref).unfinished()"
         '.exclude(id=work.newest.id).values_list("id", flat=True))',
@@ -213,7 +213,7 @@ BUGS = (
     ),
     Bug(
         name="the breaker never opens",
-        file="sync/sides.py",
+        file="sync/clients/breaker.py",
         old="failures__gte=enough",
         new="failures__gte=10**9",
         history="""
@@ -225,7 +225,7 @@ BUGS = (
     ),
     Bug(
         name="a write that was not recorded is never logged",
-        file="sync/decide.py",
+        file="sync/pipeline/decide.py",
         old="if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):",
         new="if True:",
         history="""
@@ -235,7 +235,7 @@ BUGS = (
     ),
     Bug(
         name="a status in the CRM's answer to an update counts as applied",
-        file="sync/worker.py",
+        file="sync/pipeline/worker.py",
         old="if answer is not None and (applied.created or answer.status == row.crm_status):",
         new="if answer is not None:",
         history="""
@@ -248,7 +248,7 @@ BUGS = (
     ),
     Bug(
         name="what no delivery told of the shop is not found",
-        file="sync/reconciliation.py",
+        file="sync/jobs/reconciliation.py",
         old="    if order.is_known_as(link.woo_fingerprint):",
         new="    if link:",
         history="""
@@ -260,7 +260,7 @@ BUGS = (
     ),
     Bug(
         name="what no delivery told of the CRM is not found",
-        file="sync/reconciliation.py",
+        file="sync/jobs/reconciliation.py",
         old="    if crm.status == link.crm_status:",
         new="    if link:",
         history="""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orders.models import OrderLink
-from sync import own_events
+from sync.pipeline import internal_events
 from tests.model import world as worlds
 from tests.model.sides import TROUBLES, Clock, CrmOrder, Habits
 from tests.model.world import SHOP_STATUS, UNMAPPED, Fuse, World
@@ -323,7 +323,7 @@ class Story:
     @step(order=any_order)
     def staff_resync(self, order: int) -> None:
         if link := self.link(order):
-            own_events.resync(link, by="ada", reason="asked")
+            internal_events.resync(link, by="ada", reason="asked")
 
     @step(when=moved_since_settled)
     def everything_settles(self) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync.errors import Ambiguous, Blocked, NotFound, RateLimited, ServerTrouble, SideError, Unreachable
-from sync.http import CallRecord
-from sync.snapshots import CrmSnapshot, ShopSnapshot
+from sync.clients.errors import Ambiguous, Blocked, NotFound, RateLimited, ServerTrouble, SideError, Unreachable
+from sync.clients.http import CallRecord
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 
 FIRST_MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TIMEOUT = 10.0

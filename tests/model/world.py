@@ -12,12 +12,15 @@ from django.db.models import Min
 
 from orders.defaults import MOVES, RULES
 from orders.models import OrderLink, StatusTransition
-from sync import alarms, disappearance, leases, own_events, reconciliation, replays, retries, shop, worker
-from sync import crm as crm_backends
-from sync.decide import ANOTHER_SHOP, DOUBTS
-from sync.http import current_event
+from sync import alarms
+from sync.clients import crm as crm_backends
+from sync.clients import shop
+from sync.clients.http import current_event
+from sync.clients.snapshots import TRASH
+from sync.jobs import reconciliation
 from sync.models import Intent, Lease, SideState
-from sync.snapshots import TRASH
+from sync.pipeline import disappearance, internal_events, leases, replays, retries, worker
+from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
 from tests.model.sides import (
     FIRST_MOMENT,
     FIRST_STATUS,
@@ -227,7 +230,7 @@ class World:
     def replay_a_copy(self, event: WebhookEvent, status: str) -> None:
         intake.post(
             side=event.side,
-            source=own_events.STAFF,
+            source=internal_events.STAFF,
             topic=event.topic,
             order_ref=event.order_ref,
             key=f"copy:{self.rng.random()}",
@@ -238,7 +241,7 @@ class World:
         )
 
     def force(self, link: OrderLink, status: str) -> None:
-        event = own_events.force(link, to_status=status, by="ada", reason="she said so")
+        event = internal_events.force(link, to_status=status, by="ada", reason="she said so")
         self.forced[event.pk] = (link.woo_id, status)
 
     def all_vanish_and_come_back(self) -> None:

@@ -17,9 +17,10 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import PickleSerializer, SignedPackage
 
-from sync import crm, doctor
-from sync import shop as shop_client
-from sync.errors import SideError
+from sync.clients import crm
+from sync.clients import shop as shop_client
+from sync.clients.errors import SideError
+from sync.monitoring import doctor
 from webhooks import wake as wake_module
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,14 +97,17 @@ def test_every_call_out_is_made_in_two_places_and_none_of_them_trusts_the_enviro
         or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in NETWORK)
     }
     outside = {name for name in imports if not name.startswith("sync/sandbox/")}
-    makes_no_call = {"sync/deadline.py", "sync/causes.py"}  # for those of sync/http.py: their bounds, and their errors
+    makes_no_call = {
+        "sync/clients/deadline.py",
+        "sync/clients/causes.py",
+    }  # for those of sync/clients/http.py: their bounds, and their errors
     assert outside - makes_no_call <= {
-        "sync/http.py",
-        "sync/doctor.py",
-        "sync/shop.py",
+        "sync/clients/http.py",
+        "sync/monitoring/doctor.py",
+        "sync/clients/shop.py",
         "sync/management/commands/send_webhook.py",
     }
-    for name in ("sync/http.py", "sync/doctor.py"):
+    for name in ("sync/clients/http.py", "sync/monitoring/doctor.py"):
         text = (ROOT / name).read_text()
         assert "trust_env = False" in text and "allow_redirects=False" in text
 

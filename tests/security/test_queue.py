@@ -16,10 +16,12 @@ from django_q.models import OrmQ, Schedule, Task
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from sync import pruning, queue, schedules, tasks
+from sync import tasks
 from sync.alarms import open_alarms
+from sync.jobs import pruning
 from sync.management.commands import qcluster  # noqa: F401  whatever it brings is in force
 from sync.models import Alarm, Run
+from sync.queue import allowed, schedules
 from tests.test_names import task_names
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +126,7 @@ def test_what_was_not_due_waits_and_what_was_due_runs_once() -> None:
 def test_a_broker_that_is_away_costs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     Schedule.objects.update(next_run=timezone.now() - timedelta(seconds=1))
     with monkeypatch.context() as away:
-        away.setattr(queue.OrmBroker, "enqueue", lambda self, task: 1 / 0)
+        away.setattr(allowed.OrmBroker, "enqueue", lambda self, task: 1 / 0)
         scheduler()
     scheduler()
     assert sorted(handed_out()) == planned()
@@ -186,8 +188,8 @@ class List:
 def test_the_same_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = (b"\xff\xfe", b"{}", *(str(one).encode() for one in PAYLOADS.values()))
     there = List(*theirs, signed(func="sync.tasks.drain").encode())
-    monkeypatch.setattr(queue.RedisBroker, "get_connection", staticmethod(lambda list_key=None: there))
-    broker, given = queue.RedisBroker(), []
+    monkeypatch.setattr(allowed.RedisBroker, "get_connection", staticmethod(lambda list_key=None: there))
+    broker, given = allowed.RedisBroker(), []
     while there.payloads:
         given += broker.dequeue()
     assert [SignedPackage.loads(payload)["func"] for _, payload in given] == ["sync.tasks.drain"]
@@ -226,12 +228,12 @@ def test_no_pickle_of_the_tasks_table_is_opened(slipped_in: None) -> None:
 
 
 def test_every_task_that_our_code_names_is_on_the_list() -> None:
-    assert {name for _, name in task_names()} == set(queue.TASKS)
+    assert {name for _, name in task_names()} == set(allowed.TASKS)
 
 
 def test_the_alarm_ends_after_a_quiet_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "drain", lambda: None)
-    queue.found_foreign("a test")
+    allowed.found_foreign("a test")
     tasks.sweep()
     assert open_alarms().exists()
     Alarm.objects.update(seen_at=timezone.now() - timedelta(days=1, minutes=1))

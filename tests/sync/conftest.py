@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync import settling
+from sync.jobs import settling
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.shop import SandboxShop

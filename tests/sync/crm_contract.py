@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sync.crm.base import Crm
-from sync.errors import NotFound, SideError
-from sync.http import CallRecord, ignore, nothing
-from sync.snapshots import CrmSnapshot
+from sync.clients.crm.base import Crm
+from sync.clients.errors import NotFound, SideError
+from sync.clients.http import CallRecord, ignore, nothing
+from sync.clients.snapshots import CrmSnapshot
 
 ORDER: dict[str, Any] = {"id": 14, "status": "processing", "total": "12.00", "billing": {"last_name": "Müller 王"}}
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

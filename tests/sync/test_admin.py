@@ -25,7 +25,7 @@ LIST = "/admin/webhooks/webhookevent/"
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.replays.wake") as woken:
+    with patch("sync.pipeline.replays.wake") as woken:
         yield woken
 
 

@@ -13,17 +13,19 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import backfill, runs, settling, walk, worker
+from sync.clients import walk
+from sync.clients.snapshots import ShopSnapshot
+from sync.jobs import backfill, engine, settling
 from sync.models import Run, SideState
+from sync.pipeline import worker
 from sync.sandbox.server import Answer
-from sync.snapshots import ShopSnapshot
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import State, WebhookEvent
 
 
 def run_it(**options: Any) -> Run:
     run = backfill.start(actor="anna", **options)
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
     assert run.state == Run.State.DONE, run.error
     return run
 
@@ -256,7 +258,7 @@ def test_a_side_that_must_not_be_called_is_waited_for(two_sides: TwoSides, monke
     two_sides.orders(2)
     SideState.objects.filter(name="crm").update(wait_until=timezone.now() + timedelta(hours=1))
     run = backfill.start(actor="anna")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, two_sides.shop.requests, two_sides.crm.requests) == (Run.State.FAILED, [], [])
     assert "asked us to wait until" in run.error
     SideState.objects.update(wait_until=None)
@@ -280,7 +282,7 @@ def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
 
 def test_the_speed_limit_outlives_the_page(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [time.time()]
-    monkeypatch.setattr("sync.settling.time.time", lambda: now[0])
+    monkeypatch.setattr("sync.jobs.settling.time.time", lambda: now[0])
     monkeypatch.setattr(walk, "SIZES", (1, 1))
     two_sides.orders(3)
     steps = backfill.job(backfill.start(actor="anna", per_minute=6))
@@ -308,12 +310,12 @@ def test_the_workers_keep_to_the_speed_limit_too(two_sides: TwoSides) -> None:
 
 def test_the_speed_limit_outlives_the_process(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("sync.settling.time.time", lambda: now[0])
+    monkeypatch.setattr("sync.jobs.settling.time.time", lambda: now[0])
     run = backfill.start(actor="anna", per_minute=6)
     assert settling.Pace(run).allows()
     settling.Pace(run).went()
     settling.Tally.of(run).save(run, place=None)
-    assert runs._save(run)
+    assert engine._save(run)
     pace = settling.Pace(Run.objects.get())
     assert not pace.allows()
     now[0] += 10
@@ -344,7 +346,7 @@ def die(job: Any, run: Run) -> None:
     """Work until it dies, by a process that is gone afterwards."""
     with pytest.raises(Died):
         for _ in job(run):
-            runs._save(run)
+            engine._save(run)
     Run.objects.filter(pk=run.pk).update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
 
 
@@ -366,7 +368,7 @@ def test_a_run_that_dies_before_a_checkpoint_goes_on_and_counts_each_order_once(
 def test_ctrl_c_pauses_and_the_same_command_goes_on(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "SIZES", (3, 1))
     ids = two_sides.orders(8)
-    at_work = runs.carry_out
+    at_work = engine.carry_out
 
     def interrupted(run: Run, **options: Any) -> bool:
         def after_a_page(run: Run) -> None:
@@ -375,12 +377,12 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(two_sides: TwoSides, monkeyp
 
         return at_work(run, on_progress=after_a_page)
 
-    monkeypatch.setattr(runs, "carry_out", interrupted)
+    monkeypatch.setattr(engine, "carry_out", interrupted)
     with pytest.raises(CommandError, match="Give the same command again") as stopped:
         command()
     assert stopped.value.returncode == 1
     assert Run.objects.get().state == Run.State.PAUSED
-    monkeypatch.setattr(runs, "carry_out", at_work)
+    monkeypatch.setattr(engine, "carry_out", at_work)
     assert command() == "8 seen, 8 created\n"
     assert each_once(two_sides, ids)
     assert Run.objects.count() == 1
@@ -388,7 +390,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(two_sides: TwoSides, monkeyp
 
 def test_restart_begins_anew(two_sides: TwoSides) -> None:
     two_sides.orders(2)
-    runs.pause(backfill.start(actor="command"))
+    engine.pause(backfill.start(actor="command"))
     command("--restart")
     assert Run.objects.count() == 2
 
@@ -416,7 +418,7 @@ def test_another_shop_behind_the_address_is_refused(two_sides: TwoSides) -> None
     assert refusal.value.returncode == 2
     assert linked() == [1, 2, 3]
     run = backfill.start(actor="anna")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.FAILED
     assert linked() == [1, 2, 3]
 

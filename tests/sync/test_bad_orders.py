@@ -12,9 +12,11 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import backfill, http, reconciliation, runs, tasks, walk
+from sync import tasks
 from sync.alarms import open_alarms
-from sync.crm import rest
+from sync.clients import http, walk
+from sync.clients.crm import rest
+from sync.jobs import backfill, engine, reconciliation
 from sync.models import Run, SideState
 from sync.sandbox.server import Answer, LoopbackServer, Request
 from tests.sync.conftest import TwoSides
@@ -171,7 +173,7 @@ def test_reconcile_passes_it_and_shows_it_to_staff(two_sides: TwoSides, fault: s
 @pytest.mark.parametrize("fault", FAULTS)
 def test_drift_and_the_deep_reconcile_pass_it(two_sides: TwoSides, fault: str) -> None:
     ids = orders(two_sides, 7)
-    assert runs.carry_out(backfill.start(actor="anna"))
+    assert engine.carry_out(backfill.start(actor="anna"))
     crm_id = OrderLink.objects.get(woo_id=5).crm_order_id
     two_sides.crm.set_status(crm_id, "paid")
     gone = two_sides.shop.orders.pop(6)["id"]
@@ -190,7 +192,7 @@ def test_drift_and_the_deep_reconcile_pass_it(two_sides: TwoSides, fault: str) -
 def test_orders_that_are_bad_in_the_very_first_check_stop_nobody(two_sides: TwoSides) -> None:
     """Each run begins by looking whether the shop is the one that is linked."""
     ids = orders(two_sides, 3)
-    assert runs.carry_out(backfill.start(actor="anna"))
+    assert engine.carry_out(backfill.start(actor="anna"))
     break_shop(two_sides, {ids[-1]}, FAULTS["HTTP 500"])
     told, _ = command("drift")
     assert told["findings"] == []
@@ -222,7 +224,7 @@ def test_an_order_that_is_odd_is_named_too(two_sides: TwoSides, wrong: dict[str,
 @pytest.mark.parametrize("at", [0, 2, 5], ids=["the first", "in the middle", "the last"])
 def test_what_the_crm_can_not_show_stops_nothing_behind_it(two_sides: TwoSides, fault: str, at: int) -> None:
     orders(two_sides, 6)
-    assert runs.carry_out(backfill.start(actor="anna"))
+    assert engine.carry_out(backfill.start(actor="anna"))
     crm_ids = list(OrderLink.objects.order_by("woo_id").values_list("crm_order_id", flat=True))
     for crm_id in crm_ids:
         two_sides.crm.set_status(crm_id, "paid")

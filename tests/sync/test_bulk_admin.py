@@ -10,9 +10,9 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from orders.models import StaffAction
-from sync import bulk_replay, selection
+from sync.jobs import bulk_replay, selection
+from sync.jobs.selection import Selection, measure
 from sync.models import Attempt, Run
-from sync.selection import Selection, measure
 from tests.factories import WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
@@ -27,7 +27,7 @@ RUNS = "/admin/sync/run/"
 
 @pytest.fixture(autouse=True)
 def enqueue() -> Any:
-    with patch("sync.runs.enqueue") as enqueued:
+    with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
 

@@ -13,11 +13,12 @@ from django.contrib.auth.models import Permission, User
 from django.http import QueryDict
 from django.utils import timezone
 
-from sync import bulk_replay, own_events, run_report, runs
-from sync.bulk_replay import Book
+from sync.jobs import bulk_replay, engine, run_report
+from sync.jobs.bulk_replay import Book
+from sync.jobs.selection import Selection
+from sync.jobs.settling import THREADS
 from sync.models import Attempt, Run, SideState
-from sync.selection import Selection
-from sync.settling import THREADS
+from sync.pipeline import internal_events
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_runs import held_by_another
@@ -70,7 +71,7 @@ def test_all_that_match_are_replayed_and_counted_by_what_came_of_them(two_sides:
     events = given_up(two_sides, 12)
     other = event(1, state=State.PARKED)
     run = start()
-    assert runs.carry_out(run)
+    assert engine.carry_out(run)
     assert (run.state, run.counts, run.error) == (Run.State.DONE, {"created": 12, "seen": 12}, "")
     assert len(two_sides.crm.orders) == 12
     tries = Attempt.objects.values_list("event", "trigger", "actor")
@@ -84,7 +85,7 @@ def test_what_came_after_the_start_is_not_in_it(two_sides: TwoSides) -> None:
     first = event(known)
     run = start()
     event(later)
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert replayed() == {first.pk}
 
 
@@ -92,7 +93,7 @@ def test_those_that_were_ticked_and_no_others(two_sides: TwoSides) -> None:
     first, _, third = given_up(two_sides, 3)
     chosen = Selection.of_ticked("ada", f"{third.pk},{first.pk},nonsense,,{10**30}")
     run = bulk_replay.start(chosen, actor="ada", reason="x", total=2)
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert replayed() == {first.pk, third.pk}
 
 
@@ -101,7 +102,7 @@ def test_two_events_of_one_order_are_both_answered(two_sides: TwoSides) -> None:
     for _ in range(4):
         event(woo_id)
     run = start()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.counts["seen"] == 4
     assert run.counts["created"] == len(two_sides.crm.orders) == 1
     assert not WebhookEvent.objects.exclude(state=State.DONE).exists()
@@ -118,10 +119,10 @@ def test_never_more_than_a_few_stand_before_what_comes_in(two_sides: TwoSides) -
 def test_a_process_that_died_before_it_asked_leaves_nothing_out(two_sides: TwoSides) -> None:
     given_up(two_sides, 7)
     run = start()
-    assert not runs.carry_out(run, budget=0)
+    assert not engine.carry_out(run, budget=0)
     assert (len(run.checkpoint["open"]), Attempt.objects.count()) == (5, 0)
     held_by_another(run, silent=61)
-    assert runs.carry_out(run)
+    assert engine.carry_out(run)
     assert run.counts == {"created": 7, "seen": 7}
 
 
@@ -153,10 +154,10 @@ def test_a_process_that_died_under_way_is_succeeded_and_no_event_is_replayed_twi
         return before(pk, actor)
 
     with patch.object(bulk_replay, "_replay", dying), pytest.raises(KeyboardInterrupt):
-        runs.carry_out(run)
+        engine.carry_out(run)
     held_by_another(Run.objects.get(), silent=61)
     run.refresh_from_db()
-    assert runs.carry_out(run)
+    assert engine.carry_out(run)
     assert run.counts == {"created": 9, "seen": 9}
     assert set(Counter(Attempt.objects.values_list("event", flat=True)).values()) == {1}
 
@@ -164,7 +165,7 @@ def test_a_process_that_died_under_way_is_succeeded_and_no_event_is_replayed_twi
 def test_cancelled_it_leaves_the_rest_as_it_is(two_sides: TwoSides) -> None:
     given_up(two_sides, 30)
     run = start()
-    runs.carry_out(run, on_progress=lambda run: runs.cancel(run) if run.counts.get("seen") else None)
+    engine.carry_out(run, on_progress=lambda run: engine.cancel(run) if run.counts.get("seen") else None)
     assert run.state == Run.State.CANCELLED
     done = len(replayed())
     assert 0 < done < 30
@@ -187,7 +188,7 @@ def test_while_a_side_is_paused_none_is_asked(two_sides: TwoSides) -> None:
 def test_what_needs_a_person_is_named_in_the_report(two_sides: TwoSides) -> None:
     lost = event("C-404", side=Side.CRM, source="crm")
     run = start()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, run.counts) == (Run.State.DONE, {"parked": 1, "seen": 1})
     (told,) = run_report.failures(run)
     assert (told.event, told.order) == (lost.pk, "C-404")
@@ -199,7 +200,7 @@ def test_what_can_not_be_replayed_is_left_alone_and_counted(two_sides: TwoSides)
     busy = event(woo_id, state=State.PROCESSING, next_attempt_at=timezone.now() + HOUR, finished_at=None)
     event("", state=State.PARKED)
     run = start("")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, run.counts) == (Run.State.DONE, {"skipped": 1, "unreadable": 1, "seen": 2})
     busy.refresh_from_db()
     assert busy.state == State.PROCESSING
@@ -208,14 +209,14 @@ def test_what_can_not_be_replayed_is_left_alone_and_counted(two_sides: TwoSides)
 def test_what_does_more_than_a_replay_is_left_alone_and_counted(two_sides: TwoSides) -> None:
     person = User.objects.create_user("eve", is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename="bulk_replay_webhookevent"))
-    force = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
-    anew = own_events.make_anew(OrderLinkFactory(), by="mia", reason="asked to")
+    force = internal_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    anew = internal_events.make_anew(OrderLinkFactory(), by="mia", reason="asked to")
     WebhookEvent.objects.filter(pk__in=(force.pk, anew.pk)).update(state=State.DEAD, next_attempt_at=None)
     copy = event(1, copy_of=event(1, state=State.DONE), source="staff")
-    event("C-1", side=Side.CRM, source=own_events.RESYNC)
+    event("C-1", side=Side.CRM, source=internal_events.RESYNC)
     Run.objects.filter(pk=start().pk).update(actor="eve")
     run = Run.objects.get()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, run.counts) == (Run.State.DONE, {"forced": 2, "barred": 2, "seen": 4})
     assert set(WebhookEvent.objects.exclude(pk=copy.copy_of_id).values_list("state", flat=True)) == {State.DEAD}
 
@@ -227,7 +228,7 @@ def test_what_is_tried_again_at_the_end_is_left_to_the_workers_and_named(
     monkeypatch.setattr(bulk_replay, "REST", timedelta(seconds=0.1))
     lost = event("C-404", side=Side.CRM, source="crm", received_at=timezone.now())
     run = start()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, run.counts) == (Run.State.DONE, {"again": 1})
     assert [one.event for one in run_report.still_tried(run)] == [lost.pk]
 
@@ -279,7 +280,7 @@ def test_whose_account_is_gone_can_not_be_gone_on_for(two_sides: TwoSides, perso
     given_up(two_sides, 1)
     run = start()
     person.delete()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.FAILED
     assert "has no account any more" in run.error
     assert not replayed()
@@ -290,7 +291,7 @@ def test_the_same_events_are_not_replayed_by_two_runs_at_once(two_sides: TwoSide
     with pytest.raises(bulk_replay.Running, match=f"{first} replays the same events since"):
         start()
     start("state__exact=parked")
-    runs.cancel(first)
+    engine.cancel(first)
     start()
 
 

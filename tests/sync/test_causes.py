@@ -12,9 +12,10 @@ import pytest
 import responses
 import trustme
 
-from sync import crm, doctor, http
-from sync import shop as shop_client
-from sync.errors import SideError
+from sync.clients import crm, http
+from sync.clients import shop as shop_client
+from sync.clients.errors import SideError
+from sync.monitoring import doctor
 from tests.servers import free_port
 from tests.sync.test_http import GOOD, HOLDS, NO_ANSWER, Peer, Script, over_tls, says, speaks_plainly
 from webhooks.masking import masked_text

@@ -8,14 +8,18 @@ from unittest.mock import patch
 import pytest
 from django.utils import timezone
 
-from sync import bulk_replay, doctor, leases, own_events, runs, sides, tasks, todo, worker
-from sync.bulk_replay import Book
-from sync.cluster import tell_of_the_clock
-from sync.errors import RateLimited
-from sync.leases import Busy, Held, worker_name
+from sync import tasks
+from sync.clients import breaker
+from sync.clients.errors import RateLimited
+from sync.clients.snapshots import ShopSnapshot
+from sync.jobs import bulk_replay, engine
+from sync.jobs.bulk_replay import Book
 from sync.models import Heartbeat, Intent, Lease, Run, SideState
+from sync.monitoring import doctor, todo
+from sync.pipeline import internal_events, leases, worker
+from sync.pipeline.leases import Busy, Held, worker_name
+from sync.queue.cluster import tell_of_the_clock
 from sync.sandbox.server import Answer, LoopbackServer, Request
-from sync.snapshots import ShopSnapshot
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_reconciliation import linked, reconcile
@@ -36,7 +40,7 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.setattr(timezone, "now", lambda: true_now() + timedelta(seconds=ahead))
         monkeypatch.setattr(time, "time", lambda: true_time() + ahead)
         monkeypatch.setattr(leases, "worker_name", lambda: f"host{ahead}:{ahead}:1")
-        monkeypatch.setattr(runs, "worker_name", lambda: f"host{ahead}:{ahead}:1")
+        monkeypatch.setattr(engine, "worker_name", lambda: f"host{ahead}:{ahead}:1")
 
     return be
 
@@ -88,7 +92,7 @@ def test_what_one_host_stores_is_due_at_once_on_the_other_and_what_is_claimed_or
     on_host: Host, ahead: float
 ) -> None:
     on_host(ahead)
-    event = own_events.resync(OrderLinkFactory())
+    event = internal_events.resync(OrderLinkFactory())
     on_host(0)
     [(side, ref)] = worker.next_orders()
     work = worker.take(side, ref)
@@ -113,7 +117,7 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
     order = ShopSnapshot(woo_id=14, status="pending", order=two_sides.order(14))
     Intent.objects.create(woo_id=14, kind=Intent.Kind.CREATE, at=clock.now())
     on_host(90)
-    event = own_events.telling_of(order, topic="order.created", key="1", by="")
+    event = internal_events.telling_of(order, topic="order.created", key="1", by="")
     event.save(force_insert=True)
     work = worker.take(Side.SHOP, "14")
     assert work is not None
@@ -124,25 +128,25 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
 def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
-    run = runs.start(Run.Kind.BACKFILL, options={})
+    run = engine.start(Run.Kind.BACKFILL, options={})
     on_host(ahead)
-    assert not runs.is_dead(run)
-    assert runs.longest_waiting() is None
-    with pytest.raises(runs.AlreadyRunning):
-        runs.start(Run.Kind.BACKFILL, options={})
-    with patch("sync.runs.enqueue") as enqueue:
-        runs.pick_up()
+    assert not engine.is_dead(run)
+    assert engine.longest_waiting() is None
+    with pytest.raises(engine.AlreadyRunning):
+        engine.start(Run.Kind.BACKFILL, options={})
+    with patch("sync.jobs.engine.enqueue") as enqueue:
+        engine.pick_up()
     enqueue.assert_not_called()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
 def test_a_side_is_waited_for_as_long_as_it_said(on_host: Host, ahead: float) -> None:
-    sides.failed(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
+    breaker.failed(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
     on_host(ahead)
-    assert not sides.gate(clock.now(), worker.PINGS)
+    assert not breaker.gate(clock.now(), worker.PINGS)
     SideState.objects.update(wait_until=datetime.now(UTC) - timedelta(seconds=1))
-    assert sides.gate(clock.now(), worker.PINGS)
+    assert breaker.gate(clock.now(), worker.PINGS)
 
 
 @pytest.mark.django_db
@@ -238,11 +242,11 @@ def test_each_process_has_a_name_of_its_own_even_with_the_same_host_name_and_num
 
 @pytest.mark.django_db
 def test_a_cloned_machine_does_not_take_over_what_its_twin_works_at(clone: Callable[[], None]) -> None:
-    run = runs.start(Run.Kind.BACKFILL, options={})
+    run = engine.start(Run.Kind.BACKFILL, options={})
     clone()
-    with pytest.raises(runs.AlreadyRunning):
-        runs.start(Run.Kind.BACKFILL, options={})
-    assert runs.carry_out(run)  # it is not ours: nothing is done
+    with pytest.raises(engine.AlreadyRunning):
+        engine.start(Run.Kind.BACKFILL, options={})
+    assert engine.carry_out(run)  # it is not ours: nothing is done
     run.refresh_from_db()
     assert (run.state, run.checkpoint) == (Run.State.RUNNING, {})
 

@@ -4,7 +4,7 @@ import pytest
 
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
-from sync.comparison import last_seen
+from sync.backoffice.comparison import last_seen
 from tests.factories import OrderLinkFactory
 
 DEFAULT = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])

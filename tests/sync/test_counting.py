@@ -8,9 +8,9 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from sync import counting
-from sync.counting import ATTEMPTS, CALLS, EVENTS, counts
 from sync.models import Call, Counted
+from sync.monitoring import counting
+from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, counts
 from tests.factories import AttemptFactory, WebhookEventFactory
 
 pytestmark = pytest.mark.django_db

@@ -9,10 +9,20 @@ import pytest
 import responses
 from responses import matchers
 
-from sync import crm as crm_backends
-from sync.crm.rest import RestCrm
-from sync.errors import Blocked, Endless, NotConfigured, NotFound, Odd, RateLimited, Rejected, ServerTrouble, SideError
-from sync.http import ignore, nothing
+from sync.clients import crm as crm_backends
+from sync.clients.crm.rest import RestCrm
+from sync.clients.errors import (
+    Blocked,
+    Endless,
+    NotConfigured,
+    NotFound,
+    Odd,
+    RateLimited,
+    Rejected,
+    ServerTrouble,
+    SideError,
+)
+from sync.clients.http import ignore, nothing
 from sync.sandbox.crm import SandboxCrm
 from tests.sync.crm_contract import LONG_AGO, ORDER, CrmContract, Stage
 
@@ -351,12 +361,12 @@ def test_every_call_tells_the_crms_trouble(
 
 def test_the_backend_is_the_one_of_the_settings(settings: Any) -> None:
     settings.CRM_URL = URL
-    for name in ("rest", "sync.crm.rest.RestCrm"):
+    for name in ("rest", "sync.clients.crm.rest.RestCrm"):
         settings.CRM_BACKEND = name
         assert isinstance(crm_backends.connect(), RestCrm)
 
 
-@pytest.mark.parametrize("name", ["nonsense", "no.such.Module", "sync.crm.rest.NoSuchCrm"])
+@pytest.mark.parametrize("name", ["nonsense", "no.such.Module", "sync.clients.crm.rest.NoSuchCrm"])
 def test_an_unknown_backend_is_named(settings: Any, name: str) -> None:
     settings.CRM_BACKEND = name
     with pytest.raises(NotConfigured, match=f"CRM_BACKEND is '{name}'"):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
-from sync.decide import (
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.pipeline.decide import (
     CreateInCrm,
     Decision,
     EventFacts,
@@ -24,7 +25,6 @@ from sync.decide import (
     crm_to_shop,
     shop_to_crm,
 )
-from sync.snapshots import CrmSnapshot, ShopSnapshot
 
 LIFECYCLE = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

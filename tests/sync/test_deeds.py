@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import OrderLink, StaffAction
-from sync import own_events, worker
+from sync.pipeline import internal_events, worker
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from tests.test_roles import ALL, MAY, person
 from webhooks.models import Outcome, State, WebhookEvent
@@ -31,7 +31,7 @@ NEEDS = {
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.replays.wake") as woken:
+    with patch("sync.pipeline.replays.wake") as woken:
         yield woken
 
 
@@ -178,16 +178,16 @@ FORCES = {
 
 
 def forced(link: OrderLink) -> WebhookEvent:
-    return own_events.force(link, to_status="cancelled", by="mia", reason="asked to")
+    return internal_events.force(link, to_status="cancelled", by="mia", reason="asked to")
 
 
 def made_anew(link: OrderLink) -> WebhookEvent:
-    return own_events.make_anew(link, by="mia", reason="asked to")
+    return internal_events.make_anew(link, by="mia", reason="asked to")
 
 
 def asked_some_day(link: OrderLink) -> WebhookEvent:
     """A deed that there is not yet."""
-    return WebhookEventFactory(source=own_events.STAFF, topic="order.some_day", order_ref=str(link.woo_id))  # type: ignore[no-any-return]
+    return WebhookEventFactory(source=internal_events.STAFF, topic="order.some_day", order_ref=str(link.woo_id))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("ask", [forced, made_anew, asked_some_day])
@@ -217,12 +217,12 @@ def test_a_managers_deed_is_not_done_again_by_any_button(
 @pytest.mark.parametrize("deed", ["replay", "retry"])
 @pytest.mark.parametrize(
     ("source", "missing"),
-    [(own_events.RESYNC, "orders.check_orderlink"), (own_events.STAFF, "webhooks.edit_webhookevent")],
+    [(internal_events.RESYNC, "orders.check_orderlink"), (internal_events.STAFF, "webhooks.edit_webhookevent")],
 )
 def test_a_permission_follows_what_the_event_does_not_the_button(
     deed: str, source: str, missing: str, wake: Mock
 ) -> None:
-    copy_of = WebhookEventFactory() if source == own_events.STAFF else None
+    copy_of = WebhookEventFactory() if source == internal_events.STAFF else None
     event = WebhookEventFactory(source=source, copy_of=copy_of, state=State.RETRYING, **TRIED_AGAIN)
     url = f"{LIST}{event.pk}/{deed}/"
     user = person("support")

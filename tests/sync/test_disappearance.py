@@ -10,12 +10,14 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import backfill, disappearance, reconciliation, runs, tasks, worker
+from sync import tasks
 from sync.alarms import open_alarms
-from sync.dry_run import foresee
+from sync.clients.snapshots import TRASH
+from sync.jobs import backfill, engine, reconciliation
 from sync.models import Run
-from sync.replays import replay
-from sync.snapshots import TRASH
+from sync.pipeline import disappearance, worker
+from sync.pipeline.dry_run import foresee
+from sync.pipeline.replays import replay
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks import clock
@@ -43,7 +45,7 @@ def test_how_many_are_too_many(gone: int, of: int, many: bool) -> None:
 def linked(sides: TwoSides, count: int = 10) -> list[int]:
     """Orders that were changed long ago, so that a normal reconcile does not look at them."""
     ids = sides.orders(count)
-    assert runs.carry_out(backfill.start(actor="anna"))
+    assert engine.carry_out(backfill.start(actor="anna"))
     sides.forget_calls()
     return ids
 
@@ -107,7 +109,7 @@ def test_a_person_confirms_in_the_back_office(two_sides: TwoSides) -> None:
     ids = linked(two_sides)
     vanish(two_sides, ids[:9])
     run = reconciliation.start(confirm_deleted=True, actor="anna", reason="We cleaned up.")
-    assert runs.carry_out(run) and run.state == Run.State.DONE
+    assert engine.carry_out(run) and run.state == Run.State.DONE
     settle()
     assert told(two_sides) == {*ids[:9]}
     assert set(WebhookEvent.objects.filter(source="sweep").values_list("requested_by", flat=True)) == {"anna"}

@@ -16,10 +16,11 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from orders.models import StatusRule
-from sync import doctor, schedules
 from sync.alarms import raise_alarm
-from sync.doctor import Finding, fs_type
 from sync.models import Heartbeat
+from sync.monitoring import doctor
+from sync.monitoring.doctor import Finding, fs_type
+from sync.queue import schedules
 from tests.factories import OrderLinkFactory
 from tests.sync.conftest import TwoSides
 
@@ -142,19 +143,21 @@ def test_the_file_system_of_the_database(path: str, kind: str) -> None:
 
 
 def test_sqlite_on_a_network_file_system(well: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sync.doctor.connection", MagicMock(vendor="sqlite", settings_dict={"NAME": "/srv/data/db"}))
-    monkeypatch.setattr("sync.doctor.MOUNTS", Mock(spec=Path, read_text=lambda: MOUNTS))
+    monkeypatch.setattr(
+        "sync.monitoring.doctor.connection", MagicMock(vendor="sqlite", settings_dict={"NAME": "/srv/data/db"})
+    )
+    monkeypatch.setattr("sync.monitoring.doctor.MOUNTS", Mock(spec=Path, read_text=lambda: MOUNTS))
     (found,) = doctor._database()
     assert (found.level, "nfs4" in found.words) == ("error", True)
 
 
 def test_a_database_that_can_not_be_asked(well: TwoSides) -> None:
-    with patch("sync.doctor.Heartbeat.objects.aggregate", side_effect=OperationalError("no such table")):
+    with patch("sync.monitoring.doctor.Heartbeat.objects.aggregate", side_effect=OperationalError("no such table")):
         assert "no such table" in only_wrong().words
 
 
 def test_migrations_that_are_missing(well: TwoSides) -> None:
-    with patch("sync.doctor.MigrationExecutor.migration_plan", return_value=["one"]):
+    with patch("sync.monitoring.doctor.MigrationExecutor.migration_plan", return_value=["one"]):
         assert "migrate" in only_wrong().advice
 
 

@@ -10,10 +10,11 @@ from unittest.mock import patch
 import pytest
 
 from orders.models import OrderLink
-from sync import backfill, drift, reconciliation, runs, worker
+from sync.clients.snapshots import TRASH, ShopSnapshot, document, fingerprint
+from sync.jobs import backfill, drift, engine, reconciliation
 from sync.models import DriftFinding
+from sync.pipeline import worker
 from sync.sandbox.orders import dated
-from sync.snapshots import TRASH, ShopSnapshot, document, fingerprint
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import WebhookEvent
@@ -25,7 +26,7 @@ Path = Callable[[TwoSides], None]
 
 @pytest.fixture(autouse=True)
 def no_wake() -> Iterator[None]:
-    with patch("sync.reconciliation.wake"):
+    with patch("sync.jobs.reconciliation.wake"):
         yield
 
 
@@ -43,7 +44,7 @@ def by_events(sides: TwoSides) -> None:
 
 def by_backfill(sides: TwoSides) -> None:
     run = backfill.start(actor="anna")
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
 
 
 def by_sweep(sides: TwoSides) -> None:
@@ -58,7 +59,7 @@ def by_deep_sweep(sides: TwoSides) -> None:
 
 def reconcile(sides: TwoSides, *, deep: bool = False) -> None:
     run = reconciliation.start(deep=deep)
-    assert runs.carry_out(run) and not run.error, run.error
+    assert engine.carry_out(run) and not run.error, run.error
     settle()
 
 
@@ -185,7 +186,7 @@ def test_a_document_is_composed_of_a_document_again() -> None:
 
 def drifted() -> list[tuple[int, str]]:
     run = drift.start(actor="anna", restart=True)
-    assert runs.carry_out(run) and not run.error, run.error
+    assert engine.carry_out(run) and not run.error, run.error
     return list(DriftFinding.objects.open(NOW).order_by("woo_id").values_list("woo_id", "kind"))
 
 

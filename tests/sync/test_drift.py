@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync import backfill, drift, resync, runs, tasks
-from sync.drift import Pair
+from sync import tasks
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.jobs import backfill, drift, engine, resync
+from sync.jobs.drift import Pair
 from sync.models import DriftFinding, Run, SideState
 from sync.sandbox.server import Answer
-from sync.snapshots import CrmSnapshot, ShopSnapshot
 from tests.sync.conftest import NEW_YEAR, TwoSides
 
 Findings = set[tuple[int, str, str, str]]
@@ -27,13 +28,13 @@ def linked(sides: TwoSides, count: int, **fields: Any) -> list[tuple[int, str]]:
     first = sides.shop.next_id
     for woo_id in range(first, first + count):
         sides.order(woo_id, **fields)
-    assert runs.carry_out(backfill.start(actor="anna"))
+    assert engine.carry_out(backfill.start(actor="anna"))
     return list(OrderLink.objects.filter(woo_id__gte=first).order_by("woo_id").values_list("woo_id", "crm_order_id"))
 
 
 def found() -> Findings:
     run = drift.start(actor="anna")
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
     assert run.state == Run.State.DONE, run.error
     return set(DriftFinding.objects.filter(gone_at=None).values_list("woo_id", "kind", "shop", "crm"))
 
@@ -203,7 +204,7 @@ def test_a_finding_is_seen_again_changes_and_goes(two_sides: TwoSides) -> None:
     assert found() == {(woo_id, "missing_in_crm", "pending", "")}
     assert DriftFinding.objects.get(pk=first.pk).gone_at
     two_sides.shop.trash(woo_id)
-    runs.carry_out(backfill.start(actor="anna"))
+    engine.carry_out(backfill.start(actor="anna"))
     OrderLink.objects.update(woo_status="trash")
     assert found() == set()
     assert not DriftFinding.objects.filter(gone_at=None).exists()
@@ -243,7 +244,7 @@ def test_a_list_that_lags_is_not_believed(two_sides: TwoSides) -> None:
     two_sides.crm.list_lag = 3600
     two_sides.crm.set_status(crm_id, "paid")
     linked(two_sides, 1)
-    runs.carry_out(resync.start(actor="anna", everything=True))
+    engine.carry_out(resync.start(actor="anna", everything=True))
     assert found() == set()
     two_sides.crm.set_status(crm_id, "shipped")
     assert found() == set(), "the list does not show it; the next run will"
@@ -266,7 +267,7 @@ def test_a_list_that_is_too_heavy_is_read_in_halves(two_sides: TwoSides, monkeyp
         return light(request, fault)
 
     monkeypatch.setattr(two_sides.shop, "handle", too_heavy)
-    monkeypatch.setattr("sync.shop_identity.SAMPLE", 2)
+    monkeypatch.setattr("sync.jobs.shop_identity.SAMPLE", 2)
     assert found() == set()
 
 
@@ -315,7 +316,7 @@ def test_an_order_that_can_not_be_read_is_named_and_hides_no_other(
 def test_a_run_that_died_goes_on_and_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    for module in ("sync.drift", "sync.crm.feed"):
+    for module in ("sync.jobs.drift", "sync.clients.crm.feed"):
         monkeypatch.setattr(f"{module}.BATCH", 2)
     orders = linked(two_sides, 5)
     two_sides.crm.delete(orders[0][1])
@@ -323,7 +324,7 @@ def test_a_run_that_died_goes_on_and_counts_each_order_once(
     job = drift.job(run := drift.start(actor="anna"))
     for _ in range(steps):
         next(job)
-        runs._save(run)
+        engine._save(run)
     job.close()
     Run.objects.update(holder="elsewhere:7", beat_at=timezone.now() - timedelta(minutes=5))
     assert {(woo_id, kind) for woo_id, kind, *_ in found()} == {
@@ -342,7 +343,7 @@ def test_another_shop_behind_the_address_makes_no_finding(two_sides: TwoSides) -
         two_sides.order(woo_id, NEW_YEAR + timedelta(days=9), customer_note="Somebody else's.")
     assert command()[1] == 2
     run = drift.start(actor="anna")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.FAILED
     assert not DriftFinding.objects.exists()
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orders.models import StaffAction
-from sync import edited, own_events
+from sync.backoffice import edited
+from sync.pipeline import internal_events
 from tests.deliveries import recorded
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
@@ -280,7 +281,7 @@ def test_editing_has_its_own_permission(from_crm: WebhookEvent, role: str) -> No
 
 
 def test_what_we_made_ourselves_is_not_edited(operator: Client) -> None:
-    event = own_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
+    event = internal_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
     assert "Only what was delivered can be edited" in send(operator, event, {"crm_order_id": "C-1"})
     assert copies() == []
 
@@ -289,4 +290,4 @@ def test_a_copy_never_forces_a_move(operator: Client, from_crm: WebhookEvent) ->
     body = {**offered(operator, from_crm), "type": "order.force", "woo_id": 14, "to_status": "refunded"}
     send(operator, from_crm, body)
     [copy] = copies()
-    assert (copy.source, copy.topic, own_events.is_force(copy)) == ("staff", "order.force", False)
+    assert (copy.source, copy.topic, internal_events.is_force(copy)) == ("staff", "order.force", False)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from orders import audit
 from orders.models import OrderLink, StaffAction
 from orders.verification import Checkup
-from sync import erasure
-from sync.erasure import Customer
+from sync.jobs import erasure
+from sync.jobs.erasure import Customer
 from sync.models import Alarm, Call, Run, SideState
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.filled import every_row

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from orders import audit
 from sync.admin.event_page import curl
+from sync.backoffice.steps import span
 from sync.models import Attempt
-from sync.steps import span
 from tests.deliveries import recorded
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.intake import MASK

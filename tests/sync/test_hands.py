@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sync import hands, tasks, worker
+from sync import tasks
+from sync.pipeline import hands, worker
 from tests.sync.conftest import TwoSides
 from webhooks import intake
 from webhooks.models import State, WebhookEvent

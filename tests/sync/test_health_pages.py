@@ -7,10 +7,10 @@ from unittest.mock import patch
 import pytest
 
 from orders.models import StaffAction
-from sync import doctor
 from sync.alarms import raise_alarm
-from sync.doctor import Finding
 from sync.models import Alarm, Run
+from sync.monitoring import doctor
+from sync.monitoring.doctor import Finding
 from sync.sandbox.shop import SandboxShop
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
@@ -30,7 +30,7 @@ def shop(two_sides: TwoSides, settings: Any) -> SandboxShop:
 
 @pytest.fixture(autouse=True)
 def enqueue() -> Any:
-    with patch("sync.runs.enqueue") as enqueued:
+    with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
 

@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import StaffAction
-from sync import overview, todo
 from sync.models import Alarm, DriftFinding, Heartbeat, SideState
+from sync.monitoring import overview, todo
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from webhooks.models import Outcome, State, WebhookEvent
 

@@ -27,8 +27,8 @@ from django.core import checks
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync import http
-from sync.errors import (
+from sync.clients import http
+from sync.clients.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
@@ -43,7 +43,7 @@ from sync.errors import (
     TooLarge,
     Unreachable,
 )
-from sync.http import CallRecord, JsonClient, clean, current_event, retry_after
+from sync.clients.http import CallRecord, JsonClient, clean, current_event, retry_after
 from tests.servers import free_port
 
 BASE = "https://crm.example/api"

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sync.leases import YOUNG, Busy, Held, LeaseLost
 from sync.models import Lease
+from sync.pipeline.leases import YOUNG, Busy, Held, LeaseLost
 
 pytestmark = pytest.mark.django_db
 

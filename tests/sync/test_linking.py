@@ -11,12 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import leases, leaving, linking, own_events, settling, worker
-from sync.crm.rest import RestCrm
-from sync.leases import Held
+from sync.clients.crm.rest import RestCrm
+from sync.clients.snapshots import ShopSnapshot
+from sync.jobs import settling
+from sync.jobs.settling import Order
 from sync.models import Attempt, Intent, Lease
-from sync.settling import Order
-from sync.snapshots import ShopSnapshot
+from sync.pipeline import internal_events, leases, linking, worker
+from sync.pipeline.leases import Held
+from sync.queue import shutdown
 from tests.sync.conftest import TwoSides
 from webhooks import intake
 from webhooks.customers import customer_of
@@ -28,7 +30,7 @@ Shown = dict[int, ShopSnapshot]
 @pytest.fixture(autouse=True)
 def stays() -> Iterator[None]:
     yield
-    leaving.asked.clear()
+    shutdown.asked.clear()
 
 
 def waiting(sides: TwoSides, count: int, first: int = 1) -> Shown:
@@ -44,7 +46,7 @@ def waiting(sides: TwoSides, count: int, first: int = 1) -> Shown:
 
 
 def tell(order: ShopSnapshot, key: str) -> None:
-    intake.post_all([own_events.telling_of(order, topic="order.created", key=key, by="anna")])
+    intake.post_all([internal_events.telling_of(order, topic="order.created", key=key, by="anna")])
 
 
 def states() -> dict[str, tuple[str, str]]:
@@ -214,7 +216,7 @@ def test_no_more_is_begun_when_time_is_up(two_sides: TwoSides, monkeypatch: pyte
     if how == "slow":
         monkeypatch.setattr(linking, "PATIENCE", 0.0)
     else:
-        leaving.asked.set()
+        shutdown.asked.set()
     assert linking.link(shown) == ({1}, {2, 3})
     assert states() == {"1": CREATED, "2": PENDING, "3": PENDING}
     nothing_is_left_behind()

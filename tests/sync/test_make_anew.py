@@ -6,9 +6,10 @@ from django.utils import timezone
 from orders.models import OrderLink
 from orders.seals import seal
 from orders.verification import Checkup
-from sync import own_events, todo
 from sync.models import TodoItem
-from sync.worker import work_once
+from sync.monitoring import todo
+from sync.pipeline import internal_events
+from sync.pipeline.worker import work_once
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Outcome, Side, State, WebhookEvent
@@ -26,7 +27,7 @@ def linked(two_sides: TwoSides) -> OrderLink:
 
 
 def made_anew(link: OrderLink) -> WebhookEvent:
-    event = own_events.make_anew(link, by="ann", reason="deleted by mistake")
+    event = internal_events.make_anew(link, by="ann", reason="deleted by mistake")
     while work_once():
         pass
     event.refresh_from_db()
@@ -83,7 +84,7 @@ def test_one_that_the_crm_knows_stays_as_it_is(two_sides: TwoSides, linked: Orde
 def test_an_answer_that_got_lost_makes_no_second_one(two_sides: TwoSides, linked: OrderLink) -> None:
     del two_sides.crm.orders[linked.crm_order_id]
     two_sides.crm.faults.add("truncated", times=1, method="POST")
-    event = own_events.make_anew(linked, by="ann", reason="deleted by mistake")
+    event = internal_events.make_anew(linked, by="ann", reason="deleted by mistake")
     assert work_once()
     event.refresh_from_db()
     assert event.state == State.RETRYING
@@ -96,7 +97,7 @@ def test_an_answer_that_got_lost_makes_no_second_one(two_sides: TwoSides, linked
 
 def test_it_is_not_answered_by_a_delivery_that_comes_meanwhile(two_sides: TwoSides, linked: OrderLink) -> None:
     del two_sides.crm.orders[linked.crm_order_id]
-    event = own_events.make_anew(linked, by="ann", reason="x")
+    event = internal_events.make_anew(linked, by="ann", reason="x")
     WebhookEventFactory(order_ref="14")
     while work_once():
         pass

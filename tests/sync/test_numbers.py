@@ -8,11 +8,11 @@ from django.core.management import call_command
 from django.test import Client
 
 from orders.models import OrderLink
-from sync import todo
+from sync.backoffice.search import search
 from sync.models import DriftFinding
-from sync.search import search
-from sync.whose import number_of
-from sync.worker import work_once
+from sync.monitoring import todo
+from sync.pipeline.whose import number_of
+from sync.pipeline.worker import work_once
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent

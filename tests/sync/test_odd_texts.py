@@ -13,14 +13,15 @@ from django.db import DataError
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync import walk, worker
-from sync.crm import rest
-from sync.errors import Odd, SideError
+from sync.clients import walk
+from sync.clients.crm import rest
+from sync.clients.errors import Odd, SideError
+from sync.clients.shop import _snapshot
 from sync.models import Attempt, Run
+from sync.pipeline import worker
+from sync.pipeline.whose import identity
+from sync.pipeline.worker import work_once
 from sync.sandbox.server import Answer, LoopbackServer, Request
-from sync.shop import _snapshot
-from sync.whose import identity
-from sync.worker import work_once
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent

@@ -14,12 +14,15 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from orders.models import OrderLink
-from sync import backfill, doctor, paging, runs, tasks, walk
-from sync import crm as crm_backends
+from sync import tasks
 from sync.alarms import open_alarms
-from sync.errors import Endless, ServerTrouble, SideError, TooLarge, Unreadable
+from sync.clients import crm as crm_backends
+from sync.clients import paging, walk
+from sync.clients.errors import Endless, ServerTrouble, SideError, TooLarge, Unreadable
+from sync.clients.paging import alone, pages
+from sync.jobs import backfill, engine
 from sync.models import Run
-from sync.paging import alone, pages
+from sync.monitoring import doctor
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.server import Answer, Request
 from tests.factories import OrderLinkFactory
@@ -151,9 +154,9 @@ def first_alarms() -> str:
 @pytest.fixture
 def short(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.LIST_MAX_PAGES = 30
-    monkeypatch.setattr("sync.shop.MOST_HOOK_PAGES", 30)
-    monkeypatch.setattr("sync.crm.rest.LOOK_PAGES", 30)
-    monkeypatch.setattr("sync.reconciliation.PATIENCE", 0.1)
+    monkeypatch.setattr("sync.clients.shop.MOST_HOOK_PAGES", 30)
+    monkeypatch.setattr("sync.clients.crm.rest.LOOK_PAGES", 30)
+    monkeypatch.setattr("sync.jobs.reconciliation.PATIENCE", 0.1)
     settings.WOO_WEBHOOK_SECRETS = ["s" * 20]
 
 
@@ -225,7 +228,7 @@ def test_a_shop_that_ignores_what_it_is_asked_for_is_read_whole_or_says_so(
 
     monkeypatch.setattr(two_sides.shop, "_list", deaf)
     run = backfill.start(actor="anna")
-    runs.carry_out(run)
+    engine.carry_out(run)
     linked = set(OrderLink.objects.values_list("woo_id", flat=True))
     assert linked == ids if run.state == Run.State.DONE else "does not end" in run.error
     assert len(two_sides.shop.requests) < 300
@@ -235,9 +238,9 @@ def test_what_the_doctors_page_gave_up_asks_nobody_any_more(two_sides: TwoSides,
     settings.LIST_MAX_PAGES = 10**9
     OrderLinkFactory(woo_id=two_sides.order(1)["id"], crm_order_id="C-0", crm_updated_at=NEW_YEAR)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sync.shop.MOST_HOOK_PAGES", 10**9)
-        patched.setattr("sync.crm.rest.LOOK_PAGES", 10**9)
-        patched.setattr("sync.crm.rest.LOOK_SECONDS", 1e9)
+        patched.setattr("sync.clients.shop.MOST_HOOK_PAGES", 10**9)
+        patched.setattr("sync.clients.crm.rest.LOOK_PAGES", 10**9)
+        patched.setattr("sync.clients.crm.rest.LOOK_SECONDS", 1e9)
         endless(two_sides, "ever new pages")
         findings = doctor.examine_within(1.0)
         assert {one.check for one in findings if one.words.startswith("Not finished")} >= {"webhooks", "crm"}

@@ -14,7 +14,8 @@ from django.utils import timezone
 from django_q.models import Task
 
 from orders.verification import Checkup
-from sync import pruning, tasks
+from sync import tasks
+from sync.jobs import pruning
 from sync.models import Call, Run
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import RefusedDelivery, State, WebhookEvent

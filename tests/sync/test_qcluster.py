@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from django.core.management import CommandError, call_command
 
-from sync import cluster
+from sync.queue import cluster
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,19 @@ from django.utils import timezone
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync import reconciliation, runs, tasks, walk, worker
-from sync.crm import feed as feed_module
-from sync.crm.feed import Feed
-from sync.errors import Blocked, ServerTrouble
-from sync.http import JsonClient
+from sync import tasks
+from sync.clients import walk
+from sync.clients.crm import feed as feed_module
+from sync.clients.crm.feed import Feed
+from sync.clients.errors import Blocked, ServerTrouble
+from sync.clients.http import JsonClient
+from sync.clients.shop import Shop
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.jobs import engine, reconciliation
+from sync.jobs.reconciliation import begin_at, is_missed, missed_topic
 from sync.models import Run, SideState
-from sync.reconciliation import begin_at, is_missed, missed_topic
+from sync.pipeline import worker
 from sync.sandbox.orders import dated
-from sync.shop import Shop
-from sync.snapshots import CrmSnapshot, ShopSnapshot
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent
@@ -33,13 +36,13 @@ MINUTES = timedelta(minutes=5)
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.reconciliation.wake") as woken:
+    with patch("sync.jobs.reconciliation.wake") as woken:
         yield woken
 
 
 def reconcile(**options: Any) -> Run:
     run = reconciliation.start(**options)
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
     assert run.state == Run.State.DONE, run.error
     return run
 
@@ -523,9 +526,9 @@ def test_the_cursor_does_not_move_when_the_events_can_not_be_stored(
     two_sides.shop.clock_is_ahead = timedelta(minutes=30)
     two_sides.shop.create_order()
     before = SideState.objects.get(name="shop").cursor
-    monkeypatch.setattr("sync.reconciliation.intake.post", Mock(side_effect=OSError("the disk is full")))
+    monkeypatch.setattr("sync.jobs.reconciliation.intake.post", Mock(side_effect=OSError("the disk is full")))
     run = reconciliation.start()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.FAILED
     assert SideState.objects.get(name="shop").cursor == before
     monkeypatch.undo()
@@ -543,9 +546,9 @@ def test_a_crash_after_a_page_goes_on_from_there(
     steps = reconciliation.job(run := reconciliation.start(deep=deep))
     while not 0 < len(found()) < 7:
         next(steps)
-        runs._save(run)
+        engine._save(run)
     steps.close()
-    assert runs.carry_out(Run.objects.get())
+    assert engine.carry_out(Run.objects.get())
     assert sorted(ref for _, _, ref in found()) == [str(n + 1) for n in range(7)]
     assert Run.objects.get().counts == {"seen": 7, "shop": 7, "crm": 0}
 
@@ -568,7 +571,7 @@ def test_a_fault_of_either_side_delays_and_hides_nothing(
     two_sides: TwoSides, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the very calls that list what changed."""
-    monkeypatch.setattr("sync.crm.rest.RestCrm.ping", lambda crm: None)
+    monkeypatch.setattr("sync.clients.crm.rest.RestCrm.ping", lambda crm: None)
     two_sides.order(1, timezone.now() - timedelta(days=1))
     two_sides.crm.add_order("2")
     for server in (two_sides.shop, two_sides.crm):

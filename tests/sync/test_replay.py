@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from orders.models import OrderLink
-from sync import own_events
-from sync.dry_run import Foreseen
+from sync.pipeline import internal_events
+from sync.pipeline.dry_run import Foreseen
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from webhooks.models import State, WebhookEvent
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.replays.wake") as woken:
+    with patch("sync.pipeline.replays.wake") as woken:
         yield woken
 
 
@@ -89,9 +89,9 @@ def test_a_dry_run_in_which_one_needs_a_person_ends_with_1_after_its_report(wake
 def test_a_managers_deed_is_not_replayed(deed: str, wake: Mock) -> None:
     link: OrderLink = OrderLinkFactory()
     if deed == "force":
-        event = own_events.force(link, to_status="cancelled", by="mia", reason="asked to")
+        event = internal_events.force(link, to_status="cancelled", by="mia", reason="asked to")
     else:
-        event = own_events.make_anew(link, by="mia", reason="asked to")
+        event = internal_events.make_anew(link, by="mia", reason="asked to")
     WebhookEvent.objects.filter(pk=event.pk).update(state=State.DEAD, next_attempt_at=None)
     with pytest.raises(CommandError, match=rf"{event.pk}\. Ask for it anew on the order's page") as error:
         replay(str(event.pk))

@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import StatusTransition
-from sync import leaving, resync, runs
-from sync.crm import feed
+from sync.clients.crm import feed
+from sync.jobs import engine, resync
 from sync.models import DriftFinding, Run
+from sync.queue import shutdown
 from tests.sync.conftest import TwoSides
 from tests.sync.test_backfill import die, dying_at
 from tests.sync.test_drift import found as drift_found
@@ -22,7 +23,7 @@ from webhooks.models import State, WebhookEvent
 
 def run_it(**options: Any) -> dict[str, int]:
     run = resync.start(actor="anna", reason="asked", **options)
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
     assert run.state == Run.State.DONE, run.error
     return {name: number for name, number in run.counts.items() if number}
 
@@ -182,9 +183,9 @@ def test_a_run_that_died_before_its_checkpoint_asks_no_order_twice(
 
 def stretch(run: Run) -> bool:
     """Work until one more page is counted. True: the run is over."""
-    leaving.asked.clear()
+    shutdown.asked.clear()
     before = run.counts
-    return runs.carry_out(run, on_progress=lambda run: leaving.asked.set() if run.counts != before else None)
+    return engine.carry_out(run, on_progress=lambda run: shutdown.asked.set() if run.counts != before else None)
 
 
 def test_a_period_that_is_gone_on_with_counts_each_order_once(
@@ -192,7 +193,7 @@ def test_a_period_that_is_gone_on_with_counts_each_order_once(
 ) -> None:
     """It begins with the last order of the page before; another one comes again as it changes meanwhile."""
     monkeypatch.setattr(feed, "BATCH", 2)
-    monkeypatch.setattr(leaving, "asked", leaving.Flag())
+    monkeypatch.setattr(shutdown, "asked", shutdown.Flag())
     orders = [crm_id for _, crm_id in linked(two_sides, 5)]
     for crm_id in orders:
         two_sides.crm.set_status(crm_id, "paid")
@@ -221,7 +222,7 @@ def test_how_many_there_are_to_do_stays_the_same(two_sides: TwoSides, monkeypatc
     monkeypatch.setattr(resync, "BATCH", 2)
     linked(two_sides, 5)
     told = set()
-    runs.carry_out(resync.start(actor="anna", everything=True), on_progress=lambda run: told.add(run.total))
+    engine.carry_out(resync.start(actor="anna", everything=True), on_progress=lambda run: told.add(run.total))
     assert told == {5}
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from sync.errors import RateLimited, ServerTrouble
-from sync.retries import delay_before, delay_before_reading_again
+from sync.clients.errors import RateLimited, ServerTrouble
+from sync.pipeline.retries import delay_before, delay_before_reading_again
 
 
 def test_a_side_that_says_how_long_is_obeyed() -> None:

@@ -10,8 +10,9 @@ import pytest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from sync import runs, tasks
-from sync.errors import Unreachable
+from sync import tasks
+from sync.clients.errors import Unreachable
+from sync.jobs import engine
 from sync.models import Run
 from webhooks.masking import masked_text
 
@@ -32,19 +33,19 @@ def counting(run: Run) -> Generator[None, None, None]:
 
 @pytest.fixture(autouse=True)
 def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runs.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
+    monkeypatch.setitem(engine.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
     done.clear()
     trouble.clear()
 
 
 @pytest.fixture(autouse=True)
 def enqueue() -> Iterator[Mock]:
-    with patch("sync.runs.enqueue") as enqueued:
+    with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
 
 def backfill(**fields: object) -> Run:
-    return runs.start(Run.Kind.BACKFILL, options={}, **fields)  # type: ignore[arg-type]
+    return engine.start(Run.Kind.BACKFILL, options={}, **fields)  # type: ignore[arg-type]
 
 
 def held_by_another(run: Run, holder: str = "elsewhere:7", silent: float = 0) -> Run:
@@ -54,34 +55,34 @@ def held_by_another(run: Run, holder: str = "elsewhere:7", silent: float = 0) ->
 
 
 def test_every_job_exists() -> None:
-    for name in runs.JOBS.values():
+    for name in engine.JOBS.values():
         assert callable(import_string(name)), name
 
 
 def test_an_error_that_is_not_ours_may_quote_a_customer_and_is_marked() -> None:
     run = backfill()
     trouble[2] = ValueError("could not convert Ann Lee")
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert "Ann Lee" in run.error
     assert masked_text(run.error) == "Unexpected: ValueError: «•••». The log has more."
 
 
 def test_a_run_works_to_its_end() -> None:
     run = backfill()
-    assert runs.carry_out(run)
+    assert engine.carry_out(run)
     assert (run.state, run.counts, run.holder) == (Run.State.DONE, {"seen": 5}, "")
     assert run.finished_at
 
 
 def test_progress_is_told_after_each_page() -> None:
     seen: list[int] = []
-    runs.carry_out(backfill(), on_progress=lambda run: seen.append(run.counts["seen"]))
+    engine.carry_out(backfill(), on_progress=lambda run: seen.append(run.counts["seen"]))
     assert seen == [1, 2, 3, 4, 5, 5]
 
 
 def test_a_second_one_is_told_who_has_the_first_and_since_when() -> None:
     run = held_by_another(backfill(actor="anna"))
-    with pytest.raises(runs.AlreadyRunning) as refusal:
+    with pytest.raises(engine.AlreadyRunning) as refusal:
         backfill()
     for word in ("Backfill", f"{run.started_at:%Y-%m-%d %H:%M:%S}", "anna", "elsewhere:7", "cancel"):
         assert word in str(refusal.value)
@@ -89,24 +90,24 @@ def test_a_second_one_is_told_who_has_the_first_and_since_when() -> None:
 
 def test_two_that_start_at_the_same_moment_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     held_by_another(backfill())
-    monkeypatch.setattr(runs, "_unfinished", lambda kind: Run.objects.none())
-    with pytest.raises(runs.AlreadyRunning):
+    monkeypatch.setattr(engine, "_unfinished", lambda kind: Run.objects.none())
+    with pytest.raises(engine.AlreadyRunning):
         backfill()
 
 
 def test_replays_may_run_side_by_side() -> None:
-    runs.start(Run.Kind.REPLAY, options={})
-    runs.start(Run.Kind.REPLAY, options={})
+    engine.start(Run.Kind.REPLAY, options={})
+    engine.start(Run.Kind.REPLAY, options={})
     assert Run.objects.filter(state=Run.State.RUNNING).count() == 2
 
 
 def test_a_crash_between_page_and_checkpoint_repeats_that_page_only() -> None:
     trouble[2] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        runs.carry_out(backfill())
+        engine.carry_out(backfill())
     held_by_another(Run.objects.get(), silent=61)
     run = backfill()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert done == [0, 1, 2, 2, 3, 4]
     assert (run.state, run.counts) == (Run.State.DONE, {"seen": 5})
     assert Run.objects.count() == 1
@@ -117,34 +118,34 @@ def test_a_dead_holder_is_succeeded_from_the_checkpoint(silent: float) -> None:
     """Silent for a minute, wherever it was; or at once, if its process on this host is gone."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    holder = "elsewhere:7" if silent else f"{runs.worker_name().rpartition(':')[0]}:{gone.pid}"
+    holder = "elsewhere:7" if silent else f"{engine.worker_name().rpartition(':')[0]}:{gone.pid}"
     run = held_by_another(backfill(), holder, silent)
     Run.objects.update(checkpoint={"page": 3})
-    runs.carry_out(backfill())
+    engine.carry_out(backfill())
     assert done == [3, 4]
     assert Run.objects.get().pk == run.pk
 
 
 def test_other_options_or_restart_begin_anew() -> None:
     first = backfill()
-    runs.pause(first)
-    second = runs.start(Run.Kind.BACKFILL, options={"status": ["completed"]})
-    runs.pause(second)
-    third = runs.start(Run.Kind.BACKFILL, options={"status": ["completed"]}, restart=True)
+    engine.pause(first)
+    second = engine.start(Run.Kind.BACKFILL, options={"status": ["completed"]})
+    engine.pause(second)
+    third = engine.start(Run.Kind.BACKFILL, options={"status": ["completed"]}, restart=True)
     assert len({first.pk, second.pk, third.pk}) == 3
     assert set(Run.objects.exclude(pk=third.pk).values_list("state", flat=True)) == {Run.State.CANCELLED}
 
 
 def test_what_rested_for_a_week_begins_anew() -> None:
     old = backfill()
-    runs.pause(old)
+    engine.pause(old)
     Run.objects.update(beat_at=timezone.now() - timedelta(days=8))
     assert backfill().pk != old.pk
 
 
 def test_the_budget_ends_a_stretch_and_the_next_goes_on(enqueue: Mock) -> None:
     run = backfill()
-    assert not runs.carry_out(run, budget=0)
+    assert not engine.carry_out(run, budget=0)
     assert (run.state, run.counts) == (Run.State.RUNNING, {"seen": 1})
     tasks.carry_out(run.pk)
     run.refresh_from_db()
@@ -154,25 +155,25 @@ def test_the_budget_ends_a_stretch_and_the_next_goes_on(enqueue: Mock) -> None:
 def test_who_has_a_run_may_go_on_with_it_stretch_by_stretch() -> None:
     run = backfill()
     for _ in range(5):
-        assert not runs.carry_out(run, budget=0)
-    assert runs.carry_out(run, budget=0)
+        assert not engine.carry_out(run, budget=0)
+    assert engine.carry_out(run, budget=0)
     assert (run.state, run.counts, done) == (Run.State.DONE, {"seen": 5}, [0, 1, 2, 3, 4])
 
 
 def test_a_stretch_with_work_left_enqueues_itself_again(enqueue: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "STRETCH", 0)
     run = backfill()
-    runs.hand_over(run)
+    engine.hand_over(run)
     tasks.carry_out(run.pk)
     assert [call.args for call in enqueue.call_args_list] == [("sync.tasks.carry_out", run.pk)] * 2
 
 
 @pytest.mark.parametrize(
-    ("stop", "state"), [(runs.pause, Run.State.PAUSED), (runs.cancel, Run.State.CANCELLED)], ids=["pause", "cancel"]
+    ("stop", "state"), [(engine.pause, Run.State.PAUSED), (engine.cancel, Run.State.CANCELLED)], ids=["pause", "cancel"]
 )
 def test_a_stop_counts_after_the_page(stop: object, state: str) -> None:
     run = backfill()
-    runs.carry_out(run, on_progress=lambda run: stop(run) if run.counts == {"seen": 2} else None)  # type: ignore[operator]
+    engine.carry_out(run, on_progress=lambda run: stop(run) if run.counts == {"seen": 2} else None)  # type: ignore[operator]
     assert run.state == state
     assert done == [0, 1, 2]
     assert run.checkpoint == {"page": 2}
@@ -180,10 +181,10 @@ def test_a_stop_counts_after_the_page(stop: object, state: str) -> None:
 
 def test_a_paused_run_is_resumed_in_the_workers(enqueue: Mock) -> None:
     run = backfill()
-    runs.pause(run)
+    engine.pause(run)
     tasks.carry_out(run.pk)
     assert done == []
-    assert runs.resume(run)
+    assert engine.resume(run)
     enqueue.assert_called_once_with("sync.tasks.carry_out", run.pk)
     tasks.carry_out(run.pk)
     assert done == [0, 1, 2, 3, 4]
@@ -191,26 +192,26 @@ def test_a_paused_run_is_resumed_in_the_workers(enqueue: Mock) -> None:
 
 def test_a_paused_run_is_not_resumed_beside_another() -> None:
     run = backfill()
-    runs.pause(run)
-    runs.start(Run.Kind.BACKFILL, options={"limit": 5})
+    engine.pause(run)
+    engine.start(Run.Kind.BACKFILL, options={"limit": 5})
     Run.objects.filter(pk=run.pk).update(state=Run.State.PAUSED)
-    with pytest.raises(runs.AlreadyRunning):
-        runs.resume(run)
+    with pytest.raises(engine.AlreadyRunning):
+        engine.resume(run)
 
 
 def test_an_error_of_a_side_fails_the_run_and_the_next_goes_on() -> None:
     trouble[1] = Unreachable("The shop can not be reached: no route", side="shop")
     run = backfill()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert (run.state, run.error) == (Run.State.FAILED, "The shop can not be reached: no route")
-    assert runs.carry_out(backfill())
+    assert engine.carry_out(backfill())
     assert Run.objects.get().state == Run.State.DONE
 
 
 def test_a_bug_fails_the_run_in_words() -> None:
     trouble[0] = ZeroDivisionError("division by zero")
     run = backfill()
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert run.state == Run.State.FAILED
     assert "ZeroDivisionError" in run.error
 
@@ -221,15 +222,15 @@ def test_a_run_that_was_taken_over_is_left_alone() -> None:
     def steal(run: Run) -> None:
         Run.objects.filter(pk=run.pk).update(holder="elsewhere:7")
 
-    runs.carry_out(run, on_progress=steal)
+    engine.carry_out(run, on_progress=steal)
     assert (run.state, run.holder, run.checkpoint) == (Run.State.RUNNING, "elsewhere:7", {"page": 1})
-    runs.carry_out(run)
+    engine.carry_out(run)
     assert done == [0, 1]
 
 
 def test_the_sweep_picks_up_what_the_dead_left(enqueue: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "drain", lambda: None)
-    living, dead = backfill(), runs.start(Run.Kind.REPLAY, options={})
+    living, dead = backfill(), engine.start(Run.Kind.REPLAY, options={})
     held_by_another(dead, silent=61)
     tasks.sweep()
     enqueue.assert_called_once_with("sync.tasks.carry_out", dead.pk)

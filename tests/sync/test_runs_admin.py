@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from orders.models import StaffAction
-from sync import run_report, runs, tasks
+from sync import tasks
 from sync.admin.starters import STARTERS
+from sync.jobs import engine, run_report
 from sync.models import Run
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
@@ -26,7 +27,7 @@ START = f"{LIST}start/reconcile/"
 
 @pytest.fixture(autouse=True)
 def enqueue() -> Any:
-    with patch("sync.runs.enqueue") as enqueued:
+    with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
 
@@ -182,15 +183,15 @@ def test_a_holder_without_a_sign_of_life_is_told() -> None:
 
 def test_pauses_do_not_count_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(float(second) for second in range(1000))
-    monkeypatch.setitem(runs.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
-    monkeypatch.setattr("sync.runs.time.monotonic", lambda: next(clock))
-    run = runs.start(Run.Kind.BACKFILL, options={})
-    runs.carry_out(run, budget=0)
+    monkeypatch.setitem(engine.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
+    monkeypatch.setattr("sync.jobs.engine.time.monotonic", lambda: next(clock))
+    run = engine.start(Run.Kind.BACKFILL, options={})
+    engine.carry_out(run, budget=0)
     first = run.worked
     assert first > 0
     next(clock), next(clock)
     Run.objects.update(beat_at=timezone.now() - timedelta(hours=9))
-    runs.carry_out(runs.start(Run.Kind.BACKFILL, options={}))
+    engine.carry_out(engine.start(Run.Kind.BACKFILL, options={}))
     run.refresh_from_db()
     assert first < run.worked < 20
 

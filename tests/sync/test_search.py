@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sync import search as searching
-from sync.search import search
+from sync.backoffice import search as searching
+from sync.backoffice.search import search
 from tests.deliveries import WOO_SECRET, recorded, signed_by_shop
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in

@@ -10,8 +10,8 @@ import pytest
 import responses
 from requests.auth import _basic_auth_str
 
-from sync import shop as shop_client
-from sync.errors import (
+from sync.clients import shop as shop_client
+from sync.clients.errors import (
     AuthFailed,
     Blocked,
     Hidden,
@@ -22,11 +22,11 @@ from sync.errors import (
     ServerTrouble,
     SideError,
 )
-from sync.http import CallRecord
+from sync.clients.http import CallRecord
+from sync.clients.shop import Shop
 from sync.sandbox.server import HttpError, Request
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.shop_auth import KeyCheck
-from sync.shop import Shop
 
 HTTPS, HTTP = "https://shop.example", "http://shop.internal:8080"
 ORDERS = "/wp-json/wc/v3/orders"

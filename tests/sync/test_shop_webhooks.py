@@ -10,13 +10,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from sync import shop_webhooks, tasks
+from sync import tasks
+from sync.clients.shop import Hook
 from sync.models import Alarm, Run, SideState
+from sync.monitoring import shop_webhooks
+from sync.monitoring.shop_webhooks import Facts, Verdict, judge, steps
 from sync.sandbox.orders import dated
 from sync.sandbox.server import Answer
 from sync.sandbox.shop import SandboxShop
-from sync.shop import Hook
-from sync.shop_webhooks import Facts, Verdict, judge, steps
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import RefusedDelivery, State

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from sync import sides
-from sync.errors import (
+from sync.clients import breaker
+from sync.clients.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
@@ -49,7 +49,7 @@ def crm() -> SideState:
 
 
 def fail(error: type[SideError] = ServerTrouble, times: int = 3, now: datetime = NOW) -> bool:
-    return [sides.failed(error("it is down", side="crm"), now) for _ in range(times)][-1]
+    return [breaker.failed(error("it is down", side="crm"), now) for _ in range(times)][-1]
 
 
 class Ping:
@@ -67,7 +67,7 @@ class Ping:
 
 def gate(now: datetime, ping: Callable[[], None] | None = None) -> bool:
     """The gate, with a shop that is well."""
-    return sides.gate(now, {"shop": Ping(), "crm": ping or Ping()})
+    return breaker.gate(now, {"shop": Ping(), "crm": ping or Ping()})
 
 
 # --- opening -------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_a_page_of_maintenance_is_about_the_whole_side() -> None:
 
 def test_a_good_answer_in_between_starts_the_count_anew() -> None:
     fail(times=2)
-    sides.heard(["crm"], NOW)
+    breaker.heard(["crm"], NOW)
     assert fail(times=2) is False
     assert (crm().last_heard_at, crm().opened_at) == (NOW, None)
 
@@ -193,7 +193,7 @@ def test_many_workers_at_the_same_moment_probe_once() -> None:
 
 
 def test_a_rate_limit_holds_all_workers_until_its_time_and_is_no_failure() -> None:
-    assert sides.failed(RateLimited("slow down", side="crm", after=40), NOW) is True
+    assert breaker.failed(RateLimited("slow down", side="crm", after=40), NOW) is True
     ping = Ping()
     assert gate(NOW + seconds(39), ping) is False
     assert gate(NOW + seconds(41), ping) is True
@@ -203,20 +203,20 @@ def test_a_rate_limit_holds_all_workers_until_its_time_and_is_no_failure() -> No
 @pytest.mark.parametrize("after", [None, 0.0])
 def test_without_a_time_it_waits_a_little(after: float | None) -> None:
     """Also after `Retry-After: 0`, or a date that is over: a worker would else ask again at once, and for ever."""
-    sides.failed(RateLimited("slow down", side="crm", after=after), NOW)
-    assert crm().wait_until == NOW + seconds(sides.DEFAULT_SLOW_DOWN)
+    breaker.failed(RateLimited("slow down", side="crm", after=after), NOW)
+    assert crm().wait_until == NOW + seconds(breaker.DEFAULT_SLOW_DOWN)
 
 
 @pytest.mark.parametrize(("afters", "held"), [([60, 5, None, 0], 60), ([5, 60], 60)])
 def test_the_longest_wait_counts(afters: list[float | None], held: float) -> None:
     for after in afters:
-        sides.failed(RateLimited("slow down", side="crm", after=after), NOW)
+        breaker.failed(RateLimited("slow down", side="crm", after=after), NOW)
     assert crm().wait_until == NOW + seconds(held)
 
 
 def test_a_good_answer_of_another_worker_does_not_shorten_the_wait() -> None:
-    sides.failed(RateLimited("slow down", side="crm", after=60), NOW)
-    sides.heard(["crm"], NOW + seconds(1))
+    breaker.failed(RateLimited("slow down", side="crm", after=60), NOW)
+    breaker.heard(["crm"], NOW + seconds(1))
     assert crm().wait_until == NOW + seconds(60)
 
 
@@ -244,11 +244,11 @@ def test_a_paused_side_is_not_probed_and_stays_paused() -> None:
     SideState.objects.filter(name="crm").update(paused=True)
     ping = Ping()
     assert gate(NOW + seconds(60), ping) is False
-    sides.heard(["crm"], NOW)
+    breaker.heard(["crm"], NOW)
     assert (ping.times, crm().paused, gate(NOW + seconds(90), ping)) == (0, True, False)
 
 
 def test_a_good_answer_is_written_down_once_in_a_while() -> None:
     for wait, written in ((0, 0), (1, 0), (4, 0), (6, 6)):
-        sides.heard(["crm"], NOW + seconds(wait))
+        breaker.heard(["crm"], NOW + seconds(wait))
         assert crm().last_heard_at == NOW + seconds(written)

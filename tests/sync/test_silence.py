@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from sync import silence, tasks
+from sync import tasks
 from sync.models import Alarm, SideState
-from sync.silence import Quiet, judge, listen, stretches
+from sync.monitoring import silence
+from sync.monitoring.silence import Quiet, judge, listen, stretches
 from tests.factories import WebhookEventFactory
 from webhooks.models import WebhookEvent
 

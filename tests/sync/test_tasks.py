@@ -5,9 +5,10 @@ from unittest.mock import Mock, patch
 
 import pytest
 
-from sync import runs, tasks
-from sync.hands import Hands
+from sync import tasks
+from sync.jobs import engine
 from sync.models import Run
+from sync.pipeline.hands import Hands
 from tests.sync.test_runs import held_by_another
 
 pytestmark = pytest.mark.django_db
@@ -44,16 +45,16 @@ def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
     done.clear()
     clock[0] = 0.0
     for kind in (Run.Kind.RECONCILE, Run.Kind.DRIFT, Run.Kind.REPLAY):
-        monkeypatch.setitem(runs.JOBS, kind, "tests.sync.test_tasks.pages")
+        monkeypatch.setitem(engine.JOBS, kind, "tests.sync.test_tasks.pages")
     monkeypatch.setattr("sync.tasks.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("sync.tasks.time.sleep", lambda seconds: None)
     monkeypatch.setattr(tasks, "Hands", Backlog)
-    with patch("sync.runs.enqueue") as enqueued, patch.object(tasks, "wake"):
+    with patch("sync.jobs.engine.enqueue") as enqueued, patch.object(tasks, "wake"):
         yield enqueued
 
 
 def waiting(kind: str) -> Run:
-    run = runs.start(kind, options={})
+    run = engine.start(kind, options={})
     Run.objects.filter(pk=run.pk).update(holder="")
     return run
 

@@ -9,8 +9,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from orders import audit
 from orders.models import Decision, OrderLink
+from sync.backoffice.timeline import Strand, story, story_of, summary
 from sync.models import DriftFinding
-from sync.timeline import Strand, story, story_of, summary
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import Outcome, Side, State
 

@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import StaffAction
-from sync import todo
 from sync.models import DriftFinding, TodoItem
+from sync.monitoring import todo
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from webhooks.models import Outcome, Side, State, WebhookEvent
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sync import shop as shop_client
-from sync import walk
+from sync.clients import shop as shop_client
+from sync.clients import walk
+from sync.clients.walk import Place, Walk
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.server import Answer
 from sync.sandbox.shop import SandboxShop
-from sync.walk import Place, Walk
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 STATUSES = ("pending", "processing")

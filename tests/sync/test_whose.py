@@ -19,34 +19,24 @@ from django.utils import timezone
 from integration_site.settings import PREFIX
 from orders.models import OrderLink, StaffAction, StatusTransition
 from orders.rules import current_lifecycle
-from sync import backfill as backfilling
-from sync import (
-    bulk_replay,
-    doubts,
-    drift,
-    edited,
-    origin,
-    own_events,
-    reconciliation,
-    replays,
-    resync,
-    runs,
-    todo,
-    worker,
-)
-from sync import shop as shop_client
 from sync.alarms import open_alarms
-from sync.comparison import compare
-from sync.decide import EventFacts
-from sync.dry_run import foresee
+from sync.backoffice import edited
+from sync.backoffice.comparison import compare
+from sync.clients import shop as shop_client
+from sync.clients.shop import Shop
+from sync.clients.snapshots import CrmSnapshot
+from sync.jobs import backfill as backfilling
+from sync.jobs import bulk_replay, drift, engine, reconciliation, resync
+from sync.jobs.selection import Selection
 from sync.models import Intent, Run
+from sync.monitoring import todo
+from sync.pipeline import doubts, internal_events, origin, replays, worker
+from sync.pipeline.decide import EventFacts
+from sync.pipeline.dry_run import foresee
+from sync.pipeline.whose import agrees, external_id, identity, is_named, is_same, woo_id_in
 from sync.sandbox import crm as sandbox_crm
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import new_order
-from sync.selection import Selection
-from sync.shop import Shop
-from sync.snapshots import CrmSnapshot
-from sync.whose import agrees, external_id, identity, is_named, is_same, woo_id_in
 from tests.deliveries import from_crm, post, signed_by_shop
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
@@ -164,7 +154,7 @@ def by_resync(sides: TwoSides, woo_id: int) -> None:
 
 
 def by_repair(sides: TwoSides, woo_id: int) -> None:
-    own_events.resync(OrderLink.objects.get(woo_id=woo_id), by="ada", reason="asked")
+    internal_events.resync(OrderLink.objects.get(woo_id=woo_id), by="ada", reason="asked")
     work_off()
 
 
@@ -177,7 +167,7 @@ def crm_id(woo_id: int) -> str:
 
 def runs_to_the_end(start: Callable[[], Run]) -> Run:
     run = start()
-    assert runs.carry_out(run), run.error
+    assert engine.carry_out(run), run.error
     return run
 
 
@@ -331,7 +321,7 @@ def test_nor_is_what_we_found_ourselves(two_sides: TwoSides, copy_first: bool) -
     """Found by the model: a find of the sweep was settled with the copy's delivery."""
     order = two_sides.order(14)
     copied = told(14, of_staging(order)) if copy_first else None
-    ours = WebhookEventFactory(order_ref="14", source=own_events.SWEEP, headers={})
+    ours = WebhookEventFactory(order_ref="14", source=internal_events.SWEEP, headers={})
     copied = copied or told(14, of_staging(order))
     work_off()
     assert (result(ours), result(copied)) == ("created", "parked")
@@ -498,7 +488,7 @@ def test_nor_does_it_get_the_status_of_the_order_before_it(two_sides: TwoSides, 
 def test_nor_is_it_forced(two_sides: TwoSides) -> None:
     link_14(two_sides)
     two_sides.order(14, NEW_YEAR, **another_customer())
-    own_events.force(OrderLink.objects.get(), to_status="completed", by="ada", reason="asked")
+    internal_events.force(OrderLink.objects.get(), to_status="completed", by="ada", reason="asked")
     work_off()
     assert two_sides.shop.status_writes == []
     assert not StatusTransition.objects.exists()
@@ -640,7 +630,7 @@ def test_nor_is_it_when_the_crm_answers_a_creation_with_it(
     """Its list was late, so that we did not find it."""
     two_sides.orders(3 if many else 1, first=14)
     crm_has(two_sides, new_order(14, LATER, STAGING, another_customer()))
-    monkeypatch.setattr("sync.crm.rest.RestCrm.find", lambda crm, external_id: None)
+    monkeypatch.setattr("sync.clients.crm.rest.RestCrm.find", lambda crm, external_id: None)
     by_backfill(two_sides, 14)
     assert not OrderLink.objects.filter(woo_id=14).exists()
     [parked] = WebhookEvent.objects.filter(state=State.PARKED)
@@ -693,7 +683,7 @@ def test_ours_is_made_anew_beside_it(two_sides: TwoSides) -> None:
     give_again(two_sides.crm, crm, "15")
     two_sides.shop.edit(14, customer_note="news")
     by_delivery(two_sides, 14)
-    own_events.make_anew(OrderLink.objects.get(), by="ada", reason="it was deleted there")
+    internal_events.make_anew(OrderLink.objects.get(), by="ada", reason="it was deleted there")
     work_off()
     [made] = two_sides.crm.by_external("14")
     link = OrderLink.objects.get()
@@ -711,7 +701,7 @@ def test_nor_is_it_told_of_a_move_before_which_it_was_not_read(two_sides: TwoSid
     crm = link_14(two_sides)
     give_again(two_sides.crm, crm, "15")
     if way == "forced":
-        own_events.force(OrderLink.objects.get(), to_status="on-hold", by="ada", reason="asked")
+        internal_events.force(OrderLink.objects.get(), to_status="on-hold", by="ada", reason="asked")
     else:
         from_crm({"event_id": "evt_1", "crm_order_id": crm, "status": "on_hold", "version": 10})
     work_off()

@@ -13,11 +13,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from orders.models import StatusTransition
-from sync import linking, own_events, worker
-from sync.errors import ServerTrouble
-from sync.leases import Busy, LeaseLost
+from sync.clients.errors import ServerTrouble
+from sync.clients.snapshots import ShopSnapshot
 from sync.models import Intent, Lease
-from sync.snapshots import ShopSnapshot
+from sync.pipeline import internal_events, linking, worker
+from sync.pipeline.leases import Busy, LeaseLost
 from tests.deliveries import from_crm
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
@@ -61,14 +61,14 @@ def test_behind_a_backlog_both_the_oldest_and_the_freshest_get_their_turn(monkey
 
 def test_what_staff_set_aside_while_a_worker_takes_it_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL lets them in between the worker's look and its claim."""
-    order, real = due(1), own_events.answered_together
+    order, real = due(1), internal_events.answered_together
     later = WebhookEventFactory(order_ref=order, state="retrying", next_attempt_at=timezone.now() + timedelta(hours=1))
 
     def meanwhile(*args: Any) -> Any:
         WebhookEvent.objects.filter(pk=later.pk).update(state="parked", next_attempt_at=None)
         return real(*args)
 
-    monkeypatch.setattr(own_events, "answered_together", meanwhile)
+    monkeypatch.setattr(internal_events, "answered_together", meanwhile)
     with transaction.atomic():
         assert worker.take("shop", order) is None
     assert not Lease.objects.exists()

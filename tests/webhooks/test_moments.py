@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from sync import walk, whose
-from sync.crm import rest
-from sync.shop import _moment as of_a_webhook
-from sync.snapshots import ShopSnapshot
+from sync.clients import walk
+from sync.clients.crm import rest
+from sync.clients.shop import _moment as of_a_webhook
+from sync.clients.snapshots import ShopSnapshot
+from sync.pipeline import whose
 from webhooks import sources
 
 MOMENT = datetime(2026, 11, 24, 3, 20, tzinfo=UTC)

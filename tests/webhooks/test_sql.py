@@ -6,8 +6,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from sync.leases import Held
 from sync.models import Attempt, Call, Intent, Lease, SideState
+from sync.pipeline.leases import Held
 from tests.factories import WebhookEventFactory
 from webhooks import sql
 from webhooks.models import State, WebhookEvent

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import backfill, reconciliation
-from sync import shop as shop_client
-from sync.decide import DRAFTS
+from sync.clients import shop as shop_client
+from sync.jobs import backfill, reconciliation
 from sync.management import long_runs
 from sync.management.moments import WRONG_USE, period
 from sync.models import Run
+from sync.pipeline.decide import DRAFTS
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import doctor
 from sync.management import long_runs
+from sync.monitoring import doctor
 
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from orders.exports import cell
-from sync import drift, run_report
+from sync.jobs import drift, run_report
 from sync.management import long_runs
 from sync.models import DriftFinding
 

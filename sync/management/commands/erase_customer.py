@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from tqdm import tqdm
 
-from sync.erasure import NOT_ERASED, Customer, erase, find, sweep
+from sync.jobs.erasure import NOT_ERASED, Customer, erase, find, sweep
 from sync.management.long_runs import FAILED, WRONG_USE, quiet
 
 REMAINS = (

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sync.backoffice.timeline import Story, numbered, story
 from sync.management.moments import WRONG_USE
-from sync.timeline import Story, numbered, story
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from sync import pruning
+from sync.jobs import pruning
 from sync.management import long_runs
 from sync.models import Run
 

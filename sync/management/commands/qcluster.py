@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django_q.management.commands.qcluster import Command as DjangoQCommand
 
-from sync.cluster import Keeper, why_no_locks
+from sync.queue.cluster import Keeper, why_no_locks
 
 EXAMPLE = "example:\n  QUEUE_WORKERS=4 python manage.py qcluster"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import reconciliation, run_report
+from sync.jobs import reconciliation, run_report
 from sync.management import long_runs
 from sync.models import Run
 

@@ -9,11 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from tqdm import tqdm
 
-from sync.dry_run import Foreseen, foresee
 from sync.management import long_runs
 from sync.management.moments import WRONG_USE, period
 from sync.models import Run
-from sync.replays import Asked, ask_again
+from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.replays import Asked, ask_again
 from webhooks.models import State, WebhookEvent
 
 LONGEST = 120

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import resync
+from sync.jobs import resync
 from sync.management import long_runs
 from sync.management.moments import WRONG_USE, moment
 from sync.models import Run

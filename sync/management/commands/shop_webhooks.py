@@ -6,10 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync import reconciliation, shop_identity, shop_webhooks
-from sync import shop as shop_client
-from sync.errors import NotConfigured, SideError
+from sync.clients import shop as shop_client
+from sync.clients.errors import NotConfigured, SideError
+from sync.jobs import reconciliation, shop_identity
 from sync.management import long_runs
+from sync.monitoring import shop_webhooks
 
 ACTIONS = {
     "ensure": "create those that are missing",

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orders.models import AuditSeal
 from orders.verification import Finding
-from sync import verify_audit
+from sync.jobs import verify_audit
 from sync.management import long_runs
 from sync.models import Run
 

@@ -1,0 +1,1 @@
+"""HTTP, the shop, the CRMs: every call to the outside."""

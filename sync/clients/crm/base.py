@@ -1,0 +1,32 @@
+"""What a CRM must be able to do for us: six verbs."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from sync.clients.snapshots import CrmSnapshot
+
+
+class Crm(Protocol):
+    """A CRM backend. Every method may raise the errors of `sync.clients.errors`, and nothing else.
+
+    `docs/adding-a-crm.md` shows how to write one; `tests/sync/crm_contract.py` proves it.
+    """
+
+    def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
+        """Create the order, or return the one that is there. True: it is new."""
+
+    def get(self, crm_order_id: str) -> CrmSnapshot:
+        """Read one order as it is now. Raises NotFound."""
+
+    def find(self, external_id: str) -> CrmSnapshot | None:
+        """The order that names this order of the shop, or None. A CRM may list new orders late."""
+
+    def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
+        """Tell the CRM what the shop changed. Raises NotFound."""
+
+    def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
+        """Every order changed at or after `since`, oldest first, page by page. `drift` asks for all there are."""
+
+    def ping(self) -> None:
+        """A cheap read that proves address and token. Returns nothing; raises what is wrong."""

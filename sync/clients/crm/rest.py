@@ -1,0 +1,252 @@
+"""The default CRM: a plain JSON API (CONTRACT section 3)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import chain
+from typing import Any, Self
+from urllib.parse import quote
+
+from django.conf import settings
+
+from sync.clients.errors import AnsweredForAnother, AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
+from sync.clients.http import Answer, CallRecord, JsonClient, readable
+from sync.clients.paging import OF_A_PAGE, pages
+from sync.clients.snapshots import LARGEST, CrmSnapshot, is_word
+from webhooks.moments import utc
+from webhooks.texts import is_spoiled
+
+WORDS = {
+    "crm_order_id": "id",
+    "external_id": "external_id",
+    "status": "status",
+    "version": "version",
+    "updated_at": "updated_at",
+}
+"""Our word for each field of an order, and the CRM's."""
+
+SIZES = (100, 50, 25, 5, 1)
+"""Orders on a page of changes: fewer when a page fails, so that one bad order can be told from the others."""
+GOOD = 10
+"""Pages in a row after which a bigger one is tried again."""
+LOOK_PAGES, LOOK_SECONDS = 1000, 45.0
+"""A look-up that reads the whole list, as of a CRM that ignores the filter, must end before the queue's own timeout."""
+
+
+class RestCrm:
+    """Speaks the `rest` format. Ids are strings, times RFC 3339 in UTC, versions integers that grow."""
+
+    def __init__(self, client: JsonClient) -> None:
+        self.client = client
+        self.size, self.good = SIZES[0], 0
+        "Of a page of changes, and how many in a row were good."
+
+    @classmethod
+    def from_settings(cls, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> Self:
+        if not settings.CRM_URL:
+            raise NotConfigured("CRM_URL is not set. Put it into .env.", side="crm")
+        headers = {"Authorization": f"Bearer {settings.CRM_TOKEN}"} if settings.CRM_TOKEN else {}
+        return cls(JsonClient("crm", settings.CRM_URL, headers=headers, on_call=on_call, before_call=before_call))
+
+    def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
+        answer = self._orders(
+            "POST",
+            json={"external_id": external_id, "order": dict(order)},
+            headers={"Idempotency-Key": f"woo-{external_id}"},
+        )
+        made = snapshot(_without_spoiled_name(answer.data))  # else it would be made again at each try
+        if made.external_id not in (None, external_id):
+            words = f"The CRM answered with the order of {made.external_id}, not of {external_id}."
+            raise AnsweredForAnother(words, side="crm")
+        return made, answer.status == 201
+
+    def get(self, crm_order_id: str) -> CrmSnapshot:
+        with self._of_this_order(crm_order_id, ""):
+            answer = self.client.request("GET", _path(crm_order_id))
+        return _same(snapshot(answer.data), crm_order_id)
+
+    @contextmanager
+    def _of_this_order(self, crm_order_id: str, deed: str) -> Iterator[None]:
+        """A right that the token lacks for one order says nothing about the CRM."""
+        try:
+            yield
+        except AuthFailed as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            self.ping()  # raises where the token may read no order at all
+            raise Hidden(
+                f"The CRM's token may read orders, but not {deed}{crm_order_id}.",
+                advice=f"Give CRM_TOKEN the right to. ({error})",
+                side="crm",
+                status=error.status,
+            ) from error
+
+    def find(self, external_id: str) -> CrmSnapshot | None:
+        # A CRM that ignores the filter must neither lend us the wrong order nor hide ours on a later page.
+        def fetch(cursor: str) -> tuple[list[Any], str | None]:
+            return self._page({"external_id": external_id}, cursor)
+
+        listed = chain.from_iterable(
+            pages(fetch, "", side="crm", what="orders", name=_known_by, most=LOOK_PAGES, longest=LOOK_SECONDS)
+        )
+        mine = (one for one in listed if _named(one) == external_id)
+        found = {one.crm_order_id: one for one in map(snapshot, mine)}
+        if len(found) > 1:
+            ids = ", ".join(found)
+            raise Rejected(f"The CRM has order {external_id} {len(found)} times: {ids}. Merge them there.", side="crm")
+        return next(iter(found.values()), None)
+
+    def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
+        with self._of_this_order(crm_order_id, "change "):
+            answer = self.client.request("PATCH", _path(crm_order_id), json={"order": dict(order)})
+        if answer.status == HTTPStatus.NO_CONTENT:  # nothing says that a PATCH is answered with the order
+            return self.get(crm_order_id)
+        try:
+            return _same(snapshot(answer.data), crm_order_id)
+        except Odd:  # the order itself tells whether it can be read; a PATCH that is tried again is made again
+            return self.get(crm_order_id)
+
+    def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
+        moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+        def fetch(cursor: str) -> tuple[list[CrmSnapshot], str | None]:
+            while True:
+                try:
+                    listed, following = self._page({"updated_since": moment, "limit": str(self.size)}, cursor)
+                    page = readable(listed, snapshot, side="crm")
+                except OF_A_PAGE:
+                    if not self._smaller():
+                        raise
+                else:
+                    self._went_well()
+                    return page, following
+
+        for page in pages(fetch, "", side="crm", what="changes", name=_state):
+            yield from page
+
+    def ping(self) -> None:
+        _page(self._orders("GET", params={"limit": "1"}).data)
+
+    def _orders(self, method: str, **request: Any) -> Answer:
+        """A call to the collection itself: there, a 404 is about the address and not about an order."""
+        try:
+            return self.client.request(method, "/orders", **request)
+        except NotFound as error:
+            raise Blocked(f"{error}. Is CRM_URL right?", side="crm", status=error.status, code=error.code) from error
+
+    def _page(self, params: dict[str, str], cursor: str) -> tuple[list[Any], str | None]:
+        """The results, and the cursor of the next page."""
+        return _page(self._orders("GET", params={**params, "cursor": cursor} if cursor else params).data)
+
+    def _smaller(self) -> bool:
+        """False: it is a single order already."""
+        smaller = [size for size in SIZES if size < self.size]
+        self.size, self.good = (smaller or [self.size])[0], 0
+        return bool(smaller)
+
+    def _went_well(self) -> None:
+        self.good += 1
+        bigger = [size for size in SIZES if size > self.size]
+        if bigger and self.good >= GOOD:
+            self.size, self.good = bigger[-1], 0
+
+
+def snapshot(data: Any) -> CrmSnapshot:
+    """One order of the CRM's answer; anything that is not one is Odd, never guessed."""
+    one = {ours: data.get(theirs) for ours, theirs in WORDS.items()} if isinstance(data, dict) else {}
+    crm_order_id, status = _id(one.get("crm_order_id")), one.get("status")
+    if not crm_order_id or not isinstance(status, str) or not _id(status):
+        raise Odd("The CRM's answer is not an order: id or status is missing or none that can be.", side="crm")
+    if _has_spoiled_name(data):
+        words = f"The CRM's order {crm_order_id} has an external_id with characters that no text may have."
+        raise Odd(words, side="crm")
+    return CrmSnapshot(
+        crm_order_id=crm_order_id,
+        external_id=_id(one["external_id"]) or None,
+        status=status,
+        version=_version(one["version"]),
+        updated_at=_time(one["updated_at"]),
+        answer={theirs: data[theirs] for theirs in WORDS.values() if theirs in data},
+        content=_content(data),
+    )
+
+
+def _has_spoiled_name(data: Any) -> bool:
+    name = data.get(WORDS["external_id"]) if isinstance(data, dict) else None
+    return isinstance(name, str) and is_spoiled(name)
+
+
+def _without_spoiled_name(data: Any) -> Any:
+    return {**data, WORDS["external_id"]: None} if _has_spoiled_name(data) else data
+
+
+def _content(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing says that a CRM shows what it was sent. One that does shows it as it came, or beside its own fields."""
+    if isinstance(data.get("order"), dict):
+        order: dict[str, Any] = data["order"]
+        return order
+    return data if data.keys() & {"order_key", "date_created_gmt", "billing"} else {}
+
+
+def _path(crm_order_id: str) -> str:
+    if crm_order_id in ("", ".", ".."):  # these would lead to another address
+        raise NotFound(f"The CRM has no order {crm_order_id!r}.", side="crm")
+    return f"/orders/{quote(crm_order_id, safe='', errors='replace')}"
+
+
+def _page(data: Any) -> tuple[list[Any], str | None]:
+    if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+        raise Blocked("The CRM's answer is not a list of orders.", side="crm")
+    return data["results"], str(data.get("next_cursor") or "") or None
+
+
+def _known_by(data: Any) -> str:
+    """An order of a list as it stands there: changed meanwhile, it is another."""
+    named = (
+        [data.get(WORDS[name]) for name in ("crm_order_id", "version", "updated_at")]
+        if isinstance(data, dict)
+        else data
+    )
+    return repr(named)
+
+
+def _state(order: CrmSnapshot) -> tuple[Any, ...]:
+    return order.crm_order_id, order.status, order.version, order.updated_at
+
+
+def _named(data: Any) -> str:
+    return _id(data.get(WORDS["external_id"])) if isinstance(data, dict) else ""
+
+
+def _same(found: CrmSnapshot, crm_order_id: str) -> CrmSnapshot:
+    if found.crm_order_id != crm_order_id:
+        raise Odd(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
+    return found
+
+
+def _id(value: Any) -> str:
+    """The id as text; empty if it is none: a boolean, too long, or with characters that a database refuses."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value)
+    return text if is_word(text) else ""
+
+
+def _version(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
+        raise Odd(f"The CRM's version is not an integer: {str(value)[:50]!r}.", side="crm")
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str) and not is_word(value):  # between date and time, Python takes any character
+            raise ValueError
+        return utc(value)
+    except ValueError:
+        raise Odd(f"The CRM's updated_at is not a time: {str(value)[:50]!r}.", side="crm") from None

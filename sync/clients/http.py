@@ -1,0 +1,573 @@
+"""JSON over HTTP to one side: every call has a timeout, one log line, and an error class that says 'again or not'."""
+
+import base64
+import codecs
+import contextvars
+import functools
+import json as jsonlib
+import logging
+import os
+import re
+import ssl
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import requests
+import urllib3.exceptions
+from django.conf import settings
+from requests.auth import AuthBase
+
+from sync.clients import causes
+from sync.clients.deadline import Adapter, Bounds, bounds
+from sync.clients.errors import (
+    Ambiguous,
+    AuthFailed,
+    Blocked,
+    Maintenance,
+    NotConfigured,
+    NotFound,
+    RateLimited,
+    Rejected,
+    ServerTrouble,
+    TooLarge,
+    Unreachable,
+)
+from webhooks.masking import is_error_code, quoted
+from webhooks.texts import ESCAPED, fit
+
+log = logging.getLogger("orderbridge.calls")
+
+S = TypeVar("S")
+
+current_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("current_event", default=None)
+"""The event that the calls of this worker are made for; it stands in each log line."""
+
+CONNECT_SECONDS = 3.05
+MAX_ANSWER_BYTES = 5_000_000
+KEPT = 4000
+"""Characters of a body that are kept with a call."""
+SHORTEST_SECRET = 8
+"""Hiding a shorter one would blot out words."""
+LONGEST_WAIT = 3600.0
+"""Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
+BETWEEN = frozenset({400, 401, 403, 405, 406})
+"""Statuses with which a server or firewall in front of an API answers in a page of its own."""
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+PACKING = "gzip"
+"""The one that we ask for, and unpack piece by piece."""
+READABLE = frozenset({"", "identity", "none", "utf-8", PACKING, "x-gzip"})
+"""Content-Encodings that we read: some servers name what is none."""
+# Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
+SECRET_NAME = re.compile(
+    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|(?:api|access|private|consumer|auth)[_-]?key|hapikey|authorization"
+    r"|credentials?|assertion|signature|session_?id|cookie|jwt|otp)s?(?:_\w+|\[\w*\])?",
+    re.IGNORECASE,
+)
+SECRET_WORDS = (
+    *("token", "secret", "passw", "passphrase", "pwd", "hapikey", "authorization", "credential", "assertion", "jwt"),
+    *("signature", "session_id", "sessionid", "cookie", "otp", "oauth_"),
+    *(f"{of}{key}" for of in ("api", "access", "private", "consumer", "auth") for key in ("key", "_key", "-key")),
+)
+"""One of them is in whatever the patterns match: most texts have none, and are spared the patterns."""
+SECRETS = (
+    (re.compile(rf"((?:oauth_\w+|{SECRET_NAME.pattern})=)[^&\s\"']+", re.IGNORECASE), r"\1•••"),
+    (
+        re.compile(
+            rf"""({SECRET_NAME.pattern}["']\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{{[].*|[^\s,}}\]]+)""",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        r'\1"•••"',
+    ),
+    # JSON in JSON that was cut off: where the value ends can not be told.
+    (re.compile(rf'({SECRET_NAME.pattern}\\+"\s*:).*', re.IGNORECASE | re.DOTALL), r"\1•••"),
+)
+SECRET_SETTING = re.compile(r"[A-Z_]+_(?:KEYS?|SECRETS?|TOKEN|PASSWORD|AUTH)")
+USER_IN_URL = re.compile(r"(//)[^/@\s]+@")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRecord:
+    """One outgoing call as it is kept: no headers, no secrets, bounded bodies."""
+
+    side: str
+    method: str
+    url: str
+    status: int | None
+    milliseconds: int
+    request_body: str
+    response_body: str
+    error: str
+    at: datetime
+    their_time: datetime | None = None
+    "By the clock of that side, when it answered; whole seconds."
+
+    @property
+    def clock_is_ahead(self) -> timedelta | None:
+        """How far that side's clock is ahead of ours, as well as whole seconds and the time of the call tell."""
+        return self.their_time - self.at - timedelta(milliseconds=self.milliseconds) if self.their_time else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    data: Any
+    headers: Mapping[str, str]
+
+
+def ignore(record: CallRecord) -> None:
+    """Nobody wants to keep the call."""
+
+
+def nothing() -> None:
+    """Nothing is to be done before a call."""
+
+
+class JsonClient:
+    """One side's address and credentials. Connections are kept between calls, per process and thread."""
+
+    def __init__(
+        self,
+        side: str,
+        base_url: str,
+        *,
+        auth: AuthBase | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_call: Callable[[CallRecord], None] = ignore,
+        before_call: Callable[[], None] = nothing,
+    ) -> None:
+        self.side = side
+        self.base_url = base_url
+        self.auth = auth
+        self.headers = dict(headers or {})
+        self.on_call = on_call
+        self.before_call = before_call
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        write: bool | None = None,
+    ) -> Answer:
+        """The JSON answer of a 2xx, of a 204 None; anything else raises a class of `sync.clients.errors`.
+
+        `write`: whether a call without a whole answer may have changed something; by default the method tells.
+        """
+        self.before_call()
+        started, at = time.monotonic(), datetime.now(UTC)
+        status: int | None = None
+        their_time: datetime | None = None
+        body, error = b"", ""
+        url = self.base_url + path
+        is_write = method not in READS if write is None else write
+        # A write that is repeated because it was slow would be made twice, so it is waited for longer.
+        most = 2 * settings.HTTP_TIMEOUT
+        bounds.set(Bounds(started + most, most if is_write else settings.HTTP_TIMEOUT, 2 * MAX_ANSWER_BYTES))
+        try:
+            response = self._send(method, url, params, json, headers, is_write)
+            with response:
+                status, url = response.status_code, response.url or url
+                their_time = http_date(response.headers.get("Date"))
+                body = self._read(response, method, is_write)
+            return self._understand(method, path, response, body)
+        except BaseException as problem:
+            error = clean(str(problem) or type(problem).__name__)
+            raise
+        finally:
+            self._keep(method, url, status, started, at, json, body, error, their_time)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+        is_write: bool,
+    ) -> requests.Response:
+        try:
+            return self._send_once(method, url, params, json, headers, is_write)
+        except Unreachable as error:
+            if is_write or not _was_cut(error.__cause__):
+                raise
+        # A kept connection may have been closed by the other side meanwhile; a read may simply ask again.
+        self.before_call()
+        return self._send_once(method, url, params, json, headers, is_write)
+
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        headers: Mapping[str, str] | None,
+        is_write: bool,
+    ) -> requests.Response:
+        try:
+            session = _session(self.side, self.base_url)
+            named = {**session.headers, **self.headers, **(headers or {})}
+            request = requests.Request(method, url, params=params, json=json, headers=named, auth=self.auth)
+            return session.send(
+                request.prepare(),  # not by the session, which has nothing to add but cookies
+                timeout=(CONNECT_SECONDS, bounds.get().silence),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.exceptions.InvalidJSONError as error:
+            raise Rejected(f"NaN and Infinity can not be sent to the {self.side}: not JSON.", side=self.side) from error
+        except urllib3.exceptions.LocationValueError:
+            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
+        except (
+            requests.exceptions.ConnectionError,
+            requests.exceptions.Timeout,
+            urllib3.exceptions.HTTPError,
+        ) as error:
+            if _never_sent(error):
+                raise self._unreachable(error) from error
+            self._broken(method, is_write, error)
+        except (requests.exceptions.RequestException, ValueError) as error:
+            # Such an error may quote a header, and with it the token.
+            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
+            if isinstance(error, requests.exceptions.InvalidHeader | UnicodeError):
+                what = f"{causes.KEYS[self.side]}: a character in it can not be sent."
+        raise NotConfigured(what, advice="Correct .env.", side=self.side)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
+        return Unreachable(f"The {self.side} can not be reached: {clean(words)}.", advice=advice, side=self.side)
+
+    def _broken(self, method: str, is_write: bool, error: Exception) -> NoReturn:
+        """Something was sent and no whole answer came: for a read that is harmless, for a write it is in doubt."""
+        if not is_write:
+            raise self._unreachable(error) from error
+        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
+        words = f"The {self.side} did not answer a {method}, which may have taken effect: {clean(words)}."
+        raise Ambiguous(words, advice=advice, side=self.side) from error
+
+    def _read(self, response: requests.Response, method: str, is_write: bool) -> bytes:
+        """The body, bounded in bytes as it is unpacked: packed twice, a piece of it could become anything."""
+        packing = response.headers.get("Content-Encoding", "").strip().lower()
+        if packing not in READABLE:
+            words = f"The {self.side}'s answer is packed as {clean(packing)[:60]!r}, and only {PACKING} was asked for."
+            raise Blocked(words, advice="See what stands in between.", side=self.side, status=response.status_code)
+        body = bytearray()
+        try:
+            # read1 returns what has come; iter_content would wait for a whole block, however slowly it trickles.
+            while part := response.raw.read1(65536, decode_content=True):
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise TooLarge(f"The {self.side}'s answer is larger than {MAX_ANSWER_BYTES} bytes.", side=self.side)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            self._broken(method, is_write, error)
+        return bytes(body)
+
+    def _understand(self, method: str, path: str, response: requests.Response, body: bytes) -> Answer:
+        status = response.status_code
+        data, is_json = _parsed(body)
+        is_good = 200 <= status < 300 and (is_json or status == 204)
+        if is_good and "SG-Captcha" not in response.headers:
+            return Answer(status=status, data=data, headers=response.headers)
+        after = retry_after(response.headers.get("Retry-After"))
+        after = None if after is None else min(after, LONGEST_WAIT)
+        said = _said(data) if is_json else quoted(_text_of(body)[:200])
+        about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
+        where = f"{method} on the {self.side}: {status}"
+        odd = causes.Odd(
+            side=self.side,
+            base_url=self.base_url,
+            path=path,
+            status=status,
+            headers=response.headers,
+            body=body,
+            is_json=is_json,
+            code=about["code"],
+            message=str(data.get("message", "")) if isinstance(data, dict) else "",
+        )
+        if status == 503 and after is not None and _is_page(response, body):
+            words, advice = causes.MAINTENANCE[self.side]
+            raise Maintenance(f"{where}: {words}", advice=advice, **about)
+        if status == 429 or (status == 503 and after is not None):
+            asked = f"for {after:.0f} s" if after else "and not told for how long"
+            raise RateLimited(f"{where}: we were asked to wait {asked}. {said}".rstrip(), after=after, **about)
+        if status >= 500:
+            raise ServerTrouble(f"{where}: {said}", after=after, **about)
+        if 300 <= status < 400:
+            words, advice = causes.of_redirect(odd)
+            raise Blocked(f"{where}: {clean(words)}.", advice=clean(advice), **about)
+        if status in (401, 403):
+            words, advice = causes.of_refusal(odd)
+            is_guard = status == 403 and not is_json and body.strip() and not words
+            if not is_guard and "SG-Captcha" not in response.headers:
+                words = ": ".join(filter(None, (where, words, said)))
+                raise AuthFailed(f"{words}.", advice=advice, **about)
+        between = status < 300 or status in BETWEEN
+        if "SG-Captcha" in response.headers or (between and not is_json):
+            words, advice = causes.of_page(odd)
+            raise Blocked(f"{where} with {words}{f': {said}' if said else ''}.", advice=advice, **about)
+        if status == 404:
+            raise NotFound(f"{where}: not found: {said}", **about)
+        raise Rejected(f"{where}: {said}", **about)
+
+    def _keep(
+        self,
+        method: str,
+        url: str,
+        status: int | None,
+        started: float,
+        at: datetime,
+        json: Any,
+        body: bytes,
+        error: str,
+        their_time: datetime | None,
+    ) -> None:
+        record = CallRecord(
+            side=self.side,
+            method=method,
+            url=clean(url),
+            status=status,
+            milliseconds=round((time.monotonic() - started) * 1000),
+            request_body=clean(jsonlib.dumps(json, ensure_ascii=False, default=str))[:KEPT] if json is not None else "",
+            response_body=clean(body[: 4 * KEPT].decode("utf-8", "replace"))[:KEPT],
+            error=error,
+            at=at,
+            their_time=their_time,
+        )
+        self.on_call(record)
+        log.info(
+            "call",
+            extra={
+                "event": current_event.get(),
+                "side": record.side,
+                "method": method,
+                "url": record.url,
+                "status": status,
+                "milliseconds": record.milliseconds,
+                "error": error,
+            },
+        )
+
+
+_sessions = threading.local()
+
+
+def bound(session: requests.Session, side: str = "") -> None:
+    """Its calls keep to `bounds`, and trust the CA of the settings."""
+    adapter = Adapter(trusted(side))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, adapter)
+
+
+def trusted(side: str = "") -> ssl.SSLContext | None:
+    """The CA of CA_BUNDLE, to which requests adds the public ones; None: only those. Raises NotConfigured."""
+    if not settings.CA_BUNDLE:
+        return None
+    context = urllib3.util.create_urllib3_context()
+    try:
+        context.load_verify_locations(cafile=settings.CA_BUNDLE)
+    except FileNotFoundError:
+        why = "there is no such file"
+    except PermissionError:
+        why = "this process may not read it"
+    except OSError:
+        why = "it holds no certificate in PEM form"
+    else:
+        return context
+    words = f"CA_BUNDLE is {settings.CA_BUNDLE}: {why}."
+    raise NotConfigured(words, advice="Name a PEM file with the certificate of the CA.", side=side)
+
+
+def _session(side: str, base_url: str) -> requests.Session:
+    """Kept connections belong to one process, thread and set of keys; a forked worker makes its own."""
+    mine: dict[tuple[str | int, ...], requests.Session] = _sessions.__dict__.setdefault("kept", {})
+    key = (os.getpid(), side, base_url, settings.CA_BUNDLE, *_keys())
+    if key not in mine:
+        session = requests.Session()
+        bound(session, side)
+        session.trust_env = False  # neither a proxy nor a .netrc of the machine gets at our keys
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.headers.update({"Accept": "application/json", "Accept-Encoding": PACKING, "User-Agent": "Orderbridge"})
+        mine[key] = session
+    return mine[key]
+
+
+def _never_sent(error: BaseException) -> bool:
+    """No connection, or none that is secured yet: the request itself can not have left."""
+    return any(
+        isinstance(
+            one, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError | ssl.CertificateError
+        )
+        or any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(one.__traceback__))
+        for one in causes.roots(error)
+    )
+
+
+def _was_cut(error: BaseException | None) -> bool:
+    """The connection was there and was closed before any byte of an answer came."""
+    if error is None or _never_sent(error):
+        return False
+    return any(isinstance(one, ConnectionError) for one in causes.roots(error))
+
+
+TAG = re.compile(r"<[^>]*>")
+
+
+def _text_of(body: bytes) -> str:
+    """What a person would read of a page."""
+    text = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))
+    return " ".join(TAG.sub(" ", text).split())
+
+
+def _is_page(response: requests.Response, body: bytes) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html") or body.lstrip()[:1] == b"<"
+
+
+def _parsed(body: bytes) -> tuple[Any, bool]:
+    """What of it no database could hold is marked here, once for all that is made of it."""
+    try:
+        text = body.decode("utf-8-sig")
+        data = jsonlib.loads(text, parse_constant=_no_constant)
+        return fit(data) if ESCAPED.search(text) else data, True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _said(data: Any) -> str:
+    """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`).
+
+    Codes are for everybody; words may tell of a customer, and are marked as the side's.
+    """
+    if not isinstance(data, dict):
+        return quoted(clean(str(data))[:200])
+    parts = [data[name] for name in ("code", "error", "message") if data.get(name)]
+    codes = ": ".join(dict.fromkeys(str(part) for part in parts if is_error_code(part)))
+    words = clean(": ".join(str(part) for part in parts if not is_error_code(part)))
+    return " ".join(filter(None, [codes, quoted(words[:400])]))
+
+
+def _code(data: Any) -> str:
+    code = data.get("code") if isinstance(data, dict) else ""
+    return code if isinstance(code, str) else ""
+
+
+def _keys() -> tuple[str, ...]:
+    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.WOO_BASIC_AUTH)
+
+
+def _hidden() -> list[str]:
+    """Every setting that is named as a secret is one: those of a backend that is yet to come, too."""
+    values = (getattr(settings, name) for name in _secret_settings())
+    return _spelled(_keys(), tuple(one for some in values for one in ([some] if isinstance(some, str) else some or ())))
+
+
+@functools.cache
+def _secret_settings() -> tuple[str, ...]:
+    return tuple(name for name in dir(settings) if SECRET_SETTING.fullmatch(name))
+
+
+@functools.lru_cache(maxsize=2)
+def _spelled(keys: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
+    """Every secret, as it is and as calls and answers spell it; the longest first, as one may hold another."""
+    consumer_key, consumer_secret, _, user_and_password = keys
+    password = user_and_password.partition(":")[2]
+    plain = [secret for secret in (*keys, password, *more) if len(secret) >= SHORTEST_SECRET]
+    basic = [f"{consumer_key}:{consumer_secret}", *([user_and_password] if user_and_password else [])]
+    spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), jsonlib.dumps(secret)[1:-1])]
+    return sorted({*spelled, *(base64.b64encode(one.encode()).decode() for one in basic)}, key=len, reverse=True)
+
+
+def clean(text: str) -> str:
+    """Fit to be kept and shown: no secrets, nothing that a database refuses (NUL, lone surrogates)."""
+    text = _without_named(text)
+    text = USER_IN_URL.sub(r"\1•••@", text)
+    for secret in _hidden():
+        text = text.replace(secret, "•••")
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def _without_named(text: str) -> str:
+    """Without what has a secret's name."""
+    small = text.lower()
+    if not any(word in small for word in SECRET_WORDS):
+        return text
+    if text[:1] in ("{", "["):
+        data, is_json = _parsed(text.encode("utf-8", "surrogatepass"))
+        if is_json:
+            return jsonlib.dumps(_emptied(data), ensure_ascii=False)
+    for pattern, hidden in SECRETS:
+        text = pattern.sub(hidden, text)
+    return text
+
+
+def _emptied(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: "•••" if value and _ends_as_secret(name) else _emptied(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_emptied(one) for one in data]
+    return _without_named(data) if isinstance(data, str) else data
+
+
+@functools.lru_cache(maxsize=1024)
+def _ends_as_secret(name: str) -> bool:
+    return any(match.end() == len(name) for match in SECRET_NAME.finditer(name))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait: from a number or an HTTP date, 0 to one day; None if it says neither (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = http_date(value)
+        if until is None:
+            return None
+        seconds = (until - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None
+
+
+def http_date(value: str | None) -> datetime | None:
+    """None if there is none, or none that can be read; one without a zone says nothing."""
+    try:
+        at = parsedate_to_datetime(value or "")
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def readable(
+    listed: Iterable[Any], read: Callable[[Any], S], *, side: str, left_out: list[tuple[str, str]] | None = None
+) -> list[S]:
+    """The orders of a page. One that is odd is left out and named in the log, so that it hides none that follow.
+
+    `left_out` gets their ids, and why. Where none can be read it is not the side that answers: Blocked. One alone that
+    has an id is just odd.
+    """
+    good: list[S] = []
+    odd: list[tuple[Any, Blocked]] = []
+    for one in listed:
+        try:
+            good.append(read(one))
+        except Blocked as error:
+            odd.append((one.get("id") if isinstance(one, dict) else None, error))
+    if odd and not good and (len(odd) > 1 or not odd[0][0]):
+        raise odd[0][1]
+    for order, why in odd:
+        log.warning("an order is left out", extra={"side": side, "order": str(order)[:64], "error": str(why)})
+        if left_out is not None:
+            left_out.append((str(order)[:64], str(why)))
+    return good

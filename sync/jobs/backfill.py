@@ -1,0 +1,138 @@
+"""A shop with years of orders is linked: each order is created or found in the CRM, page by page, and once.
+
+What is to be done becomes an event like any other, and is settled by the run itself. An order that the CRM has as it is
+costs nothing but its place on the page.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+
+from orders.models import OrderLink
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.snapshots import ShopSnapshot
+from sync.clients.walk import Place, Walk, stamp
+from sync.jobs import engine, shop_identity
+from sync.jobs.reconciliation import all_statuses, missed_topic
+from sync.jobs.settling import (
+    Order,
+    Page,
+    Steps,
+    Tally,
+    crew,
+    foresee_page,
+    leave_out,
+    patiently,
+    settle_page,
+    settle_rest,
+    space_out,
+)
+from sync.models import Run
+from sync.pipeline import internal_events
+from sync.pipeline.dry_run import look_ahead
+from webhooks import intake
+from webhooks.models import Side, WebhookEvent
+
+
+def options(
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    statuses: Sequence[str] = (),
+    limit: int | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Of a run; one that was stopped goes on if it is started again with the same."""
+    return {
+        "since": since and since.isoformat(),
+        "until": until and until.isoformat(),
+        "statuses": sorted(statuses),
+        "limit": limit,
+        "dry_run": dry_run,
+        "shop": settings.WOO_URL,
+    }
+
+
+def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
+    """Raises engine.AlreadyRunning. What may be chosen: see `options`."""
+    return engine.start(
+        Run.Kind.BACKFILL,
+        options=options(**chosen),
+        actor=actor,
+        reason=reason,
+        restart=restart,
+        per_minute=per_minute,
+    )
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the place of the walk. `counts`: orders seen, and the effect on each."""
+    crm_backends.connect()
+    shop = shop_client.connect()
+    yield from patiently(lambda: shop_identity.check(shop))
+    statuses = run.options["statuses"] or (yield from patiently(lambda: all_statuses(shop)))
+    since, until, limit = _time(run.options["since"]), _time(run.options["until"]), run.options["limit"]
+    place = run.checkpoint.get("place")
+    walk = Walk(shop, statuses=statuses, until=until, place=Place.of_json(place) if place else Place(at=since))
+    tally = Tally.of(run)
+    with crew() as pool:
+        while not walk.ended and (limit is None or tally.counts["seen"] < limit):
+            orders = yield from patiently(walk.next)
+            leave_out(run, [order.words for order in walk.left_out])
+            seen = tally.counts["seen"]
+            run.total = _smaller(limit, seen + walk.left if walk.left is not None else None)
+            orders = orders[: limit - seen] if limit is not None else orders
+            if run.options["dry_run"]:
+                asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in _to_do(orders)]
+                yield from foresee_page(run, pool, tally, len(orders), asked)
+            else:
+                yield from settle_page(run, pool, tally, _post(run, orders), place=walk.place.as_json())
+        yield from settle_rest(run, pool, tally.open)
+    tally.count(to_the_end=True)
+    tally.save(run, place=walk.place.as_json())
+    run.total = tally.counts["seen"]
+    yield
+
+
+def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
+    """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
+    keys = {_key(run, order): order for order in orders}
+    to_do = [_event(run, order, topic) for order, topic in _to_do(orders)]
+    space_out(run, to_do)
+    intake.post_all(to_do)
+    stored = WebhookEvent.objects.filter(source=internal_events.BACKFILL, dedupe_key__in=keys)
+    events = dict(stored.values_list("dedupe_key", "pk"))
+    return Page(
+        seen=len(orders),
+        events=list(events.values()),
+        orders=[Order(Side.SHOP, str(keys[key].woo_id), seen=keys[key]) for key in events],
+    )
+
+
+def _event(run: Run, order: ShopSnapshot, topic: str) -> WebhookEvent:
+    return internal_events.telling_of(order, topic=topic, key=_key(run, order), by=run.actor)
+
+
+def _key(run: Run, order: ShopSnapshot) -> str:
+    """Each state of an order once in a run: an order that is modified meanwhile is met again."""
+    return f"{run.pk}:{order.woo_id}:{stamp(order)}"
+
+
+def _to_do(orders: Sequence[ShopSnapshot]) -> Iterator[tuple[ShopSnapshot, str]]:
+    links = OrderLink.objects.in_bulk([order.woo_id for order in orders], field_name="woo_id")
+    for order in orders:
+        topic = missed_topic(order, links.get(order.woo_id))
+        if topic:
+            yield order, topic
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return min((number for number in (one, other) if number is not None), default=None)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

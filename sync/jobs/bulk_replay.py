@@ -1,0 +1,265 @@
+"""Many events are replayed, a few at a time, by a run in the workers that lets whatever comes in go first."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from statistics import mean
+from typing import Literal, Self
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from sync.clients import breaker
+from sync.jobs import engine
+from sync.jobs.selection import NoSuchFilter, Selection
+from sync.jobs.settling import NAMED, POLL, THREADS, Steps, crew
+from sync.models import Attempt, Run
+from sync.pipeline import replays, worker
+from sync.pipeline.dry_run import Foreseen, foresee
+from webhooks import clock
+from webhooks.models import State, WebhookEvent
+
+PAGE = 20
+"""Events that the checkpoint names before they are asked again."""
+MOST_OPEN = 200
+"""So many that are tried again and again are waited for: something is wrong with all of them."""
+REST = timedelta(seconds=60)
+"""At the end, those that are tried again are waited for while some get on; then they are left to the workers."""
+LATEST = 100
+"""Attempts that tell how long one takes."""
+
+Asked = Literal["again", "skipped", "forced", "barred", "unreadable"]
+
+
+class Running(Exception):
+    """The same events are being replayed already."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            f"{run} replays the same events since {run.started_at:%Y-%m-%d %H:%M:%S} UTC for {run.actor}: "
+            "wait for it, or cancel it first."
+        )
+
+
+# --- before it begins ----------------------------------------------------------------------------------------------
+
+
+def start(selection: Selection, *, actor: str, reason: str, total: int, per_minute: int | None = None) -> Run:
+    """A run held by this process, to be handed over. Raises Running."""
+    selection = selection.frozen()
+    wanted = {name: value for name, value in selection.as_options().items() if name != "up_to"}
+    at_work = Run.objects.filter(kind=Run.Kind.REPLAY, state__in=(Run.State.RUNNING, Run.State.PAUSED))
+    for run in at_work:
+        if {name: run.options.get(name) for name in wanted} == wanted:
+            raise Running(run)
+    return engine.start(
+        Run.Kind.REPLAY,
+        options=selection.as_options(),
+        actor=actor,
+        reason=reason,
+        per_minute=per_minute,
+        total=total,
+    )
+
+
+def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+    """What a replay of each would do now, the latest first."""
+    rows = sorted(WebhookEvent.objects.in_bulk(list(events)).values(), key=lambda event: -event.pk)
+    return foresee_all(rows, within=within)
+
+
+def foresee_all(events: Iterable[WebhookEvent], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+    """For somebody who waits at a page. None: that could not be told within so many seconds."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sample")
+    until = time.monotonic() + within
+    asked = [(event, pool.submit(_foresee_apart, event, until)) for event in events]
+    wait([answer for _, answer in asked], timeout=within)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [(event, answer.result() if answer.done() and not answer.cancelled() else None) for event, answer in asked]
+
+
+def _foresee_apart(event: WebhookEvent, until: float) -> Foreseen:
+    try:
+        return foresee(event, until)
+    finally:
+        connection.close()
+
+
+def estimate(number: int, per_minute: int | None = None) -> timedelta | None:
+    """How long so many take, judged by the latest attempts. None: there were none yet."""
+    times = list(Attempt.objects.order_by("-pk").values_list("milliseconds", flat=True)[:LATEST])
+    if not times:
+        return None
+    seconds = number * mean(times) / 1000 / THREADS
+    return timedelta(seconds=max(seconds, number * 60 / per_minute if per_minute else 0.0))
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Book:
+    """Which events were claimed, which are being tried, and what became of the others. Saved as the checkpoint."""
+
+    after: int
+    "Up to where events were claimed."
+    open: dict[int, datetime]
+    "Claimed, and when; not finished since, as far as was seen."
+    failed: list[int]
+    counts: Counter[str]
+    not_before: float
+    "When the speed limit allows the next one, by the database's clock: it outlives the process."
+    rests_since: datetime | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        saved = run.checkpoint
+        return cls(
+            after=saved.get("after", 0),
+            open={int(pk): datetime.fromisoformat(at) for pk, at in saved.get("open", {}).items()},
+            failed=saved.get("failed", []),
+            counts=Counter(run.counts),
+            not_before=saved.get("not_before", 0.0),
+            rests_since=_time(saved.get("rests_since")),
+        )
+
+    def save(self, run: Run) -> None:
+        run.counts = dict(self.counts)
+        run.checkpoint = {
+            "after": self.after,
+            "open": {str(pk): at.isoformat() for pk, at in self.open.items()},
+            "failed": list(self.failed),
+            "not_before": self.not_before,
+            "rests_since": self.rests_since.isoformat() if self.rests_since else None,
+        }
+
+    def claim(self, page: list[int]) -> None:
+        self.after = page[-1]
+        self.open |= dict.fromkeys(page, clock.now())
+
+    def not_asked(self) -> list[int]:
+        """What a process that died had claimed and not come to: it lies as it lay before."""
+        lying = WebhookEvent.objects.filter(pk__in=self.open, next_attempt_at=None).order_by("pk")
+        ended = lying.values_list("pk", "finished_at")
+        return [pk for pk, at in ended if at is None or at < self.open[pk]]
+
+    def skip(self, pk: int, why: Asked) -> None:
+        del self.open[pk]
+        self.counts[why] += 1
+        self.counts["seen"] += 1
+
+    def count(self, but: set[int]) -> bool:
+        """Count what has come to its end, each once; `but`: these were not asked yet. Whether there was any."""
+        rows = WebhookEvent.objects.filter(pk__in=[pk for pk in self.open if pk not in but], next_attempt_at=None)
+        ended = list(rows.values_list("pk", "state", "outcome"))
+        for pk, state, outcome in ended:
+            del self.open[pk]
+            self.counts[outcome if state == State.DONE else state] += 1
+            self.counts["seen"] += 1
+            if state != State.DONE:
+                self.failed = [*self.failed, pk][:NAMED]
+        return bool(ended)
+
+    def may_get_on(self, run: Run) -> bool:
+        """Whether those that are open at the end are waited for. Since when nothing got on outlives the stretch, which
+        is shorter than REST."""
+        if not self.open:
+            return False
+        if self.rests_since is None:
+            self.rests_since = clock.now()
+            self.save(run)
+        return clock.now() - self.rests_since < REST
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the book. `counts`: events seen, by outcome, and by state where a person is needed."""
+    selection, book = _selection(run), Book.of(run)
+    waiting, flying = deque(book.not_asked()), dict[Future[Asked], int]()
+    more = True
+    with crew() as pool:
+        while more or waiting or flying or book.may_get_on(run):
+            if worker.work_once():
+                pass  # what comes in goes first: it is settled here, too, should there be no other worker
+            elif waiting and len(flying) < THREADS and _may_go(run, book):
+                pk = waiting.popleft()
+                flying[pool.submit(_replay, pk, run.actor)] = pk
+            elif more and not waiting and len(book.open) < MOST_OPEN:
+                page = selection.after(book.after, PAGE)
+                more = bool(page)
+                if more:
+                    book.claim(page)
+                    book.save(run)
+                    yield  # the claim is saved before any of them is asked: no event is replayed twice
+                    waiting.extend(page)
+            elif flying:
+                wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(POLL)
+            if _collect(book, flying) | book.count(but={*waiting, *flying.values()}):
+                book.rests_since = None
+                book.save(run)
+            yield
+    if book.open:
+        book.counts["again"] = len(book.open)
+    book.save(run)
+
+
+def _selection(run: Run) -> Selection:
+    selection = Selection.of_options(run.actor, run.options)
+    try:
+        selection.events.exists()
+    except NoSuchFilter as error:
+        raise engine.Failed(str(error)) from error
+    except get_user_model().DoesNotExist as error:
+        words = f"{run.actor} has no account any more, so it can not be told what they saw. Start a new run."
+        raise engine.Failed(words) from error
+    return selection
+
+
+def _may_go(run: Run, book: Book) -> bool:
+    """Neither faster than the speed limit, nor while a side can not be called."""
+    if clock.now().timestamp() < book.not_before or not breaker.gate(clock.now(), worker.PINGS):
+        return False
+    book.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
+    return True
+
+
+def _replay(pk: int, actor: str) -> Asked:
+    """Asked again and settled at once, so that it never stands in the queue before what comes in."""
+    asked = replays.ask_again([pk], by=actor, may=partial(_may, actor), wake_up=False)
+    if asked.forced:
+        return "forced"
+    if asked.barred:
+        return "barred"
+    if not asked.again:
+        return "unreadable" if asked.unreadable else "skipped"
+    event = WebhookEvent.objects.only("side", "order_ref").get(pk=pk)
+    work = worker.take(event.side, event.order_ref)
+    if work is not None:
+        worker.settle(work)
+    return "again"
+
+
+def _may(actor: str, permission: str) -> bool:
+    """Whoever started the run, now. Whose account is gone may do nothing."""
+    person = get_user_model().objects.filter(username=actor).first()
+    return person is not None and person.has_perm(permission)
+
+
+def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:
+    """Whether any was left alone."""
+    skipped = False
+    for one in [one for one in flying if one.done()]:
+        pk, result = flying.pop(one), one.result()
+        if result != "again":
+            book.skip(pk, result)
+            skipped = True
+    return skipped
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

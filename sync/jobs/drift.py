@@ -1,0 +1,297 @@
+"""Every link on both sides: what differs is a finding, until it is gone.
+
+Both sides are read in batches: the CRM's list of all its orders leads, and the shop is asked for the same orders. What
+the list does not show is read by its id. A list may be behind, so that nothing counts as different before both sides
+were asked for that very order. One that a side shows oddly or not to us, or refuses to show, is left out and named: it
+must not hide what differs with all others (docs/decisions/0053).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from orders.defaults import FINAL, FIRST
+from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync.clients import breaker
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.crm.base import Crm
+from sync.clients.crm.feed import Feed
+from sync.clients.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, Unreadable
+from sync.clients.paging import alone
+from sync.clients.shop import Shop
+from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
+from sync.jobs import engine, shop_identity
+from sync.jobs.reconciliation import all_statuses, heard_of
+from sync.jobs.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
+from sync.models import DriftFinding, Run
+from sync.pipeline import worker
+from sync.pipeline.decide import another_in_crm
+from webhooks import clock
+from webhooks.models import Side
+
+Kind = DriftFinding.Kind
+BATCH = 100
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+EXPECTED = "expected"
+NOT_SOLD = FINAL | {"failed"}
+LISTED, REST = "listed", "rest"
+"""The steps of a run: the orders that the CRM lists, then those that it did not show."""
+OF_THIS_ORDER = (Odd, Hidden, Rejected, Unreadable)
+"""What a side may answer when it is asked for one order, and what says nothing about all others."""
+KEPT = timedelta(days=30)
+"""Scheduled runs are many; what they found stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A link, and what each side shows of it; None: nothing."""
+
+    link: OrderLink
+    shop: ShopSnapshot | None
+    crm: CrmSnapshot | None
+
+    @property
+    def statuses(self) -> tuple[str, str]:
+        return self.shop.status if self.shop else "", self.crm.status if self.crm else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A link whose order can not be read on one side, and why."""
+
+    link: OrderLink
+    why: str
+
+
+# --- the rule ------------------------------------------------------------------------------------------------------
+
+
+def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
+    """How the two sides differ; None: they agree, also where an order is gone from the shop and the CRM was told."""
+    link, shop, crm = pair.link, pair.shop, pair.crm
+    if shop is None or shop.status == TRASH:
+        if link.woo_status == TRASH:
+            return None
+        return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
+    if crm is None or another_in_crm(worker.facts_of(link), crm):
+        return Kind.MISSING_IN_CRM
+    if link.woo_status == TRASH:  # it is back, and the CRM was told that it is deleted
+        return Kind.DELETED
+    target = lifecycle.status_map.get(crm.status)
+    is_seen = link.crm_status in ("", crm.status)
+    is_ahead = target and is_seen and lifecycle.is_ahead(shop.status, of=target)
+    if shop.status != target and not is_ahead:
+        return Kind.STATUS
+    if shop.status == link.woo_status and link.woo_fingerprint and not shop.is_known_as(link.woo_fingerprint):
+        return Kind.CONTENT
+    return Kind.AHEAD if is_ahead else None
+
+
+def is_expected(pair: Pair, kind: Kind, lifecycle: Lifecycle) -> bool:
+    """A sold order of which the CRM still has the status with which it began: nothing is wrong (decision 0054). One
+    that was cancelled, refunded or failed is another matter: the CRM would ship it."""
+    if kind != Kind.AHEAD or pair.shop is None or pair.crm is None:
+        return False
+    return lifecycle.status_map.get(pair.crm.status) == FIRST and pair.shop.status not in NOT_SOLD
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
+
+
+def counted(findings: QuerySet[DriftFinding]) -> dict[str, int]:
+    """By kind, those without any included."""
+    kinds = Counter(findings.order_by().values_list("kind", flat=True))
+    return {kind.value: kinds[kind.value] for kind in Kind}
+
+
+def _expected() -> int:
+    return DriftFinding.objects.filter(gone_at=None, expected=True).count()
+
+
+def _known(pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
+    ids = [pair.link.woo_id for pair in pairs]
+    return {one.woo_id: one for one in DriftFinding.objects.filter(gone_at=None, woo_id__in=ids).order_by("pk")}
+
+
+def _keep(differing: Sequence[tuple[Pair, Kind]], lifecycle: Lifecycle) -> None:
+    """Seen again, or new; another kind of difference ends the one that was known of the order."""
+    now = clock.now()
+    with transaction.atomic():
+        known = _known(pair for pair, _ in differing)
+        for pair, kind in differing:
+            shop, crm = pair.statuses
+            seen = {"shop": shop, "crm": crm, "seen_at": now, "expected": is_expected(pair, kind, lifecycle)}
+            was = known.get(pair.link.woo_id)
+            if was is not None and (was.kind, was.crm_order_id) == (kind, pair.link.crm_order_id):
+                DriftFinding.objects.filter(pk=was.pk).update(**seen)
+                continue
+            DriftFinding.objects.filter(gone_at=None, woo_id=pair.link.woo_id).update(gone_at=now)
+            DriftFinding.objects.create(
+                kind=kind, woo_id=pair.link.woo_id, crm_order_id=pair.link.crm_order_id, found_at=now, **seen
+            )
+
+
+def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
+    """What was known of them stays as it is. The first of them are kept by name."""
+    new = [one for one in left if one.link.compared_in != run.pk]
+    if not new:
+        return
+    DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(seen_at=clock.now())
+    OrderLink.objects.filter(pk__in=[one.link.pk for one in new]).update(compared_in=run.pk)
+    leave_out(run, [f"order {one.link}: {one.why}" for one in new])
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def options() -> dict[str, Any]:
+    return {"shop": settings.WOO_URL}
+
+
+def start(*, actor: str, reason: str = "", restart: bool = False) -> Run:
+    """Raises engine.AlreadyRunning."""
+    return engine.start(Run.Kind.DRIFT, options=options(), actor=actor, reason=reason, restart=restart)
+
+
+def on_schedule(budget: float) -> None:
+    """A stretch of `budget` seconds; the workers do the rest. Where a side is away, tomorrow is early enough."""
+    Run.objects.filter(kind=Run.Kind.DRIFT, actor="", finished_at__lt=clock.now() - KEPT).delete()
+    try:
+        shop_client.connect(), crm_backends.connect()
+        if not breaker.gate(clock.now(), worker.PINGS):
+            return
+        run = start(actor="")
+    except (NotConfigured, engine.AlreadyRunning):
+        return
+    if not engine.carry_out(run, budget=budget):
+        engine.hand_over(run)
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: the step, and where it is. `counts`: orders seen, and in the end what differs, by kind."""
+    shop, crm = shop_client.connect(), crm_backends.connect()
+    yield from patiently(lambda: shop_identity.check(shop))
+    statuses = yield from patiently(lambda: all_statuses(shop))
+    run.total = OrderLink.objects.count()
+    with crew() as pool:
+        both = Both(shop, crm, statuses, pool)
+        if run.checkpoint.get("step", LISTED) == LISTED:
+            yield from _compare_listed(run, both)
+            _enter(run, step=REST)
+            yield
+        yield from _compare_rest(run, both)
+    DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
+    so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
+    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(clock.now())), EXPECTED: _expected()}
+    yield
+
+
+def _enter(run: Run, **place: Any) -> None:
+    run.checkpoint = {**place, LEFT_OUT: run.checkpoint.get(LEFT_OUT, [])}
+
+
+def _compare_listed(run: Run, both: "Both") -> Steps[None]:
+    feed = Feed(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
+    while not feed.ended:
+        batch = yield from patiently(feed.next)
+        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        listed = {crm.crm_order_id: crm for crm in batch}
+        yield from _compare(run, both, links.values(), listed)
+        _enter(run, step=LISTED, feed=feed.place())
+        yield
+
+
+def _compare_rest(run: Run, both: "Both") -> Steps[None]:
+    after = run.checkpoint.get("after", 0)
+    rest = OrderLink.objects.exclude(compared_in=run.pk).order_by("pk")
+    while batch := list(rest.filter(pk__gt=after)[:BATCH]):
+        pairs = yield from together(both.pool, both.in_crm, batch)
+        known = [pair for pair in pairs if isinstance(pair, Pair)]
+        yield from _compare(
+            run, both, [pair.link for pair in known], {pair.crm.crm_order_id: pair.crm for pair in known if pair.crm}
+        )
+        _leave_out(run, [pair for pair in pairs if isinstance(pair, LeftOut)])
+        after = batch[-1].pk
+        _enter(run, step=REST, after=after)
+        yield
+
+
+def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
+    """Keep what differs; counts and place are saved by the caller's next step."""
+    new = [link for link in links if link.compared_in != run.pk]
+    links, began = list(links), clock.now()
+    shown, _ = yield from patiently(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
+    shop = {order.woo_id: order for order in shown}
+    pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
+    lifecycle = current_lifecycle()
+    suspects = [pair for pair in pairs if kind_of(pair, lifecycle)]
+    known = _known(suspects)
+    certain = [pair for pair in suspects if _is_same(pair, kind_of(pair, lifecycle), known.get(pair.link.woo_id))]
+    doubtful = [pair for pair in suspects if pair not in certain]
+    again = yield from together(both.pool, both.again, doubtful)
+    certain += [pair for pair in again if isinstance(pair, Pair)]
+    left = [pair for pair in again if isinstance(pair, LeftOut)]
+    _leave_out(run, left)
+    new = [link for link in new if link.pk not in {one.link.pk for one in left}]
+    on_its_way = heard_of(Side.SHOP, [str(link.woo_id) for link in links], began)
+    found = [(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))]
+    _keep(
+        [one for one in found if one[1] != Kind.CONTENT or str(one[0].link.woo_id) not in on_its_way],
+        lifecycle,
+    )
+    OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
+    run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
+
+
+def _is_same(pair: Pair, kind: Kind | None, known: DriftFinding | None) -> bool:
+    """It was found before just like this, so that it needs no second look; a list that lacks it proves nothing."""
+    shown = pair.shop is not None and pair.crm is not None
+    return shown and known is not None and (known.kind, known.shop, known.crm) == (kind, *pair.statuses)
+
+
+class Both:
+    """The two sides: their lists, and single orders."""
+
+    def __init__(self, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
+        self.shop = shop
+        self.crm = crm
+        self.query = {"status": ",".join(statuses), "_fields": ",".join(CARRIED)}
+        self.pool = pool
+
+    def again(self, pair: Pair) -> Pair | LeftOut:
+        """By its ids: an orphaned status hides an order from lists only (FACTS B6). The CRM first, as it leads."""
+        link = OrderLink.objects.get(pk=pair.link.pk)
+        try:
+            crm = self.of_crm(link.crm_order_id)
+            return Pair(link=link, crm=crm, shop=self.of_shop(link.woo_id))
+        except OF_THIS_ORDER as error:
+            return LeftOut(link=link, why=str(error))
+
+    def in_crm(self, link: OrderLink) -> Pair | LeftOut:
+        """What the CRM shows of it; the shop's list is asked for many at once."""
+        try:
+            return Pair(link=link, crm=self.of_crm(link.crm_order_id), shop=None)
+        except OF_THIS_ORDER as error:
+            return LeftOut(link=link, why=str(error))
+
+    def of_crm(self, crm_order_id: str) -> CrmSnapshot | None:
+        try:
+            return alone(lambda: self.crm.get(crm_order_id), self.crm.ping)
+        except NotFound:
+            return None
+
+    def of_shop(self, woo_id: int) -> ShopSnapshot | None:
+        try:
+            return alone(lambda: self.shop.get(woo_id), self.shop.ping)
+        except NotFound:
+            return None

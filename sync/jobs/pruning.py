@@ -1,0 +1,162 @@
+"""After RETENTION_DAYS what was said is forgotten: bodies and headers go; rows, outcomes and transitions stay."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django_q.models import Task
+
+from sync.jobs import engine
+from sync.jobs.settling import Steps
+from sync.models import Call, Run
+from webhooks.customers import rekey
+from webhooks.models import RefusedDelivery, WebhookEvent
+
+PAGE = 200
+"""Rows of one short transaction."""
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+COUNTS = ("events", "calls", "refusals", "runs", "tasks", "logins", "sessions")
+
+
+def options(*, dry_run: bool = False) -> dict[str, Any]:
+    return {"dry_run": dry_run}
+
+
+def start(*, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
+    """Raises AlreadyRunning."""
+    return engine.start(Run.Kind.PRUNE, options=options(dry_run=dry_run), actor=actor, reason=reason)
+
+
+def on_schedule(budget: float) -> None:
+    """A stretch of `budget` seconds; the workers do the rest."""
+    try:
+        run = start()
+    except engine.AlreadyRunning:
+        return
+    if not engine.carry_out(run, budget=budget):
+        engine.hand_over(run)
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: up to where events and calls were seen to. `counts`: what was emptied, and what was removed."""
+    if settings.RETENTION_DAYS < 1:
+        raise engine.Failed("RETENTION_DAYS must be 1 or more, or all bodies would go at once. Correct it in .env.")
+    before = run.started_at - timedelta(days=settings.RETENTION_DAYS)
+    if not run.checkpoint:
+        run.checkpoint = _where_the_last_one_ended()
+    if not run.options["dry_run"]:
+        rekey(WebhookEvent.objects.all())  # what processes of an older version stored while this one was installed
+    yield from _empty_events(run, before)
+    yield from _empty_calls(run, before)
+    for name, done in _leftovers(run, before):
+        run.counts = {**run.counts, name: done}
+        yield
+
+
+def _where_the_last_one_ended() -> dict[str, Any]:
+    """What lies before was seen to, and costs nothing again: however old a database is, a night takes as long."""
+    last = Run.objects.filter(kind=Run.Kind.PRUNE, state=Run.State.DONE, options__dry_run=False).order_by("-id").first()
+    kept: dict[str, Any] = last.checkpoint if last else {}
+    waiting = kept.get("waiting")
+    return {
+        "events": [waiting, 0] if waiting else kept.get("events", [BEGINNING.isoformat(), 0]),
+        "waiting": None,
+        "calls": kept.get("calls", 0),
+    }
+
+
+# --- events --------------------------------------------------------------------------------------------------------
+
+
+def _empty_events(run: Run, before: datetime) -> Steps[None]:
+    """In the order of their coming. One that still waits is left alone, and the next run begins with it."""
+    while page := _page(run.checkpoint["events"], before):
+        began = time.monotonic()
+        rows = WebhookEvent.objects.filter(pk__in=[pk for pk, _ in page])
+        done = _empty(rows.filter(next_attempt_at=None), run, **NO_EVENT)
+        # After it: what was asked again between our look and the emptying waits, too.
+        waits = rows.unfinished().order_by("received_at").values_list("received_at", flat=True).first()
+        last, at = page[-1]
+        run.checkpoint = {
+            **run.checkpoint,
+            "events": [at.isoformat(), last],
+            "waiting": run.checkpoint["waiting"] or (waits and waits.isoformat()),
+        }
+        _count(run, seen=len(page), events=done)
+        yield
+        _give_way(began)
+
+
+def _page(after: list[Any], before: datetime) -> list[tuple[int, datetime]]:
+    at, pk = datetime.fromisoformat(after[0]), after[1]
+    # The first condition is implied by the second. It is what lets the index begin there.
+    old = WebhookEvent.objects.filter(received_at__gte=at, received_at__lt=before)
+    beyond = old.filter(Q(received_at__gt=at) | Q(pk__gt=pk)).order_by("received_at", "id")
+    return list(beyond.values_list("id", "received_at")[:PAGE])
+
+
+NO_EVENT: dict[str, Any] = {"body": b"", "headers": {}, "customer": None}
+NO_CALL: dict[str, Any] = {"request_body": "", "response_body": ""}
+
+
+# --- calls ---------------------------------------------------------------------------------------------------------
+
+
+def _empty_calls(run: Run, before: datetime) -> Steps[None]:
+    """What was sent and answered, by its own age: a replay of yesterday keeps its calls, whatever it replayed."""
+    while page := _old_calls(run.checkpoint["calls"], before):
+        began = time.monotonic()
+        done = _empty(Call.objects.filter(pk__in=page), run, **NO_CALL)
+        run.checkpoint = {**run.checkpoint, "calls": page[-1]}
+        _count(run, seen=len(page), calls=done)
+        yield
+        _give_way(began)
+
+
+def _old_calls(after: int, before: datetime) -> list[int]:
+    """Up to the first that is young: ids are given in the order of time, but for those of one moment."""
+    old = []
+    for pk, at in Call.objects.filter(pk__gt=after).order_by("id").values_list("id", "at")[:PAGE]:
+        if at >= before:
+            break
+        old.append(pk)
+    return old
+
+
+# --- the rest ------------------------------------------------------------------------------------------------------
+
+
+def _leftovers(run: Run, before: datetime) -> Iterator[tuple[str, int]]:
+    """Tables that are small, as they are bounded or emptied every night."""
+    refused = RefusedDelivery.objects.filter(received_at__lt=before).exclude(headers={}, remote_addr="")
+    yield "refusals", _empty(refused, run, headers={}, remote_addr="")
+    runs_of_the_clock = Run.objects.filter(actor="", finished_at__lt=before).exclude(kind=Run.Kind.PRUNE)
+    yield "runs", _remove(runs_of_the_clock, run)
+    yield "tasks", _remove(Task.objects.filter(stopped__lt=before), run)
+    logins = (model.objects.filter(attempt_time__lt=before) for model in (AccessAttempt, AccessFailureLog, AccessLog))
+    yield "logins", sum(_remove(one, run) for one in logins)
+    yield "sessions", _remove(Session.objects.filter(expire_date__lt=timezone.now()), run)
+
+
+def _empty(rows: QuerySet[Any], run: Run, **nothing: Any) -> int:
+    left = rows.exclude(**nothing)
+    return left.count() if run.options["dry_run"] else left.update(**nothing)
+
+
+def _remove(rows: QuerySet[Any], run: Run) -> int:
+    return rows.count() if run.options["dry_run"] else rows.delete()[0]
+
+
+def _count(run: Run, **more: int) -> None:
+    run.counts = {**run.counts, **{name: run.counts.get(name, 0) + number for name, number in more.items()}}
+
+
+def _give_way(since: float) -> None:
+    """Half of the time belongs to those who have more important things to write."""
+    time.sleep(time.monotonic() - since)

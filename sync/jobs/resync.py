@@ -1,0 +1,203 @@
+"""The shop is brought to the CRM's state: one order, a period, all, or those that drift named. By an event, as ever."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from orders.models import OrderLink
+from sync.backoffice.timeline import find_link
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.crm.base import Crm
+from sync.clients.crm.feed import Feed
+from sync.jobs import engine, shop_identity
+from sync.jobs.settling import (
+    Order,
+    Page,
+    Steps,
+    Tally,
+    crew,
+    foresee_page,
+    leave_out,
+    patiently,
+    settle_page,
+    settle_rest,
+    space_out,
+)
+from sync.models import DriftFinding, Run
+from sync.pipeline import internal_events
+from sync.pipeline.dry_run import look_ahead
+from webhooks import intake
+from webhooks.models import Side, WebhookEvent
+
+BATCH = 100
+_PREFIX = "run:{}:"
+"""Of the keys of a run's events."""
+
+
+NOT_THE_SHOPS = (DriftFinding.Kind.AHEAD, DriftFinding.Kind.CONTENT)
+"""The shop has nothing to make up for: it is ahead, or has told the CRM too little, which `reconcile --deep` does."""
+
+
+class UnknownOrders(Exception):
+    """No link names them."""
+
+    def __init__(self, orders: Sequence[str]) -> None:
+        super().__init__(
+            f"No linked order: {', '.join(orders)}. Give the shop's or the CRM's id; `backfill` links what is not yet."
+        )
+
+
+def options(
+    *,
+    orders: Sequence[str] = (),
+    since: datetime | None = None,
+    everything: bool = False,
+    drifted: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Of a run. One of the first four says which orders; `orders` by either id. Raises UnknownOrders."""
+    return {
+        "orders": _linked(orders),
+        "since": since and since.isoformat(),
+        "everything": everything,
+        "drifted": drifted,
+        "dry_run": dry_run,
+        "shop": settings.WOO_URL,
+    }
+
+
+def _linked(orders: Sequence[str]) -> list[int]:
+    """Their ids in the shop."""
+    found = {order: find_link(order) for order in orders}
+    unknown = [order for order, link in found.items() if link is None]
+    if unknown:
+        raise UnknownOrders(unknown)
+    return sorted({link.woo_id for link in found.values() if link})
+
+
+def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
+    """Raises UnknownOrders, engine.AlreadyRunning. What may be chosen: see `options`."""
+    return engine.start(
+        Run.Kind.RESYNC, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
+    )
+
+
+def job(run: Run) -> Steps[None]:
+    """`checkpoint`: up to which link, or which time of the CRM, it is done, and the newest event that is in the counts.
+    `counts`: orders seen, and the effects."""
+    crm, shop = crm_backends.connect(), shop_client.connect()
+    yield from patiently(lambda: shop_identity.check(shop))
+    tally = Tally.of(run)
+    pages = Changed(run, crm) if run.options["since"] else Chosen(run)
+    run.total = _sum(tally.counts["seen"], pages.left)
+    counted = run.checkpoint.get("counted", 0)
+    with crew() as pool:
+        left = _left_behind(run, counted)
+        if left.events:
+            counted = max(left.events)
+            yield from settle_page(run, pool, tally, left, **pages.place(), counted=counted)
+        while (links := (yield from patiently(pages.next))) is not None:
+            if run.options["dry_run"]:
+                asked = [partial(look_ahead, _event(run, link)) for link in links]
+                yield from foresee_page(run, pool, tally, len(links), asked)
+            else:
+                page = _post(run, links, counted)
+                counted = max([counted, *page.events])
+                yield from settle_page(run, pool, tally, page, **pages.place(), counted=counted)
+        yield from settle_rest(run, pool, tally.open)
+    tally.count(to_the_end=True)
+    tally.save(run, **pages.place(), counted=counted)
+    run.total = tally.counts["seen"]
+    yield
+
+
+class Chosen:
+    """Links, batch by batch in the order of their ids: the named ones, those that drift found, or all."""
+
+    def __init__(self, run: Run) -> None:
+        self.after = run.checkpoint.get("after", 0)
+        self.links = _chosen(run.options).order_by("pk")
+        self.left: int | None = self.links.filter(pk__gt=self.after).count()
+
+    def next(self) -> list[OrderLink] | None:
+        links = list(self.links.filter(pk__gt=self.after)[:BATCH])
+        if not links:
+            return None
+        self.after = links[-1].pk
+        return links
+
+    def place(self) -> dict[str, Any]:
+        return {"after": self.after}
+
+
+def _chosen(options: dict[str, Any]) -> QuerySet[OrderLink]:
+    links = OrderLink.objects.all()
+    if options["orders"]:
+        return links.filter(woo_id__in=options["orders"])
+    if options["drifted"]:
+        findings = DriftFinding.objects.open(timezone.now()).exclude(kind__in=NOT_THE_SHOPS)
+        return links.filter(woo_id__in=findings.values("woo_id"))
+    return links if options["everything"] else links.none()
+
+
+class Changed:
+    """Links whose order the CRM changed since a time, in the order of those changes."""
+
+    left = None
+
+    def __init__(self, run: Run, crm: Crm) -> None:
+        self.run = run
+        self.feed = Feed(
+            crm, datetime.fromisoformat(run.options["since"]), run.checkpoint.get("feed") or run.checkpoint
+        )
+
+    def next(self) -> list[OrderLink] | None:
+        if self.feed.ended:
+            return None
+        batch = self.feed.next()
+        leave_out(self.run, self.feed.left_out)
+        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        return list(links.values())
+
+    def place(self) -> dict[str, Any]:
+        return {"feed": self.feed.place()}
+
+
+def _post(run: Run, links: Sequence[OrderLink], counted: int) -> Page:
+    """Store the events of a page. An order that comes again, as those of the last moment do, was counted before."""
+    events = {_key(run, link): _event(run, link) for link in links}
+    space_out(run, events.values())
+    intake.post_all(list(events.values()))
+    return _page(WebhookEvent.objects.filter(dedupe_key__in=events), counted)
+
+
+def _left_behind(run: Run, counted: int) -> Page:
+    """The events of a page whose run died before it could say so: they are taken up first."""
+    return _page(WebhookEvent.objects.filter(dedupe_key__startswith=_PREFIX.format(run.pk)), counted)
+
+
+def _page(events: QuerySet[WebhookEvent], counted: int) -> Page:
+    """Those that are newer than all that are in the counts."""
+    new = events.filter(source=internal_events.RESYNC, pk__gt=counted).values_list("pk", "order_ref")
+    rows = list(new.order_by("pk"))
+    return Page(
+        seen=len(rows), events=[pk for pk, _ in rows], orders=[Order(Side.CRM, order_ref) for _, order_ref in rows]
+    )
+
+
+def _event(run: Run, link: OrderLink) -> WebhookEvent:
+    return internal_events.asking_to_resync(link, key=_key(run, link), by=run.actor, reason=run.reason)
+
+
+def _key(run: Run, link: OrderLink) -> str:
+    return f"{_PREFIX.format(run.pk)}{link.crm_order_id}"
+
+
+def _sum(seen: int, left: int | None) -> int | None:
+    return None if left is None else seen + left

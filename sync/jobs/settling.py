@@ -1,0 +1,352 @@
+"""A run settles its orders itself, several at once, on the same path as every event; it waits for a side in need."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Barrier
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import connections
+
+from sync.clients import breaker
+from sync.clients.errors import AuthFailed, Endless, NotConfigured, SideError
+from sync.clients.snapshots import ShopSnapshot
+from sync.jobs.engine import Failed
+from sync.models import Attempt, Run, SideState
+from sync.pipeline import linking, worker
+from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.retries import delay_before
+from webhooks import clock
+from webhooks.masking import masked_text
+from webhooks.models import Outcome, State, WebhookEvent
+
+log = logging.getLogger("orderbridge.runs")
+
+S = TypeVar("S")
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work that can be stopped at each step: see `sync.jobs.engine.Job`."""
+
+THREADS = 4
+"""Orders at once. Their time is spent in waiting for the two sides."""
+POLL = 0.1
+FRESH = 30.0
+"""Seconds for which what a list showed of an order stands for the order itself."""
+PATIENCE = 300.0
+"""Seconds that a run waits for a side, or for orders that are tried again, without any of them getting on."""
+
+EFFECTS: dict[str, str] = {
+    Outcome.CREATED: "created",
+    Outcome.UPDATED: "updated",
+    Outcome.APPLIED: "applied",
+    Outcome.REFUSED: "refused",
+}
+"""The count of each outcome; all others changed nothing."""
+COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "failed")
+NAMED = 100
+"""Failed orders that a run remembers by name."""
+FINAL = (AuthFailed, NotConfigured, Endless)
+"""What a run does not wait for: a person has to mend it."""
+LEFT_OUT = "left_out"
+"""In checkpoint and counts: orders that a side can not show, by name and by number."""
+NOT_BEFORE = "not_before"
+"""In the checkpoint of a run with a speed limit."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order with a waiting event, and what the shop's list showed of it."""
+
+    side: str
+    ref: str
+    seen: ShopSnapshot | None = None
+    seen_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def as_shown(self) -> ShopSnapshot | None:
+        """None: it was too long ago, as behind a speed limit or a side that was away; so it is read again."""
+        return self.seen if time.monotonic() - self.seen_at < FRESH else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Orders that were looked at, and of those on which something is to be done the events and what was seen of it."""
+
+    seen: int
+    events: Sequence[int]
+    orders: Sequence[Order]
+
+
+@contextmanager
+def crew() -> Iterator[ThreadPoolExecutor]:
+    """Threads that call the two sides. Each closes its database connection when the work is over."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="settling") as pool:
+        try:
+            yield pool
+        finally:
+            together = Barrier(THREADS)  # so that each of the threads gets one
+            for _ in range(THREADS):
+                pool.submit(_leave, together)
+
+
+def _leave(together: Barrier) -> None:
+    together.wait()
+    connections.close_all()
+
+
+def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps[None]:
+    """Try each order once, as fast as the sides and the speed limit of the run allow."""
+    waiting, flying = deque(_parts(run, list(orders))), set[Future[list[list[Order]]]]()
+    gate, pace = Gate(), Pace(run)
+    while waiting or flying:
+        while waiting and len(flying) < THREADS and pace.allows() and gate.is_open():
+            pace.went()
+            flying.add(pool.submit(_settle, waiting.popleft()))
+        if flying:
+            finished, flying = wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
+            for one in finished:
+                waiting.extend(one.result())
+        else:
+            time.sleep(POLL)
+        yield
+
+
+def _parts(run: Run, orders: Sequence[Order]) -> list[list[Order]]:
+    """Those that a list showed go together; where the speed is limited, each goes alone."""
+    shown = [order for order in orders if order.seen is not None and not run.per_minute]
+    size = min(linking.MANY, max(1, -(-len(shown) // THREADS)))
+    alone = [[order] for order in orders if order.seen is None or run.per_minute]
+    return [*map(list, _batched(shown, size)), *alone]
+
+
+def _settle(part: list[Order]) -> list[list[Order]]:
+    """Returns what is left to do of them."""
+    if len(part) > 1:
+        shown = {int(order.ref): seen for order in part if (seen := order.as_shown) is not None}
+        done, again = linking.link(shown) if shown else (set(), set())
+        together = [order for order in part if int(order.ref) in again]
+        alone = [[order] for order in part if int(order.ref) not in done | again]
+        return [together, *alone] if together else alone
+    for order in part:
+        work = worker.take(order.side, order.ref)
+        if work is not None:
+            work.seen = order.as_shown
+            worker.settle(work)
+    return []
+
+
+def settle_page(run: Run, pool: ThreadPoolExecutor, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:
+    """Settle what is to be done on a page; then its counts, and where the next one begins, are saved together."""
+    tally.counts["seen"] += page.seen
+    tally.counts["unchanged"] += page.seen - len(page.events)
+    tally.add(page.events)
+    yield from settle(run, pool, page.orders)
+    tally.count()
+    tally.save(run, **checkpoint)
+    yield
+
+
+def foresee_page(
+    run: Run, pool: ThreadPoolExecutor, tally: "Tally", seen: int, asked: Sequence[Callable[[], Foreseen]]
+) -> Steps[None]:
+    """The same in a dry run: nothing is written, and so there is no place to go on from."""
+    tally.counts["seen"] += seen
+    tally.counts["unchanged"] += seen - len(asked)
+    for one in (yield from together(pool, lambda look: look(), asked)):
+        tally.foreseen(one)
+    tally.save(run)
+    yield
+
+
+def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> Steps[None]:
+    """Until none of the events waits for another try. What does not get on is left to the workers."""
+    rest = WebhookEvent.objects.filter(pk__in=events).unfinished()
+    left, until = len(events), time.monotonic() + PATIENCE
+    while (now_left := rest.count()) and time.monotonic() < until:
+        if now_left < left:
+            left, until = now_left, time.monotonic() + PATIENCE
+        due = rest.filter(next_attempt_at__lte=clock.now()).values_list("side", "order_ref")
+        yield from settle(run, pool, [Order(side, ref) for side, ref in due])
+        time.sleep(POLL)
+        yield
+
+
+def patiently(read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
+    """The answer of a read, also if the side must be waited for. Its errors count as those of any other call.
+
+    `side`: only that one need be well; `patience`: seconds, by default PATIENCE.
+    """
+    patience = PATIENCE if patience is None else patience
+    gate, attempt, until = Gate(side, patience), 0, time.monotonic() + patience
+    while True:
+        if gate.is_open():
+            attempt += 1
+            try:
+                return read()
+            except SideError as error:
+                if not error.again or isinstance(error, FINAL) or time.monotonic() > until:
+                    raise
+                breaker.failed(error, clock.now())
+                again_at = time.monotonic() + _delay(attempt, error)
+                while time.monotonic() < again_at:
+                    time.sleep(POLL)
+                    yield
+        else:
+            time.sleep(POLL)
+            yield
+
+
+def together(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
+    """The answers of many reads, a few at once; each few is read again if a side must be waited for."""
+    answers: list[T] = []
+    for some in _batched(items, THREADS):
+        answers += yield from patiently(lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
+        yield
+    return answers
+
+
+def _batched(items: Sequence[S], size: int) -> Iterator[Sequence[S]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _delay(attempt: int, error: SideError) -> float:
+    if error.after is not None:
+        return 0.0  # the gate is closed for so long
+    longest = min(30.0, settings.RETRY_MAX_SECONDS)
+    return delay_before(attempt=attempt, base=settings.RETRY_BASE_SECONDS, longest=longest).total_seconds()
+
+
+class Gate:
+    """Whether both sides may be called, or the one that is named. Raises Failed when that takes too long."""
+
+    def __init__(self, side: str = "", patience: float | None = None) -> None:
+        self.side = side
+        self.patience = PATIENCE if patience is None else patience
+        self.until: float | None = None
+
+    def is_open(self) -> bool:
+        if breaker.gate(clock.now(), worker.PINGS, only=self.side):
+            self.until = None
+            return True
+        self.until = self.until or time.monotonic() + self.patience
+        if time.monotonic() > self.until:
+            raise Failed(f"{_why_closed(self.side)} Then start the run again: it goes on where it was.")
+        return False
+
+
+def _why_closed(only: str) -> str:
+    for side in SideState.objects.filter(name__startswith=only).order_by("name"):
+        if side.paused:
+            return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
+        if side.wait_until and side.wait_until > clock.now():
+            return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}"
+        if side.opened_at:
+            return f"The {side.name} is out of order since {side.opened_at:%H:%M:%S} UTC: {side.last_error}"
+    return "The two sides were out of order for too long."
+
+
+class Pace:
+    """The speed limit of a run. When the next one may go stands in its checkpoint, by the clock on the wall: it
+    outlives the page, the stretch and the process."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.pause = 60 / run.per_minute if run.per_minute else 0.0
+
+    def allows(self) -> bool:
+        left = self.run.checkpoint.get(NOT_BEFORE, 0.0) - time.time()
+        return not 0 < left <= self.pause  # a clock that was put back stops nothing
+
+    def went(self) -> None:
+        if self.pause:
+            self.run.checkpoint = {**self.run.checkpoint, NOT_BEFORE: time.time() + self.pause}
+
+
+def space_out(run: Run, events: Iterable[WebhookEvent]) -> None:
+    """Due one after the other, as the speed limit of the run allows: the workers settle what is due, too."""
+    if run.per_minute:
+        now, pause = clock.now(), timedelta(minutes=1) / run.per_minute
+        for number, event in enumerate(events):
+            event.next_attempt_at = now + number * pause
+
+
+# --- what came of it -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What became of the events of a run: each is counted once, when it is finished."""
+
+    counts: dict[str, int]
+    open: list[int] = field(default_factory=list)
+    "Events that are not finished yet."
+    failed: list[int] = field(default_factory=list)
+    "Events that need a person; the first of them."
+
+    @classmethod
+    def of(cls, run: Run) -> "Tally":
+        counts = {name: int(run.counts.get(name, 0)) for name in COUNTS}
+        return cls(counts, list(run.checkpoint.get("open", [])), list(run.checkpoint.get("failed", [])))
+
+    def add(self, events: Iterable[int]) -> None:
+        self.open = [*self.open, *events]
+
+    def count(self, *, to_the_end: bool = False) -> None:
+        """Count what is finished. `to_the_end`: what is still open by now has failed."""
+        still_open = []
+        found = WebhookEvent.objects.filter(pk__in=self.open).values_list("pk", "state", "outcome", "next_attempt_at")
+        rows = list(found.order_by("pk"))
+        linked = _found_in_crm([pk for pk, _, outcome, _ in rows if outcome == Outcome.CREATED])
+        for pk, state, outcome, due in rows:
+            if due is not None and not to_the_end:
+                still_open.append(pk)
+            elif state == State.DONE:
+                self.counts["linked" if pk in linked else EFFECTS.get(outcome, "unchanged")] += 1
+            else:
+                self.counts["failed"] += 1
+                self.failed = [*self.failed, pk][:NAMED]
+        self.open = still_open
+
+    def foreseen(self, one: Foreseen) -> None:
+        """Count what would happen to an order in a dry run. That a side lags is not waited for."""
+        if one.kind in ("person", "failed"):
+            self.counts["failed"] += 1
+        elif one.outcome == Outcome.CREATED and any(reason.code == "found" for reason in one.reasons):
+            self.counts["linked"] += 1
+        else:
+            self.counts[EFFECTS.get(one.outcome, "unchanged")] += 1
+
+    def save(self, run: Run, **checkpoint: object) -> None:
+        """Counts and place together, so that a page that is done again is not counted twice."""
+        run.counts = {**self.counts, **{name: n for name, n in run.counts.items() if name == LEFT_OUT}}
+        kept = {name: value for name, value in run.checkpoint.items() if name in (NOT_BEFORE, LEFT_OUT)}
+        run.checkpoint = {**checkpoint, **kept, "open": self.open, "failed": self.failed}
+
+
+def _found_in_crm(events: Sequence[int]) -> set[int]:
+    """Of the events that linked an order, those that found it in the CRM instead of creating it."""
+    tries = Attempt.objects.filter(event__in=events, result=Outcome.CREATED).values_list("event", "reasons")
+    return {event for event, reasons in tries if any(code == "found" for code, _ in reasons)}
+
+
+def leave_out(run: Run, named: Sequence[str]) -> None:
+    """Count orders that a side could not show, and keep the first of them by name."""
+    known = run.checkpoint.get(LEFT_OUT, [])
+    new = [words for words in map(masked_text, named) if words not in known]
+    if new:
+        run.checkpoint = {**run.checkpoint, LEFT_OUT: [*known, *new][:NAMED]}
+        run.counts = {**run.counts, LEFT_OUT: run.counts.get(LEFT_OUT, 0) + len(new)}
+    for words in new:
+        log.warning("an order is left out", extra={"run": run.pk, "order": words})
+
+
+def failures(run: Run) -> Iterator[str]:
+    """The orders that failed, by name and with the reason."""
+    for event in WebhookEvent.objects.filter(pk__in=run.checkpoint.get("failed", [])).order_by("pk"):
+        yield f"order {event.order_ref}: {event.reason} (/admin/webhooks/webhookevent/{event.pk}/)"

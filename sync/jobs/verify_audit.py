@@ -1,0 +1,81 @@
+"""The audit is verified by command, at night and by a button, and an alarm stands while it is broken."""
+
+from collections.abc import Generator
+from typing import Any
+
+from django.db.models import Max
+
+from orders import audit
+from orders.models import StatusTransition
+from orders.seals import seal
+from orders.verification import Checkup, Finding
+from sync import alarms
+from sync.jobs import engine
+from sync.models import Run
+
+ALARM = "audit"
+ADVICE = (
+    "Somebody changed the database itself. Keep a copy of it as it is, find out who had access, and compare with a "
+    "backup: docs/operations.md, The audit is broken."
+)
+
+
+def start(*, actor: str = "", reason: str = "") -> Run:
+    """From the beginning: what an earlier run looked at may have been changed since. Raises AlreadyRunning."""
+    return engine.start(Run.Kind.VERIFY, options=options(), actor=actor, reason=reason, restart=True)
+
+
+def options(*, dry_run: bool = False) -> dict[str, Any]:
+    return {"dry_run": dry_run}
+
+
+def on_schedule(budget: float) -> None:
+    """A stretch of `budget` seconds; the workers do the rest."""
+    try:
+        run = start()
+    except engine.AlreadyRunning:
+        return
+    if not engine.carry_out(run, budget=budget):
+        engine.hand_over(run)
+
+
+def job(run: Run) -> Generator[None, None, None]:
+    """`checkpoint`: the checkup, as far as it is. `counts`: rows seen, and what was found."""
+    if run.total is None:
+        # An estimate: ids are given in turn, and to count a million rows would take as long as to look at them.
+        run.total = StatusTransition.objects.aggregate(newest=Max("id"))["newest"] or 0
+    checkup = Checkup.from_json(run.checkpoint)
+    for _ in checkup.go_on():
+        run.checkpoint = checkup.as_json()
+        run.counts = {**checkup.seen, "seen": checkup.seen.get("transitions", 0), "found": checkup.number}
+        yield
+    if not run.options["dry_run"]:
+        conclude(checkup, run)
+
+
+def conclude(checkup: Checkup, run: Run) -> None:
+    """Raise or clear the alarm, record who asked, and seal what there is now."""
+    if checkup.findings:
+        more = f" And {checkup.number - 1} more." if checkup.number > 1 else ""
+        alarms.raise_alarm(ALARM, f"The audit is broken. {checkup.findings[0]}.{more}", ADVICE)
+    else:
+        alarms.clear(ALARM)
+    if run.actor:
+        audit.record("verify audit", actor=run.actor, reason=run.reason, result=verdict(run))
+    seal()
+
+
+def verdict(run: Run) -> str:
+    """In words, what a finished run says."""
+    looked = ", ".join(_many(run.counts.get(f"{what}s", 0), what) for what in ("transition", "staff action"))
+    found = run.counts.get("found", 0)
+    return f"{looked}: {_many(found, 'finding') if found else 'nothing changed or removed'}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def findings(run: Run) -> list[Finding]:
+    """By name, the first of them."""
+    return Checkup.from_json(run.checkpoint).findings

@@ -1,0 +1,1 @@
+"""Alarms, silence, the doctor, the webhooks of the shop, counters."""

@@ -1,0 +1,305 @@
+"""Our webhooks in the shop: made, watched and mended. WooCommerce disables them in silence (FACTS A7)."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+
+from sync import alarms
+from sync.clients import shop as shop_client
+from sync.clients.errors import AuthFailed, Blocked, NotConfigured, Rejected, SideError
+from sync.clients.http import CallRecord, nothing
+from sync.clients.shop import Hook, Shop
+from sync.models import SideState
+from sync.pipeline.internal_events import SWEEP
+from webhooks import sources
+from webhooks.models import RefusedDelivery, Side, WebhookEvent
+
+TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
+PATH = "/webhooks/woocommerce"
+LOOK_BACK = timedelta(days=1)
+GRACE = timedelta(minutes=5)
+"""A delivery may be that late: the shop's queue runs once a minute (FACTS C)."""
+UNSEEN = "webhooks"
+"""The alarm that we can not tell how they are."""
+LATEST = 200
+"""Refused and unreadable deliveries that are looked at."""
+
+State = Literal[
+    "ok",
+    "missing",
+    "elsewhere",
+    "doubled",
+    "disabled",
+    "paused",
+    "refused",
+    "too_large",
+    "no_permission",
+    "blocked",
+    "stuck",
+]
+WORDS: dict[State, tuple[str, str]] = {
+    "ok": ("It is active.", ""),
+    "missing": ("The shop has no such webhook.", "Run `shop_webhooks ensure`."),
+    "elsewhere": (
+        "It goes to another address than PUBLIC_URL.",
+        "If PUBLIC_URL is right, run `shop_webhooks ensure`, and delete the other one in the shop if it is nobody's.",
+    ),
+    "doubled": ("There is more than one; each change is told twice.", "Run `shop_webhooks repair`."),
+    "disabled": (
+        "WooCommerce disabled it after seven failed deliveries in a row.",
+        "See that PUBLIC_URL can be reached from the shop, then run `shop_webhooks repair`.",
+    ),
+    "paused": ("Somebody paused it in the shop.", "Run `shop_webhooks repair`, or activate it in the shop."),
+    "refused": (
+        "Its deliveries arrive with a signature that none of WOO_WEBHOOK_SECRETS made.",
+        "Run `shop_webhooks repair`: it is made again with the first of WOO_WEBHOOK_SECRETS.",
+    ),
+    "too_large": (
+        "A delivery was larger than MAX_BODY_BYTES and got a 413; after seven WooCommerce disables the webhook.",
+        "Set MAX_BODY_BYTES above the size that Refused deliveries shows, restart the web, run `shop_webhooks repair`.",
+    ),
+    "no_permission": (
+        "The shop may not show the orders to the owner of the webhook: deleted, or without the right.",
+        "Give WOO_CONSUMER_KEY to a user who may manage the shop, then run `shop_webhooks repair`.",
+    ),
+    "blocked": (
+        "The shop tries to deliver and nothing arrives here.",
+        "Look for a firewall, a redirect or a wrong certificate between the shop and PUBLIC_URL: `doctor` tests it.",
+    ),
+    "stuck": (
+        "Orders change and the shop does not even try to deliver: its queue stands still.",
+        "Look at WooCommerce → Status → Scheduled actions; a shop without visitors needs a real cron job.",
+    ),
+}
+MADE_AGAIN = ("doubled", "disabled", "paused", "refused", "too_large", "no_permission")
+"""A new webhook has a clean failure counter, our secret, and the owner of our key (FACTS A7, A10)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of the webhook of one topic. All times are by our clock; None: not within the last day."""
+
+    topic: str
+    ours: tuple[Hook, ...] = ()
+    elsewhere: bool = False
+    "There is one to the same path of another host."
+    created_at: datetime | None = None
+    tried_at: datetime | None = None
+    "The last delivery that the shop tried, good or bad."
+    heard_at: datetime | None = None
+    "The last delivery of this topic that came and named an order."
+    any_heard_at: datetime | None = None
+    "The same of any topic: they all come by the same way."
+    refused_at: datetime | None = None
+    too_large_at: datetime | None = None
+    unreadable_at: datetime | None = None
+    missed_at: datetime | None = None
+    "The last time that the sweep found what this topic should have told."
+    any_missed_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    topic: str
+    state: State
+    numbers: tuple[int, ...] = ()
+    "Of our webhooks in the shop."
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.state][0]
+
+    @property
+    def advice(self) -> str:
+        return WORDS[self.state][1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change in the shop; `number`: the webhook that is deleted."""
+
+    deed: Literal["create", "delete"]
+    topic: str
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.deed} {self.topic}{f' ({self.number})' if self.number else ''}"
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+def judge(facts: Facts) -> Verdict:
+    return Verdict(topic=facts.topic, state=_state(facts), numbers=tuple(hook.number for hook in facts.ours))
+
+
+def _state(facts: Facts) -> State:
+    if not facts.ours:
+        return "elsewhere" if facts.elsewhere else "missing"
+    statuses = {hook.status for hook in facts.ours}
+    if _after(facts.too_large_at, facts.heard_at, facts.created_at) and _after(facts.tried_at, facts.heard_at):
+        return "too_large"
+    if "active" not in statuses:
+        return "disabled" if "disabled" in statuses else "paused"
+    if _after(facts.unreadable_at, facts.heard_at, facts.created_at):
+        return "no_permission"
+    # Anybody can send what is refused; only if the shop itself has tried, too, it is the shop's.
+    if _after(facts.refused_at, facts.heard_at, facts.created_at) and _after(facts.tried_at, facts.heard_at):
+        return "refused"
+    if _after(facts.any_missed_at, facts.any_heard_at, facts.created_at):
+        heard = max((at for at in (facts.any_heard_at, facts.created_at) if at), default=None)
+        if _after(facts.tried_at, heard and heard + GRACE):
+            return "blocked"
+        if _after(facts.missed_at, heard and heard + GRACE):
+            return "stuck"
+    return "doubled" if len(facts.ours) > 1 else "ok"
+
+
+def _after(at: datetime | None, *others: datetime | None) -> bool:
+    return at is not None and all(other is None or at > other for other in others)
+
+
+def steps(action: str, verdicts: Iterable[Verdict]) -> list[Step]:
+    """What an action changes. The new one is made before the old is deleted, so that no change is told to nobody."""
+    wanted: list[Step] = []
+    for one in verdicts if action != "check" else ():
+        again = action == "repair" and one.state in MADE_AGAIN
+        if again or (action != "remove" and one.state in ("missing", "elsewhere")):
+            wanted.append(Step(deed="create", topic=one.topic))
+        if again or action == "remove":
+            wanted += [Step(deed="delete", topic=one.topic, number=number) for number in one.numbers]
+    return wanted
+
+
+# --- the shop and the inbox ----------------------------------------------------------------------------------------
+
+
+def delivery_url() -> str:
+    return f"{settings.PUBLIC_URL}{PATH}/"
+
+
+def look(before_call: Callable[[], None] = nothing) -> list[Verdict]:
+    """How each of the four is doing."""
+    calls: list[CallRecord] = []
+    hooks = shop_client.connect(on_call=calls.append, before_call=before_call).webhooks()
+    ahead = next((call.clock_is_ahead for call in calls if call.clock_is_ahead is not None), timedelta())
+    return [judge(facts) for facts in gather(hooks, ahead)]
+
+
+def check() -> list[Verdict]:
+    """How each is doing, with an alarm for each that is not well."""
+    verdicts = look()
+    for one in verdicts:
+        if one.state == "ok":
+            alarms.clear(f"webhook:{one.topic}")
+        else:
+            alarms.raise_alarm(f"webhook:{one.topic}", f"Webhook {one.topic}: {one.words}", one.advice)
+    return verdicts
+
+
+def on_schedule() -> None:
+    """Check, if the shop can be asked. That it is away is told by its circuit breaker; that it is there and does not
+    show its webhooks, by nobody else."""
+    if not SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
+        return
+    try:
+        check()
+        alarms.clear(UNSEEN)
+    except (AuthFailed, Blocked, Rejected) as error:
+        words = f"Our webhooks in the shop can not be checked, so that nobody would notice if they stopped: {error}"
+        alarms.raise_alarm(UNSEEN, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
+    except SideError:
+        pass
+
+
+def carry_out(shop: Shop, wanted: Sequence[Step]) -> None:
+    """Raises NotConfigured without a secret: an unsigned webhook would be refused here."""
+    secrets = sources.woocommerce().secrets
+    if not secrets and any(step.deed == "create" for step in wanted):
+        raise NotConfigured("WOO_WEBHOOK_SECRETS is not set. Put it into .env.", side="shop")
+    for step in wanted:
+        if step.number is not None:
+            shop.delete_webhook(step.number)
+        else:
+            name = f"Orderbridge {step.topic}"
+            shop.create_webhook(name=name, topic=step.topic, url=delivery_url(), secret=secrets[0])
+
+
+def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
+    """`ahead`: how far the shop's clock is ahead of ours."""
+    since = timezone.now() - LOOK_BACK
+    ours = {topic: tuple(h for h in hooks if h.topic == topic and _is(h.url, delivery_url())) for topic in TOPICS}
+    events = WebhookEvent.objects.filter(received_at__gte=since, side=Side.SHOP).order_by()
+    heard = _latest(events.filter(source="woocommerce").exclude(order_ref=""))
+    missed = _latest(events.filter(source=SWEEP))
+    unreadable = _unreadable(since)
+    refused, too_large = _refused("bad_signature", since), _refused("too_large", since)
+    return [
+        Facts(
+            topic=topic,
+            ours=ours[topic],
+            elsewhere=any(h.topic == topic and urlsplit(h.url).path.rstrip("/").endswith(PATH) for h in hooks),
+            created_at=max((hook.created_at - ahead for hook in ours[topic] if hook.created_at), default=None),
+            tried_at=max((at - ahead for hook in ours[topic] if (at := _used_at(hook))), default=None),
+            heard_at=heard.get(topic),
+            any_heard_at=max(heard.values(), default=None),
+            refused_at=max((refused[h.number] for h in ours[topic] if h.number in refused), default=None),
+            too_large_at=max((too_large[h.number] for h in ours[topic] if h.number in too_large), default=None),
+            unreadable_at=unreadable.get(topic),
+            missed_at=missed.get(topic),
+            any_missed_at=max(missed.values(), default=None),
+        )
+        for topic in TOPICS
+    ]
+
+
+def _latest(events: QuerySet[WebhookEvent]) -> dict[str, datetime]:
+    return dict(events.values_list("topic").annotate(at=Max("received_at")))
+
+
+def _used_at(hook: Hook) -> datetime | None:
+    """The last time since it was made."""
+    return hook.touched_at if _after(hook.touched_at, hook.created_at) else None
+
+
+def _is(url: str, other: str) -> bool:
+    return url.rstrip("/").lower() == other.rstrip("/").lower()
+
+
+def _refused(reason: str, since: datetime) -> dict[int, datetime]:
+    """The last delivery that was refused for this reason, by the webhook that it claims to be of."""
+    rows = RefusedDelivery.objects.filter(source="woocommerce", reason=reason, received_at__gte=since)
+    found: dict[int, datetime] = {}
+    for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:LATEST]:
+        number = _header(headers, "x-wc-webhook-id")
+        if number.isascii() and number.isdigit():
+            found.setdefault(int(number), at)
+    return found
+
+
+def _unreadable(since: datetime) -> dict[str, datetime]:
+    """The last delivery, by topic, in which the shop tells that it may not show the order (FACTS A5)."""
+    rows = WebhookEvent.objects.filter(source="woocommerce", order_ref="", received_at__gte=since)
+    found: dict[str, datetime] = {}
+    for topic, body, at in rows.order_by("-received_at").values_list("topic", "body", "received_at")[:LATEST]:
+        if _forbidden(bytes(body)):
+            found.setdefault(topic, at)
+    return found
+
+
+def _forbidden(body: bytes) -> bool:
+    try:
+        return json.loads(body)["data"]["status"] in (401, 403)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return next((value for key, value in headers.items() if key.lower() == name), "")

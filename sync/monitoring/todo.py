@@ -1,0 +1,232 @@
+"""The to-do list: what needs a person, one item for each order and cause. It follows from what is so.
+
+Items are made from parked and dead events, from refused moves on which the two sides still disagree, and from orders
+that the CRM lost. They close themselves once that is no longer so, and say why.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.db.models import Max
+
+from orders.lifecycle import Lifecycle
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync.clients.snapshots import TRASH
+from sync.models import Attempt, DriftFinding, TodoItem
+from sync.pipeline import internal_events
+from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
+from webhooks import clock
+from webhooks.models import Outcome, Side, State, WebhookEvent
+
+T = TypeVar("T")
+Cause = TodoItem.Cause
+LOOKED_AT = 2_000
+"""The newest events, and the newest refusals, from which items are made: nobody works through more of them."""
+STUCK = (State.PARKED, State.DEAD)
+WENT_THROUGH = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ECHO)
+AT_WORK = (State.PENDING, State.PROCESSING, State.RETRYING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What an item shall say."""
+
+    cause: str
+    order: str
+    words: str
+    woo_id: int | None = None
+    crm_order_id: str = ""
+    event: int | None = None
+
+
+def refresh() -> None:
+    """Once a minute. Two at a time do no harm."""
+    now, lifecycle = clock.now(), current_lifecycle()
+    _heal(now)
+    needs = {
+        (need.order, need.cause): need
+        for need in (*_lost_by_drift(now), *_disagreements(lifecycle), *_stuck())  # an event leads further
+    }
+    _close(lifecycle, now)
+    here = {(item.order, item.cause): item for item in TodoItem.objects.filter(closed_at=None)}
+    for key in needs.keys() & here.keys():
+        item, need = here[key], needs[key]
+        if (item.event_id, item.words) != (need.event, need.words):
+            TodoItem.objects.filter(pk=item.pk, closed_at=None).update(event_id=need.event, words=need.words)
+    new = [_item(need, now) for key, need in needs.items() if key not in here]
+    TodoItem.objects.bulk_create(new, ignore_conflicts=True)
+
+
+def _item(need: Need, now: datetime) -> TodoItem:
+    return TodoItem(
+        cause=need.cause,
+        order=need.order,
+        woo_id=need.woo_id,
+        crm_order_id=need.crm_order_id,
+        event_id=need.event,
+        words=need.words,
+        opened_at=now,
+    )
+
+
+# --- what is so ----------------------------------------------------------------------------------------------------
+
+
+def _events() -> list[WebhookEvent]:
+    """The newest that are stuck, state by state: each has its index."""
+    columns = ("id", "side", "source", "topic", "order_ref", "state", "reason", "finished_at")
+    return [
+        event
+        for state in STUCK
+        for event in WebhookEvent.objects.filter(state=state).only(*columns).order_by("-id")[:LOOKED_AT]
+    ]
+
+
+def _heal(now: datetime) -> None:
+    """A later event of the same order went through: what it read and wrote answers the stuck one as well. A move that a
+    person forces is asked for, and not answered by what a side says; nor is another shop gone by what ours says."""
+    stuck = [event for event in _events() if event.order_ref and not internal_events.is_a_deed(event)]
+    stuck = [event for event in stuck if DOUBTS[ANOTHER_SHOP] not in event.reason]
+    later = _went_through(stuck)
+    for event in stuck:
+        done = later.get((event.side, event.order_ref))
+        if done and event.finished_at and done > event.finished_at:
+            words = f"Settled since: a later event of this order went through at {done:%Y-%m-%d %H:%M:%S} UTC. Before:"
+            WebhookEvent.objects.filter(pk=event.pk, state=event.state, finished_at=event.finished_at).update(
+                state=State.DONE, outcome=Outcome.SUPERSEDED, reason=f"{words} {event.reason}", finished_at=now
+            )
+
+
+def _went_through(events: Iterable[WebhookEvent]) -> dict[tuple[str, str], datetime]:
+    """When an event of the same order went through last, by side and order."""
+    found: dict[tuple[str, str], datetime] = {}
+    for side in Side.values:
+        orders = {event.order_ref for event in events if event.side == side}
+        for some in _chunks(sorted(orders)):
+            done = WebhookEvent.objects.filter(
+                side=side, order_ref__in=some, state=State.DONE, outcome__in=WENT_THROUGH
+            )
+            rows = done.values("order_ref").annotate(at=Max("finished_at")).values_list("order_ref", "at").order_by()
+            found |= {(side, order): at for order, at in rows if at}
+    return found
+
+
+def _stuck() -> Iterator[Need]:
+    """The newest event of an order speaks for all of them."""
+    events = sorted(_events(), key=lambda event: event.pk)
+    links = _links_of(events)
+    missed = _not_found(event for event in events if (event.side, event.order_ref) in links)
+    for event in events:
+        cause = Cause.DEAD if event.state == State.DEAD else Cause.PARKED
+        if link := links.get((event.side, event.order_ref)):
+            yield _need(Cause.LOST if event.pk in missed else cause, link, words=event.reason, event=event.pk)
+            continue
+        woo_id = _number(event) if event.side == Side.SHOP else None
+        crm_order_id = event.order_ref if event.side == Side.CRM else ""
+        order = f"woo:{woo_id}" if woo_id else f"crm:{crm_order_id}" if crm_order_id else f"event:{event.pk}"
+        yield Need(
+            cause=cause, order=order, words=event.reason, woo_id=woo_id, crm_order_id=crm_order_id, event=event.pk
+        )
+
+
+def _number(event: WebhookEvent) -> int | None:
+    return int(event.order_ref) if event.order_ref.isascii() and event.order_ref.isdigit() else None
+
+
+def _links_of(events: Iterable[WebhookEvent]) -> dict[tuple[str, str], OrderLink]:
+    found: dict[tuple[str, str], OrderLink] = {}
+    shop = sorted({number for event in events if event.side == Side.SHOP and (number := _number(event))})
+    crm = sorted({event.order_ref for event in events if event.side == Side.CRM and event.order_ref})
+    for numbers in _chunks(shop):
+        found |= {(Side.SHOP, str(link.woo_id)): link for link in OrderLink.objects.filter(woo_id__in=numbers)}
+    for ids in _chunks(crm):
+        found |= {(Side.CRM, link.crm_order_id): link for link in OrderLink.objects.filter(crm_order_id__in=ids)}
+    return found
+
+
+def _not_found(events: Iterable[WebhookEvent]) -> set[int]:
+    """Those that ended because the CRM answered 404 for an order that it had."""
+    about = {event.pk: event.side for event in events}
+    last: dict[int, bool] = {}
+    for some in _chunks(sorted(about)):
+        attempts = Attempt.objects.filter(event_id__in=some).order_by("id").values_list("event_id", "result", "reasons")
+        for event, result, reasons in attempts:
+            unknown = any(code == "unknown_order" for code, _ in reasons)
+            last[event] = result == "NotFound" if about[event] == Side.SHOP else unknown
+    return {event for event, missed in last.items() if missed}
+
+
+def _lost_by_drift(now: datetime) -> Iterator[Need]:
+    lost = DriftFinding.objects.open(now).filter(kind=DriftFinding.Kind.MISSING_IN_CRM).exclude(crm_order_id="")
+    for finding in lost.order_by("-id")[:LOOKED_AT]:
+        yield Need(
+            cause=Cause.LOST,
+            order=f"woo:{finding.woo_id}",
+            words=f"The CRM does not know order {finding.crm_order_id} any more.",
+            woo_id=finding.woo_id,
+            crm_order_id=finding.crm_order_id,
+        )
+
+
+def _need(cause: str, link: OrderLink, *, words: str, event: int) -> Need:
+    order = f"woo:{link.woo_id}"
+    return Need(cause=cause, order=order, words=words, woo_id=link.woo_id, crm_order_id=link.crm_order_id, event=event)
+
+
+def _disagreements(lifecycle: Lifecycle) -> Iterator[Need]:
+    """Moves of the CRM that were refused, and that the two sides still disagree on. Where the CRM is merely behind the
+    shop, nobody is needed."""
+    columns = ("id", "side", "order_ref", "reason")
+    refused = WebhookEvent.objects.filter(outcome=Outcome.REFUSED).only(*columns).order_by("-id")[:LOOKED_AT]
+    newest = {event.order_ref: event for event in reversed(refused) if event.side == Side.CRM}
+    links = _links_of(newest.values())
+    for order_ref, event in newest.items():
+        link = links.get((Side.CRM, order_ref))
+        if link and (cause := _disagreement(link, lifecycle)):
+            yield _need(cause, link, words=event.reason, event=event.pk)
+
+
+def _disagreement(link: OrderLink, lifecycle: Lifecycle) -> str:
+    """The cause; empty: they agree, or the shop is ahead, or the order is gone. Money came in for a cancelled order if
+    the CRM's status is one from which it can be refunded."""
+    wanted, shows = lifecycle.status_map.get(link.crm_status), link.woo_status
+    if wanted is None or shows in ("", wanted, TRASH):
+        return ""
+    if shows == "cancelled" and wanted != "refunded" and lifecycle.allows(wanted, "refunded"):
+        return Cause.PAID
+    return "" if lifecycle.is_ahead(shows, of=wanted) else Cause.REFUSED
+
+
+# --- closing -------------------------------------------------------------------------------------------------------
+
+
+def _close(lifecycle: Lifecycle, now: datetime) -> None:
+    for item in TodoItem.objects.filter(closed_at=None).select_related("event").defer("event__body", "event__headers"):
+        if reason := _over(item, lifecycle):
+            TodoItem.objects.filter(pk=item.pk, closed_at=None).update(closed_at=now, closed_because=reason)
+
+
+def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
+    """Why nobody is needed any more; empty: somebody still is."""
+    if item.cause in (Cause.REFUSED, Cause.PAID):
+        link = OrderLink.objects.filter(woo_id=item.woo_id or 0).first()
+        if link and _disagreement(link, lifecycle) == item.cause:
+            return ""
+        return f"The shop shows {link.woo_status!r}, the CRM {link.crm_status!r}: no conflict." if link else "Unlinked."
+    event = item.event
+    if event is None:
+        found = DriftFinding.objects.filter(
+            kind=DriftFinding.Kind.MISSING_IN_CRM, woo_id=item.woo_id or 0, gone_at=None
+        )
+        return "" if found.exists() else "The CRM has it again."
+    if event.state in (*STUCK, *AT_WORK):
+        return ""
+    return f"Event {event.pk}: {event.get_outcome_display() or event.get_state_display()}. {event.reason}"
+
+
+def _chunks(values: list[T], size: int = 500) -> Iterator[list[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,1 @@
+"""One order's way: claim, read, decide, apply, record."""

@@ -1,0 +1,562 @@
+"""What should happen: a pure function from what is known to a plan. No database, no network, no clock.
+
+The worker carries the plan out; a dry run only shows it. Both see the same reasons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from orders.defaults import FIRST
+from orders.lifecycle import Lifecycle, Unmapped
+from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document
+from sync.pipeline.retries import READ_AGAIN_FOR, delay_before_reading_again
+from sync.pipeline.whose import Identity, agrees, identity, is_named, is_same
+
+LOOK_EVERY = timedelta(seconds=5)
+"""How often a slow shop is asked whether a write has come through."""
+DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+"""Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFacts:
+    """What the newest of the waiting events claims, and how long the first of those has waited whose answer is due."""
+
+    version: int | None = None
+    occurred_at: datetime | None = None
+    waited: timedelta = timedelta(0)
+    resync: bool = False
+    "Somebody asked to compare the two sides, whether or not the CRM has news."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkFacts:
+    """What we know of the pair from before."""
+
+    woo_id: int
+    crm_order_id: str
+    crm_status: str = ""
+    crm_version: int | None = None
+    crm_updated_at: datetime | None = None
+    woo_status: str = ""
+    woo_fingerprint: str = ""
+    written_by_us: bool = False
+    identity: Identity = field(default_factory=dict)
+    external_id: str = ""
+    prefix: str = ""
+    "EXTERNAL_ID_PREFIX as it is now."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingWrite:
+    """A status that an earlier attempt was about to write to the shop, and of which it recorded no answer."""
+
+    from_status: str
+    to_status: str
+    may_come: timedelta = timedelta(0)
+    "For so long the shop may still be at it: nobody answered."
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One step of the trace: a word for machines, a sentence for people."""
+
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateInCrm:
+    external_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateInCrm:
+    crm_order_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetShopStatus:
+    woo_id: int
+    from_status: str
+    to_status: str
+
+
+Write = CreateInCrm | UpdateInCrm | SetShopStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionDraft:
+    """A transition to log: the same fields as the row."""
+
+    from_status: str
+    to_status: str
+    decision: Literal["applied", "refused", "forced"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An outcome, at most one write, and what to remember."""
+
+    outcome: str
+    reasons: tuple[Reason, ...]
+    write: Write | None = None
+    transitions: tuple[TransitionDraft, ...] = ()
+    confirmed: tuple[TransitionDraft, ...] = ()
+    "Made by an earlier attempt that did not live to record it: logged before anything else is written."
+    crm_seen: CrmSnapshot | None = None
+    "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
+    crm_has: ShopSnapshot | None = field(default=None, repr=False)
+    "The shop's order before any write, if its content is what the CRM was told last."
+    woo_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Park:
+    """A person is needed."""
+
+    reasons: tuple[Reason, ...]
+    confirmed: tuple[TransitionDraft, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadAgain:
+    """A side has not caught up with itself: look again after a moment. No attempt is used up."""
+
+    after: timedelta
+    reasons: tuple[Reason, ...]
+
+
+Decision = Plan | Park | ReadAgain
+
+
+# --- whose order it is ---------------------------------------------------------------------------------------------
+
+ANOTHER_SHOP, REUSED_NUMBER, REUSED_ID, FOUND_ANOTHER = "another_shop", "reused_number", "reused_id", "found_another"
+DOUBTS = {
+    ANOTHER_SHOP: "This delivery comes from another shop",
+    REUSED_NUMBER: "The shop has given this number to another order",
+    REUSED_ID: "The CRM has given this id to another order",
+    FOUND_ANOTHER: "The CRM's order of this number is another one",
+}
+"""Reasons that are alarms, too, and how their words begin."""
+SAME_ORDER = "If it is the same order after all, say so on the order's page (Same order…), then replay."
+
+
+def another_shop(address: str, woo_url: str) -> Park:
+    words = (
+        f"{DOUBTS[ANOTHER_SHOP]}: it names {address}, and WOO_URL is {woo_url}. A copy of the shop "
+        "carries its webhooks: remove them there, then resolve this event. If that is an address of this very shop, "
+        "add it to WOO_OTHER_URLS (or set WOO_URL to it, if the shop has moved), then replay."
+    )
+    return Park(reasons=(Reason(ANOTHER_SHOP, words),))
+
+
+def another_in_shop(link: LinkFacts | None, shop: ShopSnapshot | None) -> Park | None:
+    """The shop has given the number of a linked order to another one."""
+    if link is None or shop is None or not shop.is_known or shop.status in DRAFTS:
+        return None
+    if is_same(link.identity, identity(shop.order)):
+        return None
+    words = (
+        f"{DOUBTS[REUSED_NUMBER]}: {link.woo_id} is linked to {link.crm_order_id}, and has another order key or "
+        "creation time (or, without these, another customer and total) by now. Was the shop restored from a backup? "
+        f"Nothing is written: the new order needs another number, or a person who enters it. {SAME_ORDER}"
+    )
+    return Park(reasons=(Reason(REUSED_NUMBER, words),))
+
+
+def another_in_crm(link: LinkFacts | None, crm: CrmSnapshot | None) -> Park | None:
+    """The CRM has given the id of a linked order to another one."""
+    if link is None or crm is None or is_named(crm.external_id, link.woo_id, link.prefix, link.external_id):
+        return None
+    words = (
+        f"{DOUBTS[REUSED_ID]}: {crm.crm_order_id} is linked to the shop's order {link.woo_id}, and its external id is "
+        f"{crm.external_id!r} by now. Nothing is written. If ours was deleted there, make it anew on the order's page; "
+        f"if the external id was changed by hand, correct it in the CRM, then replay. {SAME_ORDER}"
+    )
+    return Park(reasons=(Reason(REUSED_ID, words),))
+
+
+def another_found(crm: CrmSnapshot, shop: ShopSnapshot) -> Park | None:
+    """The CRM's order names this one, and is not linked yet."""
+    if not shop.is_known or agrees(crm.content, shop.order):
+        return None
+    words = (
+        f"{DOUBTS[FOUND_ANOTHER]}: {crm.crm_order_id} has the external id {crm.external_id!r} and shows another order "
+        f"key, creation time, customer or total than the shop's order {shop.woo_id}. Do two shops share this CRM "
+        "(EXTERNAL_ID_PREFIX)? Nothing is written: correct the external id in the CRM, then replay."
+    )
+    return Park(reasons=(Reason(FOUND_ANOTHER, words),))
+
+
+# --- shop → CRM ----------------------------------------------------------------------------------------------------
+
+
+def shop_to_crm(
+    *,
+    link: LinkFacts | None,
+    shop: ShopSnapshot,
+    found: CrmSnapshot | None = None,
+    create_tried: timedelta | None = None,
+    list_lag: timedelta = timedelta(seconds=10),
+    external_id: str = "",
+) -> Decision:
+    """The shop's order goes to the CRM: created once, then updated when its content changed.
+
+    `found` is the CRM's order that names this one, if the link is missing; `create_tried` is how long ago an attempt
+    to create it was sent without a recorded answer; `external_id` is what the CRM shall know it by.
+    """
+    if link is None:
+        return _create(shop, found, create_tried, list_lag, external_id)
+    if another := another_in_shop(link, shop):
+        return another
+    if shop.is_known_as(link.woo_fingerprint):
+        if link.written_by_us:
+            reason = Reason("echo", "The order is as it was after our own write, and the CRM knows that.")
+            return Plan(outcome="echo", reasons=(reason,), crm_has=shop)
+        reason = Reason("same_content", "The CRM has this content already.")
+        return Plan(outcome="no_change", reasons=(reason,), crm_has=shop)
+    return Plan(
+        outcome="updated",
+        reasons=(Reason("content_changed", f"The order's content differs from what the CRM has ({shop.status})."),),
+        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=document(shop.order)),
+        woo_id=shop.woo_id,
+    )
+
+
+def _create(
+    shop: ShopSnapshot,
+    found: CrmSnapshot | None,
+    create_tried: timedelta | None,
+    list_lag: timedelta,
+    external_id: str,
+) -> Decision:
+    if found is not None and (another := another_found(found, shop)):
+        return another
+    if found is not None:
+        return Plan(
+            outcome="created",
+            reasons=(Reason("found", f"The CRM has it already as {found.crm_order_id}; linked and updated."),),
+            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=document(shop.order)),
+            woo_id=shop.woo_id,
+        )
+    if create_tried is not None and create_tried < list_lag:
+        return ReadAgain(
+            after=list_lag - create_tried,
+            reasons=(
+                Reason(
+                    "create_in_doubt", "An attempt to create it may have got through; the CRM gets time to show it."
+                ),
+            ),
+        )
+    if not shop.is_known:
+        words = "The shop does not know this order (404), so it is not created in the CRM. Nothing is to be done."
+        return Plan(outcome="no_change", reasons=(Reason("shop_404", words),))
+    if shop.status in DRAFTS or shop.status == TRASH:
+        return Plan(
+            outcome="no_change",
+            reasons=(Reason("not_an_order", f"Its status is {shop.status!r} and the CRM does not know it."),),
+        )
+    return Plan(
+        outcome="created",
+        reasons=(Reason("create", "The CRM does not know this order yet."),),
+        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=document(shop.order)),
+        woo_id=shop.woo_id,
+    )
+
+
+# --- CRM → shop ----------------------------------------------------------------------------------------------------
+
+
+def crm_to_shop(
+    *,
+    event: EventFacts,
+    link: LinkFacts | None,
+    crm: CrmSnapshot | None,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None = None,
+    linked_elsewhere: str = "",
+) -> Decision:
+    """The CRM's status goes to the shop, if it is new, mapped, and a legal move.
+
+    `crm` is None when the CRM answered 404, `shop` when the shop did. `linked_elsewhere` is the CRM id that the shop's
+    order is linked to, if that is another one.
+    """
+    if crm is None:
+        return _unknown_to_crm(event, link)
+    if link is None and (shop is None or linked_elsewhere):
+        return _not_ours(crm, linked_elsewhere)
+    if another := another_in_crm(link, crm) or another_in_shop(link, shop):
+        return another
+    if link is None and shop is not None and (another := another_found(crm, shop)):
+        return another
+    if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
+        return ReadAgain(
+            after=delay_before_reading_again(event.waited),
+            reasons=(Reason("crm_lags", f"The event speaks of version {event.version}, the CRM of {crm.version}."),),
+        )
+    if link is not None and event.resync:
+        return _resync(event, link, crm, shop, lifecycle, pending)
+    if link is not None and not _is_news(link, crm):
+        return _nothing_new(event, link, crm)
+    if link is not None and crm.status == link.crm_status:
+        return Plan(
+            outcome="no_change",
+            reasons=(Reason("same_status", f"Version {_say(crm)} has the status we know: {crm.status!r}."),),
+            crm_seen=crm,
+        )
+    return _move(link, crm, shop, lifecycle, pending)
+
+
+def _resync(
+    event: EventFacts,
+    link: LinkFacts,
+    crm: CrmSnapshot,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None,
+) -> Decision:
+    """The shop is compared although the CRM may have no news. A shop that is ahead of it is left alone, as ever."""
+    if _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at):
+        return _nothing_new(event, link, crm)
+    target = lifecycle.status_map.get(crm.status)
+    if crm.status == link.crm_status and shop and target and lifecycle.is_ahead(shop.status, of=target):
+        words = f"The shop is ahead: {shop.status!r}, while the CRM still says {crm.status!r} ({target!r} in the shop)."
+        return Plan(outcome="no_change", reasons=(Reason("shop_ahead", words),), crm_seen=crm)
+    return _move(link, crm, shop, lifecycle, pending)
+
+
+def forced(
+    *,
+    shop: ShopSnapshot | None,
+    woo_id: int,
+    to_status: str,
+    words: str,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None = None,
+    link: LinkFacts | None = None,
+) -> Decision:
+    """A person sets the shop's status, whatever the lifecycle says of the move. `words` say who and why."""
+    if shop is None:
+        return Park(reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there."),))
+    if another := another_in_shop(link, shop):
+        return another
+    if wait := _may_come(shop, pending):
+        return wait
+    reason = Reason("forced", words)
+    by_force = pending is not None and pending.to_status == to_status
+    written = _written_before(shop, pending, "forced" if by_force else "applied", lifecycle)
+    if shop.status != to_status and not (written and by_force):
+        return Plan(
+            outcome="applied",
+            reasons=(reason,),
+            write=SetShopStatus(woo_id=woo_id, from_status=shop.status, to_status=to_status),
+            transitions=(
+                TransitionDraft(from_status=shop.status, to_status=to_status, decision="forced", reason=words),
+            ),
+            confirmed=written,
+            woo_id=woo_id,
+            crm_has=_if_told(link, shop),
+        )
+    words = f"The shop shows {to_status!r} already." if shop.status == to_status else written[0].reason
+    return Plan(
+        outcome="applied" if written else "no_change",
+        reasons=(reason, Reason("confirmed" if written else "already_there", words)),
+        confirmed=written,
+        woo_id=woo_id,
+    )
+
+
+def _may_come(shop: ShopSnapshot, pending: PendingWrite | None) -> ReadAgain | None:
+    """A slow shop gets its time to show what nobody answered for: written twice, the customer has two mails."""
+    if pending is None or shop.status != pending.from_status or pending.may_come <= timedelta(0):
+        return None
+    words = f"The shop did not answer when {pending.to_status!r} was written, and does not show it yet; it gets time."
+    return ReadAgain(after=min(pending.may_come, LOOK_EVERY), reasons=(Reason("write_in_doubt", words),))
+
+
+def _written_before(
+    shop: ShopSnapshot | None,
+    pending: PendingWrite | None,
+    decision: Literal["applied", "forced"],
+    lifecycle: Lifecycle,
+) -> tuple[TransitionDraft, ...]:
+    """The transition of an attempt that wrote to the shop and did not record it, also where the shop has gone on from
+    there since, as a plugin may do within the write."""
+    if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):
+        return ()
+    reason = "Written by an attempt that did not live to record it; found in the shop."
+    if shop.status != pending.to_status:
+        if lifecycle.chain(pending.to_status, shop.status) is None:
+            return ()
+        reason = f"{reason} {went_on(pending.to_status, shop.status)}"
+    return (
+        TransitionDraft(from_status=pending.from_status, to_status=pending.to_status, decision=decision, reason=reason),
+    )
+
+
+def went_on(asked: str, shown: str) -> str:
+    """Of a write that the shop made more of."""
+    return f"The shop shows {shown!r}: something there went on from {asked!r} by itself, as a plugin may."
+
+
+def _unknown_to_crm(event: EventFacts, link: LinkFacts | None) -> Decision:
+    if event.waited < READ_AGAIN_FOR and not (link and event.resync):
+        return ReadAgain(
+            after=delay_before_reading_again(event.waited),
+            reasons=(Reason("crm_404", "The CRM does not know this order (404); it may be late."),),
+        )
+    return Park(
+        reasons=(Reason("unknown_order", "The CRM does not know this order (404). Check its id there, then replay."),)
+    )
+
+
+def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
+    if linked_elsewhere:
+        return Park(
+            reasons=(
+                Reason(
+                    "linked_elsewhere",
+                    f"The shop's order {crm.external_id} is linked to {linked_elsewhere}, and {crm.crm_order_id} "
+                    f"names it too. Merge them in the CRM so that {linked_elsewhere} stays, then resolve this event.",
+                ),
+            )
+        )
+    return Plan(
+        outcome="not_ours",
+        reasons=(Reason("no_such_order", f"It names no order of this shop (external_id {crm.external_id!r})."),),
+    )
+
+
+def _lags(event: EventFacts, crm: CrmSnapshot) -> bool:
+    return event.version is not None and crm.version is not None and event.version > crm.version
+
+
+def _is_news(link: LinkFacts, crm: CrmSnapshot) -> bool:
+    """Newer by version, else by time. The same age with another status is news, too: times have whole seconds."""
+    if not link.crm_status:
+        return not _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at)
+    if link.crm_version is not None and crm.version is not None:
+        known, read = link.crm_version, crm.version
+    elif link.crm_updated_at is not None and crm.updated_at is not None:
+        known, read = link.crm_updated_at, crm.updated_at  # type: ignore[assignment]
+    else:
+        return crm.status != link.crm_status
+    return read > known or (read == known and crm.status != link.crm_status)
+
+
+def _nothing_new(event: EventFacts, link: LinkFacts, crm: CrmSnapshot) -> Plan:
+    read_is_older = _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at)
+    event_is_older = _older(event.version, link.crm_version, event.occurred_at, link.crm_updated_at)
+    if read_is_older or event_is_older:
+        return Plan(
+            outcome="stale",
+            reasons=(Reason("older_than_known", f"It is older than version {_known(link)}, which we have seen."),),
+        )
+    return Plan(
+        outcome="no_change",
+        reasons=(Reason("same_version", f"Version {_say(crm)} is the one we have seen."),),
+    )
+
+
+def _older(version: int | None, known: int | None, at: datetime | None, known_at: datetime | None) -> bool:
+    if version is not None and known is not None:
+        return version < known
+    return at is not None and known_at is not None and at < known_at
+
+
+def _move(
+    link: LinkFacts | None,
+    crm: CrmSnapshot,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None,
+) -> Decision:
+    confirmed = _written_before(shop, pending, "applied", lifecycle)
+    try:
+        target = lifecycle.shop_status(crm.status)
+    except Unmapped as error:
+        return Park(reasons=(Reason("unmapped", str(error)),), confirmed=confirmed)
+    if shop is None and link and link.woo_status == TRASH:
+        words = f"The shop has deleted order {link.woo_id}, and the CRM was told so: there is nothing to move."
+        return Plan(outcome="no_change", reasons=(Reason("deleted", words),), crm_seen=crm, woo_id=link.woo_id)
+    if shop is None:
+        woo_id = link.woo_id if link else crm.external_id
+        return Park(
+            reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there, or resolve."),)
+        )
+    if wait := _may_come(shop, pending):
+        return wait
+    was = link.crm_status if link and link.crm_status else "not seen before"
+    told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
+    if shop.status == target or (confirmed and confirmed[0].to_status == target):
+        words = f"The shop shows {target!r} already." if shop.status == target else confirmed[0].reason
+        return Plan(
+            outcome="applied" if confirmed else "no_change",
+            reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
+            confirmed=confirmed,
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
+    chain = lifecycle.chain(shop.status, target)
+    if chain is None:
+        refusal = f"{shop.status} → {target} is not an allowed move."
+        return Plan(
+            outcome="refused",
+            reasons=(told, Reason("move_refused", refusal)),
+            transitions=(
+                TransitionDraft(
+                    from_status=shop.status, to_status=target, decision="refused", reason=f"{told.words} {refusal}"
+                ),
+            ),
+            confirmed=confirmed,
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
+    if target == FIRST and pending is None and _never_compared(link):
+        words = f"The two were never compared, and {target!r} is where every order begins: the shop is ahead."
+        return Plan(
+            outcome="no_change",
+            reasons=(told, Reason("begins_there", words)),
+            crm_seen=crm,
+            woo_id=shop.woo_id,
+        )
+    allowed = f"Allowed: {' → '.join(chain)}."
+    return Plan(
+        outcome="applied",
+        reasons=(told, Reason("move_allowed", allowed)),
+        write=SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=target),
+        transitions=(
+            TransitionDraft(
+                from_status=shop.status, to_status=target, decision="applied", reason=f"{told.words} {allowed}"
+            ),
+        ),
+        confirmed=confirmed,
+        crm_seen=crm,
+        woo_id=shop.woo_id,
+        crm_has=_if_told(link, shop),
+    )
+
+
+def _if_told(link: LinkFacts | None, shop: ShopSnapshot) -> ShopSnapshot | None:
+    return shop if link and shop.is_known_as(link.woo_fingerprint) else None
+
+
+def _never_compared(link: LinkFacts | None) -> bool:
+    """What the CRM says of such an order need not be news: it may be the status with which it was created there."""
+    return link is None or (not link.crm_status and link.crm_version is None and link.crm_updated_at is None)
+
+
+def _say(crm: CrmSnapshot) -> str:
+    return str(crm.version if crm.version is not None else crm.updated_at)
+
+
+def _known(link: LinkFacts) -> str:
+    return str(link.crm_version if link.crm_version is not None else link.crm_updated_at)

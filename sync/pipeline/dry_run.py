@@ -1,0 +1,172 @@
+"""What would happen: the worker's own reading and deciding, without the lease, the writes and the record."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orders.models import OrderLink
+from sync.clients.errors import GivenUp, SideError
+from sync.clients.http import CallRecord
+from sync.clients.paging import alone
+from sync.clients.snapshots import CARRIED, ShopSnapshot, document
+from sync.pipeline import internal_events, worker
+from sync.pipeline.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
+from sync.pipeline.leases import Held
+from sync.pipeline.replays import A_DEED, why_unreadable
+from webhooks.models import Side, State, WebhookEvent
+
+Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
+"""What would happen, at a glance. `backward` is a move that the lifecycle refuses, so nothing would be written."""
+
+NOT_KNOWN = "not known here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One field that would be written."""
+
+    side: str
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What the worker would do at this moment, and the reads that told."""
+
+    kind: Kind
+    outcome: str
+    reasons: tuple[Reason, ...]
+    changes: tuple[Change, ...] = ()
+    calls: tuple[CallRecord, ...] = field(default=(), repr=False)
+
+    @property
+    def words(self) -> str:
+        return " ".join(reason.words for reason in self.reasons)
+
+
+class NoLease(Held):
+    """The worker's lease, without taking one: looking needs no right."""
+
+    def __init__(self, until: float = float("inf")) -> None:
+        self.keys = []
+        self.until = until
+
+    def take(self, key: str) -> None: ...
+
+    def outlast(self) -> None:
+        """Before each call: whoever waited for the answer may have given up. Raises GivenUp."""
+        if time.monotonic() > self.until:
+            raise GivenUp("It was not told in time, and was given up.")
+
+    def renew(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
+    """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
+    monotonic clock; later, nobody is asked any more."""
+    if why := A_DEED if event.is_finished and internal_events.is_a_deed(event) else why_unreadable(event):
+        return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
+    work = worker.Work(held=NoLease(until), events=[event], asked=True)
+    try:
+        return _foresee(work)
+    except SideError as error:
+        return _went_wrong(work, error)
+
+
+def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foreseen:
+    """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
+    work = worker.Work(held=NoLease(), events=[event], seen=seen)
+    try:
+        return alone(lambda: _foresee(work), _ping_both)
+    except SideError as error:
+        if error.again:
+            raise
+        return _went_wrong(work, error)
+
+
+def _ping_both() -> None:
+    for ping in worker.PINGS.values():
+        ping()
+
+
+def _went_wrong(work: worker.Work, error: SideError) -> Foreseen:
+    return Foreseen(
+        kind="waits" if error.again else "failed",
+        outcome=type(error).__name__,
+        reasons=(*work.reasons, Reason("error", str(error))),
+        calls=tuple(work.calls),
+    )
+
+
+def _foresee(work: worker.Work) -> Foreseen:
+    decision = worker.decide(work)
+    return Foreseen(
+        kind=_kind(decision),
+        outcome=_outcome(decision),
+        reasons=(*work.reasons, *decision.reasons),
+        changes=tuple(_changes(decision, work.newest)),
+        calls=tuple(work.calls),
+    )
+
+
+def foresee_resync(link: OrderLink) -> Foreseen:
+    """What `internal_events.resync` would do now."""
+    return foresee(internal_events.asking_to_resync(link, key="", by="", reason=""))
+
+
+def _kind(decision: Decision) -> Kind:
+    match decision:
+        case Park():
+            return "person"
+        case ReadAgain():
+            return "waits"
+        case Plan(outcome="refused"):
+            return "backward"
+        case Plan(write=None):
+            return "nothing"
+    return "forward"
+
+
+def _outcome(decision: Decision) -> str:
+    match decision:
+        case Plan():
+            return decision.outcome
+        case Park():
+            return State.PARKED
+    return State.RETRYING
+
+
+def _changes(decision: Decision, event: WebhookEvent) -> Iterator[Change]:
+    match decision:
+        case Plan(write=SetShopStatus(from_status=old, to_status=new)):
+            yield Change(side=Side.SHOP, name="status", before=old, after=new)
+        case Plan(write=CreateInCrm(order=order)):
+            yield from _fields(order, dict.fromkeys(CARRIED))
+        case Plan(write=UpdateInCrm(order=order)):
+            yield from _fields(order, _told_before(event))
+
+
+def _fields(order: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Change]:
+    for name in CARRIED:
+        if name in order and before.get(name, NOT_KNOWN) != order[name]:
+            yield Change(side=Side.CRM, name=name, before=before.get(name, NOT_KNOWN), after=order[name])
+
+
+def _told_before(event: WebhookEvent) -> Mapping[str, Any]:
+    """The order as the latest finished delivery of the shop had it; the CRM keeps no fields that we could read."""
+    finished = WebhookEvent.objects.filter(
+        side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
+    ).exclude(pk=event.pk)
+    for body in finished.order_by("-id").values_list("body", flat=True)[:1]:
+        try:
+            order = json.loads(bytes(body))
+        except ValueError:
+            break
+        return document(order) if isinstance(order, dict) else {}
+    return {}

@@ -1,0 +1,1 @@
+"""Our supervisor of django-q2's cluster."""
