@@ -7,9 +7,9 @@ from django.urls import reverse
 from unfold.decorators import action
 
 from orders.admin import StatusTransitionAdmin
+from orders.asking import ReasonForm
 from orders.models import AuditSeal, StatusTransition
 from orders.verification import Finding
-from sync.admin.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.jobs import engine, verify_audit
 from sync.models import Run

@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from orders import audit
-from sync.admin.asking import ReasonForm
+from orders.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.jobs import bulk_replay, run_report
 from sync.jobs.selection import NoSuchFilter, Selection, Size, measure

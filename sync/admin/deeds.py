@@ -16,7 +16,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
-from sync.admin.asking import NotDone, ReasonForm, ask_reason
+from orders.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_event import for_event, page_of
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary

@@ -16,8 +16,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action
 
 from orders import audit
+from orders.asking import UntilForm, ask_reason
 from orders.models import OrderLink
-from sync.admin.asking import UntilForm, ask_reason
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
 from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from unfold.decorators import action
 
 from orders import audit
-from sync.admin.asking import ask_reason
+from orders.asking import ask_reason
 from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState

@@ -18,11 +18,11 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from orders import audit
 from orders.admin import OrderLinkAdmin
+from orders.asking import ReasonForm, ask_reason
 from orders.drawing import draw
 from orders.lifecycle import Way
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync.admin.asking import ReasonForm, ask_reason
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 
 from orders import audit
-from sync.admin.asking import ask_reason
+from orders.asking import ask_reason
 from sync.admin.one_event import for_event, page_of
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import WebhookEvent

@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from orders import audit
-from sync.admin.asking import NotDone, ask_reason
+from orders.asking import NotDone, ask_reason
 from sync.admin.starters import STARTERS
 from sync.jobs import engine, run_report
 from sync.jobs.resync import UnknownOrders

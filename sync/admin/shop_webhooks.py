@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync.admin.asking import ReasonForm
+from orders.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.alarms import open_alarms
 from sync.clients import shop as shop_client

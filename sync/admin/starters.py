@@ -15,7 +15,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from sync.admin.asking import ReasonForm
+from orders.asking import ReasonForm
 from sync.jobs import backfill, drift, reconciliation, resync
 from sync.models import Run
 

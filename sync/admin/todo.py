@@ -14,8 +14,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action
 
 from orders import audit
+from orders.asking import ReasonForm, UntilForm, ask_reason
 from orders.models import OrderLink
-from sync.admin.asking import ReasonForm, UntilForm, ask_reason
 from sync.models import TodoItem
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
 from webhooks.masking import masked_text

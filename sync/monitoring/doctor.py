@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -26,6 +25,7 @@ from orders.lifecycle import traps_of_the_shop
 from orders.models import OrderLink
 from orders.rules import current_lifecycle, gone_statuses
 from sync.alarms import open_alarms
+from sync.checks import is_private
 from sync.clients import causes
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
@@ -157,8 +157,8 @@ def _public_url() -> Iterator[Finding]:
     url = shop_webhooks.delivery_url()
     yield _answers(url)
     parts = urlsplit(url)
-    if not _is_private(urlsplit(settings.WOO_URL).hostname) and (
-        _is_private(parts.hostname) or parts.port not in WOO_PORTS
+    if not is_private(urlsplit(settings.WOO_URL).hostname or "") and (
+        is_private(parts.hostname or "") or parts.port not in WOO_PORTS
     ):
         yield Finding(
             check="public_url",
@@ -197,13 +197,6 @@ def _answers(url: str) -> Finding:
         advice = "See that PUBLIC_URL leads to this service and that the proxy lets POST through."
         return Finding(check="public_url", level="error", words=words, advice=advice)
     return Finding(check="public_url", level="ok", words=f"{url} answers, and does not redirect.")
-
-
-def _is_private(host: str | None) -> bool:
-    try:
-        return not ip_address(host or "").is_global
-    except ValueError:
-        return host in (None, "localhost")
 
 
 def _database() -> Iterator[Finding]:

@@ -119,7 +119,10 @@ def test_public_url(settings: Any, answer: dict[str, Any], words: str) -> None:
     assert (found.level, words in found.words) == ("error", True)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://10.0.0.7", "https://bridge.example:8443"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8000", "http://10.0.0.7", "http://bridge.internal", "http://web", "https://bridge.example:8443"],
+)
 def test_an_address_to_which_woocommerce_does_not_deliver(settings: Any, url: str) -> None:
     settings.PUBLIC_URL, settings.WOO_URL = url, "https://shop.example"
     with responses.RequestsMock() as wire:
