@@ -48,16 +48,16 @@ class CrmStatusFilter(ShopStatusFilter):
         return [(status, status) for status in sorted(current_lifecycle().status_map)]
 
 
-class DeedFilter(DropdownFilter):
+class ActionFilter(DropdownFilter):
     """Offers what was done of late: DISTINCT over the whole table would read all of it."""
 
-    title = "deed"
+    title = "action"
     parameter_name = "action"
     LATEST = 2_000
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         latest = StaffAction.objects.order_by("-id").values_list("action", flat=True)[: self.LATEST]
-        return [(deed, deed) for deed in sorted(set(latest))]
+        return [(action, action) for action in sorted(set(latest))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(action=self.value()) if self.value() else queryset
@@ -180,7 +180,7 @@ class StaffActionAdmin(Exporting):
 
     paginator = EstimatingPaginator
     list_display = ("id", "created", "actor", "action", "reason", "result", "cause", "order")
-    list_filter = (DeedFilter, ("created_at", RangeDateTimeFilter))
+    list_filter = (ActionFilter, ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("actor", "event", "link")
     search_help_text = "Who, event id, or an order's id or number; all of them exact"

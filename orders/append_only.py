@@ -21,9 +21,9 @@ class Guard:
         if vendor == "postgresql":
             yield REFUSE
             yield from (
-                f"CREATE TRIGGER {name} BEFORE {deed} ON {self.table} FOR EACH ROW "
+                f"CREATE TRIGGER {name} BEFORE {operation} ON {self.table} FOR EACH ROW "
                 f"{f'WHEN ({condition})' if condition else ''} EXECUTE FUNCTION orders_append_only()"
-                for name, deed, condition in self._deeds
+                for name, operation, condition in self._operations
             )
             yield (
                 f"CREATE TRIGGER {self.table}_no_truncate BEFORE TRUNCATE ON {self.table} "
@@ -31,9 +31,9 @@ class Guard:
             )
         else:
             yield from (
-                f"CREATE TRIGGER {name} BEFORE {deed} ON {self.table} {f'WHEN {condition}' if condition else ''} "
-                f"BEGIN SELECT RAISE(ABORT, '{self.table} {WORDS}: {deed} refused'); END"
-                for name, deed, condition in (*self._deeds, *self._replacing)
+                f"CREATE TRIGGER {name} BEFORE {operation} ON {self.table} {f'WHEN {condition}' if condition else ''} "
+                f"BEGIN SELECT RAISE(ABORT, '{self.table} {WORDS}: {operation} refused'); END"
+                for name, operation, condition in (*self._operations, *self._replacing)
             )
 
     def disarm(self, vendor: str) -> Iterator[str]:
@@ -42,10 +42,10 @@ class Guard:
 
     def triggers(self, vendor: str) -> tuple[str, ...]:
         last = "truncate" if vendor == "postgresql" else "replace"
-        return tuple(f"{self.table}_no_{deed}" for deed in ("update", "delete", last))
+        return tuple(f"{self.table}_no_{operation}" for operation in ("update", "delete", last))
 
     @property
-    def _deeds(self) -> tuple[tuple[str, str, str], ...]:
+    def _operations(self) -> tuple[tuple[str, str, str], ...]:
         return (
             (f"{self.table}_no_update", "UPDATE", self.update_if),
             (f"{self.table}_no_delete", "DELETE", self.delete_if),

@@ -1,4 +1,4 @@
-"""No deed without a reason: a GET asks for it, the POST does it."""
+"""No action without a reason: a GET asks for it, the POST does it."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -38,7 +38,7 @@ class UntilForm(ReasonForm):
 
 
 class NotDone(Exception):
-    """The deed could not be done; the message says why, and what to do."""
+    """The action could not be done; the message says why, and what to do."""
 
 
 def ask_reason(
@@ -49,12 +49,12 @@ def ask_reason(
     words: str,
     button: str,
     back: str,
-    deed: Callable[[Any], str | HttpResponse],
+    perform: Callable[[Any], str | HttpResponse],
     form_class: Callable[..., forms.Form] = ReasonForm,
     template: str = "sync/ask.html",
     **context: Any,
 ) -> HttpResponse:
-    """The page that asks, or the deed. `deed` gets the valid form's data and tells in words what came of it, or
+    """The page that asks, or the action. `perform` gets the valid form's data and tells in words what came of it, or
     answers with a page of its own.
 
     What else was posted, such as the rows selected for an action of a list, comes back with the reason.
@@ -62,7 +62,7 @@ def ask_reason(
     form = form_class(request.POST if _answers(request) else None)
     if form.is_valid():
         try:
-            done = deed(form.cleaned_data)
+            done = perform(form.cleaned_data)
             if not isinstance(done, str):
                 return done
             messages.success(request, done)

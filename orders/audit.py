@@ -1,4 +1,4 @@
-"""What staff did: one line for each deed, chained so that none can vanish unnoticed."""
+"""What staff did: one line for each action, chained so that none can vanish unnoticed."""
 
 import logging
 from typing import Any
@@ -24,7 +24,7 @@ def record(
     link: OrderLink | None = None,
     **details: Any,
 ) -> StaffAction:
-    """Append one deed to the chain. What can not be removed again must not tell of customers: words are masked."""
+    """Append one action to the chain. What can not be removed again must not tell of customers: words are masked."""
     row = StaffAction(
         action=action,
         actor=actor,

@@ -1,4 +1,4 @@
-"""Who may do what, and the lifecycle: edited on Django's own pages or by a command, and in the audit as any other deed.
+"""Who may do what, and the lifecycle: edited on Django's own pages or by a command, and recorded in the audit.
 
 The signals see every way but SQL and `QuerySet.update`: forms, lists, bulk deletion, `createsuperuser`.
 """
@@ -40,13 +40,13 @@ def actor() -> str:
     return "command" if Path(sys.argv[0]).name in COMMANDS else ""
 
 
-def record(row: Model, deed: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+def record(row: Model, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
     if by := actor():
         kind, _ = WATCHED[type(row)]
         before, after = _without_password(before), _without_password(after)
         names = dict.fromkeys([*before, *after])
         result = "; ".join(f"{name}: {_words(before, name)} → {_words(after, name)}" for name in names)
-        audit.record(f"{kind}: {deed}", actor=by, result=f"{row}. {result}", row=row.pk, before=before, after=after)
+        audit.record(f"{kind}: {action}", actor=by, result=f"{row}. {result}", row=row.pk, before=before, after=after)
 
 
 def _without_password(side: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Exporting(ReadOnlyAdmin):
         except (IncorrectLookupParameters, SuspiciousOperation, ValidationError):
             return HttpResponseRedirect(f"{here}?e=1")  # Django's own words for filters that make no sense
 
-        def deed(said: dict[str, str]) -> HttpResponse:
+        def perform(said: dict[str, str]) -> HttpResponse:
             audit.record(
                 "export",
                 actor=request.user.get_username(),
@@ -72,7 +72,7 @@ class Exporting(ReadOnlyAdmin):
             words="All that the list shows with its filters, as CSV. That you took it along, and why, is in the audit.",
             button="Export",
             back=f"{here}?{request.GET.urlencode()}",
-            deed=deed,
+            perform=perform,
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -40,7 +40,7 @@ OPERATOR = (
 MANAGER = (
     *OPERATOR,
     "orders.force_orderlink",
-    *(f"orders.{deed}_{model}" for model in ("statusrule", "allowedmove") for deed in ("add", "change", "delete")),
+    *(f"orders.{action}_{model}" for model in ("statusrule", "allowedmove") for action in ("add", "change", "delete")),
 )
 AUDITOR = (
     *VIEWER,

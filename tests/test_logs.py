@@ -47,7 +47,7 @@ def test_words_of_our_own_stay(words: str) -> None:
 
 
 @pytest.mark.django_db
-def test_the_reason_of_a_deed_is_masked_in_the_line_as_in_the_row(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_reason_of_an_action_is_masked_in_the_line_as_in_the_row(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="orderbridge.staff"):
         row = audit.record(
             "replay", actor="mia", reason="ann@shop.example rang", result="of ann@shop.example", q="+49 151 234567"

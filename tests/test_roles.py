@@ -64,7 +64,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role: str) -> None:
 
 def test_every_permission_that_is_ours_alone_belongs_to_a_role() -> None:
     """A button that no role may press is a forgotten one."""
-    of_django = {f"{deed}_" for deed in ("add", "change", "delete", "view")}
+    of_django = {f"{action}_" for action in ("add", "change", "delete", "view")}
     ours = Permission.objects.filter(content_type__app_label__in=OURS).values_list("codename", flat=True)
     special = {codename for codename in ours if not any(map(codename.startswith, of_django))}
     assert special <= {name.split(".")[1] for name in MAY}

@@ -42,7 +42,7 @@ WHAT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Happened:
-    """An attempt or a deed of staff, as a line of the history. `tone` is that of a label."""
+    """An attempt or a staff action, as a line of the history. `tone` is that of a label."""
 
     at: datetime
     moment: str
@@ -142,10 +142,10 @@ def curl(event: WebhookEvent, *, revealed: bool) -> str:
 
 
 def history(event: WebhookEvent, *, revealed: bool) -> list[Happened]:
-    """Attempts and deeds of staff, the latest first. Neither is ever changed."""
+    """Attempts and staff actions, the latest first. Neither is ever changed."""
     attempts = event.tries.prefetch_related("calls").order_by("-id")[:HISTORY]
-    deeds = StaffAction.objects.filter(event=event).order_by("-id")[:HISTORY]
-    lines = [*(_tried(attempt, revealed=revealed) for attempt in attempts), *map(_did, deeds)]
+    actions = StaffAction.objects.filter(event=event).order_by("-id")[:HISTORY]
+    lines = [*(_tried(attempt, revealed=revealed) for attempt in attempts), *map(_did, actions)]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:HISTORY]
 
 
@@ -173,15 +173,15 @@ def _tone(attempt: Attempt) -> str:
     return "success" if attempt.result in EFFECTS else OUTCOME_TONES.get(attempt.result, "")
 
 
-def _did(deed: StaffAction) -> Happened:
-    because = f"{masked_text(deed.reason)}: " if deed.reason else ""
+def _did(action: StaffAction) -> Happened:
+    because = f"{masked_text(action.reason)}: " if action.reason else ""
     return Happened(
-        at=deed.created_at,
-        moment=ago(deed.created_at),
-        title=f"{deed.action.capitalize()} by {deed.actor}",
+        at=action.created_at,
+        moment=ago(action.created_at),
+        title=f"{action.action.capitalize()} by {action.actor}",
         label="staff",
         tone="info",
-        words=f"{because}{masked_text(deed.result)}",
+        words=f"{because}{masked_text(action.result)}",
     )
 
 

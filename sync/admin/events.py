@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 
 from sync.admin import bulk
-from sync.admin.deeds import Deeds, buttons
+from sync.admin.actions import EventActions, buttons
 from sync.admin.event_page import shown
 from sync.admin.reveals import Revealing
 from sync.backoffice.search import search
@@ -24,7 +24,7 @@ from webhooks.reveal import may_reveal
 
 
 @admin.register(WebhookEvent)
-class EventAdmin(Deeds, Revealing, WebhookEventAdmin):
+class EventAdmin(EventActions, Revealing, WebhookEventAdmin):
     """Registered here because attempts, transitions and orders are above webhooks, which may not know them."""
 
     change_form_outer_before_template = "sync/event/page.html"

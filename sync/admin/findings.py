@@ -22,7 +22,7 @@ from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
 from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import Foreseen
-from sync.pipeline.internal_events import asking_to_resync, resync
+from sync.pipeline.internal_events import resync, resync_event
 from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
 from webhooks.masking import masked_text
 from webhooks.wake import wake
@@ -129,7 +129,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def ignore(self, request: HttpRequest, object_id: str) -> HttpResponse:
         finding = get_object_or_404(DriftFinding, pk=object_id)
 
-        def deed(said: dict[str, Any]) -> str:
+        def perform(said: dict[str, Any]) -> str:
             until = timezone.make_aware(datetime.combine(said["until"], time.min))
             by, reason = request.user.get_username(), said["reason"]
             DriftFinding.objects.filter(pk=finding.pk).update(
@@ -146,7 +146,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             words="It stays in the list of ignored ones, and is not counted until that day.",
             button="Ignore",
             back=reverse("admin:sync_driftfinding_change", args=[finding.pk]),
-            deed=deed,
+            perform=perform,
             form_class=UntilForm,
         )
 
@@ -156,7 +156,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
         that asks for a reason is a dry run."""
         links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id")).order_by("woo_id")
 
-        def deed(said: dict[str, Any]) -> str:
+        def perform(said: dict[str, Any]) -> str:
             by, reason = request.user.get_username(), said["reason"]
             for link in links:
                 resync(link, by=by, reason=reason)
@@ -174,7 +174,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             listed=cache(lambda: _foreseen(links, request.user.get_username())),
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
-            deed=deed,
+            perform=perform,
         )
 
 
@@ -182,7 +182,7 @@ def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
     """What a repair of the first of them would do now, a line each, and how many were not looked at."""
     first = list(links[:FORESEEN])
     audit.record("dry run of a repair", actor=who, orders=[link.woo_id for link in first])
-    asked = [asking_to_resync(link, key="", by="", reason="") for link in first]
+    asked = [resync_event(link, key="", by="", reason="") for link in first]
     seen = foresee_all(asked, within=SAMPLE_SECONDS)
     lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]
     left = links.count() - len(first)

@@ -90,7 +90,7 @@ class SideStateAdmin(ReadOnlyAdmin):
     def _turn(self, request: HttpRequest, object_id: str, button: str, words: str, **fields: object) -> HttpResponse:
         side = get_object_or_404(SideState, pk=object_id)
 
-        def deed(said: dict[str, str]) -> str:
+        def perform(said: dict[str, str]) -> str:
             SideState.objects.filter(pk=side.pk).update(**fields)
             audit.record(
                 f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
@@ -105,7 +105,7 @@ class SideStateAdmin(ReadOnlyAdmin):
             words=words,
             button=button,
             back=reverse("admin:sync_sidestate_change", args=[side.pk]),
-            deed=deed,
+            perform=perform,
         )
 
 

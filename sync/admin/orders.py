@@ -181,7 +181,7 @@ class OrderAdmin(OrderLinkAdmin):
 
     @for_order("orders.force_orderlink")
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
-        """First the form, then what it means, then the deed."""
+        """First the form, then what it means, then the action."""
         # The shop's own list is asked for at the POST only: a look at a page asks nobody.
         known = shop_statuses() if request.method == "POST" else remembered_statuses()
         ways = current_lifecycle().ways(link.woo_status, known)
@@ -219,7 +219,7 @@ class OrderAdmin(OrderLinkAdmin):
     def anew_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """For an order that the CRM lost: nothing else would ever bring it back there."""
 
-        def deed(said: dict[str, str]) -> HttpResponse:
+        def perform(said: dict[str, str]) -> HttpResponse:
             actor, reason = request.user.get_username(), said["reason"]
             event = internal_events.make_anew(link, by=actor, reason=reason)
             result = f"The worker was asked; it was {link.crm_order_id}"
@@ -234,7 +234,7 @@ class OrderAdmin(OrderLinkAdmin):
             "if it has none, the order is made there as the shop shows it. In both cases it is linked.",
             button="Make it anew",
             back=_page_of(link),
-            deed=deed,
+            perform=perform,
         )
 
     def _asked(self, request: HttpRequest, link: OrderLink, event: WebhookEvent) -> HttpResponse:

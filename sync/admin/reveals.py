@@ -19,7 +19,7 @@ class Revealing(WebhookEventAdmin):
     def reveal_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """To this person, and for a while."""
 
-        def deed(said: dict[str, str]) -> str:
+        def perform(said: dict[str, str]) -> str:
             result = f"shown for {MINUTES} minutes"
             audit.record("reveal", actor=request.user.get_username(), reason=said["reason"], event=event, result=result)
             reveal(request, event.pk)
@@ -33,14 +33,14 @@ class Revealing(WebhookEventAdmin):
             "That you did, and why, stays in the audit.",
             button="Reveal",
             back=page_of(event),
-            deed=deed,
+            perform=perform,
         )
 
     @for_event("webhooks.reveal_webhookevent")
     def body_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """The exact bytes, never rendered by the browser."""
 
-        def deed(said: dict[str, str]) -> HttpResponse:
+        def perform(said: dict[str, str]) -> HttpResponse:
             who, reason = request.user.get_username(), said["reason"]
             audit.record("reveal", actor=who, reason=reason, event=event, result="body downloaded")
             return HttpResponse(
@@ -59,5 +59,5 @@ class Revealing(WebhookEventAdmin):
             words="They hold personal data as it came. That you took them along, and why, stays in the audit.",
             button="Download",
             back=page_of(event),
-            deed=deed,
+            perform=perform,
         )

@@ -33,7 +33,7 @@ COLOURS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class RunAction:
     """What may be done with a run that is there."""
 
     label: str
@@ -44,21 +44,21 @@ class Deed:
     "In which it may be pressed."
 
 
-DEEDS: Mapping[str, Deed] = {
-    "pause": Deed(
+RUN_ACTIONS: Mapping[str, RunAction] = {
+    "pause": RunAction(
         label="Pause",
         words="It stops after the step it is at, and goes on from there when it is resumed.",
         act=engine.pause,
         done="Paused.",
     ),
-    "resume": Deed(
+    "resume": RunAction(
         label="Resume",
         words="A worker goes on where it stopped.",
         act=engine.resume,
         done="Handed to the workers.",
         states=(Run.State.PAUSED, Run.State.FAILED),
     ),
-    "cancel": Deed(
+    "cancel": RunAction(
         label="Cancel",
         words="It stops after the step it is at, for good. What was done stays done.",
         act=engine.cancel,
@@ -144,7 +144,7 @@ class RunAdmin(ReadOnlyAdmin):
             "left_out": run_report.left_out(run),
             "failures": list(run_report.failures(run)),
             "still_tried": list(run_report.still_tried(run)),
-            "deeds": [(name, deed.label) for name, deed in DEEDS.items() if may and run.state in deed.states],
+            "run_actions": [(name, one.label) for name, one in RUN_ACTIONS.items() if may and run.state in one.states],
             **how_far(run),
         }
 
@@ -166,12 +166,12 @@ class RunAdmin(ReadOnlyAdmin):
         if not self.has_start_permission(request):
             raise PermissionDenied
         run = get_object_or_404(Run, pk=pk)
-        chosen = DEEDS.get(name)
+        chosen = RUN_ACTIONS.get(name)
         back = reverse("admin:sync_run_change", args=[run.pk])
         if chosen is None:
             return HttpResponseRedirect(back)
 
-        def deed(said: dict[str, Any]) -> str:
+        def perform(said: dict[str, Any]) -> str:
             try:
                 done = chosen.act(run)
             except engine.AlreadyRunning as error:
@@ -190,7 +190,7 @@ class RunAdmin(ReadOnlyAdmin):
             words=chosen.words,
             button=chosen.label,
             back=back,
-            deed=deed,
+            perform=perform,
         )
 
     # --- starting --------------------------------------------------------------------------------------------------

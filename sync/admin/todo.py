@@ -146,7 +146,7 @@ class TodoItemAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         item = get_object_or_404(TodoItem, pk=object_id, closed_at=None)
 
-        def deed(said: dict[str, Any]) -> str:
+        def perform(said: dict[str, Any]) -> str:
             by, reason, until = request.user.get_username(), said["reason"], said.get("until")
             changed = dict(fields)
             if until:
@@ -164,6 +164,6 @@ class TodoItemAdmin(ReadOnlyAdmin):
             words=words,
             button=button,
             back=reverse("admin:sync_todoitem_change", args=[item.pk]),
-            deed=deed,
+            perform=perform,
             form_class=form_class,
         )

@@ -100,8 +100,8 @@ def _applied(event: WebhookEvent, attempt: Attempt, calls: Sequence[Call]) -> St
     ended = attempt.started_at + timedelta(milliseconds=attempt.milliseconds)
     writes = [call for call in calls if call.method not in READS]
     if writes and _answered(writes[-1]):
-        deed, tone = ("Written", "success") if attempt.succeeded else ("Sent", "warning")
-        words = f"{deed} to the {writes[-1].get_side_display()}; {event.get_state_display().lower()}."
+        verb, tone = ("Written", "success") if attempt.succeeded else ("Sent", "warning")
+        words = f"{verb} to the {writes[-1].get_side_display()}; {event.get_state_display().lower()}."
         return Step(name="Applied", icon="task_alt", words=words, at=max(map(_end, writes)), tone=tone)
     if writes:
         return Step(name="Applied", icon="task_alt", words=_trouble(writes[-1]), tone="danger")

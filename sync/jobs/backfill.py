@@ -114,7 +114,7 @@ def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
 
 
 def _event(run: Run, order: ShopSnapshot, topic: str) -> WebhookEvent:
-    return internal_events.telling_of(order, topic=topic, key=_key(run, order), by=run.actor)
+    return internal_events.backfill_event(order, topic=topic, key=_key(run, order), by=run.actor)
 
 
 def _key(run: Run, order: ShopSnapshot) -> str:

@@ -192,7 +192,7 @@ def _page(events: QuerySet[WebhookEvent], counted: int) -> Page:
 
 
 def _event(run: Run, link: OrderLink) -> WebhookEvent:
-    return internal_events.asking_to_resync(link, key=_key(run, link), by=run.actor, reason=run.reason)
+    return internal_events.resync_event(link, key=_key(run, link), by=run.actor, reason=run.reason)
 
 
 def _key(run: Run, link: OrderLink) -> str:

@@ -26,7 +26,7 @@ NAMES = {
     State.PARKED: "Parked",
     State.DEAD: "Dead",
     "unreadable": "Not replayed: names no order",
-    "forced": "Not replayed: a manager's deed",
+    "forced": "Not replayed: a staff action",
     "barred": "Not replayed: does more than who started it may",
     "again": "Still being tried again",
     "skipped": "Skipped: a worker had it",

@@ -125,12 +125,12 @@ class Verdict:
 class Step:
     """One change in the shop; `number`: the webhook that is deleted."""
 
-    deed: Literal["create", "delete"]
+    change: Literal["create", "delete"]
     topic: str
     number: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.deed} {self.topic}{f' ({self.number})' if self.number else ''}"
+        return f"{self.change} {self.topic}{f' ({self.number})' if self.number else ''}"
 
 
 # --- the rules -----------------------------------------------------------------------------------------------------
@@ -172,9 +172,9 @@ def steps(action: str, verdicts: Iterable[Verdict]) -> list[Step]:
     for one in verdicts if action != "check" else ():
         again = action == "repair" and one.state in MADE_AGAIN
         if again or (action != "remove" and one.state in ("missing", "elsewhere")):
-            wanted.append(Step(deed="create", topic=one.topic))
+            wanted.append(Step(change="create", topic=one.topic))
         if again or action == "remove":
-            wanted += [Step(deed="delete", topic=one.topic, number=number) for number in one.numbers]
+            wanted += [Step(change="delete", topic=one.topic, number=number) for number in one.numbers]
     return wanted
 
 
@@ -222,7 +222,7 @@ def on_schedule() -> None:
 def carry_out(shop: Shop, wanted: Sequence[Step]) -> None:
     """Raises NotConfigured without a secret: an unsigned webhook would be refused here."""
     secrets = sources.woocommerce().secrets
-    if not secrets and any(step.deed == "create" for step in wanted):
+    if not secrets and any(step.change == "create" for step in wanted):
         raise NotConfigured("WOO_WEBHOOK_SECRETS is not set. Put it into .env.", side="shop")
     for step in wanted:
         if step.number is not None:

@@ -88,7 +88,7 @@ def _events() -> list[WebhookEvent]:
 def _heal(now: datetime) -> None:
     """A later event of the same order went through: what it read and wrote answers the stuck one as well. A move that a
     person forces is asked for, and not answered by what a side says; nor is another shop gone by what ours says."""
-    stuck = [event for event in _events() if event.order_ref and not internal_events.is_a_deed(event)]
+    stuck = [event for event in _events() if event.order_ref and not internal_events.is_staff_action(event)]
     stuck = [event for event in stuck if DOUBTS[ANOTHER_SHOP] not in event.reason]
     later = _went_through(stuck)
     for event in stuck:

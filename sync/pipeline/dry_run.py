@@ -14,7 +14,7 @@ from sync.clients.snapshots import CARRIED, ShopSnapshot, document
 from sync.pipeline import internal_events, worker
 from sync.pipeline.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
 from sync.pipeline.leases import Held
-from sync.pipeline.replays import A_DEED, why_unreadable
+from sync.pipeline.replays import ONLY_ONCE, why_unreadable
 from webhooks.models import Side, State, WebhookEvent
 
 Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
@@ -70,7 +70,7 @@ class NoLease(Held):
 def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
     """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
     monotonic clock; later, nobody is asked any more."""
-    if why := A_DEED if event.is_finished and internal_events.is_a_deed(event) else why_unreadable(event):
+    if why := ONLY_ONCE if event.is_finished and internal_events.is_staff_action(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
     work = worker.Work(held=NoLease(until), events=[event], asked=True)
     try:
@@ -117,7 +117,7 @@ def _foresee(work: worker.Work) -> Foreseen:
 
 def foresee_resync(link: OrderLink) -> Foreseen:
     """What `internal_events.resync` would do now."""
-    return foresee(internal_events.asking_to_resync(link, key="", by="", reason=""))
+    return foresee(internal_events.resync_event(link, key="", by="", reason=""))
 
 
 def _kind(decision: Decision) -> Kind:

@@ -25,12 +25,12 @@ ANEW = "order.make_anew"
 
 def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
     """Bring the shop to the CRM's state of this order, as far as the lifecycle allows. The caller wakes a worker."""
-    event = asking_to_resync(link, key=f"resync:{uuid.uuid4()}", by=by, reason=reason)
+    event = resync_event(link, key=f"resync:{uuid.uuid4()}", by=by, reason=reason)
     event.save(force_insert=True)
     return event
 
 
-def asking_to_resync(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
+def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
     """The event of `resync`, not stored yet."""
     return intake.own(
         side=Side.CRM,
@@ -43,7 +43,7 @@ def asking_to_resync(link: OrderLink, *, key: str, by: str, reason: str) -> Webh
     )
 
 
-def telling_of(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
+def backfill_event(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
     """By which `backfill` creates or finds an order in the CRM, or tells it what changed. Not stored yet."""
     return intake.own(
         side=Side.SHOP,
@@ -88,10 +88,10 @@ def make_anew(link: OrderLink, *, by: str, reason: str) -> WebhookEvent:
 
 
 def is_make_anew(event: WebhookEvent) -> bool:
-    return is_a_deed(event) and event.topic == ANEW
+    return is_staff_action(event) and event.topic == ANEW
 
 
-def is_a_deed(event: WebhookEvent) -> bool:
+def is_staff_action(event: WebhookEvent) -> bool:
     """Asked for by a person, and more than the question how both sides stand: whatever staff wants done is, if it is
     no edited copy. It is done once; neither a replay nor a retry on demand does it again."""
     return event.source == STAFF and event.copy_of_id is None
@@ -99,7 +99,7 @@ def is_a_deed(event: WebhookEvent) -> bool:
 
 def is_force(event: WebhookEvent) -> bool:
     """An edited copy never is: its topic is what somebody wrote, and forcing has its own permission."""
-    return is_a_deed(event) and event.topic == FORCE
+    return is_staff_action(event) and event.topic == FORCE
 
 
 def read_force(event: WebhookEvent) -> tuple[int, str, str]:
@@ -114,10 +114,10 @@ def answered_together(events: Iterable[WebhookEvent], due: WebhookEvent) -> list
     What a person asks to be done is no question: it stands alone, and neither waits for the others' retries nor causes
     them. And what a copy of the shop tells must not take what our shop tells of its own order with it.
     """
-    if is_a_deed(due):
+    if is_staff_action(due):
         return [due]
 
     def kind(event: WebhookEvent) -> tuple[bool, frozenset[Address]]:
-        return is_a_deed(event), unknown(event)
+        return is_staff_action(event), unknown(event)
 
     return next(batch for batch in (list(run) for _, run in groupby(events, key=kind)) if due in batch)

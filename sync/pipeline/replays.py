@@ -12,7 +12,7 @@ from webhooks.models import Outcome, State, WebhookEvent
 from webhooks.wake import wake
 
 LOOK = "Look at what came of it, then ask again if need be."
-A_DEED = "A manager asked for it to be done once, so no replay does it again. Ask for it anew on the order's page."
+ONLY_ONCE = "A manager asked for it to be done once, so no replay does it again. Ask for it anew on the order's page."
 
 
 class NotNow(Exception):
@@ -22,7 +22,7 @@ class NotNow(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """Which events are due again, and which were left alone: the busy ones are with a worker or wait for one already,
-    the forced ones are a manager's deeds, the barred ones do more than the person may, the unreadable ones name nothing
+    the forced ones are staff actions, the barred ones do more than the person may, the unreadable ones name nothing
     that could be read."""
 
     again: list[int] = field(default_factory=list)
@@ -42,7 +42,7 @@ def ask_again(
         with _locked(pk) as event:
             if is_waiting(event):
                 asked.busy.append(pk)
-            elif internal_events.is_a_deed(event):
+            elif internal_events.is_staff_action(event):
                 asked.forced.append(pk)
             elif not all(map(may, also_needed(event))):
                 asked.barred.append(pk)
@@ -72,8 +72,8 @@ def retry_now(pk: int, *, by: str) -> None:
     with _locked(pk) as event:
         if event.state != State.RETRYING:
             raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
-        if internal_events.is_a_deed(event):
-            raise NotNow(A_DEED)
+        if internal_events.is_staff_action(event):
+            raise NotNow(ONLY_ONCE)
         event.next_attempt_at, event.trigger, event.requested_by = clock.now(), "retry", by
         event.save(update_fields=["next_attempt_at", "trigger", "requested_by"])
     wake(force=True)
@@ -118,8 +118,8 @@ def also_needed(event: WebhookEvent) -> list[str]:
 
 def why_not_again(event: WebhookEvent) -> str:
     """Empty if it can be replayed; else why not, and what to do."""
-    if internal_events.is_a_deed(event):
-        return A_DEED
+    if internal_events.is_staff_action(event):
+        return ONLY_ONCE
     asked = f", asked for by {event.requested_by}" if event.requested_by else ""
     match event.state:
         case State.PROCESSING:

@@ -77,10 +77,10 @@ def test_a_bulk_replay_is_paused_resumed_and_read_when_it_is_over(
     page = sign_in("operator")
     planned(page)
     started(page, per_minute="")
-    for deed in ("Pause", "Resume"):
-        page.get_by_role("link", name=f"{deed}…").click()
+    for action in ("Pause", "Resume"):
+        page.get_by_role("link", name=f"{action}…").click()
         page.get_by_label("Reason").fill("Peak hours")
-        page.get_by_role("button", name=deed).click()
+        page.get_by_role("button", name=action).click()
     expect(page.get_by_text("Handed to the workers.")).to_be_visible()
     worked(monkeypatch, 60)
     expect(page.get_by_role("heading", name="Report")).to_be_visible()

@@ -15,10 +15,10 @@ from tests.journeys.conftest import World
 from webhooks.models import State, WebhookEvent
 
 
-def press(page: Page, deed: str, because: str) -> None:
-    page.get_by_role("link", name=f"{deed}…").click()
+def press(page: Page, action: str, because: str) -> None:
+    page.get_by_role("link", name=f"{action}…").click()
     page.get_by_label("Reason").fill(because)
-    page.get_by_role("button", name=deed, exact=True).click()
+    page.get_by_role("button", name=action, exact=True).click()
 
 
 def test_retries_are_hurried_and_given_up_and_the_event_resolved(world: World, sign_in: SignIn, settings: Any) -> None:

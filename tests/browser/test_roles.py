@@ -42,13 +42,13 @@ def test_each_role_signs_in_and_finds_its_own_buttons_only(world: World, sign_in
         assert buttons(page, *ON_AN_ORDER) == seen, role
 
 
-def test_a_viewer_is_refused_every_deed_called_by_its_address(world: World, sign_in: SignIn, watch: Watch) -> None:
+def test_a_viewer_is_refused_every_action_called_by_its_address(world: World, sign_in: SignIn, watch: Watch) -> None:
     woo_id = order(world, 0)[0]
     link, event = world.link(woo_id), WebhookEvent.objects.latest("id")
     side = SideState.objects.get(name="shop")
     page = sign_in("viewer")
     before = StaffAction.objects.count(), WebhookEvent.objects.count()
-    for deed in (
+    for action in (
         f"/admin/orders/orderlink/{link.pk}/force/",
         f"/admin/orders/orderlink/{link.pk}/check/",
         f"/admin/orders/orderlink/{link.pk}/repair/",
@@ -58,10 +58,10 @@ def test_a_viewer_is_refused_every_deed_called_by_its_address(world: World, sign
         f"/admin/sync/sidestate/{side.pk}/pause/",
         "/admin/orders/statusrule/add/",
     ):
-        answer = page.goto(deed)
-        assert answer and answer.status == 403, deed
+        answer = page.goto(action)
+        assert answer and answer.status == 403, action
         expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
-        assert posted(page, deed) == 403, deed
+        assert posted(page, action) == 403, action
         page.get_by_role("link", name="Back to the start").click()
     assert (StaffAction.objects.count(), WebhookEvent.objects.count()) == before
     watch.forbidden.clear()
@@ -141,8 +141,8 @@ def test_an_auditor_reveals_personal_data_and_that_is_recorded(world: World, sig
     page.get_by_label("Reason").fill("The customer asks what we keep")
     page.get_by_role("button", name="Reveal").click()
     expect(page.get_by_text("customer4@example.test").first).to_be_visible()
-    deed = StaffAction.objects.get(action="reveal")
-    assert (deed.actor, deed.reason, deed.event) == ("auditor", "The customer asks what we keep", event)
+    action = StaffAction.objects.get(action="reveal")
+    assert (action.actor, action.reason, action.event) == ("auditor", "The customer asks what we keep", event)
 
 
 def test_the_lifecycle_refuses_a_status_that_the_shop_does_not_know(world: World, sign_in: SignIn) -> None:

@@ -1,4 +1,4 @@
-"""Findings of drift are repaired from their list: first a dry run, then the deed."""
+"""Findings of drift are repaired from their list: first a dry run, then the action."""
 
 import html
 from typing import Any

@@ -1,4 +1,4 @@
-"""From the page of an order both sides are checked, repaired and forced; each deed is recorded."""
+"""From the page of an order both sides are checked, repaired and forced; each action is recorded."""
 
 import html
 from typing import Any

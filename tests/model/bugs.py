@@ -86,8 +86,8 @@ BUGS = (
     Bug(
         name="a copy's delivery and the shop's own are answered together",
         file="sync/pipeline/internal_events.py",
-        old="return is_a_deed(event), unknown(event)",
-        new="return is_a_deed(event), frozenset()",
+        old="return is_staff_action(event), unknown(event)",
+        new="return is_staff_action(event), frozenset()",
         history="""
             begin(linked=True)
             order_is_edited(order=0)

@@ -35,7 +35,7 @@ NOT_SAID = {
 
 @pytest.fixture
 def history(db: None) -> None:
-    """Three orders with history, two without, deeds of staff, edits of the lifecycle; sealed, and something since."""
+    """Three orders with history, two without, actions of staff, edits of the lifecycle; sealed, and something since."""
     editor, _ = (get_user_model().objects.create(username=name) for name in ("ed", "eva"))
     for n in range(3):
         link = OrderLinkFactory(woo_id=70 + n)

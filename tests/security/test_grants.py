@@ -116,12 +116,12 @@ def test_what_a_role_may_is_told(admin_client: Client) -> None:
     assert told()[-1] == ("admin", "group: delete", {"name": "viewer", "permissions": grown}, {})
 
 
-@pytest.mark.parametrize("deed", ["add", "set", "remove", "clear"])
-def test_seen_from_the_other_end_it_is_the_same_grant(admin_user: User, bob: User, rf: Any, deed: str) -> None:
-    group = Group.objects.get(name="viewer" if deed in ("remove", "clear") else "manager")
+@pytest.mark.parametrize("action", ["add", "set", "remove", "clear"])
+def test_seen_from_the_other_end_it_is_the_same_grant(admin_user: User, bob: User, rf: Any, action: str) -> None:
+    group = Group.objects.get(name="viewer" if action in ("remove", "clear") else "manager")
     with acting(admin_user, rf):
-        getattr(group.user_set, deed)(*{"clear": [], "set": [[bob]]}.get(deed, [bob]))
-    after = [] if deed in ("remove", "clear") else ["manager", "viewer"]
+        getattr(group.user_set, action)(*{"clear": [], "set": [[bob]]}.get(action, [bob]))
+    after = [] if action in ("remove", "clear") else ["manager", "viewer"]
     assert told() == [("admin", "user: change", {"groups": ["viewer"]}, {"groups": after})]
 
 

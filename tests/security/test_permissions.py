@@ -53,9 +53,9 @@ NEEDS = {
     "orders_orderlink_anew": "orders.force_orderlink",
     "orders_orderlink_same": "orders.force_orderlink",
     "sync_driftfinding_order": "sync.view_driftfinding",
-    **{f"sync_todoitem_{deed}": "sync.handle_todoitem" for deed in ("take", "give_back", "snooze")},
+    **{f"sync_todoitem_{action}": "sync.handle_todoitem" for action in ("take", "give_back", "snooze")},
     "sync_driftfinding_ignore": "sync.ignore_driftfinding",
-    **{f"sync_todoitem_{deed}": "sync.handle_todoitem" for deed in ("take", "give_back", "snooze")},
+    **{f"sync_todoitem_{action}": "sync.handle_todoitem" for action in ("take", "give_back", "snooze")},
     "sync_sidestate_pause": "sync.pause_sidestate",
     "sync_sidestate_go_on": "sync.pause_sidestate",
     "sync_sidestate_probe": "sync.pause_sidestate",
@@ -127,8 +127,8 @@ CHANGES = {
     "orders_staffaction_export": AUDIT,
     "orders_statustransition_verify": RUN,
     "sync_driftfinding_ignore": {*AUDIT, "sync.DriftFinding"},
-    **{f"sync_todoitem_{deed}": {*AUDIT, "sync.TodoItem"} for deed in ("take", "give_back", "snooze")},
-    **{f"sync_todoitem_{deed}": {*AUDIT, "sync.TodoItem"} for deed in ("take", "give_back", "snooze")},
+    **{f"sync_todoitem_{action}": {*AUDIT, "sync.TodoItem"} for action in ("take", "give_back", "snooze")},
+    **{f"sync_todoitem_{action}": {*AUDIT, "sync.TodoItem"} for action in ("take", "give_back", "snooze")},
     "sync_sidestate_pause": SIDE,
     "sync_sidestate_go_on": SIDE,
     "sync_sidestate_probe": SIDE,
@@ -168,8 +168,8 @@ def needed(name: str) -> str | None:
     if name in NEEDS or model is None:
         return NEEDS.get(name)
     label, model_name = model._meta.app_label, model._meta.model_name
-    deed = name.removeprefix(f"{label}_{model_name}_")
-    word = {"changelist": "view", "change": "view", "history": "view", "simple_history": "view"}.get(deed, deed)
+    action = name.removeprefix(f"{label}_{model_name}_")
+    word = {"changelist": "view", "change": "view", "history": "view", "simple_history": "view"}.get(action, action)
     return f"{label}.{word}_{model_name}" if word in ("view", "add", "delete") else None
 
 
@@ -334,8 +334,8 @@ def needed_to_post(name: str) -> str | None:
     if name in NEEDS or model is None:
         return TO_POST.get(name, NEEDS.get(name))
     label, model_name = model._meta.app_label, model._meta.model_name
-    deed = name.removeprefix(f"{label}_{model_name}_")
-    return f"{label}.{'change' if deed == 'changelist' else deed}_{model_name}"
+    action = name.removeprefix(f"{label}_{model_name}_")
+    return f"{label}.{'change' if action == 'changelist' else action}_{model_name}"
 
 
 def test_valid_data_sent_to_every_address_changes_only_what_the_role_may_change(rows: None) -> None:
@@ -383,7 +383,7 @@ def test_an_action_of_a_list_is_offered_to_a_role_and_obeys_it_if_its_permission
 def test_looking_calls_nobody_changes_nothing_and_no_page_needs_what_the_policy_forbids(
     rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link in a mail, which a person only follows, must not do a deed: neither here nor at a side."""
+    """A link in a mail, which a person only follows, must not do a action: neither here nor at a side."""
     called = []
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
     cache.clear()

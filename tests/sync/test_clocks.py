@@ -117,7 +117,7 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
     order = ShopSnapshot(woo_id=14, status="pending", order=two_sides.order(14))
     Intent.objects.create(woo_id=14, kind=Intent.Kind.CREATE, at=clock.now())
     on_host(90)
-    event = internal_events.telling_of(order, topic="order.created", key="1", by="")
+    event = internal_events.backfill_event(order, topic="order.created", key="1", by="")
     event.save(force_insert=True)
     work = worker.take(Side.SHOP, "14")
     assert work is not None

@@ -25,7 +25,7 @@ LIST = "/admin/webhooks/webhookevent/"
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.admin.deeds.wake") as woken:
+    with patch("sync.admin.actions.wake") as woken:
         yield woken
 
 
@@ -220,12 +220,12 @@ def documents(draw: st.DrawFn) -> Any:
 @st.composite
 def edits(draw: st.DrawFn, shown: Any, anywhere: list[Any]) -> Any:
     """What an editor can do with what he sees: take away, rename, move, copy, and write."""
-    deed = draw(st.sampled_from(["in"] * 9 + ["type", "move"]))
-    if deed == "in" and not isinstance(shown, dict | list):
+    action = draw(st.sampled_from(["in"] * 9 + ["type", "move"]))
+    if action == "in" and not isinstance(shown, dict | list):
         return shown
-    if deed == "type":
+    if action == "type":
         return draw(st.sampled_from(TYPED))
-    if deed == "move":
+    if action == "move":
         return draw(st.sampled_from(anywhere))
     if isinstance(shown, list):
         return [draw(edits(one, anywhere)) for one in shown[draw(st.integers(0, 1)) :]]

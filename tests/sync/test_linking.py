@@ -46,7 +46,7 @@ def waiting(sides: TwoSides, count: int, first: int = 1) -> Shown:
 
 
 def tell(order: ShopSnapshot, key: str) -> None:
-    intake.post_all([internal_events.telling_of(order, topic="order.created", key=key, by="anna")])
+    intake.post_all([internal_events.backfill_event(order, topic="order.created", key=key, by="anna")])
 
 
 def states() -> dict[str, tuple[str, str]]:

@@ -85,10 +85,10 @@ def test_a_dry_run_in_which_one_needs_a_person_ends_with_1_after_its_report(wake
     assert pending() == set()
 
 
-@pytest.mark.parametrize("deed", ["force", "make anew"])
-def test_a_managers_deed_is_not_replayed(deed: str, wake: Mock) -> None:
+@pytest.mark.parametrize("action", ["force", "make anew"])
+def test_a_staff_action_is_not_replayed(action: str, wake: Mock) -> None:
     link: OrderLink = OrderLinkFactory()
-    if deed == "force":
+    if action == "force":
         event = internal_events.force(link, to_status="cancelled", by="mia", reason="asked to")
     else:
         event = internal_events.make_anew(link, by="mia", reason="asked to")

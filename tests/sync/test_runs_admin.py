@@ -103,7 +103,7 @@ def test_an_unknown_kind_leads_back_to_the_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "deed", "after"),
+    ("before", "action", "after"),
     [
         (Run.State.RUNNING, "pause", Run.State.PAUSED),
         (Run.State.PAUSED, "resume", Run.State.RUNNING),
@@ -112,9 +112,9 @@ def test_an_unknown_kind_leads_back_to_the_list() -> None:
         (Run.State.PAUSED, "cancel", Run.State.CANCELLED),
     ],
 )
-def test_a_run_is_paused_resumed_and_cancelled_with_a_reason(before: str, deed: str, after: str) -> None:
+def test_a_run_is_paused_resumed_and_cancelled_with_a_reason(before: str, action: str, after: str) -> None:
     run, client = a_run(state=before), signed_in("operator")
-    url = f"{LIST}{run.pk}/do/{deed}/"
+    url = f"{LIST}{run.pk}/do/{action}/"
     assert url in page(run, "operator")
     assert client.get(url).status_code == 200
     client.post(url, {"confirmed": "yes", "reason": ""})
@@ -124,15 +124,15 @@ def test_a_run_is_paused_resumed_and_cancelled_with_a_reason(before: str, deed: 
     run.refresh_from_db()
     assert run.state == after
     done = StaffAction.objects.get()
-    assert (done.action, done.reason) == (f"run: {deed}", "peak hours")
+    assert (done.action, done.reason) == (f"run: {action}", "peak hours")
 
 
 @pytest.mark.parametrize("state", [Run.State.DONE, Run.State.CANCELLED])
 def test_what_has_ended_can_not_be_stopped_and_says_so(state: str) -> None:
     run, client = a_run(state=state), signed_in("operator")
     assert "/do/" not in page(run, "operator")
-    for deed in ("pause", "resume", "cancel"):
-        answer = client.post(f"{LIST}{run.pk}/do/{deed}/", {"confirmed": "yes", "reason": "x"}, follow=True)
+    for action in ("pause", "resume", "cancel"):
+        answer = client.post(f"{LIST}{run.pk}/do/{action}/", {"confirmed": "yes", "reason": "x"}, follow=True)
         assert "there was nothing to do" in answer.content.decode()
     run.refresh_from_db()
     assert run.state == state

@@ -65,9 +65,9 @@ def retrying() -> WebhookEvent:
     return event
 
 
-def do(client: Client, event: WebhookEvent, deed: str, reason: str = "the CRM was mended", **more: str) -> str:
+def do(client: Client, event: WebhookEvent, action: str, reason: str = "the CRM was mended", **more: str) -> str:
     """Press the button, give the reason, and read the page that comes."""
-    answer = client.post(f"{LIST}{event.pk}/{deed}/", {"reason": reason, "confirmed": "yes", **more}, follow=True)
+    answer = client.post(f"{LIST}{event.pk}/{action}/", {"reason": reason, "confirmed": "yes", **more}, follow=True)
     assert answer.status_code == 200
     event.refresh_from_db()
     return answer.content.decode()
@@ -76,11 +76,11 @@ def do(client: Client, event: WebhookEvent, deed: str, reason: str = "the CRM wa
 # --- who may -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("deed", NEEDS)
-def test_a_deed_is_for_those_who_have_its_permission(retrying: WebhookEvent, deed: str) -> None:
-    url = f"{LIST}{retrying.pk}/{deed}/"
+@pytest.mark.parametrize("action", NEEDS)
+def test_an_action_is_for_those_who_have_its_permission(retrying: WebhookEvent, action: str) -> None:
+    url = f"{LIST}{retrying.pk}/{action}/"
     for role in ALL:
-        client, may = signed_in(role), role in MAY[NEEDS[deed]]
+        client, may = signed_in(role), role in MAY[NEEDS[action]]
         assert (url in client.get(f"{LIST}{retrying.pk}/change/").content.decode()) == may, role
         assert client.get(url).status_code == (200 if may else 403), role
         if not may:
@@ -90,11 +90,11 @@ def test_a_deed_is_for_those_who_have_its_permission(retrying: WebhookEvent, dee
     assert not StaffAction.objects.exists()
 
 
-@pytest.mark.parametrize("deed", NEEDS)
+@pytest.mark.parametrize("action", NEEDS)
 def test_a_get_only_asks_and_a_post_without_a_reason_does_nothing(
-    admin_client: Client, retrying: WebhookEvent, deed: str
+    admin_client: Client, retrying: WebhookEvent, action: str
 ) -> None:
-    url = f"{LIST}{retrying.pk}/{deed}/"
+    url = f"{LIST}{retrying.pk}/{action}/"
     assert "csrfmiddlewaretoken" in admin_client.get(url, {"reason": "x", "confirmed": "yes"}).content.decode()
     assert "required" in admin_client.post(url, {"reason": " ", "confirmed": "yes"}).content.decode()
     before = WebhookEvent.objects.values().get()
@@ -102,9 +102,9 @@ def test_a_get_only_asks_and_a_post_without_a_reason_does_nothing(
     assert not StaffAction.objects.exists()
 
 
-@pytest.mark.parametrize("deed", NEEDS)
-def test_of_an_unknown_event_nothing_can_be_asked(admin_client: Client, deed: str) -> None:
-    assert admin_client.post(f"{LIST}999999/{deed}/", {"reason": "x", "confirmed": "yes"}).status_code == 404
+@pytest.mark.parametrize("action", NEEDS)
+def test_of_an_unknown_event_nothing_can_be_asked(admin_client: Client, action: str) -> None:
+    assert admin_client.post(f"{LIST}999999/{action}/", {"reason": "x", "confirmed": "yes"}).status_code == 404
 
 
 # --- replay --------------------------------------------------------------------------------------------------------
@@ -186,14 +186,14 @@ def made_anew(link: OrderLink) -> WebhookEvent:
 
 
 def asked_some_day(link: OrderLink) -> WebhookEvent:
-    """A deed that there is not yet."""
+    """A action that there is not yet."""
     return WebhookEventFactory(source=internal_events.STAFF, topic="order.some_day", order_ref=str(link.woo_id))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("ask", [forced, made_anew, asked_some_day])
 @pytest.mark.parametrize("role", ["support", "operator", "manager"])
 @pytest.mark.parametrize("kind", FORCES)
-def test_a_managers_deed_is_not_done_again_by_any_button(
+def test_a_staff_action_is_not_done_again_by_any_button(
     ask: Callable[[OrderLink], WebhookEvent], role: str, kind: str, wake: Mock
 ) -> None:
     client = signed_in(role)
@@ -201,7 +201,7 @@ def test_a_managers_deed_is_not_done_again_by_any_button(
     WebhookEvent.objects.filter(pk=event.pk).update(**FORCES[kind])
     before = WebhookEvent.objects.filter(pk=event.pk).values().get()
     page = client.get(f"{LIST}{event.pk}/change/").content.decode()
-    assert not any(f"{LIST}{event.pk}/{deed}/" in page for deed in ("replay", "retry", "edit"))
+    assert not any(f"{LIST}{event.pk}/{action}/" in page for action in ("replay", "retry", "edit"))
     assert "Ask for it anew" in do(client, event, "replay")
     if kind == "retrying":
         assert "Ask for it anew" in do(client, event, "retry")
@@ -214,17 +214,17 @@ def test_a_managers_deed_is_not_done_again_by_any_button(
     wake.assert_not_called()
 
 
-@pytest.mark.parametrize("deed", ["replay", "retry"])
+@pytest.mark.parametrize("action", ["replay", "retry"])
 @pytest.mark.parametrize(
     ("source", "missing"),
     [(internal_events.RESYNC, "orders.check_orderlink"), (internal_events.STAFF, "webhooks.edit_webhookevent")],
 )
 def test_a_permission_follows_what_the_event_does_not_the_button(
-    deed: str, source: str, missing: str, wake: Mock
+    action: str, source: str, missing: str, wake: Mock
 ) -> None:
     copy_of = WebhookEventFactory() if source == internal_events.STAFF else None
     event = WebhookEventFactory(source=source, copy_of=copy_of, state=State.RETRYING, **TRIED_AGAIN)
-    url = f"{LIST}{event.pk}/{deed}/"
+    url = f"{LIST}{event.pk}/{action}/"
     user = person("support")
     user.groups.clear()
     granted = ("view_webhookevent", "replay_webhookevent")
@@ -236,7 +236,7 @@ def test_a_permission_follows_what_the_event_does_not_the_button(
     wake.assert_not_called()
     user.user_permissions.add(Permission.objects.get(codename=missing.split(".")[1]))
     assert url in client.get(f"{LIST}{event.pk}/change/").content.decode()
-    do(client, event, deed)
+    do(client, event, action)
     wake.assert_called_once_with(force=True)
 
 
@@ -261,9 +261,9 @@ def test_cancelled_retries_leave_the_event_to_a_person(support: Client, retrying
     assert StaffAction.objects.get().action == "cancel retries"
 
 
-@pytest.mark.parametrize("deed", ["retry", "cancel"])
-def test_without_a_retry_there_is_none_to_move(support: Client, dead: WebhookEvent, wake: Mock, deed: str) -> None:
-    assert "waits for no retry" in do(support, dead, deed)
+@pytest.mark.parametrize("action", ["retry", "cancel"])
+def test_without_a_retry_there_is_none_to_move(support: Client, dead: WebhookEvent, wake: Mock, action: str) -> None:
+    assert "waits for no retry" in do(support, dead, action)
     assert dead.state == State.DEAD
     wake.assert_not_called()
     assert not StaffAction.objects.exists()
@@ -290,7 +290,7 @@ def test_what_needs_nobody_cannot_be_resolved(support: Client, state: str) -> No
 def test_buttons_stand_only_where_they_mean_something(support: Client, dead: WebhookEvent) -> None:
     AttemptFactory(event=dead, result="ServerTrouble", error="502")
     page = support.get(f"{LIST}{dead.pk}/change/").content.decode()
-    assert [deed for deed in NEEDS if f"{LIST}{dead.pk}/{deed}/" in page] == ["replay", "dry-run", "resolve"]
+    assert [action for action in NEEDS if f"{LIST}{dead.pk}/{action}/" in page] == ["replay", "dry-run", "resolve"]
 
 
 # --- dry run -------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from webhooks.models import WebhookEvent
 LIST = "/admin/webhooks/webhookevent/"
 
 
-def do(role: str, event: WebhookEvent, deed: str, **said: str) -> str:
-    url = f"{LIST}{event.pk}/{deed}/"
+def do(role: str, event: WebhookEvent, action: str, **said: str) -> str:
+    url = f"{LIST}{event.pk}/{action}/"
     answer = signed_in(role).post(url, {"reason": "to see", "confirmed": "yes", **said}, follow=True)
     assert answer.status_code == 200
     return answer.content.decode()

@@ -1,4 +1,4 @@
-"""What staff can do with one event. Each deed asks for a reason, has its own permission, and stays in the audit."""
+"""What staff can do with one event. Each action asks for a reason, has its own permission, and stays in the audit."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ class EditForm(ReasonForm):
 def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     """Those that this person may press, and that mean something as the event stands."""
     may, retrying = request.user.has_perm, event.state == State.RETRYING
-    if may(REPLAY) and event.order_ref and not internal_events.is_a_deed(event):
+    if may(REPLAY) and event.order_ref and not internal_events.is_staff_action(event):
         yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
     if may_replay(event, request):
         if not replays.is_waiting(event):
@@ -107,7 +107,7 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
 
 def may_replay(event: WebhookEvent, request: HttpRequest) -> bool:
     """The permission follows what the event does, not the button."""
-    if not event.order_ref or internal_events.is_a_deed(event):
+    if not event.order_ref or internal_events.is_staff_action(event):
         return False
     return request.user.has_perms([REPLAY, *replays.also_needed(event)])
 
@@ -121,14 +121,14 @@ def _url(name: str, event: WebhookEvent) -> str:
     return reverse(f"admin:webhooks_webhookevent_{name}", args=[event.pk])
 
 
-class Deeds(WebhookEventAdmin):
-    """The addresses of the deeds on one event."""
+class EventActions(WebhookEventAdmin):
+    """The addresses of the actions on one event."""
 
     @for_event(REPLAY)
     def replay_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
-        def deed(by: str, said: dict[str, str]) -> str:
+        def perform(by: str, said: dict[str, str]) -> str:
             replays.replay(event.pk, by=by, as_seen=said["as_seen"])
             return "Asked again."
 
@@ -136,7 +136,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "replay",
-            deed,
+            perform,
             title=f"Replay {event}",
             words="A worker reads both sides again and does what is right now. Earlier attempts stay in the history.",
             button="Replay",
@@ -150,7 +150,7 @@ class Deeds(WebhookEventAdmin):
     def retry_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
-        def deed(by: str, said: dict[str, str]) -> str:
+        def perform(by: str, said: dict[str, str]) -> str:
             replays.retry_now(event.pk, by=by)
             return "Due at once."
 
@@ -158,7 +158,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "retry now",
-            deed,
+            perform,
             title=f"Retry {event} now",
             words=f"It is tried now instead of at its time. The {event.attempts} attempts it has used stay counted.",
             button="Retry now",
@@ -166,7 +166,7 @@ class Deeds(WebhookEventAdmin):
 
     @for_event(RESOLVE)
     def cancel_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
-        def deed(by: str, said: dict[str, str]) -> str:
+        def perform(by: str, said: dict[str, str]) -> str:
             replays.cancel_retry(event.pk, by=by, reason=said["reason"])
             return "No further retries: it is parked."
 
@@ -174,7 +174,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "cancel retries",
-            deed,
+            perform,
             title=f"Cancel the retries of {event}",
             words="It is not tried again; it is parked with your reason, until somebody replays or resolves it.",
             button="Cancel retries",
@@ -182,7 +182,7 @@ class Deeds(WebhookEventAdmin):
 
     @for_event(RESOLVE)
     def resolve_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
-        def deed(by: str, said: dict[str, str]) -> str:
+        def perform(by: str, said: dict[str, str]) -> str:
             replays.resolve(event.pk, by=by, reason=said["reason"])
             return "Marked resolved."
 
@@ -190,7 +190,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "resolve",
-            deed,
+            perform,
             title=f"Mark {event} resolved",
             words="For what was seen to in another way. Nothing is read or written; it is done, with your reason.",
             button="Mark resolved",
@@ -204,7 +204,7 @@ class Deeds(WebhookEventAdmin):
             return HttpResponseRedirect(page_of(event))
         exact = is_revealed(request, event.pk)
 
-        def deed(by: str, said: dict[str, Any]) -> HttpResponse:
+        def perform(by: str, said: dict[str, Any]) -> HttpResponse:
             copy = edited.post_copy(event, *said["body"], by=by, once=str(said["once"] or uuid.uuid4()))
             result = f"Copied as event {copy.pk}. Changed: {', '.join(said['touched']) or 'nothing'}."
             audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
@@ -217,7 +217,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "",
-            deed,
+            perform,
             title=f"Edit and replay {event}",
             words="The original stays as it came. A copy with this body is processed at once, and the two are linked.",
             button="Replay the copy",
@@ -230,7 +230,7 @@ class Deeds(WebhookEventAdmin):
     def dry_run_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Both sides are asked at the POST only, as each look is recorded."""
 
-        def deed(by: str, said: dict[str, str]) -> HttpResponse:
+        def perform(by: str, said: dict[str, str]) -> HttpResponse:
             if obstacle := replays.why_unreadable(event):
                 raise NotNow(obstacle)
             foreseen = foresee(event)
@@ -243,7 +243,7 @@ class Deeds(WebhookEventAdmin):
             request,
             event,
             "",
-            deed,
+            perform,
             title=f"Dry run of {event}",
             words="Both sides are asked what they know now, and you see what a replay would do. Nothing is written.",
             button="Look",
@@ -254,15 +254,15 @@ class Deeds(WebhookEventAdmin):
         request: HttpRequest,
         event: WebhookEvent,
         action: str,
-        deed: Callable[[str, dict[str, str]], str | HttpResponse],
+        perform: Callable[[str, dict[str, str]], str | HttpResponse],
         **page: Any,
     ) -> HttpResponse:
-        """Ask for the reason, do it, and record under `action` what came of it. Empty: the deed records itself."""
+        """Ask for the reason, do it, and record under `action` what came of it. Empty: it records itself."""
 
         def done(said: dict[str, str]) -> str | HttpResponse:
             by = request.user.get_username()
             try:
-                result = deed(by, said)
+                result = perform(by, said)
             except NotNow as error:
                 raise NotDone(str(error)) from error
             if action:
@@ -270,7 +270,7 @@ class Deeds(WebhookEventAdmin):
             return result
 
         page |= {"opts": self.opts, "original": event}
-        return ask_reason(request, self.admin_site, back=page_of(event), deed=done, **page)
+        return ask_reason(request, self.admin_site, back=page_of(event), perform=done, **page)
 
     def _foreseen(self, request: HttpRequest, event: WebhookEvent, foreseen: Foreseen, reason: str) -> HttpResponse:
         """Shown at once and kept nowhere: it tells of this moment."""
