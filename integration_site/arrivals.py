@@ -144,12 +144,15 @@ class Worker(ThreadWorker):
 
     def _make_room(self) -> bool:
         """An idle connection goes; else the oldest one of those without whole headers, which come at once from whoever
-        means it; else the oldest."""
+        means it; else the oldest, unless most are with the threads: one of those is idle in a moment."""
         if self.keepalived_conns:
             self._cut(self.keepalived_conns[0], self.keepalived_conns)
             return True
-        mute = (one for one in self.unfinished if not one.arrival.end)
-        if oldest := next(mute, None) or next(iter(self.unfinished), None):
+        oldest = next((one for one in self.unfinished if not one.arrival.end), None)
+        with_threads = self.nr_conns - len(self.pending_conns)
+        if oldest is None and with_threads <= len(self.unfinished):
+            oldest = next(iter(self.unfinished), None)
+        if oldest:
             self._cut(oldest, self.pending_conns)
         return oldest is not None
 

@@ -95,7 +95,11 @@ MOST = 12
 HEAD = LINE + b"Content-Length: 5\r\n\r\n"
 
 
+may_answer = threading.Event()
+
+
 def application(environ: Any, start_response: Any) -> list[bytes]:
+    may_answer.wait(10)
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 
@@ -103,6 +107,7 @@ def application(environ: Any, start_response: Any) -> list[bytes]:
 @pytest.fixture
 def worker() -> Iterator[Worker]:
     """Whose loop runs in a thread."""
+    may_answer.set()
     cfg = Config()
     for name, value in {"worker_connections": MOST, "threads": 2, "keepalive": 75, "graceful_timeout": 0}.items():
         cfg.set(name, value)
@@ -114,6 +119,7 @@ def worker() -> Iterator[Worker]:
     thread = threading.Thread(target=worker.run)
     thread.start()
     yield worker
+    may_answer.set()
     worker.handle_exit(None, None)
     thread.join(10)
     worker.tmp.close()
@@ -167,6 +173,21 @@ def test_however_many_connections_stay_open_new_ones_are_served(
     if first in (b"P", HEAD + b"abc"):
         assert is_cut(lines[0]), "the oldest goes first"
     wait_for(lambda: worker.nr_conns < MOST)
+
+
+def test_who_is_half_way_stays_while_the_others_wait_for_a_thread(
+    worker: Worker, connect: Callable[..., socket.socket]
+) -> None:
+    """They are over in a moment, and one of them can go then."""
+    may_answer.clear()
+    honest = connect(HEAD + b"ab")
+    wait_for(lambda: len(worker.unfinished) == 1)
+    lines = [connect(HEAD + b"abcde") for _ in range(3 * MOST)]
+    wait_for(lambda: worker.nr_conns == MOST)
+    may_answer.set()
+    assert is_answered(connect(HEAD + b"abcde")) and all(map(is_answered, lines))
+    honest.sendall(b"cde")
+    assert is_answered(honest)
 
 
 @pytest.mark.parametrize("number", sorted(arrivals.SCARCE), ids=errno.errorcode.get)
