@@ -116,9 +116,7 @@ def _oldest_due(now: datetime) -> str:
 
 
 def oldest_due_seconds(now: datetime) -> float:
-    oldest: datetime | None = WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(
-        oldest=Min("next_attempt_at")
-    )["oldest"]
+    oldest: datetime | None = WebhookEvent.objects.due(now).aggregate(oldest=Min("next_attempt_at"))["oldest"]
     return (now - oldest).total_seconds() if oldest else 0.0
 
 

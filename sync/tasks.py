@@ -195,7 +195,7 @@ class Watch:
         Lease.objects.filter(key="watch", token=self.token).delete()
 
     def _soon(self) -> bool:
-        return WebhookEvent.objects.filter(next_attempt_at__lte=clock.now() + WATCH_AHEAD).exists()
+        return WebhookEvent.objects.due(clock.now() + WATCH_AHEAD).exists()
 
     def _hold(self) -> bool:
         mine = {"token": self.token, "holder": worker_name(), "expires_at": Now() + WATCH_LEASE}

@@ -1,9 +1,14 @@
 """The inbox: every delivery that was accepted, and a bounded memory of those that were refused."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models import Case, F, Value, When
+from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from webhooks import clock
@@ -62,14 +67,123 @@ waits for a person. With a time, which is that of a second, only if something el
 without a time: on-hold and back, to the trash and back."""
 
 
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one event. `WebhookEventQuerySet.record` saves many of them; what is None stays as it is."""
+
+    event: int
+    state: State
+    outcome: str = ""
+    reason: str | None = None
+    due: datetime | None = None
+    "None: nothing more is to be done."
+    attempts: int | Combinable | None = None
+    trigger: str | None = None
+    customer: str = ""
+    "As the shop's order names them. Not kept where the body is past its retention: the hash went with it."
+
+    @classmethod
+    def done(cls, event: "WebhookEvent", outcome: str, reason: str, *, customer: str = "") -> Self:
+        return cls(event.pk, State.DONE, outcome, reason, customer=customer)
+
+    @classmethod
+    def superseded(cls, event: "WebhookEvent", by: "WebhookEvent") -> Self:
+        return cls(event.pk, State.DONE, Outcome.SUPERSEDED, f"Answered by the same read as event {by.pk}.")
+
+    @classmethod
+    def parked(cls, event: "WebhookEvent", reason: str, *, attempts: int | None = None, customer: str = "") -> Self:
+        """A person has to look at it. `attempts`: those that it took to find that out, if they failed."""
+        return cls(event.pk, State.PARKED, reason=reason, attempts=attempts, customer=customer)
+
+    @classmethod
+    def dead(cls, event: "WebhookEvent", reason: str, *, attempts: int, customer: str = "") -> Self:
+        return cls(event.pk, State.DEAD, reason=reason, attempts=attempts, customer=customer)
+
+    @classmethod
+    def retry(cls, event: "WebhookEvent", reason: str, *, at: datetime, failed: bool) -> Self:
+        """Due again then. Unless it failed, no attempt is used up: what happened was not the event's fault."""
+        attempts = F("attempts") + 1 if failed else None
+        return cls(event.pk, State.RETRYING, reason=reason, due=at, attempts=attempts, trigger="retry")
+
+    @classmethod
+    def released(cls, event: "WebhookEvent") -> Self:
+        """As if it had not been claimed. `event`: as it was read before that."""
+        return cls(event.pk, State(event.state), due=event.next_attempt_at)
+
+    def columns(self, now: datetime) -> dict[str, Any]:
+        kept = {"reason": self.reason, "attempts": self.attempts, "trigger": self.trigger}
+        if self.customer:
+            kept["customer"] = Case(When(body=b"", then=F("customer")), default=Value(self.customer))
+        return {
+            "state": self.state,
+            "outcome": self.outcome,
+            "next_attempt_at": self.due,
+            "finished_at": None if self.due else now,
+            **{name: value for name, value in kept.items() if value is not None},
+        }
+
+
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    """Here, in `Change` and in the model's own methods is all that moves an event from state to state."""
+
     def unfinished(self) -> Self:
         return self.filter(next_attempt_at__isnull=False)
 
+    def due(self, now: datetime) -> Self:
+        return self.filter(next_attempt_at__lte=now)
+
+    def claim(self, until: datetime) -> int:
+        """The number of those that are the caller's now, until that time. If they are fewer than were read, then
+        somebody has set one aside meanwhile."""
+        return self.unfinished()._change(state=State.PROCESSING, next_attempt_at=until)
+
+    def count_attempt(self) -> int:
+        """That of a worker which ended before it recorded anything."""
+        return self._change(attempts=F("attempts") + 1)
+
+    def supersede(self, reason: str) -> int:
+        """Something else has answered them."""
+        return self._change(**_finished(State.DONE, Outcome.SUPERSEDED, reason))
+
+    def record(self, changes: Sequence[Change]) -> int:
+        """What became of many events, in one statement. Returns how many there were."""
+        now, columns = clock.now(), defaultdict[str, defaultdict[Any, list[int]]](lambda: defaultdict(list))
+        for one in changes:
+            for name, value in one.columns(now).items():
+                columns[name][value].append(one.event)
+        if not changes:
+            return 0
+        values = {name: _by_event(name, events, len(changes)) for name, events in columns.items()}
+        return self.filter(pk__in=[one.event for one in changes])._change(**values)
+
+    def _change(self, **values: Any) -> int:
+        """Locked in the order in which a delivery of them does it, by their keys, and changed, in one statement: in
+        another order the two may wait for each other on PostgreSQL. Those that do not fit any more once the lock is
+        there are left out."""
+        mine = self.select_for_update().order_by("dedupe_key").values("pk")
+        with transaction.atomic(savepoint=False):
+            return self.model._default_manager.filter(pk__in=mine).update(**values)
+
     def hold(self) -> None:
-        """Lock them until the transaction ends, in the order in which a delivery of them does: by their keys. Whoever
-        changes several events does so first, or on PostgreSQL the two may wait for each other."""
+        """Lock them until the transaction ends, in the same order. For what is no change of state."""
         list(self.order_by("dedupe_key").select_for_update().values_list("pk"))
+
+
+def _by_event(column: str, events: Mapping[Any, list[int]], of: int) -> Any:
+    """For an UPDATE: the one value that all of them get, or a CASE of those that differ; the rest keep theirs."""
+    first = next(iter(events))
+    if len(events[first]) == of:
+        return first
+    field: Any = WebhookEvent._meta.get_field(column)
+    each = [
+        When(pk__in=ids, then=value if isinstance(value, Combinable) else Value(value, field))
+        for value, ids in events.items()
+    ]
+    return Case(*each, default=F(column), output_field=field)
+
+
+def _finished(state: State, outcome: str, reason: str) -> dict[str, Any]:
+    return {"state": state, "outcome": outcome, "reason": reason, "next_attempt_at": None, "finished_at": clock.now()}
 
 
 class WebhookEvent(models.Model):
@@ -178,24 +292,38 @@ class WebhookEvent(models.Model):
     def is_finished(self) -> bool:
         return self.next_attempt_at is None
 
-    def ask_again(self, *, trigger: str, by: str = "", now: datetime | None = None) -> None:
+    def ask_again(self, *, trigger: str, by: str = "") -> None:
         """Make it due now. Earlier attempts stay as they are: the history is append-only."""
-        self.state, self.outcome, self.reason = State.PENDING, "", ""
-        self.attempts, self.finished_at = 0, None
-        self.next_attempt_at = now or clock.now()
-        self.trigger, self.requested_by = trigger, by
-        self.save(
-            update_fields=[
-                "state",
-                "outcome",
-                "reason",
-                "attempts",
-                "finished_at",
-                "next_attempt_at",
-                "trigger",
-                "requested_by",
-            ]
+        self._save(
+            state=State.PENDING,
+            outcome="",
+            reason="",
+            attempts=0,
+            finished_at=None,
+            next_attempt_at=clock.now(),
+            trigger=trigger,
+            requested_by=by,
         )
+
+    def retry_now(self, *, by: str) -> None:
+        """Its next try is due at once; the attempts that it has used up stay counted."""
+        self._save(next_attempt_at=clock.now(), trigger="retry", requested_by=by)
+
+    def park(self, words: str) -> None:
+        """A person stops it."""
+        self._save(**_finished(State.PARKED, self.outcome, self._after(words)))
+
+    def resolve(self, words: str) -> None:
+        """A person saw to it in another way."""
+        self._save(**_finished(State.DONE, Outcome.RESOLVED, self._after(words)))
+
+    def _after(self, words: str) -> str:
+        return f"{words}. Before that: {self.reason}" if self.reason else f"{words}."
+
+    def _save(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.save(update_fields=[*values])
 
 
 class RefusedDelivery(models.Model):

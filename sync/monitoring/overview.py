@@ -62,7 +62,7 @@ def truths(now: datetime) -> Truths:
     return Truths(
         sides=tuple(map(masked_row, SideState.objects.order_by("-name"))),
         last_received=_last_received(),
-        oldest_due=WebhookEvent.objects.filter(next_attempt_at__lte=now).aggregate(at=Min("next_attempt_at"))["at"],
+        oldest_due=WebhookEvent.objects.due(now).aggregate(at=Min("next_attempt_at"))["at"],
         retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
         todo=_up_to_many(TodoItem.objects.open(now)),
         parked=_up_to_many(WebhookEvent.objects.filter(state=State.PARKED)),

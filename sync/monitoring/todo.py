@@ -45,7 +45,7 @@ class Need:
 def refresh() -> None:
     """Once a minute. Two at a time do no harm."""
     now, lifecycle = clock.now(), current_lifecycle()
-    _heal(now)
+    _heal()
     needs = {
         (need.order, need.cause): need
         for need in (*_lost_by_drift(now), *_disagreements(lifecycle), *_stuck())  # an event leads further
@@ -85,7 +85,7 @@ def _events() -> list[WebhookEvent]:
     ]
 
 
-def _heal(now: datetime) -> None:
+def _heal() -> None:
     """A later event of the same order went through: what it read and wrote answers the stuck one as well. A move that a
     person forces is asked for, and not answered by what a side says; nor is another shop gone by what ours says."""
     stuck = [event for event in _events() if event.order_ref and not internal_events.is_staff_action(event)]
@@ -95,9 +95,8 @@ def _heal(now: datetime) -> None:
         done = later.get((event.side, event.order_ref))
         if done and event.finished_at and done > event.finished_at:
             words = f"Settled since: a later event of this order went through at {done:%Y-%m-%d %H:%M:%S} UTC. Before:"
-            WebhookEvent.objects.filter(pk=event.pk, state=event.state, finished_at=event.finished_at).update(
-                state=State.DONE, outcome=Outcome.SUPERSEDED, reason=f"{words} {event.reason}", finished_at=now
-            )
+            as_seen = WebhookEvent.objects.filter(pk=event.pk, state=event.state, finished_at=event.finished_at)
+            as_seen.supersede(f"{words} {event.reason}")
 
 
 def _went_through(events: Iterable[WebhookEvent]) -> dict[tuple[str, str], datetime]:

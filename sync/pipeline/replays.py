@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from django.db import transaction
 
 from sync.pipeline import internal_events
-from webhooks import clock
-from webhooks.models import Outcome, State, WebhookEvent
+from webhooks.models import State, WebhookEvent
 from webhooks.wake import wake
 
 LOOK = "Look at what came of it, then ask again if need be."
@@ -74,8 +73,7 @@ def retry_now(pk: int, *, by: str) -> None:
             raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
         if internal_events.is_staff_action(event):
             raise NotNow(ONLY_ONCE)
-        event.next_attempt_at, event.trigger, event.requested_by = clock.now(), "retry", by
-        event.save(update_fields=["next_attempt_at", "trigger", "requested_by"])
+        event.retry_now(by=by)
     wake(force=True)
 
 
@@ -84,7 +82,7 @@ def cancel_retry(pk: int, *, by: str, reason: str) -> None:
     with _locked(pk) as event:
         if event.state != State.RETRYING:
             raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. There is nothing to cancel.")
-        _set_aside(event, State.PARKED, f"Retries cancelled by {by}: {reason}")
+        event.park(f"Retries cancelled by {by}: {reason}")
 
 
 def resolve(pk: int, *, by: str, reason: str) -> None:
@@ -93,8 +91,7 @@ def resolve(pk: int, *, by: str, reason: str) -> None:
         if event.state not in (State.PARKED, State.DEAD, State.RETRYING):
             words = f"It needs nobody: it is {event.get_state_display()}."
             raise NotNow(f"{words} Only what is parked, dead or retrying can be marked resolved.")
-        event.outcome = Outcome.RESOLVED
-        _set_aside(event, State.DONE, f"Resolved by {by}: {reason}")
+        event.resolve(f"Resolved by {by}: {reason}")
 
 
 def condition(event: WebhookEvent) -> str:
@@ -141,10 +138,3 @@ def _locked(pk: int) -> Iterator[WebhookEvent]:
     """The lock (the write transaction on SQLite) keeps workers and other people away between the look and the save."""
     with transaction.atomic():
         yield WebhookEvent.objects.select_for_update().defer("body", "headers").get(pk=pk)
-
-
-def _set_aside(event: WebhookEvent, state: State, words: str) -> None:
-    before = f" Before that: {event.reason}" if event.reason else ""
-    event.state, event.reason = state, f"{words}.{before}"
-    event.next_attempt_at, event.finished_at = None, clock.now()
-    event.save(update_fields=["state", "outcome", "reason", "next_attempt_at", "finished_at"])
