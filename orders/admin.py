@@ -16,7 +16,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, 
 from orders.drawing import draw
 from orders.exports import Columns, Exporting
 from orders.forms import AllowedMoveForm, StatusRuleForm
-from orders.lifecycle import traps
+from orders.lifecycle import lint_warnings
 from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
@@ -252,7 +252,7 @@ def to_event(event: int | None) -> str:
 
 
 class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
-    """What both lists of the lifecycle share: above them stand the picture, the traps, and who changed what."""
+    """What both lists of the lifecycle share: above them stand the picture, the lint_warnings, and who changed what."""
 
     list_before_template = "orders/lifecycle.html"
 
@@ -265,7 +265,7 @@ class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
         context = {
             "drawing": draw(lifecycle),
             "moves": [(old, sorted(news)) for old, news in sorted(lifecycle.moves.items())],
-            "traps": traps(lifecycle, known),
+            "lint_warnings": lint_warnings(lifecycle, known),
             "is_unchecked": known is None,
             "may_ask": request.user.has_perm("orders.check_orderlink"),
             "edits": latest_edits(),

@@ -1,7 +1,7 @@
 """Which statuses exist and which moves between them are legal. Pure: no database."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from orders.defaults import FINAL, FIRST, LONGEST_STATUS, MOVES, NO_ORDER
@@ -78,15 +78,15 @@ class Lifecycle:
         """The CRM's statuses that show as this one in the shop."""
         return tuple(crm for crm, shop in self.status_map.items() if shop == status)
 
-    def ways(self, here: str, known: frozenset[str] | None = None) -> list["Way"]:
+    def paths(self, here: str, known: frozenset[str] | None = None) -> list["StatusPath"]:
         """From this status to each other one, those that are open first. `known`: the shop's statuses, if it told."""
         statuses = self.statuses if known is None else known - NO_ORDER
-        to = (Way(to=status, chain=self.chain(here, status), told_by=self.meaning(status)) for status in statuses)
-        return sorted((way for way in to if way.to != here), key=lambda way: (way.chain is None, way.to))
+        paths = (StatusPath(to=to, chain=self.chain(here, to), told_by=self.meaning(to)) for to in statuses - {here})
+        return sorted(paths, key=lambda path: (path.chain is None, path.to))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class StatusPath:
     """How an order gets to a status: by this chain of allowed steps once the CRM says so, or only by force."""
 
     to: str
@@ -96,78 +96,73 @@ class Way:
     @property
     def words(self) -> str:
         if self.chain is None:
-            return "not allowed; only force"
-        steps = f" by way of {', '.join(self.chain[1:-1])}" if len(self.chain) > 2 else ""
+            return "not allowed; it can only be forced"
+        steps = f" through {', '.join(self.chain[1:-1])}" if len(self.chain) > 2 else ""
         if not self.told_by:
-            return f"allowed{steps}, but no status of the CRM means it"
-        return f"allowed{steps}, made by the worker when the CRM says {' or '.join(self.told_by)}"
+            return f"allowed{steps}, but no CRM status is mapped to it"
+        return f"allowed{steps}; the worker makes the move when the CRM says {' or '.join(self.told_by)}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trap:
-    """Something in the lifecycle that will bite. `harmful`: orders will get stuck because of it."""
+class LintWarning:
+    """Something in the lifecycle that will cause trouble. `harmful`: orders will get stuck because of it."""
 
     words: str
     harmful: bool = False
 
 
-def traps(lifecycle: Lifecycle, known: frozenset[str] | None = None) -> list[Trap]:
+def lint_warnings(lifecycle: Lifecycle, known: frozenset[str] | None = None) -> list[LintWarning]:
     """All of them, the harmful ones first. `known` are the shop's statuses at this moment; None: it could not say."""
+    harmful = _refused_by_the_shop(lifecycle, known) if known is not None else ()
     return [
-        *_unknown_to_the_shop(lifecycle, known),
-        *traps_of_the_shop(lifecycle, known or frozenset()),
-        *_ways_out_of_an_end(lifecycle),
-        *_unreachable(lifecycle),
-        *_idle_moves(lifecycle),
+        *(LintWarning(words=words, harmful=True) for words in harmful),
+        *(LintWarning(words=words) for words in _misspelt_moves(lifecycle, known)),
+        *shop_lint_warnings(lifecycle, known or frozenset()),
+        *(LintWarning(words=words) for find in (_beyond_an_end, _unreachable, _idle) for words in find(lifecycle)),
     ]
 
 
-def _unknown_to_the_shop(lifecycle: Lifecycle, known: frozenset[str] | None) -> list[Trap]:
-    if known is None:
-        return []
-    mapped = [
-        Trap(words=f"{crm} is mapped to {woo}, which the shop does not know: it will refuse the change.", harmful=True)
-        for crm, woo in sorted(lifecycle.status_map.items())
-        if woo not in known
-    ]
-    only_moves = lifecycle.statuses - known - set(lifecycle.status_map.values()) - MOVES.keys() - FINAL
-    return mapped + [Trap(words=f"Moves name {status}, which the shop does not know.") for status in sorted(only_moves)]
+def _refused_by_the_shop(lifecycle: Lifecycle, known: frozenset[str]) -> Iterator[str]:
+    for crm, woo in sorted(lifecycle.status_map.items()):
+        if woo not in known:
+            yield f"{crm} is mapped to {woo}, which the shop does not know. The shop will refuse the change."
 
 
-def traps_of_the_shop(lifecycle: Lifecycle, known: frozenset[str]) -> list[Trap]:
+def _misspelt_moves(lifecycle: Lifecycle, known: frozenset[str] | None) -> Iterator[str]:
+    if known is not None:
+        for status in sorted(lifecycle.statuses - known - set(lifecycle.status_map.values()) - MOVES.keys() - FINAL):
+            yield f"A move names {status}, which the shop does not know."
+
+
+def shop_lint_warnings(lifecycle: Lifecycle, known: frozenset[str]) -> list[LintWarning]:
     """Statuses that WooCommerce cuts, and those of the shop's plugins that nobody has told us of."""
-    long = (status for status in sorted(lifecycle.statuses | known) if len(status) > LONGEST_STATUS)
-    stuck = (
-        status for status in sorted(known - lifecycle.statuses - FINAL - NO_ORDER) if len(status) <= LONGEST_STATUS
-    )
+    long = [status for status in sorted(lifecycle.statuses | known) if len(status) > LONGEST_STATUS]
+    stuck = sorted(known - lifecycle.statuses - FINAL - NO_ORDER - set(long))
     return [
-        *(Trap(words=f"{one} has more than {LONGEST_STATUS} letters: WooCommerce's column cuts it.") for one in long),
-        *(Trap(words=f"The shop has {one}, from which no move leads: the CRM moves no order there.") for one in stuck),
+        *(LintWarning(words=f"{one} has more than {LONGEST_STATUS} letters. WooCommerce cuts it off.") for one in long),
+        *(
+            LintWarning(words=f"The shop has the status {one}, but no move leads out of it. Such orders stay there.")
+            for one in stuck
+        ),
     ]
 
 
-def _ways_out_of_an_end(lifecycle: Lifecycle) -> list[Trap]:
-    return [
-        Trap(words=f"{status} is final, and yet a move leads on to {', '.join(sorted(lifecycle.moves[status]))}.")
-        for status in sorted(FINAL & lifecycle.moves.keys())
-        if lifecycle.moves[status]
-    ]
+def _beyond_an_end(lifecycle: Lifecycle) -> Iterator[str]:
+    for status in sorted(FINAL & lifecycle.moves.keys()):
+        if news := lifecycle.moves[status]:
+            yield f"{status} is final, but a move leads from it to {', '.join(sorted(news))}."
 
 
-def _unreachable(lifecycle: Lifecycle) -> list[Trap]:
-    return [
-        Trap(words=f"No chain of moves leads from {FIRST}, where orders begin, to {status}.")
-        for status in sorted(lifecycle.statuses - {FIRST})
-        if not lifecycle.allows(FIRST, status)
-    ]
+def _unreachable(lifecycle: Lifecycle) -> Iterator[str]:
+    for status in sorted(lifecycle.statuses - {FIRST}):
+        if not lifecycle.allows(FIRST, status):
+            yield f"No chain of moves leads from {FIRST}, where orders begin, to {status}."
 
 
-def _idle_moves(lifecycle: Lifecycle) -> list[Trap]:
+def _idle(lifecycle: Lifecycle) -> Iterator[str]:
     """The worker only ever goes to a status that some status of the CRM is mapped to."""
     mapped = set(lifecycle.status_map.values())
-    return [
-        Trap(words=f"{old} → {new}: no status of the CRM is mapped to either of them.")
-        for old, news in sorted(lifecycle.moves.items())
-        for new in sorted(news)
-        if old not in mapped and new not in mapped
-    ]
+    for old, news in sorted(lifecycle.moves.items()):
+        for new in sorted(news):
+            if old not in mapped and new not in mapped:
+                yield f"{old} → {new}: no CRM status is mapped to either of them."

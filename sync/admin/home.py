@@ -13,7 +13,7 @@ from django.urls import reverse
 from sync.admin.runs import how_far
 from sync.models import Run, SideState
 from sync.monitoring import overview
-from sync.monitoring.overview import MANY, Truths
+from sync.monitoring.overview import MANY, StatusSummary
 from webhooks import clock
 from webhooks.admin import coded
 from webhooks.masking import masked_text
@@ -25,7 +25,7 @@ SOURCES = {"shop": "woocommerce", "crm": "crm"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class SummaryItem:
     """One item of the line: what, how it is, and where to look."""
 
     label: str
@@ -50,10 +50,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perm("webhooks.view_webhookevent"):
         return context
     now = clock.now()
-    seen = overview.truths(now)
+    seen = overview.status_summary(now)
     return {
         **context,
-        "truths": list(line_of_truth(seen, now)),
+        "summary": list(summary_items(seen, now)),
         "banners": list(banners(seen, now, request.user.has_perm)),
         "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
         "charts": charts(overview.hours(now)),
@@ -62,11 +62,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
+def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
     for side in seen.sides:
         heard = seen.last_received.get(SOURCES[side.name])
-        yield Truth(
+        yield SummaryItem(
             label=f"Last from the {side.get_name_display()}",
             value=str(naturaltime(heard)) if heard else "nothing lately",
             level=GOOD if heard else WATCH,
@@ -74,11 +74,11 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
             icon="call_received",
         )
         condition, level = _condition(side, now)
-        yield Truth(
+        yield SummaryItem(
             label=f"{side.get_name_display()} answers", value=condition, level=level, link=sides, icon="swap_vert"
         )
     waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0
-    yield Truth(
+    yield SummaryItem(
         label="Oldest unprocessed",
         value=f"{waits:.0f} s" if waits >= 1 else "none",
         level=GOOD if waits < OVERDUE_SECONDS else BAD,
@@ -90,7 +90,7 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
     yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}", "front_hand")
     yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}", "skull")
     yield _count("Drift", seen.drift, WATCH, reverse("admin:sync_driftfinding_changelist"), "compare_arrows")
-    yield Truth(
+    yield SummaryItem(
         label="Workers",
         value=f"{seen.workers} alive" if seen.workers else "none",
         level=GOOD if seen.workers else BAD,
@@ -98,14 +98,14 @@ def line_of_truth(seen: Truths, now: datetime) -> Iterator[Truth]:
         icon="monitor_heart",
     )
     unwell = sum(alarm.key.startswith("webhook:") for alarm in seen.alarms)
-    yield Truth(
+    yield SummaryItem(
         label="Webhooks in the shop",
         value=f"{unwell} not well" if unwell else "well",
         level=BAD if unwell else GOOD,
         link=reverse("admin:sync_webhooks"),
         icon="webhook",
     )
-    yield Truth(
+    yield SummaryItem(
         label="Runs",
         value=f"{len(seen.runs)} at work" if seen.runs else "none at work",
         level=GOOD,
@@ -124,12 +124,12 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
     return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not asked yet"), GOOD
 
 
-def _count(label: str, number: int, level: str, link: str, icon: str) -> Truth:
+def _count(label: str, number: int, level: str, link: str, icon: str) -> SummaryItem:
     shown = f"{MANY}+" if number >= MANY else str(number)
-    return Truth(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
+    return SummaryItem(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
 
 
-def banners(seen: Truths, now: datetime, may: Callable[[str], bool]) -> Iterator[Banner]:
+def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> Iterator[Banner]:
     """The most urgent first. A button stands only where the person may press it."""
     if not seen.workers:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""

@@ -20,12 +20,12 @@ from orders import audit
 from orders.admin import OrderLinkAdmin
 from orders.asking import ReasonForm, ask_reason
 from orders.drawing import draw
-from orders.lifecycle import Way
+from orders.lifecycle import StatusPath
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
-from sync.backoffice.timeline import AT_ONCE, STRANDS, Entry, Story, Strand, story_of, summary
+from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
 from sync.pipeline.dry_run import foresee_resync
 from webhooks.admin import ago
@@ -36,21 +36,21 @@ from webhooks.wake import wake
 LAST_PAGE = 10_000
 
 ICONS = {
-    Strand.SHOP: "shopping_cart",
-    Strand.CRM: "contacts",
-    Strand.OWN: "bolt",
-    Strand.ATTEMPT: "sync",
-    Strand.TRANSITION: "swap_horiz",
-    Strand.STAFF: "person",
-    Strand.FINDING: "search",
+    EntryKind.SHOP: "shopping_cart",
+    EntryKind.CRM: "contacts",
+    EntryKind.OWN: "bolt",
+    EntryKind.ATTEMPT: "sync",
+    EntryKind.TRANSITION: "swap_horiz",
+    EntryKind.STAFF: "person",
+    EntryKind.FINDING: "search",
 }
 PAGES = {
-    Strand.SHOP: "webhooks_webhookevent",
-    Strand.CRM: "webhooks_webhookevent",
-    Strand.OWN: "webhooks_webhookevent",
-    Strand.ATTEMPT: "sync_attempt",
-    Strand.TRANSITION: "orders_statustransition",
-    Strand.FINDING: "sync_driftfinding",
+    EntryKind.SHOP: "webhooks_webhookevent",
+    EntryKind.CRM: "webhooks_webhookevent",
+    EntryKind.OWN: "webhooks_webhookevent",
+    EntryKind.ATTEMPT: "sync_attempt",
+    EntryKind.TRANSITION: "orders_statustransition",
+    EntryKind.FINDING: "sync_driftfinding",
 }
 
 
@@ -65,19 +65,19 @@ class Shown:
     older: str
 
     @classmethod
-    def of(cls, story: Story, query: dict[str, str]) -> Self:
+    def of(cls, timeline: Timeline, query: dict[str, str]) -> Self:
         only = query.get("only", "")
         page = query.get("page", "")
         number = min(int(page), LAST_PAGE) if page.isascii() and page.isdigit() and page.strip("0") else 1
         start = (number - 1) * AT_ONCE
-        strands = [Strand(only)] if only in STRANDS else STRANDS
-        found = story.newest(start, start + AT_ONCE + 1, strands)
-        chosen = {"only": only} if only in STRANDS else {}
+        kinds = [EntryKind(only)] if only in ENTRY_KINDS else ENTRY_KINDS
+        found = timeline.newest(start, start + AT_ONCE + 1, kinds)
+        chosen = {"only": only} if only in ENTRY_KINDS else {}
         return cls(
-            entries=[(entry, ICONS[entry.strand], ago(entry.at), _url(entry)) for entry in found[:AT_ONCE]],
+            entries=[(entry, ICONS[entry.kind], ago(entry.at), _url(entry)) for entry in found[:AT_ONCE]],
             filters=[
                 ("Everything", "?", not chosen),
-                *((strand.label, f"?only={strand.value}", strand == only) for strand in STRANDS),
+                *((kind.label, f"?only={kind.value}", kind == only) for kind in ENTRY_KINDS),
             ],
             newer=f"?{urlencode({**chosen, 'page': str(number - 1)})}" if number > 1 else "",
             older=f"?{urlencode({**chosen, 'page': str(number + 1)})}" if len(found) > AT_ONCE else "",
@@ -85,16 +85,16 @@ class Shown:
 
 
 def _url(entry: Entry) -> str:
-    return reverse(f"admin:{PAGES[entry.strand]}_change", args=[entry.pk]) if entry.strand in PAGES else ""
+    return reverse(f"admin:{PAGES[entry.kind]}_change", args=[entry.pk]) if entry.kind in PAGES else ""
 
 
 class ForceForm(ReasonForm):
     to_status = forms.ChoiceField(label="Status in the shop", widget=UnfoldAdminSelectWidget)
     field_order = ("to_status", "reason")
 
-    def __init__(self, *args: Any, ways: list[Way], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, paths: list[StatusPath], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["to_status"].choices = [("", "Choose"), *((way.to, f"{way.to}: {way.words}") for way in ways)]  # type: ignore[attr-defined]
+        self.fields["to_status"].choices = [("", "Choose"), *((path.to, f"{path.to}: {path.words}") for path in paths)]  # type: ignore[attr-defined]
 
 
 View = Callable[["OrderAdmin", HttpRequest, OrderLink], HttpResponse]
@@ -137,8 +137,8 @@ class OrderAdmin(OrderLinkAdmin):
                 "rows": last_seen(link, lifecycle),
                 "verified": ago(link.verified_at),
                 "drawing": draw(lifecycle, link.woo_status),
-                "ways": lifecycle.ways(link.woo_status),
-                "timeline": Shown.of(story_of(link), request.GET.dict()),
+                "paths": lifecycle.paths(link.woo_status),
+                "timeline": Shown.of(timeline_of(link), request.GET.dict()),
             }
         return super().change_view(request, object_id, form_url, context)
 
@@ -184,12 +184,12 @@ class OrderAdmin(OrderLinkAdmin):
         """First the form, then what it means, then the action."""
         # The shop's own list is asked for at the POST only: a look at a page asks nobody.
         known = shop_statuses() if request.method == "POST" else remembered_statuses()
-        ways = current_lifecycle().ways(link.woo_status, known)
-        form = ForceForm(request.POST if request.method == "POST" else None, ways=ways)
+        paths = current_lifecycle().paths(link.woo_status, known)
+        form = ForceForm(request.POST if request.method == "POST" else None, paths=paths)
         chosen = None
         if form.is_valid():
             actor, reason = request.user.get_username(), form.cleaned_data["reason"]
-            chosen = next(way for way in ways if way.to == form.cleaned_data["to_status"])
+            chosen = next(path for path in paths if path.to == form.cleaned_data["to_status"])
             if "confirmed" in request.POST:
                 event = internal_events.force(link, to_status=chosen.to, by=actor, reason=reason)
                 result = f"The worker was asked for {link.woo_status or 'unknown'} → {chosen.to} ({chosen.words})"

@@ -1,4 +1,4 @@
-"""The story of one order: what came from both sides, what was tried, decided, done by staff and found by the sweep."""
+"""The timeline of one order: what came from both sides, what was tried and decided, what staff did and sweeps found."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from webhooks.models import Outcome, Side, State, WebhookEvent
 AT_ONCE = 200
 
 
-class Strand(models.TextChoices):
-    """What the story is woven of. Things of the same moment are told in this order."""
+class EntryKind(models.TextChoices):
+    """The kinds of entries. Things of the same moment are told in this order."""
 
     SHOP = "shop", "Shop events"
     CRM = "crm", "CRM events"
@@ -33,12 +33,12 @@ class Strand(models.TextChoices):
         return self.label.removesuffix("s")
 
 
-STRANDS = tuple(Strand)
-EVENTS = (Strand.SHOP, Strand.CRM, Strand.OWN)
+ENTRY_KINDS = tuple(EntryKind)
+EVENTS = (EntryKind.SHOP, EntryKind.CRM, EntryKind.OWN)
 SENDERS = ("woocommerce", "crm")
 """The sources from outside; what has another one, we made ourselves."""
 Key = tuple[datetime, int, int]
-"""When, which strand, and the id of the row."""
+"""When, which kind, and the id of the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +46,19 @@ class Entry:
     """One thing that happened. `tone` is success, warning, danger, info or empty."""
 
     at: datetime
-    strand: Strand
+    kind: EntryKind
     pk: int
     words: str
     tone: str = ""
 
     @property
-    def kind(self) -> str:
+    def group(self) -> str:
         """The word of `explain`, for which all events are of one kind."""
-        return "event" if self.strand in EVENTS else self.strand.value
+        return "event" if self.kind in EVENTS else self.kind.value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class Timeline:
     """What we know of one order. Statuses are those last seen; nothing is asked of either side."""
 
     woo_id: int | None
@@ -80,23 +80,23 @@ class Story:
 
     def oldest_first(self) -> Iterator[Entry]:
         """All of it."""
-        keys = list(self._keys(STRANDS).order_by("at", "rank", "id"))
+        keys = list(self._keys(ENTRY_KINDS).order_by("at", "rank", "id"))
         for start in range(0, len(keys), AT_ONCE):
             yield from self._tell(keys[start : start + AT_ONCE])
 
-    def newest(self, start: int = 0, stop: int = AT_ONCE, strands: Iterable[Strand] = STRANDS) -> list[Entry]:
-        """A part of it, newest first, in the same few queries however long the story is."""
-        return self._tell(list(self._keys(strands).order_by("-at", "-rank", "-id")[start:stop]))
+    def newest(self, start: int = 0, stop: int = AT_ONCE, kinds: Iterable[EntryKind] = ENTRY_KINDS) -> list[Entry]:
+        """A part of it, newest first, in the same few queries however long the timeline is."""
+        return self._tell(list(self._keys(kinds).order_by("-at", "-rank", "-id")[start:stop]))
 
-    def _keys(self, strands: Iterable[Strand]) -> QuerySet:
-        """One query over all strands, which the database sorts and cuts."""
+    def _keys(self, kinds: Iterable[EntryKind]) -> QuerySet:
+        """One query over all kinds, which the database sorts and cuts."""
         rows = self._rows()
         first, *others = (
-            rows[strand]
-            .annotate(at=F(WHEN[strand]), rank=Value(STRANDS.index(strand)))
+            rows[kind]
+            .annotate(at=F(WHEN[kind]), rank=Value(ENTRY_KINDS.index(kind)))
             .order_by()
             .values_list("at", "rank", "id")
-            for strand in strands
+            for kind in kinds
         )
         return first.union(*others, all=True)
 
@@ -104,17 +104,17 @@ class Story:
         rows = self._rows()
         told: dict[tuple[int, int], Entry] = {}
         for rank in {rank for _, rank, _ in keys}:
-            strand = STRANDS[rank]
-            wanted = rows[strand].filter(pk__in=[pk for _, of, pk in keys if of == rank])
-            if strand == Strand.ATTEMPT:
+            kind = ENTRY_KINDS[rank]
+            wanted = rows[kind].filter(pk__in=[pk for _, of, pk in keys if of == rank])
+            if kind == EntryKind.ATTEMPT:
                 wanted = wanted.prefetch_related("calls")
             for row in wanted:
-                words, tone = TELL[strand](row)
-                at = getattr(row, WHEN[strand])
-                told[rank, row.pk] = Entry(at=at, strand=strand, pk=row.pk, words=masked_text(words), tone=tone)
+                words, tone = TELL[kind](row)
+                at = getattr(row, WHEN[kind])
+                told[rank, row.pk] = Entry(at=at, kind=kind, pk=row.pk, words=masked_text(words), tone=tone)
         return [told[rank, pk] for _, rank, pk in keys if (rank, pk) in told]
 
-    def _rows(self) -> dict[Strand, QuerySet]:
+    def _rows(self) -> dict[EntryKind, QuerySet]:
         events = WebhookEvent.objects.defer("body", "headers")
         from_shop = events.filter(side=Side.SHOP, order_ref=str(self.woo_id)) if self.woo_id else events.none()
         from_crm = events.filter(side=Side.CRM, order_ref=self.crm_order_id) if self.crm_order_id else events.none()
@@ -122,29 +122,29 @@ class Story:
         by_staff = about | Q(link=self.link) if self.link else about
         found = Q(woo_id=self.woo_id) if self.woo_id else Q(crm_order_id=self.crm_order_id)
         return {
-            Strand.SHOP: from_shop.filter(source__in=SENDERS),
-            Strand.CRM: from_crm.filter(source__in=SENDERS),
-            Strand.OWN: (from_shop | from_crm).exclude(source__in=SENDERS),
-            Strand.ATTEMPT: Attempt.objects.filter(about),
-            Strand.TRANSITION: self.link.transitions.all() if self.link else StatusTransition.objects.none(),
-            Strand.STAFF: StaffAction.objects.filter(by_staff),
-            Strand.FINDING: DriftFinding.objects.filter(found),
+            EntryKind.SHOP: from_shop.filter(source__in=SENDERS),
+            EntryKind.CRM: from_crm.filter(source__in=SENDERS),
+            EntryKind.OWN: (from_shop | from_crm).exclude(source__in=SENDERS),
+            EntryKind.ATTEMPT: Attempt.objects.filter(about),
+            EntryKind.TRANSITION: self.link.transitions.all() if self.link else StatusTransition.objects.none(),
+            EntryKind.STAFF: StaffAction.objects.filter(by_staff),
+            EntryKind.FINDING: DriftFinding.objects.filter(found),
         }
 
 
-def story(order: str) -> Story | None:
+def find_timeline(order: str) -> Timeline | None:
     """By the id of either side, the shop's first; None if neither a link nor an event names it."""
     link = find_link(order)
     if link:
-        return story_of(link)
+        return timeline_of(link)
     sides = set(WebhookEvent.objects.filter(order_ref=order).values_list("side", flat=True)) if order else set()
     if Side.SHOP in sides and is_number(order):
-        return Story(woo_id=int(order), crm_order_id=None)
-    return Story(woo_id=None, crm_order_id=order) if Side.CRM in sides else None
+        return Timeline(woo_id=int(order), crm_order_id=None)
+    return Timeline(woo_id=None, crm_order_id=order) if Side.CRM in sides else None
 
 
-def story_of(link: OrderLink) -> Story:
-    return Story(woo_id=link.woo_id, crm_order_id=link.crm_order_id, link=link)
+def timeline_of(link: OrderLink) -> Timeline:
+    return Timeline(woo_id=link.woo_id, crm_order_id=link.crm_order_id, link=link)
 
 
 def find_link(order: str) -> OrderLink | None:
@@ -242,22 +242,22 @@ def _tone(outcome: str) -> str:
 
 
 WHEN = {
-    Strand.SHOP: "received_at",
-    Strand.CRM: "received_at",
-    Strand.OWN: "received_at",
-    Strand.ATTEMPT: "started_at",
-    Strand.TRANSITION: "created_at",
-    Strand.STAFF: "created_at",
-    Strand.FINDING: "found_at",
+    EntryKind.SHOP: "received_at",
+    EntryKind.CRM: "received_at",
+    EntryKind.OWN: "received_at",
+    EntryKind.ATTEMPT: "started_at",
+    EntryKind.TRANSITION: "created_at",
+    EntryKind.STAFF: "created_at",
+    EntryKind.FINDING: "found_at",
 }
-TELL: dict[Strand, Callable[..., Told]] = {
-    Strand.SHOP: _event,
-    Strand.CRM: _event,
-    Strand.OWN: _event,
-    Strand.ATTEMPT: _attempt,
-    Strand.TRANSITION: _transition,
-    Strand.STAFF: _staff,
-    Strand.FINDING: _finding,
+TELL: dict[EntryKind, Callable[..., Told]] = {
+    EntryKind.SHOP: _event,
+    EntryKind.CRM: _event,
+    EntryKind.OWN: _event,
+    EntryKind.ATTEMPT: _attempt,
+    EntryKind.TRANSITION: _transition,
+    EntryKind.STAFF: _staff,
+    EntryKind.FINDING: _finding,
 }
 
 

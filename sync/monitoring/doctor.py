@@ -21,7 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from django_q.models import Schedule
 
-from orders.lifecycle import traps_of_the_shop
+from orders.lifecycle import shop_lint_warnings
 from orders.models import OrderLink
 from orders.rules import current_lifecycle, gone_statuses
 from sync.alarms import open_alarms
@@ -301,8 +301,8 @@ def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
         words = f"The CRM's {crm!r} becomes {woo!r}, which the shop does not know."
         advice = f"Correct /admin/orders/statusrule/. The shop has: {', '.join(sorted(known))}."
         yield Finding(check="statuses", level="error", words=words, advice=advice)
-    for trap in traps_of_the_shop(lifecycle, known):
-        yield Finding(check="statuses", level="warning", words=trap.words, advice="See /admin/orders/allowedmove/.")
+    for warning in shop_lint_warnings(lifecycle, known):
+        yield Finding(check="statuses", level="warning", words=warning.words, advice="See /admin/orders/allowedmove/.")
     for status, number in gone_statuses(known):
         words = f"{number} linked orders are {status!r}, a status that the shop has no more: no list shows them."
         yield Finding(check="statuses", level="warning", words=words, advice=GONE)

@@ -28,7 +28,7 @@ TOOK_EFFECT = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truths:
+class StatusSummary:
     """What is so at this moment."""
 
     sides: tuple[SideState, ...]
@@ -57,9 +57,9 @@ class Hour:
     latency: float | None
 
 
-def truths(now: datetime) -> Truths:
+def status_summary(now: datetime) -> StatusSummary:
     beats = Heartbeat.objects.aggregate(last=Max("at"), alive=Count("pk", filter=Q(at__gte=now - ALIVE)))
-    return Truths(
+    return StatusSummary(
         sides=tuple(map(masked_row, SideState.objects.order_by("-name"))),
         last_received=_last_received(),
         oldest_due=WebhookEvent.objects.due(now).aggregate(at=Min("next_attempt_at"))["at"],

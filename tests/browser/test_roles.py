@@ -35,7 +35,7 @@ def test_each_role_signs_in_and_finds_its_own_buttons_only(world: World, sign_in
     page = None
     for role, seen in SEEN_BY.items():
         page = sign_in(role, instead_of=page)
-        expect(page.get_by_role("navigation", name="Line of truth")).to_be_visible()
+        expect(page.get_by_role("navigation", name="Status summary")).to_be_visible()
         page.get_by_role("link", name="Orders", exact=True).click()
         page.get_by_role("link", name=str(woo_id), exact=True).click()
         expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
@@ -98,7 +98,7 @@ def test_a_manager_forces_a_move_that_the_lifecycle_refuses(world: World, sign_i
     page.goto(order_page(world, woo_id))
     expect(page.get_by_role("listitem").filter(has_text="completed → processing refused")).to_be_visible()
     page.get_by_role("link", name="Force a move…").click()
-    page.get_by_label("Status in the shop").select_option(label="processing: not allowed; only force")
+    page.get_by_label("Status in the shop").select_option(label="processing: not allowed; it can only be forced")
     page.get_by_label("Reason").fill("The parcel came back")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("completed → processing")).to_be_visible()

@@ -86,7 +86,7 @@ def test_a_move_is_forced_after_a_page_that_says_what_the_lifecycle_says(world: 
     link = linked(world, "shipped", "completed")
     done = len(writes(world))
     asked = {"to_status": "processing", "reason": "parcel came back"}
-    assert "The lifecycle says: not allowed; only force." in post(admin_client, link, "force", **asked)
+    assert "The lifecycle says: not allowed; it can only be forced." in post(admin_client, link, "force", **asked)
     assert not StaffAction.objects.filter(action="force").exists()
     post(admin_client, link, "force", **asked, confirmed="yes")
     world.settle()

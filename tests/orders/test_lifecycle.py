@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.defaults import MOVES, RULES
-from orders.lifecycle import Lifecycle, Unmapped, traps
+from orders.lifecycle import Lifecycle, Unmapped, lint_warnings
 from orders.rules import current_lifecycle
 
 DEFAULT = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])
@@ -66,20 +66,22 @@ def test_a_fresh_database_has_the_default_lifecycle() -> None:
     assert current_lifecycle() == DEFAULT
 
 
-def test_the_ways_from_a_status_say_who_takes_them() -> None:
-    ways = {way.to: way.words for way in DEFAULT.ways("processing")}
-    assert list(ways) == ["cancelled", "completed", "refunded", "shipped", "failed", "on-hold", "pending"]
-    assert ways["completed"] == "allowed, made by the worker when the CRM says shipped or completed or delivered"
-    assert ways["shipped"] == "allowed, but no status of the CRM means it"
-    assert ways["pending"] == "not allowed; only force"
+def test_the_paths_from_a_status_say_who_takes_them() -> None:
+    paths = {path.to: path.words for path in DEFAULT.paths("processing")}
+    assert list(paths) == ["cancelled", "completed", "refunded", "shipped", "failed", "on-hold", "pending"]
+    assert (
+        paths["completed"] == "allowed; the worker makes the move when the CRM says shipped or completed or delivered"
+    )
+    assert paths["shipped"] == "allowed, but no CRM status is mapped to it"
+    assert paths["pending"] == "not allowed; it can only be forced"
 
 
-def test_a_way_over_other_statuses_names_them() -> None:
-    [way] = [way for way in DEFAULT.ways("pending") if way.to == "refunded"]
-    assert way.words.startswith("allowed by way of completed, made by the worker")
+def test_a_path_over_other_statuses_names_them() -> None:
+    [path] = [path for path in DEFAULT.paths("pending") if path.to == "refunded"]
+    assert path.words.startswith("allowed through completed; the worker makes")
 
 
-# --- traps ---------------------------------------------------------------------------------------------------------
+# --- lint warnings ---------------------------------------------------------------------------------------------------
 
 SHOP = frozenset(STATUSES) - {"shipped"}
 
@@ -90,52 +92,52 @@ def changed(rules: dict[str, str] | None = None, moves: Iterable[tuple[str, str]
     return Lifecycle.of([*RULES, *((crm, woo, False) for crm, woo in (rules or {}).items())], [*default, *moves])
 
 
-def test_the_default_lifecycle_has_no_trap_in_a_plain_shop() -> None:
-    assert traps(DEFAULT, SHOP) == traps(DEFAULT) == []
+def test_the_default_lifecycle_has_no_warning_in_a_plain_shop() -> None:
+    assert lint_warnings(DEFAULT, SHOP) == lint_warnings(DEFAULT) == []
 
 
 @pytest.mark.parametrize(
     ("lifecycle", "words"),
     [
         (changed({"packed": "packed"}, [("pending", "packed")]), "packed is mapped to packed, which the shop does not"),
-        (changed(moves=[("pending", "complted")]), "Moves name complted, which the shop does not know."),
-        (changed(moves=[("refunded", "completed")]), "refunded is final, and yet a move leads on to completed."),
+        (changed(moves=[("pending", "complted")]), "A move names complted, which the shop does not know."),
+        (changed(moves=[("refunded", "completed")]), "refunded is final, but a move leads from it to completed."),
         (changed({"lost": "trash"}), "No chain of moves leads from pending, where orders begin, to trash."),
-        (changed(moves=[("shipped", "lost")]), "shipped → lost: no status of the CRM is mapped to either of them."),
+        (changed(moves=[("shipped", "lost")]), "shipped → lost: no CRM status is mapped to either of them."),
     ],
 )
-def test_a_trap_is_named(lifecycle: Lifecycle, words: str) -> None:
-    assert any(trap.words.startswith(words) for trap in traps(lifecycle, SHOP))
+def test_a_lint_warning_is_named(lifecycle: Lifecycle, words: str) -> None:
+    assert any(warning.words.startswith(words) for warning in lint_warnings(lifecycle, SHOP))
 
 
 def test_a_status_of_a_plugin_without_a_way_out_is_named() -> None:
-    words = ["The shop has packed, from which no move leads: the CRM moves no order there."]
-    assert [trap.words for trap in traps(DEFAULT, SHOP | {"packed", "trash", "checkout-draft"})] == words
-    assert traps(changed(moves=[("packed", "completed"), ("pending", "packed")]), SHOP | {"packed"}) == []
+    words = ["The shop has the status packed, but no move leads out of it. Such orders stay there."]
+    assert [warning.words for warning in lint_warnings(DEFAULT, SHOP | {"packed", "trash", "checkout-draft"})] == words
+    assert lint_warnings(changed(moves=[("packed", "completed"), ("pending", "packed")]), SHOP | {"packed"}) == []
 
 
 @pytest.mark.parametrize(
     "lifecycle", [DEFAULT, changed({"x": "awaiting-collection"}, [("pending", "awaiting-collection")])]
 )
 def test_a_status_that_woocommerce_cuts_is_named_wherever_it_comes_from(lifecycle: Lifecycle) -> None:
-    found = [trap.words for trap in traps(lifecycle, SHOP | {"awaiting-collection"})]
-    assert "awaiting-collection has more than 17 letters: WooCommerce's column cuts it." in found
+    found = [warning.words for warning in lint_warnings(lifecycle, SHOP | {"awaiting-collection"})]
+    assert "awaiting-collection has more than 17 letters. WooCommerce cuts it off." in found
 
 
 def test_force_offers_what_the_shop_has_and_nothing_else() -> None:
     shop = SHOP | {"packed", "trash", "checkout-draft"}
-    assert {way.to for way in DEFAULT.ways("pending", shop)} == (SHOP | {"packed"}) - {"pending"}
-    assert {way.to for way in DEFAULT.ways("pending")} == DEFAULT.statuses - {"pending"}
+    assert {path.to for path in DEFAULT.paths("pending", shop)} == (SHOP | {"packed"}) - {"pending"}
+    assert {path.to for path in DEFAULT.paths("pending")} == DEFAULT.statuses - {"pending"}
 
 
 def test_only_a_map_to_an_unknown_status_does_harm_and_it_comes_first() -> None:
-    found = traps(changed({"packed": "packed"}, [("refunded", "pending")]), SHOP)
-    assert [trap.harmful for trap in found] == [True, False, False]
+    found = lint_warnings(changed({"packed": "packed"}, [("refunded", "pending")]), SHOP)
+    assert [warning.harmful for warning in found] == [True, False, False]
 
 
 def test_a_shop_that_could_not_say_is_not_held_against_the_map() -> None:
     lifecycle = changed({"packed": "packed"}, [("pending", "packed")])
-    assert (traps(lifecycle, None), len(traps(lifecycle, SHOP))) == ([], 1)
+    assert (lint_warnings(lifecycle, None), len(lint_warnings(lifecycle, SHOP))) == ([], 1)
 
 
 NAMES = st.sampled_from([*STATUSES, "packed", "lost"])
@@ -150,18 +152,22 @@ LIFECYCLES = st.builds(
 def test_a_map_does_harm_exactly_where_the_shop_does_not_know_a_target(
     lifecycle: Lifecycle, known: frozenset[str] | None
 ) -> None:
-    harmful = [trap for trap in traps(lifecycle, known) if trap.harmful]
+    harmful = [warning for warning in lint_warnings(lifecycle, known) if warning.harmful]
     unknown = [] if known is None else [woo for woo in lifecycle.status_map.values() if woo not in known]
     assert len(harmful) == len(unknown)
 
 
 @given(lifecycle=LIFECYCLES)
-def test_a_final_status_is_a_trap_exactly_if_it_allows_a_move(lifecycle: Lifecycle) -> None:
-    said = {trap.words.split(" ", 1)[0] for trap in traps(lifecycle) if "is final" in trap.words}
+def test_a_final_status_has_a_warning_exactly_if_it_allows_a_move(lifecycle: Lifecycle) -> None:
+    said = {warning.words.split(" ", 1)[0] for warning in lint_warnings(lifecycle) if "is final" in warning.words}
     assert said == {status for status in ("cancelled", "refunded") if lifecycle.moves.get(status)}
 
 
 @given(lifecycle=LIFECYCLES)
 def test_a_status_is_unreachable_exactly_if_no_chain_leads_there(lifecycle: Lifecycle) -> None:
-    said = {trap.words.rstrip(".").rsplit(" ", 1)[1] for trap in traps(lifecycle) if "No chain" in trap.words}
+    said = {
+        warning.words.rstrip(".").rsplit(" ", 1)[1]
+        for warning in lint_warnings(lifecycle)
+        if "No chain" in warning.words
+    }
     assert said == {s for s in lifecycle.statuses if s != "pending" and lifecycle.chain("pending", s) is None}

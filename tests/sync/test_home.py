@@ -80,7 +80,7 @@ def test_what_needs_a_person_is_counted_and_named() -> None:
     WebhookEventFactory(state=State.DEAD, next_attempt_at=None, reason="given up")
     DriftFinding.objects.create(kind="status", woo_id=14)
     DriftFinding.objects.create(kind="status", woo_id=15, ignored_until=NOW() + timedelta(days=1))
-    seen = overview.truths(NOW())
+    seen = overview.status_summary(NOW())
     assert (seen.parked, seen.dead, seen.drift) == (1, 1, 1)
     todo.refresh()
     assert "teleported" in home()

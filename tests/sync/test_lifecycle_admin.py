@@ -131,19 +131,19 @@ def test_the_shop_is_asked_by_a_post_only_and_remembered_for_a_minute(
 
 
 @pytest.mark.parametrize("url", [RULES, MOVES])
-def test_the_default_lifecycle_is_drawn_and_has_no_trap(
+def test_the_default_lifecycle_is_drawn_and_has_no_warning(
     admin_client: Client, shop: responses.RequestsMock, url: str
 ) -> None:
     shown = page(admin_client, url)
     assert "<svg xmlns" in shown
     assert "pending → cancelled, completed, failed, on-hold, processing, shipped" in shown
-    assert admin_client.get(url).context["traps"] == []
+    assert admin_client.get(url).context["lint_warnings"] == []
 
 
-def test_a_trap_is_shown_after_the_save_that_set_it(admin_client: Client, shop: responses.RequestsMock) -> None:
+def test_a_lint_warning_is_shown_after_the_save_that_set_it(admin_client: Client, shop: responses.RequestsMock) -> None:
     move = {"from_status": "wc-cancelled", "to_status": "pending"}
     shown = admin_client.post(f"{MOVES}add/", move, follow=True).content.decode()
-    assert "cancelled is final, and yet a move leads on to pending." in shown
+    assert "cancelled is final, but a move leads from it to pending." in shown
 
 
 @pytest.mark.parametrize(

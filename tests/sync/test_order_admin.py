@@ -38,8 +38,8 @@ def test_the_timeline_is_filtered_without_javascript(admin_client: Client, link:
     WebhookEventFactory(order_ref="5", topic="order.updated")
     WebhookEventFactory(side=Side.CRM, source="crm", topic="order.status_changed", order_ref="C-5")
     page = admin_client.get(url(link), {"only": "crm"}).content.decode()
-    assert 'data-strand="crm"' in page
-    assert 'data-strand="shop"' not in page
+    assert 'data-kind="crm"' in page
+    assert 'data-kind="shop"' not in page
     assert '<a href="?only=crm#timeline"' in page
 
 

@@ -1,16 +1,16 @@
-"""The whole story of one order, by the id of either side, or by its number."""
+"""The timeline of one order, by the id of either side, or by its number."""
 
 import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync.backoffice.timeline import Story, numbered, story
+from sync.backoffice.timeline import Timeline, find_timeline, numbered
 from sync.management.moments import WRONG_USE
 
 
 class Command(BaseCommand):
-    help = "Tell the whole story of one order, by either id or its number, from what is known here. Asks neither side."
+    help = "Print the timeline of one order, by either id or its number, from what is known here. Asks neither side."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py explain 1042 --json"
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, order: str, **options: Any) -> None:
         # No id holds what no database takes: NUL, or bytes of the command line that are no text.
-        told = story(order) if order.isprintable() else None
+        told = find_timeline(order) if order.isprintable() else None
         if told is None:
             raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=WRONG_USE)
         if options["json"]:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             self.stdout.write(words)
 
 
-def as_json(told: Story) -> dict[str, Any]:
+def as_json(told: Timeline) -> dict[str, Any]:
     return {
         "woo_id": told.woo_id,
         "number": told.number,
@@ -39,15 +39,15 @@ def as_json(told: Story) -> dict[str, Any]:
         "shop_status": told.shop_status,
         "crm_status": told.crm_status,
         "timeline": [
-            {"at": entry.at.isoformat(), "kind": entry.kind, "words": entry.words} for entry in told.oldest_first()
+            {"at": entry.at.isoformat(), "kind": entry.group, "words": entry.words} for entry in told.oldest_first()
         ],
     }
 
 
-def as_lines(told: Story) -> list[str]:
+def as_lines(told: Timeline) -> list[str]:
     number = f" (no. {told.number})" if told.number else ""
     return [
         f"shop order {told.woo_id or 'unknown'}{number}: {told.shop_status or 'status unknown'}",
         f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
-        *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<10}  {entry.words}" for entry in told.oldest_first()),
+        *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.group:<10}  {entry.words}" for entry in told.oldest_first()),
     ]
