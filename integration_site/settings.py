@@ -14,6 +14,8 @@ import environ.fileaware_mapping
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
+from integration_site import __version__
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -294,7 +296,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Orderbridge",
     "DESCRIPTION": "Where a WooCommerce shop and a CRM tell what happened. A delivery is stored before it is answered.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "PREPROCESSING_HOOKS": ["webhooks.openapi.documented"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],

@@ -1,0 +1,96 @@
+"""What the documents name is there, and the version is said in one place."""
+
+import re
+import tomllib
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+from django.conf import settings
+from django.core.management import get_commands
+from django.utils.module_loading import import_string
+
+from integration_site import __version__
+
+ROOT = Path(__file__).parent.parent
+CHANGELOG = ROOT / "CHANGELOG.md"
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {CHANGELOG})
+"""The changelog may name what is gone."""
+PACKAGES = ("sync", "orders", "webhooks", "integration_site")
+PLACES = (*PACKAGES, "templates", "tests", "docs", "scripts", ".ci")
+
+PATH = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(map(re.escape, PLACES))})/[\w./-]*[\w/])(?![\w*…{{<])")
+FILE = re.compile(r"`([\w-]+\.(?:py|toml|ini))`")
+DOTTED = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)")
+TEST = re.compile(r"`(test_\w+)`")
+TARGET = re.compile(r"(?:`|^    )make ([a-z][a-z-]*)", re.MULTILINE)
+COMMAND = re.compile(r"manage\.py ([a-z_]+)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+UNITS = {"orders/s"}
+
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def named(pattern: re.Pattern[str], document: Path) -> list[str]:
+    return sorted(set(pattern.findall(document.read_text())))
+
+
+def path_is_there(name: str) -> bool:
+    """A decision may be named by its number alone."""
+    path = ROOT / name
+    return path.exists() or any(path.parent.glob(f"{path.name}-*.md"))
+
+
+def name_resolves(name: str) -> bool:
+    try:
+        resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@documents
+def test_every_path_named_exists(document: Path) -> None:
+    assert [name for name in named(PATH, document) if name not in UNITS and not path_is_there(name)] == []
+    ours = {path.name for place in (".", *PLACES) for path in (ROOT / place).glob("*" if place == "." else "**/*")}
+    assert set(named(FILE, document)) - ours == set()
+
+
+@documents
+def test_every_link_leads_somewhere(document: Path) -> None:
+    assert [link for link in named(LINK, document) if not (document.parent / link).exists()] == []
+
+
+@documents
+def test_every_dotted_name_resolves(document: Path) -> None:
+    assert [name for name in named(DOTTED, document) if not name_resolves(name)] == []
+
+
+@documents
+def test_every_test_named_exists(document: Path) -> None:
+    if names := named(TEST, document):
+        tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+        assert [name for name in names if f"def {name}(" not in tests] == []
+
+
+@documents
+def test_every_command_typed_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(named(TARGET, document)) <= targets
+    assert set(named(COMMAND, document)) <= set(get_commands())
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    """In the code, as a container may lack `pyproject.toml`, and nothing installs the project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert import_string(project["tool"]["setuptools"]["dynamic"]["version"]["attr"]) == __version__
+    assert settings.SPECTACULAR_SETTINGS["VERSION"] == __version__
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    sections = re.findall(r"^## \[(.+?)\] - (.+)$", CHANGELOG.read_text(), re.MULTILINE)
+    assert sections[0][0] == __version__
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for _, date in sections[1:])
+    parts = re.split(r"^## ", CHANGELOG.read_text(), flags=re.MULTILINE)[1:-1]
+    assert all("### Upgrade notes" in part for part in parts)
