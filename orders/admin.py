@@ -20,7 +20,9 @@ from orders.lifecycle import lint_warnings
 from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
-from webhooks.admin import EstimatingPaginator, ForgivingList, ReadOnlyAdmin, ago, badge, exactly, preformatted, pretty
+from webhooks.backoffice.display import ago, badge, preformatted, pretty
+from webhooks.backoffice.lists import ForgivingList, ReadOnlyAdmin
+from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked, masked_row, masked_text, masked_words
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10

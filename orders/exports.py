@@ -16,7 +16,7 @@ from unfold.decorators import action
 
 from orders import audit
 from orders.asking import ask_reason
-from webhooks.admin import ReadOnlyAdmin
+from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_query, masked_row
 
 PAGE = 2000

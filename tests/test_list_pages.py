@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.test import Client
 
 from tests.factories import AttemptFactory, OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
-from webhooks.admin import ForgivingList
+from webhooks.backoffice.lists import ForgivingList
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,10 @@ from django.utils.html import format_html
 
 from sync.backoffice.timeline import summary
 from sync.models import Attempt, Call
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, RecentValuesFilter, ago, exactly, preformatted, readable
+from webhooks.backoffice.display import ago, preformatted, readable
+from webhooks.backoffice.filters import RecentValuesFilter
+from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed
 

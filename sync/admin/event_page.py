@@ -17,7 +17,7 @@ from sync.backoffice.edited import changed
 from sync.backoffice.steps import attempt_for, steps
 from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from sync.models import Attempt
-from webhooks.admin import ago, pretty, readable
+from webhooks.backoffice.display import ago, pretty, readable
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text
 from webhooks.models import Outcome, Side, WebhookEvent

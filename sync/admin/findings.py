@@ -23,7 +23,9 @@ from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import Foreseen
 from sync.pipeline.internal_events import resync, resync_event
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
+from webhooks.backoffice.display import ago, badge
+from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
 from webhooks.wake import wake
 

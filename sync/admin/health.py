@@ -16,7 +16,8 @@ from sync.admin.doctor import doctor_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
 from webhooks import clock
-from webhooks.admin import ReadOnlyAdmin, ago, badge, coded, preformatted, pretty
+from webhooks.backoffice.display import ago, badge, coded, preformatted, pretty
+from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_words
 from webhooks.wake import wake
 

@@ -15,7 +15,7 @@ from sync.models import Run, SideState
 from sync.monitoring import overview
 from sync.monitoring.overview import MANY, StatusSummary
 from webhooks import clock
-from webhooks.admin import coded
+from webhooks.backoffice.display import coded
 from webhooks.masking import masked_text
 from webhooks.models import State
 

@@ -28,7 +28,7 @@ from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
 from sync.pipeline.dry_run import foresee_resync
-from webhooks.admin import ago
+from webhooks.backoffice.display import ago
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from webhooks.admin import ForgivingList
+from webhooks.backoffice.lists import ForgivingList
 
 admin.site.unregister([User, Group])
 # One's own password, too: with its line in the audit, or not at all.

@@ -20,7 +20,8 @@ from sync.admin.starters import STARTERS
 from sync.jobs import engine, run_report
 from sync.jobs.resync import UnknownOrders
 from sync.models import Run
-from webhooks.admin import ReadOnlyAdmin, ago
+from webhooks.backoffice.display import ago
+from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_row
 
 COLOURS = {

@@ -17,7 +17,9 @@ from orders import audit
 from orders.asking import ReasonForm, UntilForm, ask_reason
 from orders.models import OrderLink
 from sync.models import TodoItem
-from webhooks.admin import EstimatingPaginator, ReadOnlyAdmin, ago, badge, exactly
+from webhooks.backoffice.display import ago, badge
+from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
 
 Cause = TodoItem.Cause

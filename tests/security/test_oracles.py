@@ -22,7 +22,7 @@ from orders.models import OrderLink, StaffAction
 from sync.models import Attempt, Call, SideState
 from tests.factories import AttemptFactory, CallFactory, OrderLinkFactory, WebhookEventFactory
 from tests.filled import TEXTS, every_row
-from webhooks.admin import DeclaredFilters, ForgivingList
+from webhooks.backoffice.lists import DeclaredFilters, ForgivingList
 from webhooks.masking import MASK, masked
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 

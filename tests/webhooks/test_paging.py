@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import AttemptFactory, StatusTransitionFactory, WebhookEventFactory
-from webhooks.admin import EstimatingPaginator
+from webhooks.backoffice.paging import EstimatingPaginator
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
