@@ -19,7 +19,7 @@ from orders.asking import ask_reason
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_query, masked_row
 
-PAGE = 2000
+EXPORT_PAGE = 2000
 FORMULA = ("=", "+", "-", "−", "@", "|", "%")
 """A spreadsheet takes a text that begins with one of these for a formula, whoever wrote it: also behind blanks and
 characters that are not seen, and if they are wide ones of Chinese and Japanese texts."""
@@ -89,7 +89,7 @@ def lines(rows: QuerySet[Any], columns: Columns) -> Iterator[str]:
     writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
     yield writer.writerow(columns)
     rows, last = rows.order_by("pk"), 0
-    while page := list(rows.filter(pk__gt=last)[:PAGE]):
+    while page := list(rows.filter(pk__gt=last)[:EXPORT_PAGE]):
         for row in map(masked_row, page):
             yield writer.writerow([cell(column(row)) for column in columns.values()])
         last = page[-1].pk

@@ -1,6 +1,5 @@
-"""Was any of history changed or removed? Each chain is followed from row to row to its anchor, then the seals are, then
-each order's pair of ids is looked at, the triggers that refuse changes, and whether the lifecycle is the one that its
-old versions end with.
+"""Was any of history changed or removed? Each chain is followed from row to row to its signed head. Then come the
+checkpoints, each order's pair of ids, the triggers that refuse changes, and the lifecycle against its old versions.
 
 It works page by page while rows are added, remembers as JSON where it stands, and needs the memory of one page.
 """
@@ -16,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from orders import append_only, seals
+from orders import append_only, checkpoints
 from orders.models import (
     SEALS,
     STAFF,
@@ -29,24 +28,24 @@ from orders.models import (
     StatusTransition,
 )
 
-PAGE = 2000
-NAMED = 100
+VERIFY_PAGE = 2000
+FINDINGS_NAMED = 100
 """Findings that are kept by name; the rest are counted."""
-FIRST = -(2**63)
+LOWEST_ID = -(2**63)
 SEALED, ORDERS, TABLES, DONE = "sealed", "orders", "tables", "done"
 """The steps after those of the chains."""
 
-Row = StatusTransition | StaffAction | AuditSeal
+HistoryRow = StatusTransition | StaffAction | AuditSeal
 Wrong = tuple[int, int | None, str]
 """The chain, the row if one is left to name, and what is wrong in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AuditFinding:
     """Something that is not as it was written. `row` is the id in its table; empty where no row is left to name."""
 
     what: str
-    "transition, staff action, seal, order, table, status rule or allowed move"
+    "transition, staff action, checkpoint, order, table, status rule or allowed move"
     row: int | None = None
     order: int | None = None
     "The order's id in the shop."
@@ -58,10 +57,10 @@ class Finding:
 
 
 @dataclass(kw_only=True)
-class Place:
+class ChainPlace:
     """The row that was looked at last."""
 
-    chain: int = FIRST
+    chain: int = LOWEST_ID
     sequence: int = 0
     row: int = 0
     hash: str = ""
@@ -69,7 +68,7 @@ class Place:
 
 @dataclass(kw_only=True)
 class Segment:
-    """What is there of what one seal covers: after `since`, counted up to `upto`."""
+    """What is there of what one checkpoint covers: after `since`, counted up to `upto`."""
 
     seal: int = 0
     "The one before it."
@@ -86,11 +85,11 @@ class Checkup:
     """Where the verification stands, and what it has found."""
 
     step: str = "transitions"
-    place: Place = field(default_factory=Place)
+    place: ChainPlace = field(default_factory=ChainPlace)
     "Within a chain."
     segment: Segment = field(default_factory=Segment)
     seen: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     number: int = 0
     "How many, those that are not kept by name included."
 
@@ -98,8 +97,8 @@ class Checkup:
     def from_json(cls, kept: dict[str, Any]) -> Self:
         if not kept:
             return cls()
-        place, segment = Place(**kept["place"]), Segment(**kept["segment"])
-        findings = [Finding(**one) for one in kept["findings"]]
+        place, segment = ChainPlace(**kept["place"]), Segment(**kept["segment"])
+        findings = [AuditFinding(**one) for one in kept["findings"]]
         return cls(**{**kept, "place": place, "segment": segment, "findings": findings})
 
     def as_json(self) -> dict[str, Any]:
@@ -113,15 +112,15 @@ class Checkup:
 
     def _next_step(self) -> None:
         steps = (*CHAINS, SEALED, ORDERS, TABLES, DONE)
-        self.step, self.place = steps[steps.index(self.step) + 1], Place()
+        self.step, self.place = steps[steps.index(self.step) + 1], ChainPlace()
 
     def _count(self, rows: int) -> None:
         self.seen[self.step] = self.seen.get(self.step, 0) + rows
 
-    def _report(self, wrong: Iterable[Wrong], name: Callable[[Wrong], Finding]) -> None:
+    def _report(self, wrong: Iterable[Wrong], name: Callable[[Wrong], AuditFinding]) -> None:
         for one in wrong:
             self.number += 1
-            if self.number <= NAMED:
+            if self.number <= FINDINGS_NAMED:
                 self.findings.append(name(one))
 
     # --- chains ----------------------------------------------------------------------------------------------------
@@ -129,42 +128,42 @@ class Checkup:
     def _chains(self, kind: "Chains") -> Iterator[None]:
         is_last = False
         while not is_last:
-            page = list(kind.after(self.place)[:PAGE])
-            is_last = len(page) < PAGE
-            ends: dict[int, Place] = {}
+            page = list(kind.after(self.place)[:VERIFY_PAGE])
+            is_last = len(page) < VERIFY_PAGE
+            ends: dict[int, ChainPlace] = {}
             done, wrong = self.place.chain, list[Wrong]()
             for row in page:
                 chain = kind.chain_of(row)
                 if chain != self.place.chain:
                     if self.place.sequence:
                         ends[self.place.chain] = self.place
-                    self.place = Place(chain=chain)
+                    self.place = ChainPlace(chain=chain)
                 wrong += [(chain, *one) for one in follow(self.place, row)]
-                self.place = Place(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
+                self.place = ChainPlace(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
             if is_last and self.place.sequence:
                 ends[self.place.chain] = self.place
-            wrong += kind.anchored(ends, since=done, before=None if is_last else self.place.chain)
+            wrong += kind.heads_differ(ends, since=done, before=None if is_last else self.place.chain)
             self._report(sorted(wrong, key=itemgetter(0)), kind.name)
             self._count(len(page))
             if is_last:
                 self._next_step()
             yield
 
-    # --- seals -----------------------------------------------------------------------------------------------------
+    # --- checkpoints -----------------------------------------------------------------------------------------------
 
     def _segments(self) -> Iterator[None]:
-        """What each seal covered, counted and digested anew."""
+        """What each checkpoint covered, counted and digested anew."""
         while one := AuditSeal.objects.filter(sequence__gt=self.segment.seal).order_by("sequence").first():
             before = AuditSeal.objects.filter(sequence__lt=one.sequence).order_by("-sequence").first() or AuditSeal()
             was = self.segment
-            for now in seals.pages(StatusTransition.objects.all(), "hash", _covered(was), one.upto):
+            for now in checkpoints.covered_pages(StatusTransition.objects.all(), "hash", _covered(was), one.upto):
                 self.segment = was = replace(was, **vars(now))
                 yield
-            links = seals.Covered(**was.links) if was.links else seals.links_of(before)
-            for now in seals.pages(OrderLink.objects.all(), "woo_id", links, one.links_upto):
+            links = checkpoints.Covered(**was.links) if was.links else checkpoints.links_of(before)
+            for now in checkpoints.covered_pages(OrderLink.objects.all(), "woo_id", links, one.links_upto):
                 self.segment, links = replace(was, links=vars(now)), now
                 yield
-            self._report(islice(_of_seal(one, before, was, links), 1), CHAINS["seals"].name)
+            self._report(islice(_of_checkpoint(one, before, was, links), 1), CHAINS["seals"].name)
             self.segment = Segment(seal=one.sequence, since=one.upto, upto=one.upto, digest=one.rows_digest)
             self._count(1)
             yield
@@ -176,9 +175,9 @@ class Checkup:
 
     def _orders(self) -> Iterator[None]:
         """Is each order, by its id there, still the one that it was, by its id here?"""
-        while page := list(OrderLink.objects.filter(pk__gt=self.place.row).order_by("pk")[:PAGE]):
+        while page := list(OrderLink.objects.filter(pk__gt=self.place.row).order_by("pk")[:VERIFY_PAGE]):
             self._report(((one.pk, one.pk, PAIR) for one in page if not one.is_ours), _order)
-            self.place = Place(row=page[-1].pk)
+            self.place = ChainPlace(row=page[-1].pk)
             self._count(len(page))
             yield
         gone = ~Exists(OrderLink.objects.filter(pk=OuterRef("pk")))
@@ -187,19 +186,19 @@ class Checkup:
         self._next_step()
 
     def _tables(self) -> Iterator[None]:
-        """The triggers on them, and the anchors that `migrate` made: without these, all could be gone unnoticed."""
+        """The triggers on them, and the chain heads that `migrate` made: without these, all could be gone unnoticed."""
         words = append_only.what_is_wrong(connection)
-        self._report(((0, None, one) for one in words), lambda wrong: Finding(what="table", words=wrong[2]))
+        self._report(((0, None, one) for one in words), lambda wrong: AuditFinding(what="table", words=wrong[2]))
         for chain, kind in ((STAFF, CHAINS["staff actions"]), (SEALS, CHAINS["seals"])):
             if not (kind.rows.exists() or ChainHead.objects.filter(pk=chain).exists()):
-                self._report([(chain, None, "all rows are gone, and the anchor of their chain with them")], kind.name)
+                self._report([(chain, None, "all rows are gone, and so is the head of their chain")], kind.name)
         for model in (StatusRule, AllowedMove):
             self._report(_of_live(model), partial(_live, str(model._meta.verbose_name)))
         self._next_step()
         yield
 
 
-def follow(before: Place, row: Row) -> Iterator[tuple[int, str]]:
+def follow(before: ChainPlace, row: HistoryRow) -> Iterator[tuple[int, str]]:
     """What is wrong with a row, given the one before it in its chain; and which row that is."""
     if row.content_hash() != row.hash:
         yield row.pk, "it does not say what it said when it was written"
@@ -221,7 +220,7 @@ class Chains:
     chain: int | None = None
     "The only one; None: each order has its own."
 
-    def after(self, place: Place) -> QuerySet[Any]:
+    def after(self, place: ChainPlace) -> QuerySet[Any]:
         if self.chain is not None:
             return self.rows.filter(sequence__gt=place.sequence).order_by("sequence")
         # The first condition is implied by the second. It is what lets the index begin there.
@@ -232,30 +231,30 @@ class Chains:
         chain: int = row.link_id if self.chain is None else self.chain
         return chain
 
-    def of(self, chain: int) -> list[Finding]:
+    def of(self, chain: int) -> list[AuditFinding]:
         """What is wrong with one chain, which is a short one."""
-        wrong, place = list[Wrong](), Place(chain=chain)
+        wrong, place = list[Wrong](), ChainPlace(chain=chain)
         for row in self.rows.filter(link_id=chain).order_by("sequence"):
             wrong += [(chain, *one) for one in follow(place, row)]
-            place = Place(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
+            place = ChainPlace(chain=chain, sequence=row.sequence, row=row.pk, hash=row.hash)
         if (end := self._again(chain)) is not None:
             wrong.append((chain, *end))
         return [self.name(one) for one in wrong]
 
-    def name(self, wrong: Wrong) -> Finding:
+    def name(self, wrong: Wrong) -> AuditFinding:
         chain, row, words = wrong
-        return Finding(what=self.what, row=row, order=self._order(chain), words=words)
+        return AuditFinding(what=self.what, row=row, order=self._order(chain), words=words)
 
     def _order(self, chain: int) -> int | None:
         if self.chain is not None:
             return None
         return OrderLink.objects.filter(pk=chain).values_list("woo_id", flat=True).first() or chain
 
-    def anchored(self, ends: dict[int, Place], *, since: int, before: int | None) -> Iterator[Wrong]:
+    def heads_differ(self, ends: dict[int, ChainPlace], *, since: int, before: int | None) -> Iterator[Wrong]:
         """Does each chain end where its head says? Heads of chains that are gone altogether are met, too."""
         heads = {head.pk: head for head in self._heads(since, before).iterator()}
         for chain in sorted({*ends, *heads}):
-            wrong = compare(ends.get(chain), heads.get(chain))
+            wrong = compare_end(ends.get(chain), heads.get(chain))
             if wrong is not None and (wrong := self._again(chain)) is not None:
                 yield chain, *wrong
 
@@ -272,26 +271,26 @@ class Chains:
         head = ChainHead.objects.annotate(**columns).filter(pk=chain).first()
         if head is None:
             last = newest.first()
-            return compare(last and Place(row=last.pk, sequence=last.sequence, hash=last.hash), None)
+            return compare_end(last and ChainPlace(row=last.pk, sequence=last.sequence, hash=last.hash), None)
         row, sequence, digest = (getattr(head, name) for name in columns)
-        return compare(Place(row=row, sequence=sequence, hash=digest) if row else None, head)
+        return compare_end(ChainPlace(row=row, sequence=sequence, hash=digest) if row else None, head)
 
 
 PAIR = "its ids in the shop and in the CRM are not the pair that was linked"
 
 
-def _order(wrong: Wrong) -> Finding:
+def _order(wrong: Wrong) -> AuditFinding:
     link = OrderLink.objects.filter(pk=wrong[0]).values_list("woo_id", flat=True).first()
-    return Finding(what="order", row=wrong[1], order=link, words=wrong[2])
+    return AuditFinding(what="order", row=wrong[1], order=link, words=wrong[2])
 
 
-def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str] | None:
-    """What is wrong with the end of a chain, given its anchor; and which row that is, if one is left."""
+def compare_end(end: ChainPlace | None, head: ChainHead | None) -> tuple[int | None, str] | None:
+    """What is wrong with the end of a chain, given its signed head; and which row that is, if one is left."""
     if head is None:
-        return (end.row, "the anchor of its chain was removed") if end else None
+        return (end.row, "the signed head of its chain was removed") if end else None
     row, length = (end.row, end.sequence) if end else (None, 0)
     if not head.is_ours:
-        return row, "the anchor of its chain was written by somebody else, or with a key that is not in AUDIT_KEYS"
+        return row, "the head of its chain was signed by somebody else, or with a key that is not in AUDIT_KEYS"
     if head.length and not length:
         return None, f"all {head.length} rows are gone"
     if length < head.length:
@@ -305,11 +304,11 @@ def compare(end: Place | None, head: ChainHead | None) -> tuple[int | None, str]
     return None
 
 
-def _covered(segment: Segment) -> seals.Covered:
-    return seals.Covered(upto=segment.upto, rows=segment.rows, digest=segment.digest)
+def _covered(segment: Segment) -> checkpoints.Covered:
+    return checkpoints.Covered(upto=segment.upto, rows=segment.rows, digest=segment.digest)
 
 
-def _of_seal(one: AuditSeal, before: AuditSeal, there: Segment, links: seals.Covered) -> Iterator[Wrong]:
+def _of_checkpoint(one: AuditSeal, before: AuditSeal, there: Segment, links: checkpoints.Covered) -> Iterator[Wrong]:
     on = f"on {one.created_at:%F %R} UTC"
     if (there.rows, there.digest) != (one.rows, one.rows_digest):
         now = f"{there.rows} are there" if there.rows != one.rows else "they are others now"
@@ -318,17 +317,17 @@ def _of_seal(one: AuditSeal, before: AuditSeal, there: Segment, links: seals.Cov
     staff = StaffAction.objects.filter(sequence=one.staff_length).values_list("hash", flat=True).first() or ""
     if staff != one.staff_hash:
         yield SEALS, one.pk, f"staff action no. {one.staff_length} is not the one that it covered"
-    if one.version >= seals.VERSION and (links.rows, links.digest) != (one.links, one.links_digest):
+    if one.version >= checkpoints.CHECKPOINT_VERSION and (links.rows, links.digest) != (one.links, one.links_digest):
         now = f"{links.rows} are there" if links.rows != one.links else "they are others now"
         yield SEALS, one.pk, f"it covered {one.links} orders that were new {on}, and {now}"
-    for name, model in seals.LIFECYCLE.items():
-        for words in _of_lifecycle(one, name, since=seals.lifecycle_upto(before, name)):
+    for name, model in checkpoints.LIFECYCLE.items():
+        for words in _of_lifecycle(one, name, since=checkpoints.lifecycle_upto(before, name)):
             yield SEALS, one.pk, f"{model._meta.verbose_name} {words}"
 
 
 def _of_lifecycle(one: AuditSeal, name: str, since: int) -> Iterator[str]:
     """Old versions of the lifecycle's rows. Who made one is forgotten with that person's account, and not else."""
-    there = seals.old_versions(name, since, seals.lifecycle_upto(one, name))
+    there = checkpoints.old_versions(name, since, checkpoints.lifecycle_upto(one, name))
     found = {pk: (digest, user) for pk, digest, user in there}
     for pk, digest, user in one.lifecycle.get(name, {}).get("rows", ()):
         now, by = found.pop(pk, ("", None))
@@ -340,8 +339,8 @@ def _of_lifecycle(one: AuditSeal, name: str, since: int) -> Iterator[str]:
         yield f"{pk} was slipped in"
 
 
-def _live(what: str, wrong: Wrong) -> Finding:
-    return Finding(what=what, row=wrong[1], words=wrong[2])
+def _live(what: str, wrong: Wrong) -> AuditFinding:
+    return AuditFinding(what=what, row=wrong[1], words=wrong[2])
 
 
 def _of_live(model: Any) -> Iterator[Wrong]:
@@ -362,15 +361,15 @@ def _of_live(model: Any) -> Iterator[Wrong]:
 
 
 def _of_all() -> Iterator[Wrong]:
-    """Anchors only grow in number."""
+    """Chain heads only grow in number."""
     last = AuditSeal.objects.order_by("-sequence").first()
     there = ChainHead.objects.filter(pk__gt=STAFF).count()
     if last is not None and there < last.chains:
-        yield SEALS, last.pk, f"it counted {last.chains} orders with transitions, and {there} have an anchor"
+        yield SEALS, last.pk, f"it counted {last.chains} orders with transitions, and {there} have a chain head"
 
 
 CHAINS = {
     "transitions": Chains(what="transition", rows=StatusTransition.objects.all()),
     "staff actions": Chains(what="staff action", rows=StaffAction.objects.all(), chain=STAFF),
-    "seals": Chains(what="seal", rows=AuditSeal.objects.all(), chain=SEALS),
+    "seals": Chains(what="checkpoint", rows=AuditSeal.objects.all(), chain=SEALS),
 }

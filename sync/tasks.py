@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 from django.db.models.functions import Now
 
-from orders.seals import seal
+from orders.checkpoints import make_checkpoint
 from sync.jobs import drift, engine, pruning, reconciliation
 from sync.jobs import verify_audit as audit_check
 from sync.models import Heartbeat, Lease, Run
@@ -146,7 +146,7 @@ def verify_audit() -> None:
 @then_look
 def seal_audit() -> None:
     """Every hour: what vanishes from now on is missed, even if every trace in its own chain is removed with it."""
-    seal()
+    make_checkpoint()
 
 
 @then_look

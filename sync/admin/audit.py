@@ -9,12 +9,16 @@ from unfold.decorators import action
 from orders.admin import StatusTransitionAdmin
 from orders.asking import ReasonForm
 from orders.models import AuditSeal, StatusTransition
-from orders.verification import Finding
+from orders.verification import AuditFinding
 from sync.admin.runs import begin
 from sync.jobs import engine, verify_audit
 from sync.models import Run
 
-PAGES = {"transition": "orders_statustransition", "staff action": "orders_staffaction", "order": "orders_orderlink"}
+FINDING_PAGES = {
+    "transition": "orders_statustransition",
+    "staff action": "orders_staffaction",
+    "order": "orders_orderlink",
+}
 
 
 @admin.register(StatusTransition)
@@ -43,15 +47,15 @@ class Verifying(StatusTransitionAdmin):
             "run": run,
             "running": run is not None and run.state == Run.State.RUNNING,
             "verdict": run and verify_audit.verdict(run),
-            "findings": [(one, page_of(one)) for one in verify_audit.findings(run)] if run else [],
+            "findings": [(one, page_of_finding(one)) for one in verify_audit.findings(run)] if run else [],
             "advice": verify_audit.ADVICE,
-            "seal": AuditSeal.objects.order_by("-sequence").first(),
+            "checkpoint": AuditSeal.objects.order_by("-sequence").first(),
             "form": form,
         }
         return TemplateResponse(request, "sync/verify.html", context)
 
 
-def page_of(finding: Finding) -> str:
+def page_of_finding(finding: AuditFinding) -> str:
     """Where the bad row is shown; empty: nowhere, or it is gone."""
-    page = PAGES.get(finding.what)
+    page = FINDING_PAGES.get(finding.what)
     return reverse(f"admin:{page}_change", args=[finding.row]) if page and finding.row is not None else ""

@@ -32,6 +32,7 @@ NAMES = {
     "skipped": "Skipped: a worker had it",
 }
 OF_KIND = {
+    (Run.Kind.VERIFY, "seals"): "Checkpoints",
     (Run.Kind.RECONCILE, "shop"): "Missed of the shop",
     (Run.Kind.RECONCILE, "crm"): "Missed of the CRM",
     (Run.Kind.DRIFT, "expected"): "Ahead as expected",

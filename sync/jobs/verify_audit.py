@@ -6,9 +6,9 @@ from typing import Any
 from django.db.models import Max
 
 from orders import audit
+from orders.checkpoints import make_checkpoint
 from orders.models import StatusTransition
-from orders.seals import seal
-from orders.verification import Checkup, Finding
+from orders.verification import AuditFinding, Checkup
 from sync import alarms
 from sync.jobs import engine
 from sync.models import Run
@@ -54,7 +54,7 @@ def job(run: Run) -> Generator[None, None, None]:
 
 
 def conclude(checkup: Checkup, run: Run) -> None:
-    """Raise or clear the alarm, record who asked, and seal what there is now."""
+    """Raise or clear the alarm, record who asked, and make a checkpoint of what there is now."""
     if checkup.findings:
         more = f" And {checkup.number - 1} more." if checkup.number > 1 else ""
         alarms.raise_alarm(ALARM, f"The audit is broken. {checkup.findings[0]}.{more}", ADVICE)
@@ -62,7 +62,7 @@ def conclude(checkup: Checkup, run: Run) -> None:
         alarms.clear(ALARM)
     if run.actor:
         audit.record("verify audit", actor=run.actor, reason=run.reason, result=verdict(run))
-    seal()
+    make_checkpoint()
 
 
 def verdict(run: Run) -> str:
@@ -76,6 +76,6 @@ def _many(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def findings(run: Run) -> list[Finding]:
+def findings(run: Run) -> list[AuditFinding]:
     """By name, the first of them."""
     return Checkup.from_json(run.checkpoint).findings

@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
 from orders import audit
+from orders.checkpoints import make_checkpoint
 from orders.models import AuditSeal, ChainHead, StaffAction, StatusTransition
-from orders.seals import seal
 from tests.factories import StatusTransitionFactory
 
 TABLES = ["orders_statustransition", "orders_staffaction", "orders_auditseal"]
@@ -19,7 +19,7 @@ STATEMENTS = ["UPDATE {} SET hash = 'forged'", "DELETE FROM {}", "UPDATE {} SET 
 def history(db: None) -> None:
     StatusTransitionFactory()
     audit.record("replay", actor="ann", reason="CRM mended")
-    seal()
+    make_checkpoint()
     connection.check_constraints()  # PostgreSQL refuses a TRUNCATE for checks that wait, too
 
 
@@ -75,7 +75,7 @@ def test_the_ways_around_of_each_database_are_shut(history: None, table: str, sq
         "DELETE FROM {}",
     ],
 )
-def test_an_anchor_can_only_grow(history: None, statement: str) -> None:
+def test_a_chain_head_can_only_grow(history: None, statement: str) -> None:
     before = said()
     with pytest.raises(IntegrityError, match="orders_chainhead is append-only"), transaction.atomic():
         connection.cursor().execute(statement.format("orders_chainhead"))

@@ -38,7 +38,7 @@ def exported(client: Client, page: str, **query: str) -> list[dict[str, str]]:
 def test_every_row_is_there_once_however_long_the_list(
     auditor: Client, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(exports, "PAGE", page)
+    monkeypatch.setattr(exports, "EXPORT_PAGE", page)
     rows = [StatusTransitionFactory() for _ in range(5)]
     told = exported(auditor, TRANSITIONS)
     assert [row["hash"] for row in told] == [row.hash for row in rows]

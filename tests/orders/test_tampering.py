@@ -9,11 +9,11 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, models
 
-from orders import audit, seals
+from orders import audit, checkpoints
 from orders.append_only import GUARDS
+from orders.checkpoints import make_checkpoint
 from orders.models import AllowedMove, AuditSeal, ChainHead, OrderLink, StaffAction, StatusRule, StatusTransition
-from orders.seals import seal
-from orders.verification import Finding
+from orders.verification import AuditFinding
 from sync import tasks
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.orders.test_verification import disarmed, verified  # noqa: F401
@@ -35,7 +35,7 @@ NOT_SAID = {
 
 @pytest.fixture
 def history(db: None) -> None:
-    """Three orders with history, two without, actions of staff, edits of the lifecycle; sealed, and something since."""
+    """Three orders with history, two without, staff actions, edits of the lifecycle; a checkpoint, and more since."""
     editor, _ = (get_user_model().objects.create(username=name) for name in ("ed", "eva"))
     for n in range(3):
         link = OrderLinkFactory(woo_id=70 + n)
@@ -46,10 +46,10 @@ def history(db: None) -> None:
         rule._history_user = editor
         rule.save()
         AllowedMove(from_status=f"a{n}", to_status="b").save()
-        assert seal() is not None
+        assert make_checkpoint() is not None
     OrderLinkFactory(woo_id=80)
     OrderLinkFactory(woo_id=81)
-    assert seal() is not None
+    assert make_checkpoint() is not None
     StatusTransitionFactory(link=link, event=WebhookEventFactory())
     connection.check_constraints()
     assert verified() == []
@@ -153,7 +153,7 @@ def _set(sql: Sql, table: str, pk: int, values: dict[str, Any]) -> None:
     sql(f"UPDATE {table} SET {', '.join(f'{c} = %s' for c in values)} WHERE id = %s", *values.values(), pk)  # noqa: S608
 
 
-def test_before_anything_is_sealed_swapped_ids_are_found(db: None, disarmed: Sql) -> None:  # noqa: F811
+def test_before_there_is_a_checkpoint_swapped_ids_are_found(db: None, disarmed: Sql) -> None:  # noqa: F811
     OrderLinkFactory(woo_id=1, crm_order_id="C-1")
     OrderLinkFactory(woo_id=2, crm_order_id="C-2")
     disarmed("UPDATE orders_orderlink SET crm_order_id = 'x' WHERE woo_id = 1")
@@ -168,7 +168,7 @@ def test_a_link_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # no
     OrderLinkFactory(woo_id=90)
     disarmed("UPDATE orders_orderlink SET mac = %s WHERE woo_id = 90", mac)
     assert [(one.what, one.order) for one in verified()] == [("order", 90)]
-    seal()
+    make_checkpoint()
     assert [(one.what, one.order) for one in verified()] == [("order", 90)]
 
 
@@ -208,7 +208,7 @@ def test_a_row_of_the_lifecycle_that_says_something_else(
     disarmed(f"UPDATE {model._meta.db_table} SET {column} = %s WHERE id = %s", value, row.pk)  # noqa: S608
     for _ in range(2):
         assert kinds(verified()) == {model._meta.verbose_name}
-        seal()
+        make_checkpoint()
 
 
 @pytest.mark.parametrize("model", [StatusRule, AllowedMove])
@@ -242,7 +242,7 @@ def test_edits_of_the_lifecycle_are_no_finding(history: None) -> None:
         assert verified() == []
     StatusRule.objects.all().delete()
     assert verified() == []
-    seal()
+    make_checkpoint()
     assert verified() == []
 
 
@@ -360,19 +360,19 @@ def wipe(sql: Sql) -> None:
         sql(f"DELETE FROM {table}")  # noqa: S608
 
 
-def kinds(findings: list[Finding]) -> set[str]:
+def kinds(findings: list[AuditFinding]) -> set[str]:
     return {one.what for one in findings}
 
 
 def test_everything_gone_is_found_and_stays_so_whatever_comes_afterwards(history: None, disarmed: Sql) -> None:  # noqa: F811
     wipe(disarmed)
-    assert kinds(verified()) == {"staff action", "seal", "status rule", "allowed move"}
+    assert kinds(verified()) == {"staff action", "checkpoint", "status rule", "allowed move"}
     for _ in range(2):
         audit.record("replay", actor="ann")
         StatusTransitionFactory()
-        seal()
+        make_checkpoint()
         call_command("migrate", verbosity=0)
-        assert kinds(verified()) == {"staff action", "seal", "status rule", "allowed move"}
+        assert kinds(verified()) == {"staff action", "checkpoint", "status rule", "allowed move"}
     with pytest.raises(CommandError, match="broken") as raised:
         call_command("verify_audit")
     assert raised.value.returncode == 1
@@ -387,7 +387,7 @@ def test_everything_but_one_table_gone(history: None, disarmed: Sql, kept: str) 
     assert verified() != []
 
 
-def test_a_fresh_installation_is_whole_and_its_first_anchors_are_there(db: None) -> None:
+def test_a_fresh_installation_is_whole_and_its_first_heads_are_there(db: None) -> None:
     assert verified() == []
     assert sorted(ChainHead.objects.values_list("pk", "length")) == [(-1, 0), (0, 0)]
     tasks.seal_audit()
@@ -397,22 +397,22 @@ def test_a_fresh_installation_is_whole_and_its_first_anchors_are_there(db: None)
 
 @pytest.mark.django_db(transaction=True)
 def test_an_installation_of_the_release_before_goes_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its seals cover less, and its workers go on for a moment after `migrate`."""
+    """Its checkpoints cover less, and its workers go on for a moment after `migrate`."""
     with monkeypatch.context() as before:
-        before.setattr(seals, "VERSION", 1)
+        before.setattr(checkpoints, "CHECKPOINT_VERSION", 1)
         for _ in range(3):
             StatusTransitionFactory()
             audit.record("replay", actor="ann")
-            assert seal() is not None
+            assert make_checkpoint() is not None
     call_command("migrate", "orders", "0009", verbosity=0)
     call_command("migrate", verbosity=0)
     assert verified() == []
     OrderLinkFactory(woo_id=90)
     OrderLink.objects.filter(woo_id=90).update(mac="")
-    assert seal() is not None
+    assert make_checkpoint() is not None
     assert verified() == []
     assert list(AuditSeal.objects.order_by("pk").values_list("version", "links")) == [(1, 0), (1, 0), (1, 0), (2, 4)]
     OrderLinkFactory(woo_id=91)
     OrderLink.objects.filter(woo_id=91).update(mac="")
-    assert seal() is not None
+    assert make_checkpoint() is not None
     assert [(one.what, one.order) for one in verified()] == [("order", 91)]

@@ -13,15 +13,15 @@ from django.utils import timezone
 
 from orders import audit, verification
 from orders.append_only import GUARDS
+from orders.checkpoints import make_checkpoint
 from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
-from orders.seals import seal
-from orders.verification import Checkup, Finding
+from orders.verification import AuditFinding, Checkup
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 
 pytestmark = pytest.mark.django_db
 
 
-def verified() -> list[Finding]:
+def verified() -> list[AuditFinding]:
     """As a run that dies after each page and is taken up by another process."""
     checkup = Checkup()
     while next(checkup.go_on(), "the end") is None:
@@ -84,7 +84,7 @@ COLUMNS = [
 
 def test_what_nobody_touched_is_proved(history: list[list[StatusTransition]]) -> None:
     assert verified() == []
-    seal()
+    make_checkpoint()
     assert verified() == []
 
 
@@ -112,10 +112,10 @@ def test_a_row_given_to_another_is_found(
     assert ("transition", row.pk) in named()
 
 
-def test_another_id_is_found_once_it_was_sealed(
+def test_another_id_is_found_once_a_checkpoint_covers_it(
     history: list[list[StatusTransition]], disarmed: Callable[..., None]
 ) -> None:
-    seal()
+    make_checkpoint()
     unused = StatusTransition.objects.latest("pk").pk + 1000  # a sequence may have passed any number that stands here
     disarmed("UPDATE orders_statustransition SET id = %s WHERE id = %s", unused, history[1][3].pk)
     [finding] = verified()
@@ -162,16 +162,16 @@ def test_all_history_of_all_orders_is_missed(disarmed: Callable[..., None]) -> N
     assert [finding.order for finding in verified()] == [70, 80]
 
 
-def test_an_order_that_vanished_with_its_link_and_its_anchor_is_missed_by_the_seal(
+def test_an_order_that_vanished_with_its_link_and_its_head_is_missed_by_the_checkpoint(
     history: list[list[StatusTransition]], disarmed: Callable[..., None]
 ) -> None:
-    seal()
+    make_checkpoint()
     link = history[1][0].link_id
     disarmed("DELETE FROM orders_statustransition WHERE link_id = %s", link)
     disarmed("DELETE FROM orders_chainhead WHERE id = %s", link)
     disarmed("DELETE FROM orders_orderlink WHERE id = %s", link)
     [finding] = verified()
-    assert (finding.what, finding.row) == ("seal", AuditSeal.objects.get().pk)
+    assert (finding.what, finding.row) == ("checkpoint", AuditSeal.objects.get().pk)
     assert "covered 8 on" in finding.words
     assert finding.words.endswith("4 are there")
 
@@ -229,7 +229,7 @@ def test_a_row_that_was_replaced_by_one_that_is_right_in_itself_is_found(
     assert ("transition", row.pk) in named()
 
 
-def test_a_whole_chain_written_anew_is_found_as_nobody_else_can_sign_its_anchor(
+def test_a_whole_chain_written_anew_is_found_as_nobody_else_can_sign_its_head(
     history: list[list[StatusTransition]], disarmed: Callable[..., None]
 ) -> None:
     link, previous = history[1][0].link, ""
@@ -239,10 +239,10 @@ def test_a_whole_chain_written_anew_is_found_as_nobody_else_can_sign_its_anchor(
     disarmed("UPDATE orders_chainhead SET hash = %s WHERE id = %s", previous, link.pk)
     [finding] = verified()
     assert finding.order == 80
-    assert "written by somebody else" in finding.words
+    assert "signed by somebody else" in finding.words
 
 
-def test_an_anchor_that_was_removed_is_missed_for_ever(
+def test_a_chain_head_that_was_removed_is_missed_for_ever(
     history: list[list[StatusTransition]], disarmed: Callable[..., None]
 ) -> None:
     link = history[1][0].link
@@ -270,8 +270,8 @@ def test_the_chain_of_staff_actions_is_kept_as_well(disarmed: Callable[..., None
     assert words in finding.words
 
 
-def test_staff_actions_that_vanished_with_their_anchor_are_missed_by_the_seal(disarmed: Callable[..., None]) -> None:
-    seal()
+def test_staff_actions_that_vanished_with_their_head_are_missed_by_a_checkpoint(disarmed: Callable[..., None]) -> None:
+    make_checkpoint()
     disarmed("DELETE FROM orders_staffaction")
     disarmed("DELETE FROM orders_chainhead WHERE id = 0")
     assert "staff action no. 4" in verified()[0].words
@@ -282,36 +282,36 @@ def test_staff_actions_that_vanished_with_their_anchor_are_missed_by_the_seal(di
     ["DELETE FROM orders_auditseal WHERE sequence = {}", "UPDATE orders_auditseal SET upto = 1 WHERE sequence = {}"],
 )
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_seals_are_a_chain_as_well(
+def test_the_checkpoints_are_a_chain_as_well(
     history: list[list[StatusTransition]], disarmed: Callable[..., None], sql: str, number: int
 ) -> None:
     for _ in range(3):
         StatusTransitionFactory(link=history[0][0].link)
-        assert seal() is not None
+        assert make_checkpoint() is not None
     disarmed(sql.format(number))
-    assert {finding.what for finding in verified()} == {"seal"}
+    assert {finding.what for finding in verified()} == {"checkpoint"}
 
 
-def test_a_seal_is_made_only_if_there_is_something_new(history: list[list[StatusTransition]]) -> None:
-    assert [bool(seal()), bool(seal())] == [True, False]
+def test_a_checkpoint_is_made_only_if_there_is_something_new(history: list[list[StatusTransition]]) -> None:
+    assert [bool(make_checkpoint()), bool(make_checkpoint())] == [True, False]
     audit.record("replay", actor="ann")
-    assert seal() is not None
+    assert make_checkpoint() is not None
     StatusTransitionFactory()
-    assert seal() is not None
+    assert make_checkpoint() is not None
     assert list(AuditSeal.objects.order_by("id").values_list("sequence", "rows")) == [(1, 8), (2, 0), (3, 1)]
 
 
 def test_rows_that_are_added_while_it_is_at_work_are_no_findings(
     history: list[list[StatusTransition]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "PAGE", 2)
+    monkeypatch.setattr(verification, "VERIFY_PAGE", 2)
     checkup = Checkup()
     for n, _ in enumerate(checkup.go_on()):
         if n < 8:
             StatusTransitionFactory(link=history[n % 2][0].link)
             StatusTransitionFactory()
             audit.record("replay", actor="ann")
-            seal()
+            make_checkpoint()
     assert checkup.findings == []
 
 
@@ -322,7 +322,7 @@ def test_the_size_of_a_page_hides_nothing(
     monkeypatch: pytest.MonkeyPatch,
     page: int,
 ) -> None:
-    monkeypatch.setattr(verification, "PAGE", page)
+    monkeypatch.setattr(verification, "VERIFY_PAGE", page)
     disarmed("DELETE FROM orders_statustransition WHERE id = %s", history[0][3].pk)
     disarmed("DELETE FROM orders_statustransition WHERE id = %s", history[1][1].pk)
     assert [finding.order for finding in verified()] == [70, 80]
@@ -332,7 +332,7 @@ def test_a_key_can_be_changed_as_long_as_the_old_one_is_named(
     history: list[list[StatusTransition]], settings: Any
 ) -> None:
     old, settings.SECRET_KEY = settings.SECRET_KEY, "another" * 10
-    assert len(verified()) == 6  # the anchors of two orders, of staff actions and of seals, and two pairs of ids
+    assert len(verified()) == 6  # the heads of two orders, of staff actions and of checkpoints, and two pairs of ids
     settings.AUDIT_KEYS = ["another" * 10, old]
     assert verified() == []
 
@@ -344,7 +344,7 @@ def test_numbers_that_a_database_writes_in_its_own_way_break_nothing(history: li
     assert verified() == []
 
 
-def test_history_that_is_older_than_its_anchors_gets_them(
+def test_history_that_is_older_than_its_heads_gets_them(
     history: list[list[StatusTransition]], disarmed: Callable[..., None]
 ) -> None:
     disarmed("DELETE FROM orders_chainhead")
@@ -398,7 +398,7 @@ def test_the_first_row_may_come_while_another_one_looks_for_it(monkeypatch: pyte
     assert verified() == []
 
 
-def test_an_anchor_only_grows(history: list[list[StatusTransition]]) -> None:
+def test_a_chain_head_only_grows(history: list[list[StatusTransition]]) -> None:
     head = ChainHead.objects.get(pk=history[0][0].link_id)
     assert (head.length, head.hash) == (4, history[0][3].hash)
     assert StaffAction.objects.count() == 4

@@ -3,8 +3,8 @@
 import pytest
 from django.utils import timezone
 
+from orders.checkpoints import make_checkpoint
 from orders.models import OrderLink
-from orders.seals import seal
 from orders.verification import Checkup
 from sync.models import TodoItem
 from sync.monitoring import todo
@@ -54,13 +54,13 @@ def test_an_order_that_the_crm_lost_is_made_again_and_linked_in_its_place(
 def test_the_audit_knows_the_new_pair_and_makes_no_forged_one_good(
     two_sides: TwoSides, linked: OrderLink, changed: bool
 ) -> None:
-    seal()
+    make_checkpoint()
     if changed:
         OrderLink.objects.update(crm_order_id="C-theirs")
         linked.refresh_from_db()
     two_sides.crm.orders.clear()
     assert made_anew(linked).outcome == Outcome.CREATED
-    seal()
+    make_checkpoint()
     checkup = Checkup()
     list(checkup.go_on())
     assert [(one.what, one.order) for one in checkup.findings] == ([("order", 14)] if changed else [])

@@ -14,7 +14,7 @@ from orders import audit
 from orders.models import AuditSeal, ChainHead, StaffAction
 from sync import tasks
 from sync.alarms import open_alarms
-from sync.management.commands.verify_audit import SEAL
+from sync.management.commands.verify_audit import CHECKPOINT
 from sync.models import Run
 from tests.factories import OrderLinkFactory, StatusTransitionFactory
 
@@ -41,11 +41,11 @@ def test_it_proves_an_empty_database() -> None:
     assert "0 transitions, 0 staff actions: nothing changed or removed" in verify()
 
 
-def test_what_is_whole_is_proved_recorded_and_sealed() -> None:
+def test_what_is_whole_is_proved_recorded_and_kept_as_a_checkpoint() -> None:
     StatusTransitionFactory()
     told = as_json()
     assert (told["verified"], told["transitions"], told["findings"]) == (True, 1, [])
-    assert told["seal"] == str(AuditSeal.objects.get())
+    assert told["checkpoint"] == str(AuditSeal.objects.get())
     assert (StaffAction.objects.get().action, StaffAction.objects.get().actor) == ("verify audit", "command")
     assert as_json()["staff_actions"] == 1
 
@@ -113,24 +113,24 @@ def test_a_dry_run_leaves_no_trace(tamper: Callable[[str], None]) -> None:
     assert not Run.objects.exists()
 
 
-def test_a_seal_that_was_noted_proves_that_the_database_is_no_older_one() -> None:
+def test_a_checkpoint_that_was_noted_proves_that_the_database_is_no_older_one() -> None:
     audit.record("replay", actor="ann")
-    noted = as_json()["seal"]
-    assert as_json("--seal", noted)["verified"]
+    noted = as_json()["checkpoint"]
+    assert as_json("--checkpoint", noted)["verified"]
     told = as_json("--seal", f"7:{noted.partition(':')[2]}")
     assert not told["verified"]
-    assert told["findings"][0]["what"] == "seal"
+    assert told["findings"][0]["what"] == "checkpoint"
 
 
 def test_a_line_of_the_log_or_of_the_metrics_is_good_enough(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     StatusTransitionFactory()
     caplog.set_level("INFO", logger="orderbridge.audit")
-    noted = as_json()["seal"]
-    line = formatter().format(next(one for one in caplog.records if one.message == "audit sealed"))
+    noted = as_json()["checkpoint"]
+    line = formatter().format(next(one for one in caplog.records if one.message == "audit checkpoint"))
     [metric] = [one for one in client.get("/metrics").text.splitlines() if "audit_checkpoint{" in one]
     assert metric.endswith(" 1.0")
-    for text in (line, metric, f"seal {noted}"):
-        assert noted.startswith(SEAL.search(text)[0])  # type: ignore[index]
+    for text in (line, metric, f"checkpoint {noted}"):
+        assert noted.startswith(CHECKPOINT.search(text)[0])  # type: ignore[index]
         assert as_json("--checkpoint", text)["verified"], text
 
 
@@ -140,7 +140,7 @@ def test_an_older_database_is_found_by_what_is_kept_elsewhere(
     """Within the database that is not possible: an old copy of it, signatures included, is whole in itself."""
     StatusTransitionFactory()
     old_heads = list(ChainHead.objects.filter(pk__lte=0).values_list("pk", "length", "hash", "mac"))
-    kept = as_json()["seal"]
+    kept = as_json()["checkpoint"]
     for table in ("statustransition", "staffaction", "auditseal", "chainhead", "orderlink"):
         tamper(f"DELETE FROM orders_{table}")  # noqa: S608
     ChainHead.objects.bulk_create(ChainHead(pk=pk, length=n, hash=h, mac=mac) for pk, n, h, mac in old_heads)
@@ -149,8 +149,8 @@ def test_an_older_database_is_found_by_what_is_kept_elsewhere(
         verify("--dry-run", "--checkpoint", kept)
 
 
-@pytest.mark.parametrize("seal", ["12", "x:y", "12:", ":", "9" * 30 + ":abc"])
-def test_what_is_no_seal_is_wrong_use(seal: str) -> None:
+@pytest.mark.parametrize("text", ["12", "x:y", "12:", ":", "9" * 30 + ":abc"])
+def test_what_is_no_checkpoint_is_wrong_use(text: str) -> None:
     with pytest.raises(CommandError, match="NUMBER:HASH") as raised:
-        verify("--seal", seal)
+        verify("--checkpoint", text)
     assert raised.value.returncode == 2

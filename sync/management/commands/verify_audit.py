@@ -7,18 +7,18 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orders.models import AuditSeal
-from orders.verification import Finding
+from orders.verification import AuditFinding
 from sync.jobs import verify_audit
 from sync.management import long_runs
 from sync.models import Run
 
-SEAL = re.compile(r"(?<![\w:])(\d{1,18}):([0-9a-f]{16,64})(?!\w)", re.ASCII)
+CHECKPOINT = re.compile(r"(?<![\w:])(\d{1,18}):([0-9a-f]{16,64})(?!\w)", re.ASCII)
 """In /metrics the hash is cut."""
 
 
 class Command(BaseCommand):
     help = (
-        "Prove that no transition, staff action or seal was changed or removed, the newest ones included; name the "
+        "Prove that no transition, staff action or checkpoint was changed or removed, not even the newest. Names the "
         "first bad row. Also runs every night. Always looks at everything."
     )
 
@@ -27,23 +27,26 @@ class Command(BaseCommand):
         parser.add_argument(
             "--checkpoint",
             "--seal",
-            dest="seal",
+            dest="checkpoint",
             metavar="LINE",
-            help="a seal kept elsewhere: NUMBER:HASH, or a line with it, of the log (audit sealed), of /metrics "
-            "or of this command. Is it still there? If not, an older database was put in place of this one",
+            help="a checkpoint kept elsewhere: NUMBER:HASH, or a line with it from the log (audit checkpoint), from "
+            "/metrics or from this command. If it is gone, an older database was put in place of this one",
         )
-        parser.add_argument("--dry-run", action="store_true", help="look only: no alarm, no record, no new seal")
+        parser.add_argument("--dry-run", action="store_true", help="look only: no alarm, no record, no new checkpoint")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
-        noted = given["seal"] and _noted(given["seal"])
+        noted = given["checkpoint"] and _noted(given["checkpoint"])
         run = Run(kind=Run.Kind.VERIFY, actor="command", options=verify_audit.options(dry_run=dry_run))
         long_runs.rehearse(verify_audit.job, run)
         findings = verify_audit.findings(run)
         found = run.counts["found"]
         if noted and not AuditSeal.objects.filter(sequence=noted[0], hash__startswith=noted[1]).exists():
             words = "it is not there: the database is an older one, or another"
-            findings, found = [Finding(what="seal", words=f"{noted[0]}:{noted[1]}: {words}"), *findings], found + 1
+            findings, found = (
+                [AuditFinding(what="checkpoint", words=f"{noted[0]}:{noted[1]}: {words}"), *findings],
+                found + 1,
+            )
         newest = AuditSeal.objects.order_by("-sequence").first()
         if given["json"]:
             told = {"verified": not found, "found": found, "findings": [vars(one) for one in findings]}
@@ -51,23 +54,25 @@ class Command(BaseCommand):
                 name.replace(" ", "_"): run.counts.get(name, 0)
                 for name in ("transitions", "staff actions", "seals", "orders")
             }
-            self.stdout.write(json.dumps({**told, **seen, "seal": str(newest or ""), "dry_run": dry_run}))
+            noted_as = dict.fromkeys(("checkpoint", "seal"), str(newest or ""))  # `seal` is its name of before 0.3
+            self.stdout.write(json.dumps({**told, **seen, **noted_as, "dry_run": dry_run}))
         else:
             for one in findings:
                 self.stdout.write(str(one))
             self.stdout.write(verify_audit.verdict(run))
             if newest:
-                self.stdout.write(f"Note this elsewhere, as proof against an older database: seal {newest}")
+                self.stdout.write(f"Note this elsewhere, as proof against an older database: checkpoint {newest}")
         if found:
             more = f" And {found - 1} more." if found > 1 else ""
             raise CommandError(f"The audit is broken. {findings[0]}.{more} {verify_audit.ADVICE}", returncode=1)
 
 
 def _noted(text: str) -> tuple[int, str]:
-    found = SEAL.search(text)
+    found = CHECKPOINT.search(text)
     if found is None:
         raise CommandError(
-            f"--checkpoint {text!r} names no seal. Write it as the log, /metrics or this command said it: NUMBER:HASH.",
+            f"--checkpoint {text!r} names no checkpoint. Write it as the log, /metrics or this command prints it: "
+            "NUMBER:HASH.",
             returncode=2,
         )
     return int(found[1]), found[2]

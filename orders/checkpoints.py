@@ -1,4 +1,4 @@
-"""A seal says what there was of history at a moment. It is made every hour, and after each verification."""
+"""A checkpoint says what the history held at one moment. It is made every hour, and after each verification."""
 
 import hashlib
 import logging
@@ -23,12 +23,12 @@ from orders.models import (
 
 log = logging.getLogger("orderbridge.audit")
 
-PAGE = 10_000
+CHECKPOINT_PAGE = 10_000
 PATIENCE = "2s"
-"""How long PostgreSQL waits for transactions at work before the seal is left to the next hour."""
-VERSION = 2
+"""How long PostgreSQL waits for transactions at work before the checkpoint is left to the next hour."""
+CHECKPOINT_VERSION = 2
 LIFECYCLE: dict[str, Any] = {model.__name__: model.history.model for model in (StatusRule, AllowedMove)}
-"""The tables that remember what the lifecycle was. They are small: each of their rows stands in a seal by itself."""
+"""The tables that remember what the lifecycle was. They are small, so a checkpoint lists each of their rows."""
 
 Version = list[Any]
 """Of a row of these: its id, the digest of what it says, and who made it."""
@@ -36,7 +36,7 @@ Version = list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Covered:
-    """Rows of a table up to an id: how many since the seal before, and the digest over all of them."""
+    """Rows of a table up to an id: how many since the checkpoint before, and the digest over all of them."""
 
     upto: int = 0
     rows: int = 0
@@ -45,7 +45,7 @@ class Covered:
 
 @dataclass(frozen=True, kw_only=True)
 class Newest:
-    """Where the tables ended at one moment. What only grows is sealed up to there."""
+    """Where the tables ended at one moment. A checkpoint covers what only grows up to there."""
 
     transition: int
     link: int
@@ -53,22 +53,22 @@ class Newest:
     lifecycle: dict[str, int]
 
 
-def seal() -> AuditSeal | None:
+def make_checkpoint() -> AuditSeal | None:
     """None: there is nothing new, or another process is at it."""
     try:
         newest = _newest_for_good()
         last = AuditSeal.objects.order_by("-sequence").first()
         head = ChainHead.objects.filter(pk=STAFF).first() or ChainHead(pk=STAFF)
-        if last is not None and (newest, head.length) == (_sealed(last), last.staff_length):
+        if last is not None and (newest, head.length) == (_covered_by(last), last.staff_length):
             return None
-        if last is not None and last.version < VERSION:
+        if last is not None and last.version < CHECKPOINT_VERSION:
             _adopt()
         before = last or AuditSeal(upto=0)
         moved, linked = transitions_of(before), links_of(before)
-        moved = [moved, *pages(StatusTransition.objects.all(), "hash", moved, newest.transition)][-1]
-        linked = [linked, *pages(OrderLink.objects.all(), "woo_id", linked, newest.link)][-1]
+        moved = [moved, *covered_pages(StatusTransition.objects.all(), "hash", moved, newest.transition)][-1]
+        linked = [linked, *covered_pages(OrderLink.objects.all(), "woo_id", linked, newest.link)][-1]
         row = AuditSeal(
-            version=VERSION,
+            version=CHECKPOINT_VERSION,
             upto=newest.transition,
             rows=moved.rows,
             rows_digest=moved.digest,
@@ -85,15 +85,15 @@ def seal() -> AuditSeal | None:
         )
         _append(row, follows=last)
     except (IntegrityError, OperationalError):
-        log.warning("no seal was made this time; the next one covers what it would have covered", exc_info=True)
+        log.warning("no checkpoint was made this time; the next one covers what it would have covered", exc_info=True)
         return None
     # Kept where the log goes, it proves later on that nobody put an older database in place.
-    log.info("audit sealed", extra={"seal": str(row), "upto": row.upto, "rows": row.rows})
+    log.info("audit checkpoint", extra={"checkpoint": str(row), "upto": row.upto, "rows": row.rows})
     return row
 
 
 def transitions_of(one: AuditSeal) -> Covered:
-    """Where those of the next seal begin."""
+    """Where those of the next checkpoint begin."""
     return Covered(upto=one.upto, digest=one.rows_digest)
 
 
@@ -106,9 +106,9 @@ def lifecycle_upto(one: AuditSeal, name: str) -> int:
     return upto
 
 
-def pages(rows: QuerySet[Any], said: str, covered: Covered, upto: int) -> Iterator[Covered]:
+def covered_pages(rows: QuerySet[Any], said: str, covered: Covered, upto: int) -> Iterator[Covered]:
     """Page by page, to go on from each. `said`: the column that stands for a row, beside its id."""
-    while page := list(_between(rows, covered.upto, upto).values_list("id", said)[:PAGE]):
+    while page := list(_between(rows, covered.upto, upto).values_list("id", said)[:CHECKPOINT_PAGE]):
         digest = covered.digest
         for pk, word in page:
             digest = hashlib.sha256(f"{digest}:{pk}:{word}".encode()).hexdigest()
@@ -131,8 +131,8 @@ def _said(row: Any) -> dict[str, str]:
     return {field.attname: field.value_to_string(row) for field in fields}
 
 
-def _sealed(one: AuditSeal) -> Newest | None:
-    if one.version < VERSION:
+def _covered_by(one: AuditSeal) -> Newest | None:
+    if one.version < CHECKPOINT_VERSION:
         return None
     upto = {name: lifecycle_upto(one, name) for name in LIFECYCLE}
     return Newest(transition=one.upto, link=one.links_upto, chains=one.chains, lifecycle=upto)
@@ -172,7 +172,7 @@ def _append(row: AuditSeal, follows: AuditSeal | None) -> None:
     with transaction.atomic():
         head = ChainHead.locked(SEALS, AuditSeal)
         if AuditSeal.objects.order_by("-sequence").first() != follows:
-            raise IntegrityError("another seal was made meanwhile")
+            raise IntegrityError("another checkpoint was made meanwhile")
         row.sequence, row.previous_hash = head.length + 1, head.hash
         row.hash = row.content_hash()
         row.save()
