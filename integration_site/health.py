@@ -21,10 +21,10 @@ from orders.models import AuditSeal
 from sync.alarms import open_alarms
 from sync.jobs.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
-from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, counts
+from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, count_rows
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
-from webhooks.models import RefusalCount, Side, State, WebhookEvent
+from webhooks.models import DELIVERED, RefusalCount, Side, State, WebhookEvent
 from webhooks.refusals import refusals
 
 HEARTBEAT_SECONDS = 180
@@ -37,7 +37,6 @@ PROXY_HEADERS = (
     "HTTP_X_FORWARDED_PROTO",
     "HTTP_X_REAL_IP",
 )
-RECEIVED_SOURCES = ("woocommerce", "crm")
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -175,10 +174,10 @@ class FromTheDatabase:
 
     def _inbox(self, now: datetime) -> Iterator[Any]:
         events = WebhookEvent.objects.order_by()
-        all_of_them = _by(counts(EVENTS), 0)
-        accepted = [(source, n) for source, n in all_of_them.items() if source in RECEIVED_SOURCES]
+        all_of_them = _by(count_rows(EVENTS), 0)
+        accepted = [(source, n) for source, n in all_of_them.items() if source in DELIVERED]
         repeated = events.filter(duplicates__gt=0).values_list("source").annotate(n=Sum("duplicates"))
-        duplicates = dict.fromkeys(RECEIVED_SOURCES, 0) | {one: n for one, n in repeated if one in RECEIVED_SOURCES}
+        duplicates = dict.fromkeys(DELIVERED, 0) | {one: n for one, n in repeated if one in DELIVERED}
         refused = list(RefusalCount.objects.values_list("source", "reason", "count"))
         answers = [((source, "accepted"), n) for source, n in accepted]
         answers += [((source, "duplicate"), n) for source, n in duplicates.items()]
@@ -202,9 +201,9 @@ class FromTheDatabase:
         yield _gauge("oldest_due_seconds", "How long the oldest due event waits.", (), [((), oldest_due_seconds(now))])
 
     def _work(self) -> Iterator[Any]:
-        tried = [((result,), n) for (result,), (n, _) in counts(ATTEMPTS).items()]
+        tried = [((result,), n) for (result,), (n, _) in count_rows(ATTEMPTS).items()]
         yield _counter("attempts", "Tries by result.", ("outcome",), tried)
-        calls = counts(CALLS)
+        calls = count_rows(CALLS)
         yield _counter(
             "calls",
             "Outgoing calls; status 0: no answer.",
@@ -216,7 +215,7 @@ class FromTheDatabase:
             of_side = [numbers for (one, _), numbers in calls.items() if one == side]
             seconds.add_metric((side,), sum(n for n, _ in of_side), sum(ms for _, ms in of_side) / 1000)
         yield seconds
-        moves = [((decision,), n) for (decision,), (n, _) in counts(TRANSITIONS).items()]
+        moves = [((decision,), n) for (decision,), (n, _) in count_rows(TRANSITIONS).items()]
         yield _counter("transitions", "Decisions about a status.", ("decision",), moves)
 
     def _sides(self, now: datetime) -> Iterator[Any]:
@@ -236,7 +235,7 @@ class FromTheDatabase:
 
     def _missed(self) -> Iterator[Any]:
         """How reliable the webhooks are, and what needs a person."""
-        swept = {side: n for (source, side), (n, _) in counts(EVENTS).items() if source == SWEEP}
+        swept = {side: n for (source, side), (n, _) in count_rows(EVENTS).items() if source == SWEEP}
         found = [((side,), swept.get(side, 0)) for side in Side.values]
         yield _counter("found_by_sweep", "Changes that no delivery told us of.", ("side",), found)
         alarms = [((key,), 1) for key in open_alarms().values_list("key", flat=True)]

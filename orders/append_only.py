@@ -32,7 +32,7 @@ class Guard:
         else:
             yield from (
                 f"CREATE TRIGGER {name} BEFORE {operation} ON {self.table} {f'WHEN {condition}' if condition else ''} "
-                f"BEGIN SELECT RAISE(ABORT, '{self.table} {WORDS}: {operation} refused'); END"
+                f"BEGIN SELECT RAISE(ABORT, '{self.table} {REFUSAL_WORDS}: {operation} refused'); END"
                 for name, operation, condition in (*self._operations, *self._replacing)
             )
 
@@ -59,12 +59,12 @@ class Guard:
         return ((f"{self.table}_no_replace", "INSERT", taken),)
 
 
-WORDS = "is append-only"
+REFUSAL_WORDS = "is append-only"
 REFUSE = f"""
 CREATE OR REPLACE FUNCTION orders_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION USING
-        MESSAGE = TG_TABLE_NAME || ' {WORDS}: ' || TG_OP || ' refused', ERRCODE = 'restrict_violation';
+        MESSAGE = TG_TABLE_NAME || ' {REFUSAL_WORDS}: ' || TG_OP || ' refused', ERRCODE = 'restrict_violation';
 END $$"""
 
 SEALS = Guard(table="orders_auditseal", unique=("sequence",))
@@ -77,7 +77,7 @@ GUARDS = (
 )
 
 
-def what_is_wrong(connection: BaseDatabaseWrapper) -> Iterator[str]:
+def trigger_faults(connection: BaseDatabaseWrapper) -> Iterator[str]:
     """The triggers that are not there as we put them on, and those that somebody else put on tables of ours."""
     is_postgresql = connection.vendor == "postgresql"
     with connection.cursor() as cursor:

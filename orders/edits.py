@@ -23,7 +23,7 @@ WATCHED: dict[type[Model], tuple[str, tuple[str, ...]]] = {
     AllowedMove: ("lifecycle", ("from_status", "to_status")),
 }
 """What each is called in the audit, and the fields that count."""
-GRANTS = {
+GRANT_TABLES = {
     User.groups.through: ("groups", "user_set"),
     User.user_permissions.through: ("user_permissions", "user_set"),
     Group.permissions.through: ("permissions", "group_set"),
@@ -40,7 +40,7 @@ def actor() -> str:
     return "command" if Path(sys.argv[0]).name in COMMANDS else ""
 
 
-def record(row: Model, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+def record_edit(row: Model, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
     if by := actor():
         kind, _ = WATCHED[type(row)]
         before, after = _without_password(before), _without_password(after)
@@ -63,7 +63,7 @@ def _fields(row: Model) -> dict[str, Any]:
     return {name: getattr(row, name) for name in WATCHED[type(row)][1]}
 
 
-def remember(sender: type[Model], instance: Any, update_fields: frozenset[str] | None, **_: Any) -> None:
+def remember_before(sender: type[Model], instance: Any, update_fields: frozenset[str] | None, **_: Any) -> None:
     """A sign-in writes its time only; and a new way of hashing the password that was given is no change of it."""
     written = set(WATCHED[sender][1]) & set(update_fields or WATCHED[sender][1])
     if update_fields is not None and set(update_fields) == {"password"} and instance._password is None:
@@ -78,15 +78,15 @@ def saved(sender: type[Model], instance: Any, created: bool, **_: Any) -> None:
     before = {name: instance._was[name] for name in changed if name in instance._was}
     after = {name: now[name] for name in changed}
     if changed:
-        record(instance, "add" if created else "change", before, after)
+        record_edit(instance, "add" if created else "change", before, after)
 
 
 def deleted(sender: type[Model], instance: Any, **_: Any) -> None:
     """What it could do goes with it, so that is told, too."""
     had = _fields(instance)
-    ends = [end for end, _ in GRANTS.values() if hasattr(instance, end)]
+    ends = [end for end, _ in GRANT_TABLES.values() if hasattr(instance, end)]
     held = {end: sorted(_names(getattr(instance, end).all())) for end in ends}
-    record(instance, "delete", had | held, {})
+    record_edit(instance, "delete", had | held, {})
 
 
 def granted(
@@ -95,7 +95,7 @@ def granted(
     """Told before it is done, in the transaction that does it. Seen from the other end, it changes several."""
     if action not in ("pre_add", "pre_remove", "pre_clear"):
         return
-    end, other_end = GRANTS[sender]
+    end, other_end = GRANT_TABLES[sender]
     chosen = model._default_manager.filter(pk__in=pk_set) if pk_set is not None else None
     if reverse:
         owners = list(getattr(instance, other_end).all() if chosen is None else chosen)
@@ -107,7 +107,7 @@ def granted(
         before = _names(getattr(owner, end).all())
         after = before | moved if action == "pre_add" else before - moved
         if after != before:
-            record(owner, "change", {end: sorted(before)}, {end: sorted(after)})
+            record_edit(owner, "change", {end: sorted(before)}, {end: sorted(after)})
 
 
 def _names(rows: QuerySet[Any]) -> set[str]:
@@ -118,8 +118,8 @@ def _names(rows: QuerySet[Any]) -> set[str]:
 
 # Each for its models alone: a receiver for all makes Django read whatever rows it deletes, and slows every save down.
 for watched in WATCHED:
-    pre_save.connect(remember, sender=watched)
+    pre_save.connect(remember_before, sender=watched)
     post_save.connect(saved, sender=watched)
     pre_delete.connect(deleted, sender=watched)
-for through in GRANTS:
+for through in GRANT_TABLES:
     m2m_changed.connect(granted, sender=through)

@@ -23,7 +23,7 @@ EXPORT_PAGE = 2000
 FORMULA = ("=", "+", "-", "−", "@", "|", "%")
 """A spreadsheet takes a text that begins with one of these for a formula, whoever wrote it: also behind blanks and
 characters that are not seen, and if they are wide ones of Chinese and Japanese texts."""
-UNSEEN = ("C", "Z", "M")
+UNSEEN_CATEGORIES = ("C", "Z", "M")
 """The categories of Unicode: controls and formats, separators, and marks that sit on the character before them."""
 PART = re.compile(r"(?<=[;\t\r\n])[^;\t\r\n]+")
 """Where `;` or a tab parts cells, a row of ours is one cell, whose quotes end with the first of ours: what stands
@@ -111,5 +111,5 @@ def cell(value: Any) -> str:
 def _mark(text: str) -> str:
     """What stands before a formula so that it is a text."""
     plain = unicodedata.normalize("NFKC", text)
-    seen = (one for one in plain if one != '"' and unicodedata.category(one)[0] not in UNSEEN)
+    seen = (one for one in plain if one != '"' and unicodedata.category(one)[0] not in UNSEEN_CATEGORIES)
     return "'" if next(seen, "") in FORMULA else ""

@@ -187,7 +187,7 @@ class Checkup:
 
     def _tables(self) -> Iterator[None]:
         """The triggers on them, and the chain heads that `migrate` made: without these, all could be gone unnoticed."""
-        words = append_only.what_is_wrong(connection)
+        words = append_only.trigger_faults(connection)
         self._report(((0, None, one) for one in words), lambda wrong: AuditFinding(what="table", words=wrong[2]))
         for chain, kind in ((STAFF, CHAINS["staff actions"]), (SEALS, CHAINS["seals"])):
             if not (kind.rows.exists() or ChainHead.objects.filter(pk=chain).exists()):

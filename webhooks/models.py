@@ -49,6 +49,11 @@ class Outcome(models.TextChoices):
 
 
 UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
+EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
+"""Outcomes of events that changed something on the other side."""
+SENDERS = {Side.SHOP: "woocommerce", Side.CRM: "crm"}
+DELIVERED = tuple(SENDERS.values())
+"""The sources of deliveries. Events from any other source were made here."""
 MOST_OF_A_SECOND = 20
 """Events of one order and second. More are no changes: somebody sends two captured deliveries in turn."""
 MAY_BE_NEWS = (

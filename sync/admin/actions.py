@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
 from orders.asking import NotDone, ReasonForm, ask_reason
-from sync.admin.one_event import for_event, page_of
+from sync.admin.one_row import for_row, page_of
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary
 from sync.pipeline import internal_events, replays
@@ -36,7 +36,7 @@ REPLAY, EDIT, RESOLVE = (
     "webhooks.resolve_webhookevent",
 )
 REVEAL = "webhooks.reveal_webhookevent"
-LONGEST = 500
+LONGEST_VALUE = 500
 """Characters of a value that a dry run shows."""
 MEANINGS = {
     "nothing": ("", "A replay would change nothing."),
@@ -78,7 +78,7 @@ class EditForm(ReasonForm):
                 f"It is longer than MAX_BODY_BYTES, {settings.MAX_BODY_BYTES} bytes. Shorten it."
             )
         try:
-            copy = edited.read(self.event, text, exact=self.exact)
+            copy = edited.read_edited(self.event, text, exact=self.exact)
             self.cleaned_data["touched"] = edited.touched(self.event, text, exact=self.exact)
             return copy
         except edited.NotUsable as error:
@@ -124,7 +124,7 @@ def _url(name: str, event: WebhookEvent) -> str:
 class EventActions(WebhookEventAdmin):
     """The addresses of the actions on one event."""
 
-    @for_event(REPLAY)
+    @for_row(REPLAY)
     def replay_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
@@ -146,7 +146,7 @@ class EventActions(WebhookEventAdmin):
             listed=[obstacle] if (obstacle := replays.why_not_again(event)) else [],
         )
 
-    @for_event(REPLAY)
+    @for_row(REPLAY)
     def retry_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
@@ -164,7 +164,7 @@ class EventActions(WebhookEventAdmin):
             button="Retry now",
         )
 
-    @for_event(RESOLVE)
+    @for_row(RESOLVE)
     def cancel_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         def perform(by: str, said: dict[str, str]) -> str:
             replays.cancel_retry(event.pk, by=by, reason=said["reason"])
@@ -180,7 +180,7 @@ class EventActions(WebhookEventAdmin):
             button="Cancel retries",
         )
 
-    @for_event(RESOLVE)
+    @for_row(RESOLVE)
     def resolve_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         def perform(by: str, said: dict[str, str]) -> str:
             replays.resolve(event.pk, by=by, reason=said["reason"])
@@ -196,7 +196,7 @@ class EventActions(WebhookEventAdmin):
             button="Mark resolved",
         )
 
-    @for_event(EDIT)
+    @for_row(EDIT)
     def edit_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Personal data is edited by those to whom it is revealed; for the others it stays masked, and as it was."""
         if not edited.is_editable(event):
@@ -226,7 +226,7 @@ class EventActions(WebhookEventAdmin):
             wide=True,
         )
 
-    @for_event(REPLAY)
+    @for_row(REPLAY)
     def dry_run_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Both sides are asked at the POST only, as each look is recorded."""
 
@@ -303,4 +303,4 @@ def _values(name: str, *values: Any, revealed: bool) -> Iterator[str]:
     for value in values:
         shown = value if revealed else masked({name: value})[name]
         text = "–" if shown in (None, "") else str(shown)
-        yield text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+        yield text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -12,9 +12,9 @@ from orders import audit
 from sync.monitoring import doctor
 from webhooks.masking import masked_text
 
-SECONDS = 20.0
+EXAMINE_SECONDS = 20.0
 """A web server gives up on a request after thirty."""
-COLOURS = {"ok": "success", "warning": "warning", "error": "danger"}
+LEVEL_COLOURS = {"ok": "success", "warning": "warning", "error": "danger"}
 
 
 def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -26,14 +26,14 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     if request.method == "POST":
         if not may:
             raise PermissionDenied
-        findings = doctor.examine_within(SECONDS)
+        findings = doctor.examine_within(EXAMINE_SECONDS)
         told = f"{_many(findings, 'error')} errors, {_many(findings, 'warning')} warnings"
         audit.record("doctor", actor=request.user.get_username(), result=told)
     context = {
         **owner.admin_site.each_context(request),
         "title": "Doctor",
         "may": may,
-        "findings": [(_masked(one), COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
+        "findings": [(_masked(one), LEVEL_COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
         "errors": _many(findings, "error"),
         "warnings": _many(findings, "warning"),
     }
@@ -49,4 +49,4 @@ def _masked(finding: doctor.Finding) -> doctor.Finding:
 
 
 def _urgency(finding: doctor.Finding) -> int:
-    return -list(COLOURS).index(finding.level)
+    return -list(LEVEL_COLOURS).index(finding.level)

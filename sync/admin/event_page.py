@@ -20,7 +20,7 @@ from sync.models import Attempt
 from webhooks.backoffice.display import ago, pretty, readable
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text
-from webhooks.models import Outcome, Side, WebhookEvent
+from webhooks.models import EFFECTS, Outcome, Side, WebhookEvent
 from webhooks.reveal import is_revealed, may_reveal
 
 NEIGHBOURS = 5
@@ -29,7 +29,6 @@ HISTORY = 50
 ADDRESSES = {"woocommerce": "/webhooks/woocommerce/", "crm": "/webhooks/crm/"}
 SENT = ("content-type", "user-agent", "x-wc-", "webhook-", "x-crm-", "x-hubspot-")
 """Beginnings of the headers that a sender sets on purpose; the others are those of the way."""
-EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 WHO = {"event": "The event claims", "known": "Known before", "crm": "The CRM said", "shop": "The shop said"}
 WHAT = {
     "status": "Status in the CRM",
@@ -70,7 +69,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "attempt": attempt,
         "steps": steps(event, attempt, calls),
         "why": why(event, attempt),
-        "compared": compared(attempt),
+        "compared": comparison_table(attempt),
         "transitions": [masked_row(one) for one in event.transitions.order_by("id")],
         "revealed": revealed,
         "may_reveal": may_reveal(request),
@@ -103,7 +102,7 @@ def why(event: WebhookEvent, attempt: Attempt | None) -> list[str]:
     return said
 
 
-def compared(attempt: Attempt | None) -> dict[str, Any]:
+def comparison_table(attempt: Attempt | None) -> dict[str, Any]:
     """A table of who said what. Its columns are those who said anything."""
     facts = attempt.compared if attempt else {}
     columns = [who for who in WHO if who in facts]

@@ -33,7 +33,7 @@ FORESEEN = 20
 """Orders of which the page that asks shows what a repair would do: both sides are read for each."""
 
 
-class StandingFilter(DropdownFilter):
+class FindingStateFilter(DropdownFilter):
     """Open findings unless asked otherwise: those that are gone or ignored need nobody."""
 
     title = "standing"
@@ -60,7 +60,7 @@ class StandingFilter(DropdownFilter):
 class DriftFindingAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("id", "kind_badge", "order", "shop", "crm", "found", "seen", "standing")
-    list_filter = (StandingFilter, ("kind", ChoicesDropdownFilter))
+    list_filter = (FindingStateFilter, ("kind", ChoicesDropdownFilter))
     fields = (
         "kind_badge",
         "order",

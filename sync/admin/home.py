@@ -13,15 +13,14 @@ from django.urls import reverse
 from sync.admin.runs import how_far
 from sync.models import Run, SideState
 from sync.monitoring import overview
-from sync.monitoring.overview import MANY, StatusSummary
+from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
 from webhooks import clock
 from webhooks.backoffice.display import coded
 from webhooks.masking import masked_text
-from webhooks.models import State
+from webhooks.models import SENDERS, Side, State
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
-OVERDUE_SECONDS = 60
-SOURCES = {"shop": "woocommerce", "crm": "crm"}
+LATE_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +64,12 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
     for side in seen.sides:
-        heard = seen.last_received.get(SOURCES[side.name])
+        heard = seen.last_received.get(SENDERS[Side(side.name)])
         yield SummaryItem(
             label=f"Last from the {side.get_name_display()}",
             value=str(naturaltime(heard)) if heard else "nothing lately",
             level=GOOD if heard else WATCH,
-            link=f"{events}?source={SOURCES[side.name]}",
+            link=f"{events}?source={SENDERS[Side(side.name)]}",
             icon="call_received",
         )
         condition, level = _condition(side, now)
@@ -81,7 +80,7 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     yield SummaryItem(
         label="Oldest unprocessed",
         value=f"{waits:.0f} s" if waits >= 1 else "none",
-        level=GOOD if waits < OVERDUE_SECONDS else BAD,
+        level=GOOD if waits < LATE_SECONDS else BAD,
         link=f"{events}?state__exact={State.PENDING}",
         icon="hourglass_empty",
     )
@@ -125,7 +124,7 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
 
 
 def _count(label: str, number: int, level: str, link: str, icon: str) -> SummaryItem:
-    shown = f"{MANY}+" if number >= MANY else str(number)
+    shown = f"{COUNTED_UP_TO}+" if number >= COUNTED_UP_TO else str(number)
     return SummaryItem(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
 
 

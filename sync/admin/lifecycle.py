@@ -11,19 +11,19 @@ from orders.models import AllowedMove, StatusRule
 from sync.clients import shop
 from sync.clients.errors import SideError
 
-KEY = "shop-statuses"
+CACHE_KEY = "shop-statuses"
 KEPT_SECONDS = 60
 
 
 def shop_statuses() -> frozenset[str] | None:
     """What the shop knew within the last minute; None: it could not be asked."""
-    known: frozenset[str] | None = cache.get_or_set(KEY, _ask, KEPT_SECONDS)
+    known: frozenset[str] | None = cache.get_or_set(CACHE_KEY, _ask, KEPT_SECONDS)
     return known
 
 
 def remembered_statuses() -> frozenset[str] | None:
     """The same without asking."""
-    known: frozenset[str] | None = cache.get(KEY)
+    known: frozenset[str] | None = cache.get(CACHE_KEY)
     return known
 
 
@@ -42,7 +42,7 @@ class CheckedRuleForm(StatusRuleForm):
         status = super().clean_woo_status()
         if "woo_status" not in self.changed_data or status in (shop_statuses() or ()):
             return status
-        cache.delete(KEY)  # the status may be new in the shop
+        cache.delete(CACHE_KEY)  # the status may be new in the shop
         known = shop_statuses()
         if known is not None and status not in known:
             names = ", ".join(sorted(known))
@@ -56,9 +56,9 @@ class AskingTheShop:
         if request.method == "POST" and "_ask" in request.POST:
             if not request.user.has_perm("orders.check_orderlink"):
                 raise PermissionDenied
-            cache.delete(KEY)
+            cache.delete(CACHE_KEY)
             return shop_statuses()
-        return cache.get(KEY)
+        return cache.get(CACHE_KEY)
 
 
 @admin.register(StatusRule)

@@ -1,15 +1,11 @@
 """The page of an order: its two sides, its lifecycle and its timeline; checked, repaired and forced from here."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any, Self
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -24,6 +20,7 @@ from orders.lifecycle import StatusPath
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
+from sync.admin.one_row import for_row
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
@@ -44,7 +41,7 @@ ICONS = {
     EntryKind.STAFF: "person",
     EntryKind.FINDING: "search",
 }
-PAGES = {
+ENTRY_PAGES = {
     EntryKind.SHOP: "webhooks_webhookevent",
     EntryKind.CRM: "webhooks_webhookevent",
     EntryKind.OWN: "webhooks_webhookevent",
@@ -85,7 +82,7 @@ class Shown:
 
 
 def _url(entry: Entry) -> str:
-    return reverse(f"admin:{PAGES[entry.kind]}_change", args=[entry.pk]) if entry.kind in PAGES else ""
+    return reverse(f"admin:{ENTRY_PAGES[entry.kind]}_change", args=[entry.pk]) if entry.kind in ENTRY_PAGES else ""
 
 
 class ForceForm(ReasonForm):
@@ -95,24 +92,6 @@ class ForceForm(ReasonForm):
     def __init__(self, *args: Any, paths: list[StatusPath], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["to_status"].choices = [("", "Choose"), *((path.to, f"{path.to}: {path.words}") for path in paths)]  # type: ignore[attr-defined]
-
-
-View = Callable[["OrderAdmin", HttpRequest, OrderLink], HttpResponse]
-
-
-def for_order(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """A page of one order, for those who may see orders and have this permission, too."""
-
-    def wrap(view: View) -> Callable[..., HttpResponse]:
-        @wraps(view)
-        def page(self: "OrderAdmin", request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
-            if not (self.has_view_permission(request) and request.user.has_perm(permission)):
-                raise PermissionDenied
-            return view(self, request, get_object_or_404(self.get_queryset(request), pk=pk))
-
-        return page
-
-    return wrap
 
 
 @admin.register(OrderLink)
@@ -151,7 +130,7 @@ class OrderAdmin(OrderLinkAdmin):
             ("<int:pk>/anew/", "orders_orderlink_anew", self.anew_view),
         )
 
-    @for_order("orders.check_orderlink")
+    @for_row("orders.check_orderlink")
     def check_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """Both sides are asked at a POST only, as each look is recorded."""
         if request.method != "POST":
@@ -161,7 +140,7 @@ class OrderAdmin(OrderLinkAdmin):
         title = f"Order {link.woo_id} on both sides now"
         return self._page(request, link, "check", title, found=found, calls=map(summary, found.calls))
 
-    @for_order("orders.check_orderlink")
+    @for_row("orders.check_orderlink")
     def repair_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """The first POST is a dry run; the second, with a reason, asks the worker for it."""
         if request.method != "POST":
@@ -179,7 +158,7 @@ class OrderAdmin(OrderLinkAdmin):
         title, calls = f"Repair order {link.woo_id}", map(summary, foreseen.calls)
         return self._page(request, link, "repair", title, form=form, foreseen=foreseen, calls=calls)
 
-    @for_order("orders.force_orderlink")
+    @for_row("orders.force_orderlink")
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """First the form, then what it means, then the action."""
         # The shop's own list is asked for at the POST only: a look at a page asks nobody.
@@ -197,7 +176,7 @@ class OrderAdmin(OrderLinkAdmin):
                 return self._asked(request, link, event)
         return self._page(request, link, "force", f"Force a move of order {link.woo_id}", form=form, chosen=chosen)
 
-    @for_order("orders.force_orderlink")
+    @for_row("orders.force_orderlink")
     def same_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """First what both sides show; the second POST, with a reason, says that this is the order that is linked."""
         if request.method != "POST":
@@ -215,7 +194,7 @@ class OrderAdmin(OrderLinkAdmin):
         title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
         return self._page(request, link, "same", title, form=form, found=found, calls=calls)
 
-    @for_order("orders.force_orderlink")
+    @for_row("orders.force_orderlink")
     def anew_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """For an order that the CRM lost: nothing else would ever bring it back there."""
 

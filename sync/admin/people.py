@@ -16,7 +16,7 @@ admin.site.unregister([User, Group])
 # One's own password, too: with its line in the audit, or not at all.
 admin.site.password_change = transaction.atomic(admin.site.password_change)  # type: ignore[method-assign]
 
-GRANTS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
+GRANTING_FIELDS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
@@ -28,7 +28,7 @@ class UserAdmin(DjangoUserAdmin, ForgivingList):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         fields = tuple(super().get_readonly_fields(request, obj))
-        return fields if request.user.is_superuser else (*fields, *GRANTS)
+        return fields if request.user.is_superuser else (*fields, *GRANTING_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and _is_within_reach(request, obj)

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 
 from orders import audit
 from orders.asking import ask_reason
-from sync.admin.one_event import for_event, page_of
+from sync.admin.one_row import for_row, page_of
 from webhooks.admin import WebhookEventAdmin
 from webhooks.models import WebhookEvent
 from webhooks.reveal import SECONDS, reveal
@@ -15,7 +15,7 @@ MINUTES = SECONDS // 60
 class Revealing(WebhookEventAdmin):
     """An event's page on which personal data can be revealed."""
 
-    @for_event("webhooks.reveal_webhookevent")
+    @for_row("webhooks.reveal_webhookevent")
     def reveal_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """To this person, and for a while."""
 
@@ -36,7 +36,7 @@ class Revealing(WebhookEventAdmin):
             perform=perform,
         )
 
-    @for_event("webhooks.reveal_webhookevent")
+    @for_row("webhooks.reveal_webhookevent")
     def body_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """The exact bytes, never rendered by the browser."""
 

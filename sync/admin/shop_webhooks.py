@@ -20,7 +20,7 @@ from sync.clients.errors import SideError
 from sync.jobs import engine, reconciliation, shop_identity
 from sync.models import Alarm
 from sync.monitoring import shop_webhooks
-from sync.monitoring.shop_webhooks import TOPICS, Step, Verdict
+from sync.monitoring.shop_webhooks import TOPICS, WebhookChange, WebhookVerdict
 from webhooks.masking import masked_row, masked_text
 
 CHECK = "orders.check_orderlink"
@@ -36,7 +36,7 @@ ACTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class WebhookRow:
     """One of the four, as it was judged last."""
 
     topic: str
@@ -56,7 +56,7 @@ def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> Htt
         if not request.user.has_perm(CHECK):
             raise PermissionDenied
         try:
-            rows, asked = [_judged(one) for one in shop_webhooks.check()], True
+            rows, asked = [_judged(one) for one in shop_webhooks.check_webhooks()], True
         except SideError as error:
             messages.error(
                 request,
@@ -79,7 +79,7 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
     try:
         shop_identity.check(shop_client.connect())
         verdicts = shop_webhooks.look()
-        steps = shop_webhooks.steps(action, verdicts)
+        steps = shop_webhooks.changes_for(action, verdicts)
         if form.is_valid():
             messages.success(request, _carry_out(request, action, steps, form.cleaned_data["reason"]))
             return HttpResponseRedirect(back)
@@ -106,15 +106,15 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
     )
 
 
-def _carry_out(request: HttpRequest, action: str, steps: Sequence[Step], reason: str) -> str:
+def _carry_out(request: HttpRequest, action: str, steps: Sequence[WebhookChange], reason: str) -> str:
     """What was done, in words. Also what broke off half-way is in the audit."""
     who = request.user.get_username()
     try:
-        shop_webhooks.carry_out(shop_client.connect(), steps)
+        shop_webhooks.make_changes(shop_client.connect(), steps)
     except SideError as error:
         audit.record(f"webhooks: {action}", actor=who, reason=reason, result=str(error), steps=_names(steps))
         raise
-    verdicts = shop_webhooks.check()
+    verdicts = shop_webhooks.check_webhooks()
     left = ", ".join(f"{one.topic} {one.state}" for one in verdicts if one.state != "ok")
     told = f"{len(steps)} steps taken."
     if action != "remove":
@@ -133,7 +133,7 @@ def _fetch_what_was_missed(who: str, reason: str) -> str:
     return f"{run} fetches what was missed."
 
 
-def _names(steps: Sequence[Step]) -> list[str]:
+def _names(steps: Sequence[WebhookChange]) -> list[str]:
     return [str(step) for step in steps]
 
 
@@ -142,17 +142,19 @@ def _alarms() -> dict[str, Alarm]:
     return {alarm.key.partition(":")[2]: alarm for alarm in alarms}
 
 
-def _remembered(topic: str, alarms: dict[str, Alarm]) -> Row:
+def _remembered(topic: str, alarms: dict[str, Alarm]) -> WebhookRow:
     alarm = alarms.get(topic)
     if alarm is None:
-        return Row(topic=topic, well=True, words="Nothing is known against it.", advice="")
+        return WebhookRow(topic=topic, well=True, words="Nothing is known against it.", advice="")
     words = alarm.words.removeprefix(f"Webhook {topic}: ")
-    return Row(topic=topic, well=False, words=words, advice=_to_press(alarm.advice))
+    return WebhookRow(topic=topic, well=False, words=words, advice=_to_press(alarm.advice))
 
 
-def _judged(one: Verdict) -> Row:
+def _judged(one: WebhookVerdict) -> WebhookRow:
     numbers = ", ".join(map(str, one.numbers))
-    return Row(topic=one.topic, well=one.state == "ok", words=one.words, advice=_to_press(one.advice), numbers=numbers)
+    return WebhookRow(
+        topic=one.topic, well=one.state == "ok", words=one.words, advice=_to_press(one.advice), numbers=numbers
+    )
 
 
 def _to_press(advice: str) -> str:

@@ -17,14 +17,14 @@ from orders import audit
 from orders.asking import ReasonForm, UntilForm, ask_reason
 from orders.models import OrderLink
 from sync.models import TodoItem
+from sync.monitoring.todo import Cause
 from webhooks.backoffice.display import ago, badge
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
 
-Cause = TodoItem.Cause
 TONES = {Cause.PARKED: "warning", Cause.REFUSED: "warning"}
-ADVICE = {
+ADVICE_BY_CAUSE = {
     Cause.PARKED: "Mend what the event says, then replay it there. It is closed once it went through.",
     Cause.DEAD: "Its attempts are used up. Mend what the event says, then replay it there.",
     Cause.REFUSED: "The two sides disagree, and the lifecycle allows no way. Correct the status in the CRM, or force "
@@ -36,7 +36,7 @@ ADVICE = {
 }
 
 
-class StandingFilter(DropdownFilter):
+class ItemStateFilter(DropdownFilter):
     """Open items unless asked otherwise."""
 
     title = "standing"
@@ -64,7 +64,7 @@ class TodoItemAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("id", "what", "order_shown", "why", "age", "owner", "mend")
     list_display_links = ("id", "what")
-    list_filter = (StandingFilter, ("cause", ChoicesDropdownFilter))
+    list_filter = (ItemStateFilter, ("cause", ChoicesDropdownFilter))
     fields = ("what", "order_shown", "why", "advice", "mend", "age", "standing", "owner", "snoozed_because", "closing")
     search_fields = ("woo_id", "crm_order_id")
     search_help_text = "The order's id at either side or its number, exact"
@@ -92,7 +92,7 @@ class TodoItemAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What to do")
     def advice(self, item: TodoItem) -> str:
-        return ADVICE[Cause(item.cause)]
+        return ADVICE_BY_CAUSE[Cause(item.cause)]
 
     @admin.display(description="Since", ordering="opened_at")
     def age(self, item: TodoItem) -> str:

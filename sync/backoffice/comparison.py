@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ComparedRow:
     """One fact: what the shop says, what we know, what the CRM says. Empty: that side has no word for it."""
 
     name: str
@@ -35,7 +35,7 @@ class Row:
 class Comparison:
     """What both sides answered; `errors` has a sentence for each that gave no order."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedRow, ...]
     verdict: str
     agree: bool
     errors: dict[str, str] = field(default_factory=dict)
@@ -71,21 +71,23 @@ def take_for_the_same(link: OrderLink, found: Comparison) -> None:
     link.save(update_fields=["identity", "external_id"])
 
 
-def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[Row, ...]:
+def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[ComparedRow, ...]:
     """Each side as we last saw it, without asking anybody."""
     meant = lifecycle.status_map.get(link.crm_status, "")
     return (
-        Row(name="Order", shop=str(link.woo_id), link=f"since {_say(link.created_at)}", crm=link.crm_order_id),
-        Row(
+        ComparedRow(name="Order", shop=str(link.woo_id), link=f"since {_say(link.created_at)}", crm=link.crm_order_id),
+        ComparedRow(
             name="Status",
             shop=link.woo_status,
             link=f"{link.crm_status} in the CRM is {meant or 'nothing'} in the shop" if link.crm_status else "",
             crm=link.crm_status,
             differs=link.woo_status != meant,
         ),
-        Row(name="Version", crm=_say(link.crm_version)),
-        Row(name="Changed", link=f"last read {_say(link.verified_at) or 'never'}", crm=_say(link.crm_updated_at)),
-        Row(name="Content", link=_content(link)),
+        ComparedRow(name="Version", crm=_say(link.crm_version)),
+        ComparedRow(
+            name="Changed", link=f"last read {_say(link.verified_at) or 'never'}", crm=_say(link.crm_updated_at)
+        ),
+        ComparedRow(name="Content", link=_content(link)),
     )
 
 
@@ -99,43 +101,45 @@ def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
     return None
 
 
-def _rows(link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle) -> tuple[Row, ...]:
+def _rows(
+    link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle
+) -> tuple[ComparedRow, ...]:
     meant = lifecycle.status_map.get(crm.status, "") if crm else ""
     known = facts_of(link)
     return (
-        Row(
+        ComparedRow(
             name="Order",
             shop=str(shop.woo_id) if shop else "",
             link=str(link),
             crm=f"{crm.crm_order_id}, names the shop's order {crm.external_id or 'none'}" if crm else "",
             differs=bool(another_in_crm(known, crm) or another_in_shop(known, shop)),
         ),
-        Row(
+        ComparedRow(
             name="Status in the shop",
             shop=shop.status if shop else "",
             link=link.woo_status or "not seen yet",
             crm=f"{meant or 'no status rule'}, by the status map" if crm else "",
             differs=shop is not None and (shop.status != link.woo_status or (crm is not None and shop.status != meant)),
         ),
-        Row(
+        ComparedRow(
             name="Status in the CRM",
             link=link.crm_status or "not seen yet",
             crm=crm.status if crm else "",
             differs=crm is not None and crm.status != link.crm_status,
         ),
-        Row(
+        ComparedRow(
             name="Version",
             link=_say(link.crm_version),
             crm=_say(crm.version) if crm else "",
             differs=crm is not None and crm.version != link.crm_version,
         ),
-        Row(
+        ComparedRow(
             name="Changed",
             shop=_say(shop.order.get("date_modified_gmt")).replace("T", " ") if shop else "",
             link=_say(link.crm_updated_at),
             crm=_say(crm.updated_at) if crm else "",
         ),
-        Row(
+        ComparedRow(
             name="Content",
             shop=("as known here" if shop.is_known_as(link.woo_fingerprint) else "changed since") if shop else "",
             link=_content(link),

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from sync.backoffice.timeline import SENDERS
 from sync.pipeline.internal_events import STAFF
 from webhooks import intake, sources
 from webhooks.masking import StillMasked, masked, restored
-from webhooks.models import Side, WebhookEvent
+from webhooks.models import DELIVERED, Side, WebhookEvent
 from webhooks.sources import Signal
 
-NAMED = 20
+FIELDS_NAMED = 20
 WHOLE = "the whole body"
 EFFECT = {
     Side.SHOP: (
@@ -34,7 +33,7 @@ class NotUsable(Exception):
 
 def is_editable(event: WebhookEvent) -> bool:
     """What was delivered, and copies of it. Of our own events the body decides nothing, or has its own permission."""
-    return event.source in SENDERS or event.copy_of_id is not None
+    return event.source in DELIVERED or event.copy_of_id is not None
 
 
 def to_edit(event: WebhookEvent, *, exact: bool) -> str:
@@ -46,7 +45,7 @@ def to_edit(event: WebhookEvent, *, exact: bool) -> str:
     return json.dumps(content if exact else masked(content), indent=2, ensure_ascii=False)
 
 
-def read(event: WebhookEvent, text: str, *, exact: bool) -> tuple[dict[str, Any], Signal]:
+def read_edited(event: WebhookEvent, text: str, *, exact: bool) -> tuple[dict[str, Any], Signal]:
     """The edited body and what it says, by the same rules as a delivery."""
     signal, content = _understood(event, text)
     before = _content(event)
@@ -105,7 +104,7 @@ def _named(before: Any, after: Any) -> list[str]:
         names = list(_differences(before, after, ""))
     except RecursionError:
         return [WHOLE]
-    return names if len(names) <= NAMED else [*names[:NAMED], "and others"]
+    return names if len(names) <= FIELDS_NAMED else [*names[:FIELDS_NAMED], "and others"]
 
 
 def _understood(event: WebhookEvent, text: str) -> tuple[Signal, dict[str, Any]]:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sync.clients.http import READS
 from sync.models import Attempt, Call
 from webhooks.models import Outcome, State, WebhookEvent
 
-READS = ("GET", "HEAD", "OPTIONS")
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
 UNTRIED = {
     State.PENDING: "Waits for a worker.",

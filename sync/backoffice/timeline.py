@@ -12,7 +12,7 @@ from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.clients.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
 from webhooks.masking import MASK, masked, masked_text, masked_topic
-from webhooks.models import Outcome, Side, State, WebhookEvent
+from webhooks.models import DELIVERED, EFFECTS, Outcome, Side, State, WebhookEvent
 
 AT_ONCE = 200
 
@@ -35,8 +35,6 @@ class EntryKind(models.TextChoices):
 
 ENTRY_KINDS = tuple(EntryKind)
 EVENTS = (EntryKind.SHOP, EntryKind.CRM, EntryKind.OWN)
-SENDERS = ("woocommerce", "crm")
-"""The sources from outside; what has another one, we made ourselves."""
 Key = tuple[datetime, int, int]
 """When, which kind, and the id of the row."""
 
@@ -122,9 +120,9 @@ class Timeline:
         by_staff = about | Q(link=self.link) if self.link else about
         found = Q(woo_id=self.woo_id) if self.woo_id else Q(crm_order_id=self.crm_order_id)
         return {
-            EntryKind.SHOP: from_shop.filter(source__in=SENDERS),
-            EntryKind.CRM: from_crm.filter(source__in=SENDERS),
-            EntryKind.OWN: (from_shop | from_crm).exclude(source__in=SENDERS),
+            EntryKind.SHOP: from_shop.filter(source__in=DELIVERED),
+            EntryKind.CRM: from_crm.filter(source__in=DELIVERED),
+            EntryKind.OWN: (from_shop | from_crm).exclude(source__in=DELIVERED),
             EntryKind.ATTEMPT: Attempt.objects.filter(about),
             EntryKind.TRANSITION: self.link.transitions.all() if self.link else StatusTransition.objects.none(),
             EntryKind.STAFF: StaffAction.objects.filter(by_staff),
@@ -187,7 +185,6 @@ Told = tuple[str, str]
 STATE_TONES: dict[str, str] = {State.DEAD: "danger", State.PARKED: "warning", State.RETRYING: "warning"}
 OUTCOME_TONES: dict[str, str] = {Outcome.REFUSED: "danger", Outcome.STALE: "warning", Outcome.NOT_OURS: "warning"}
 DECISION_TONES: dict[str, str] = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
-EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 
 
 def _event(event: WebhookEvent) -> Told:

@@ -41,7 +41,7 @@ CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds")
 TRANSITIONS = Growing(model=StatusTransition, by=("decision",))
 
 
-def counts(table: Growing) -> Counts:
+def count_rows(table: Growing) -> Counts:
     """Exact; what is read are the rows of the last minutes."""
     known = Counted.objects.filter(table=table.name).first() or _begin(table)
     found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])

@@ -48,7 +48,7 @@ SKEW = timedelta(minutes=1)
 SIGNED_WITHIN = timedelta(minutes=5)
 """Deliveries with an older or newer timestamp are refused (CONTRACT section 2)."""
 LATE = timedelta(minutes=10)
-LOOKED_AT = 500
+CHANGES_LOOKED_AT = 500
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph", "afs"})
 MOUNTS = Path("/proc/self/mounts")
 
@@ -290,7 +290,7 @@ def _shop() -> Iterator[Finding]:
     yield Finding(check="shop", level="ok", words="The key may write orders.")
 
 
-GONE = "Switch the plugin that brought it on again, or give these orders another status in the shop."
+GONE_STATUS_ADVICE = "Switch the plugin that brought it on again, or give these orders another status in the shop."
 
 
 def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
@@ -305,7 +305,7 @@ def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
         yield Finding(check="statuses", level="warning", words=warning.words, advice="See /admin/orders/allowedmove/.")
     for status, number in gone_statuses(known):
         words = f"{number} linked orders are {status!r}, a status that the shop has no more: no list shows them."
-        yield Finding(check="statuses", level="warning", words=words, advice=GONE)
+        yield Finding(check="statuses", level="warning", words=words, advice=GONE_STATUS_ADVICE)
     if not unknown:
         yield Finding(check="statuses", level="ok", words="The shop knows every status that the map names.")
 
@@ -357,7 +357,7 @@ def _crm() -> Iterator[Finding]:
         yield Finding(check="crm", level="error", words=words, advice=advice)
     else:
         yield Finding(check="crm", level="ok", words="The CRM finds orders by external_id.")
-    changed = islice(crm.changed_since(link.crm_updated_at), LOOKED_AT)
+    changed = islice(crm.changed_since(link.crm_updated_at), CHANGES_LOOKED_AT)
     if all(one.crm_order_id != link.crm_order_id for one in changed):
         words = (
             f"The CRM's list of changes lacks {link.crm_order_id}, changed {link.crm_updated_at:%Y-%m-%d %H:%M} UTC."

@@ -12,19 +12,17 @@ from orders.models import StatusTransition
 from sync.alarms import open_alarms
 from sync.models import Alarm, DriftFinding, Heartbeat, Run, SideState, TodoItem
 from webhooks.masking import masked_row
-from webhooks.models import Outcome, State, WebhookEvent
+from webhooks.models import DELIVERED, EFFECTS, State, WebhookEvent
 
-MANY = 1000
+COUNTED_UP_TO = 1000
 """Counting stops here: a number beyond it tells nobody more."""
-LATEST = 2000
+LATEST_EVENTS = 2000
 ALIVE = timedelta(minutes=3)
 HOURS = 24
-SAMPLE = 100
+LATENCY_SAMPLE = 100
 """Events of an hour whose latency is looked at."""
 CHART_SECONDS = 60
 TROUBLE = 5
-RECEIVED = ("woocommerce", "crm")
-TOOK_EFFECT = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ def latest_transitions() -> list[StatusTransition]:
 
 def _last_received() -> dict[str, datetime]:
     """By source, as far as the latest events tell."""
-    latest = WebhookEvent.objects.order_by("-id").values_list("source", "received_at")[:LATEST]
+    latest = WebhookEvent.objects.order_by("-id").values_list("source", "received_at")[:LATEST_EVENTS]
     newest: dict[str, datetime] = {}
     for source, at in latest:
         newest.setdefault(source, at)
@@ -99,7 +97,7 @@ def _last_received() -> dict[str, datetime]:
 
 
 def _up_to_many(rows: QuerySet) -> int:
-    return rows.order_by()[:MANY].count()
+    return rows.order_by()[:COUNTED_UP_TO].count()
 
 
 def _hours(now: datetime) -> Iterator[Hour]:
@@ -108,8 +106,8 @@ def _hours(now: datetime) -> Iterator[Hour]:
         start = last - timedelta(hours=back)
         events = WebhookEvent.objects.filter(received_at__gte=start, received_at__lt=start + timedelta(hours=1))
         counts = events.aggregate(
-            received=Count("pk", filter=Q(source__in=RECEIVED)),
-            effects=Count("pk", filter=Q(outcome__in=TOOK_EFFECT)),
+            received=Count("pk", filter=Q(source__in=DELIVERED)),
+            effects=Count("pk", filter=Q(outcome__in=EFFECTS)),
             failed=Count("pk", filter=Q(state__in=(State.PARKED, State.DEAD))),
         )
         yield Hour(start=start, latency=_latency(events), **counts)
@@ -117,6 +115,6 @@ def _hours(now: datetime) -> Iterator[Hour]:
 
 def _latency(events: QuerySet[WebhookEvent]) -> float | None:
     finished = events.filter(state=State.DONE, trigger="delivery").order_by("-received_at")
-    times = finished.values_list("received_at", "finished_at")[:SAMPLE]
+    times = finished.values_list("received_at", "finished_at")[:LATENCY_SAMPLE]
     seconds = [(done - came).total_seconds() for came, done in times if done]
     return median(seconds) if seconds else None

@@ -26,12 +26,12 @@ PATH = "/webhooks/woocommerce"
 LOOK_BACK = timedelta(days=1)
 GRACE = timedelta(minutes=5)
 """A delivery may be that late: the shop's queue runs once a minute (FACTS C)."""
-UNSEEN = "webhooks"
+UNSEEN_ALARM = "webhooks"
 """The alarm that we can not tell how they are."""
-LATEST = 200
+DELIVERIES_READ = 200
 """Refused and unreadable deliveries that are looked at."""
 
-State = Literal[
+WebhookState = Literal[
     "ok",
     "missing",
     "elsewhere",
@@ -44,7 +44,7 @@ State = Literal[
     "blocked",
     "stuck",
 ]
-WORDS: dict[State, tuple[str, str]] = {
+WEBHOOK_WORDS: dict[WebhookState, tuple[str, str]] = {
     "ok": ("It is active.", ""),
     "missing": ("The shop has no such webhook.", "Run `shop_webhooks ensure`."),
     "elsewhere": (
@@ -106,23 +106,23 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class WebhookVerdict:
     topic: str
-    state: State
+    state: WebhookState
     numbers: tuple[int, ...] = ()
     "Of our webhooks in the shop."
 
     @property
     def words(self) -> str:
-        return WORDS[self.state][0]
+        return WEBHOOK_WORDS[self.state][0]
 
     @property
     def advice(self) -> str:
-        return WORDS[self.state][1]
+        return WEBHOOK_WORDS[self.state][1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class WebhookChange:
     """One change in the shop; `number`: the webhook that is deleted."""
 
     change: Literal["create", "delete"]
@@ -136,11 +136,11 @@ class Step:
 # --- the rules -----------------------------------------------------------------------------------------------------
 
 
-def judge(facts: Facts) -> Verdict:
-    return Verdict(topic=facts.topic, state=_state(facts), numbers=tuple(hook.number for hook in facts.ours))
+def judge_webhook(facts: Facts) -> WebhookVerdict:
+    return WebhookVerdict(topic=facts.topic, state=_state(facts), numbers=tuple(hook.number for hook in facts.ours))
 
 
-def _state(facts: Facts) -> State:
+def _state(facts: Facts) -> WebhookState:
     if not facts.ours:
         return "elsewhere" if facts.elsewhere else "missing"
     statuses = {hook.status for hook in facts.ours}
@@ -166,15 +166,15 @@ def _after(at: datetime | None, *others: datetime | None) -> bool:
     return at is not None and all(other is None or at > other for other in others)
 
 
-def steps(action: str, verdicts: Iterable[Verdict]) -> list[Step]:
+def changes_for(action: str, verdicts: Iterable[WebhookVerdict]) -> list[WebhookChange]:
     """What an action changes. The new one is made before the old is deleted, so that no change is told to nobody."""
-    wanted: list[Step] = []
+    wanted: list[WebhookChange] = []
     for one in verdicts if action != "check" else ():
         again = action == "repair" and one.state in MADE_AGAIN
         if again or (action != "remove" and one.state in ("missing", "elsewhere")):
-            wanted.append(Step(change="create", topic=one.topic))
+            wanted.append(WebhookChange(change="create", topic=one.topic))
         if again or action == "remove":
-            wanted += [Step(change="delete", topic=one.topic, number=number) for number in one.numbers]
+            wanted += [WebhookChange(change="delete", topic=one.topic, number=number) for number in one.numbers]
     return wanted
 
 
@@ -185,15 +185,15 @@ def delivery_url() -> str:
     return f"{settings.PUBLIC_URL}{PATH}/"
 
 
-def look(before_call: Callable[[], None] = nothing) -> list[Verdict]:
+def look(before_call: Callable[[], None] = nothing) -> list[WebhookVerdict]:
     """How each of the four is doing."""
     calls: list[CallRecord] = []
     hooks = shop_client.connect(on_call=calls.append, before_call=before_call).webhooks()
     ahead = next((call.clock_is_ahead for call in calls if call.clock_is_ahead is not None), timedelta())
-    return [judge(facts) for facts in gather(hooks, ahead)]
+    return [judge_webhook(facts) for facts in gather(hooks, ahead)]
 
 
-def check() -> list[Verdict]:
+def check_webhooks() -> list[WebhookVerdict]:
     """How each is doing, with an alarm for each that is not well."""
     verdicts = look()
     for one in verdicts:
@@ -210,16 +210,16 @@ def on_schedule() -> None:
     if not SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
         return
     try:
-        check()
-        alarms.clear(UNSEEN)
+        check_webhooks()
+        alarms.clear(UNSEEN_ALARM)
     except (AuthFailed, Blocked, Rejected) as error:
         words = f"Our webhooks in the shop can not be checked, so that nobody would notice if they stopped: {error}"
-        alarms.raise_alarm(UNSEEN, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
+        alarms.raise_alarm(UNSEEN_ALARM, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
     except SideError:
         pass
 
 
-def carry_out(shop: Shop, wanted: Sequence[Step]) -> None:
+def make_changes(shop: Shop, wanted: Sequence[WebhookChange]) -> None:
     """Raises NotConfigured without a secret: an unsigned webhook would be refused here."""
     secrets = sources.woocommerce().secrets
     if not secrets and any(step.change == "create" for step in wanted):
@@ -277,7 +277,7 @@ def _refused(reason: str, since: datetime) -> dict[int, datetime]:
     """The last delivery that was refused for this reason, by the webhook that it claims to be of."""
     rows = RefusedDelivery.objects.filter(source="woocommerce", reason=reason, received_at__gte=since)
     found: dict[int, datetime] = {}
-    for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:LATEST]:
+    for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:DELIVERIES_READ]:
         number = _header(headers, "x-wc-webhook-id")
         if number.isascii() and number.isdigit():
             found.setdefault(int(number), at)
@@ -288,7 +288,7 @@ def _unreadable(since: datetime) -> dict[str, datetime]:
     """The last delivery, by topic, in which the shop tells that it may not show the order (FACTS A5)."""
     rows = WebhookEvent.objects.filter(source="woocommerce", order_ref="", received_at__gte=since)
     found: dict[str, datetime] = {}
-    for topic, body, at in rows.order_by("-received_at").values_list("topic", "body", "received_at")[:LATEST]:
+    for topic, body, at in rows.order_by("-received_at").values_list("topic", "body", "received_at")[:DELIVERIES_READ]:
         if _forbidden(bytes(body)):
             found.setdefault(topic, at)
     return found

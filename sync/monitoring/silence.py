@@ -16,20 +16,19 @@ from sync import alarms
 from sync.models import SideState
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
-from webhooks.models import Side, WebhookEvent
+from webhooks.models import SENDERS, Side, WebhookEvent
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
 WEEKS, DAYS = 8, 6
-MANY = 5
+USUAL_NUMBER = 5
 """Deliveries that a stretch usually brings before its silence is no chance: with 5 expected, none come once in 150."""
-ENOUGH = 100
+COUNTED_UP_TO = 100
 """More than so many need not be counted."""
-SENDERS = {Side.SHOP: "woocommerce", Side.CRM: "crm"}
 
 SHORTEST = timedelta(minutes=15)
 """A shorter silence is none, however busy the side: its queue may be late (FACTS C)."""
 
-Verdict = Literal["usual", "idle", "dead"]
+Silence = Literal["usual", "idle", "dead"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +42,9 @@ class Quiet:
     "Reconcile could ask the side itself of late."
 
 
-def judge(quiet: Quiet) -> Verdict:
+def judge_silence(quiet: Quiet) -> Silence:
     """`idle`: quiet, and it had nothing to tell. The median, so that one busy week is not what is usual."""
-    if quiet.long < SHORTEST or not quiet.before or median(quiet.before) < MANY:
+    if quiet.long < SHORTEST or not quiet.before or median(quiet.before) < USUAL_NUMBER:
         return "usual"
     return "dead" if quiet.missed or not quiet.asked else "idle"
 
@@ -54,7 +53,7 @@ def on_schedule() -> None:
     now = clock.now()
     for side, source in SENDERS.items():
         quiet = listen(side, source, now)
-        if quiet is not None and judge(quiet) == "dead":
+        if quiet is not None and judge_silence(quiet) == "dead":
             _raise(side, quiet)
         else:
             alarms.clear(f"silence:{side}")
@@ -70,10 +69,10 @@ def listen(side: str, source: str, now: datetime) -> Quiet | None:
     return Quiet(
         long=now - last,
         before=[
-            came.filter(received_at__gt=start, received_at__lte=end)[:ENOUGH].count()
+            came.filter(received_at__gt=start, received_at__lte=end)[:COUNTED_UP_TO].count()
             for start, end in stretches(first, last, now)
         ],
-        missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:ENOUGH].count(),
+        missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:COUNTED_UP_TO].count(),
         asked=SideState.objects.filter(name=side, swept_at__gte=now - max(SHORTEST, 3 * _round())).exists(),
     )
 

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from sync.models import Call, Counted
 from sync.monitoring import counting
-from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, counts
+from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, count_rows
 from tests.factories import AttemptFactory, WebhookEventFactory
 
 pytestmark = pytest.mark.django_db
@@ -28,27 +28,27 @@ def called(count: int, **fields: Any) -> None:
 
 def test_what_is_old_is_remembered_and_what_is_new_is_added() -> None:
     called(3, side="shop", status=200, milliseconds=10)
-    assert counts(CALLS) == {("shop", 200): (3, 30)}
+    assert count_rows(CALLS) == {("shop", 200): (3, 30)}
     minutes_pass()
     called(1, side="crm", status=None, milliseconds=7)
     for _ in range(2):
-        assert counts(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
+        assert count_rows(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
     assert Counted.objects.get().up_to == Call.objects.order_by("id")[2].pk
     minutes_pass()
-    assert counts(CALLS) == counts(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
+    assert count_rows(CALLS) == count_rows(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
     called(2, side="shop", status=200, milliseconds=1)
-    assert counts(CALLS) == {("shop", 200): (5, 32), ("crm", None): (1, 7)}
+    assert count_rows(CALLS) == {("shop", 200): (5, 32), ("crm", None): (1, 7)}
 
 
 def test_rows_that_are_remembered_are_not_read_again() -> None:
     AttemptFactory.create_batch(3)
     for _ in range(2):
-        counts(ATTEMPTS)
+        count_rows(ATTEMPTS)
         minutes_pass()
-    counts(ATTEMPTS)
+    count_rows(ATTEMPTS)
     known = Counted.objects.get()
     with CaptureQueriesContext(connection) as queries:
-        assert sum(n for n, _ in counts(ATTEMPTS).values()) == 3
+        assert sum(n for n, _ in count_rows(ATTEMPTS).values()) == 3
     read = [one["sql"] for one in queries if 'FROM "sync_attempt"' in one["sql"]]
     assert read and all(f'"id" > {known.up_to}' in sql for sql in read), read
 
@@ -57,25 +57,25 @@ def test_a_row_that_is_committed_late_is_counted() -> None:
     """Its id is lower than that of a row which was counted before it: the newest of minutes ago is the limit."""
     late = WebhookEventFactory(source="crm").pk
     newest = WebhookEventFactory(source="crm")
-    counts(EVENTS)
+    count_rows(EVENTS)
     assert Counted.objects.get().next_up_to == newest.pk
     minutes_pass()
     WebhookEventFactory.create_batch(2, source="crm")
-    assert counts(EVENTS) == {("crm", "shop"): (4, 0)}
+    assert count_rows(EVENTS) == {("crm", "shop"): (4, 0)}
     assert Counted.objects.get().up_to == newest.pk >= late
 
 
 def test_two_that_count_at_the_same_time_remember_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     AttemptFactory.create_batch(2)
-    counts(ATTEMPTS)
+    count_rows(ATTEMPTS)
     minutes_pass()
     real = counting._read
 
     def meanwhile(*arguments: Any) -> Any:
         monkeypatch.setattr(counting, "_read", real)
-        counts(ATTEMPTS)
+        count_rows(ATTEMPTS)
         return real(*arguments)
 
     monkeypatch.setattr(counting, "_read", meanwhile)
-    counts(ATTEMPTS)
-    assert sum(n for n, _ in counts(ATTEMPTS).values()) == 2
+    count_rows(ATTEMPTS)
+    assert sum(n for n, _ in count_rows(ATTEMPTS).values()) == 2

@@ -248,7 +248,7 @@ def test_no_edit_shows_what_was_masked(document: Any, data: st.DataObject) -> No
     told = data.draw(edits(shown, all_of(shown)))
     event = WebhookEvent(side=Side.CRM, body=json.dumps({"crm_order_id": "C-1", "x": document}).encode())
     try:
-        content, _ = edited.read(event, json.dumps({"crm_order_id": "C-1", "x": told}), exact=False)
+        content, _ = edited.read_edited(event, json.dumps({"crm_order_id": "C-1", "x": told}), exact=False)
     except edited.NotUsable:
         return
     visible = json.dumps(masked(content))
@@ -257,7 +257,7 @@ def test_no_edit_shows_what_was_masked(document: Any, data: st.DataObject) -> No
 
 def test_the_names_of_changed_fields_tell_no_person(operator: Client, admin_client: Client) -> None:
     event = WebhookEventFactory(body=b'{"id": 5, "by": {"eve@example.org": 1}}')
-    copy = edited.post_copy(event, *edited.read(event, '{"id": 5}', exact=True), by="x", once="1")
+    copy = edited.post_copy(event, *edited.read_edited(event, '{"id": 5}', exact=True), by="x", once="1")
     page = operator.get(f"{LIST}{copy.pk}/change/").content.decode()
     assert "It differs in: by" in page
     assert "eve@" not in page

@@ -117,7 +117,7 @@ def test_who_may_not_reveal_learns_nothing_personal_by_searching(may_reveal: boo
 @pytest.mark.parametrize("term", ["Müll", "anna@example.te", "anna@example.test"])
 def test_nor_by_how_far_a_search_comes_or_what_it_says(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked about somebody that there is, in part or as a whole, and about nobody."""
-    monkeypatch.setattr(searching, "SHOWN", 2)
+    monkeypatch.setattr(searching, "BODIES_SHOWN", 2)
     monkeypatch.setattr(searching, "WINDOW", 4)
     wrong = term.replace("nn", "xx").replace("ll", "xx")
     for _ in range(6):
@@ -143,7 +143,7 @@ def test_text_is_searched_a_stretch_at_a_time_and_can_be_searched_on(monkeypatch
 
 
 def test_many_hits_are_shown_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "SHOWN", 2)
+    monkeypatch.setattr(searching, "BODIES_SHOWN", 2)
     ids = [from_shop().pk for _ in range(3)]
     first = search(WebhookEvent.objects.order_by("id"), "Hand-made", may_reveal=True)
     assert [event.pk for event in first.events] == ids[1:]

@@ -14,7 +14,7 @@ from sync import tasks
 from sync.clients.shop import Hook
 from sync.models import Alarm, Run, SideState
 from sync.monitoring import shop_webhooks
-from sync.monitoring.shop_webhooks import Facts, Verdict, judge, steps
+from sync.monitoring.shop_webhooks import Facts, WebhookVerdict, changes_for, judge_webhook
 from sync.sandbox.orders import dated
 from sync.sandbox.server import Answer
 from sync.sandbox.shop import SandboxShop
@@ -66,11 +66,11 @@ HEARD = {"heard_at": T - HOUR, "any_heard_at": T - HOUR}
     ],
 )
 def test_what_is_wrong_with_one(known: Facts, state: str) -> None:
-    assert judge(known).state == state
+    assert judge_webhook(known).state == state
 
 
 def test_every_state_has_words_and_what_is_wrong_has_advice() -> None:
-    for state, (words, advice) in shop_webhooks.WORDS.items():
+    for state, (words, advice) in shop_webhooks.WEBHOOK_WORDS.items():
         assert words
         assert bool(advice) == (state != "ok")
 
@@ -93,9 +93,9 @@ def test_every_state_has_words_and_what_is_wrong_has_advice() -> None:
 )
 def test_what_an_action_changes(action: str, state: Any, wanted: list[str]) -> None:
     numbers = () if state in ("missing", "elsewhere") else (4,)
-    assert [str(step) for step in steps(action, [Verdict(topic="order.updated", state=state, numbers=numbers)])] == (
-        wanted
-    )
+    assert [
+        str(step) for step in changes_for(action, [WebhookVerdict(topic="order.updated", state=state, numbers=numbers)])
+    ] == (wanted)
 
 
 # --- with a shop ---------------------------------------------------------------------------------------------------

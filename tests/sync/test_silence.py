@@ -8,7 +8,7 @@ from django.utils import timezone
 from sync import tasks
 from sync.models import Alarm, SideState
 from sync.monitoring import silence
-from sync.monitoring.silence import Quiet, judge, listen, stretches
+from sync.monitoring.silence import Quiet, judge_silence, listen, stretches
 from tests.factories import WebhookEventFactory
 from webhooks.models import WebhookEvent
 
@@ -30,15 +30,15 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
     ids=["nothing known", "always quiet", "seldom", "often", "one busy week", "one idle week", "nothing to tell"],
 )
 def test_is_it_too_quiet(before: list[int], missed: int, verdict: str) -> None:
-    assert judge(Quiet(long=HOUR, before=before, missed=missed)) == verdict
+    assert judge_silence(Quiet(long=HOUR, before=before, missed=missed)) == verdict
 
 
 def test_a_side_that_could_not_be_asked_is_not_idle() -> None:
-    assert judge(Quiet(long=HOUR, before=[60, 70], missed=0, asked=False)) == "dead"
+    assert judge_silence(Quiet(long=HOUR, before=[60, 70], missed=0, asked=False)) == "dead"
 
 
 def test_a_pause_for_breath_is_no_silence() -> None:
-    assert judge(Quiet(long=timedelta(minutes=10), before=[60, 70], missed=3)) == "usual"
+    assert judge_silence(Quiet(long=timedelta(minutes=10), before=[60, 70], missed=3)) == "usual"
 
 
 def test_the_same_stretch_of_the_weeks_before() -> None:

@@ -119,7 +119,7 @@ def by_replay(sides: TwoSides, woo_id: int) -> None:
 def by_an_edited_copy(sides: TwoSides, woo_id: int) -> None:
     event = WebhookEventFactory(order_ref=str(woo_id), state=State.DEAD, next_attempt_at=None)
     order = sides.shop.orders.get(woo_id) or new_order(woo_id, LATER, sides.shop.url, {})
-    content, signal = edited.read(event, json.dumps(order), exact=True)
+    content, signal = edited.read_edited(event, json.dumps(order), exact=True)
     edited.post_copy(event, content, signal, by="ada", once="1")
     work_off()
 
@@ -297,7 +297,7 @@ def test_it_stays_parked_when_it_is_asked_again(two_sides: TwoSides, again: Way)
     event = told(14, of_staging(two_sides.shop.orders[14]))
     work_off()
     if again is by_an_edited_copy:
-        content, signal = edited.read(event, bytes(event.body).decode(), exact=True)
+        content, signal = edited.read_edited(event, bytes(event.body).decode(), exact=True)
         event = edited.post_copy(event, content, signal, by="ada", once="1")
     else:
         event.refresh_from_db()

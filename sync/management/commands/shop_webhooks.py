@@ -11,6 +11,7 @@ from sync.clients.errors import NotConfigured, SideError
 from sync.jobs import reconciliation, shop_identity
 from sync.management import long_runs
 from sync.monitoring import shop_webhooks
+from sync.monitoring.shop_webhooks import WebhookChange, WebhookVerdict
 
 ACTIONS = {
     "ensure": "create those that are missing",
@@ -48,21 +49,19 @@ class Command(BaseCommand):
             names = ", ".join(f"{one.topic} {one.state}" for one in wrong)
             raise CommandError(f"Not well: {names}.", returncode=long_runs.FAILED)
 
-    def _act(self, action: str, dry_run: bool) -> tuple[list[shop_webhooks.Verdict], list[shop_webhooks.Step]]:
+    def _act(self, action: str, dry_run: bool) -> tuple[list[WebhookVerdict], list[WebhookChange]]:
         """How they are afterwards, and what was done."""
         if action != "check":
             shop_identity.check(shop_client.connect())
         verdicts = shop_webhooks.look()
-        wanted = shop_webhooks.steps(action, verdicts)
+        wanted = shop_webhooks.changes_for(action, verdicts)
         if not dry_run:
-            shop_webhooks.carry_out(shop_client.connect(), wanted)
-            verdicts = shop_webhooks.check()
+            shop_webhooks.make_changes(shop_client.connect(), wanted)
+            verdicts = shop_webhooks.check_webhooks()
         return verdicts, wanted
 
 
-def _as_json(
-    action: str, dry_run: bool, verdicts: list[shop_webhooks.Verdict], done: list[shop_webhooks.Step]
-) -> dict[str, Any]:
+def _as_json(action: str, dry_run: bool, verdicts: list[WebhookVerdict], done: list[WebhookChange]) -> dict[str, Any]:
     return {
         "action": action,
         "dry_run": dry_run,
@@ -81,7 +80,7 @@ def _as_json(
     }
 
 
-def _as_lines(dry_run: bool, verdicts: list[shop_webhooks.Verdict], done: list[shop_webhooks.Step]) -> list[str]:
+def _as_lines(dry_run: bool, verdicts: list[WebhookVerdict], done: list[WebhookChange]) -> list[str]:
     return [
         *(f"{'would ' if dry_run else ''}{step}" for step in done),
         *(f"{one.topic:<15} {one.state:<13} {one.words} {one.advice}".rstrip() for one in verdicts),

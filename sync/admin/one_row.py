@@ -1,4 +1,4 @@
-"""The addresses under the page of one event: who may open them, and the way back."""
+"""The addresses under the page of one event or one order: who may open them, and the way back."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,11 +11,11 @@ from django.urls import reverse
 
 from webhooks.models import WebhookEvent
 
-View = Callable[[Any, HttpRequest, WebhookEvent], HttpResponse]
+View = Callable[[Any, HttpRequest, Any], HttpResponse]
 
 
-def for_event(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """A page of one event, for those who may see events and have this permission, too."""
+def for_row(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
+    """A page of one row, for people who may see such rows and have this permission, too."""
 
     def wrap(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
