@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from sync import registry
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.models import Side as SideName
 
@@ -149,15 +150,6 @@ class Counted(models.Model):
 class Run(models.Model):
     """A long job. It goes on from its checkpoint after a crash, tells how far it is, can be paused and cancelled."""
 
-    class Kind(models.TextChoices):
-        BACKFILL = "backfill", "Backfill"
-        RESYNC = "resync", "Resync"
-        RECONCILE = "reconcile", "Reconcile"
-        DRIFT = "drift", "Drift"
-        REPLAY = "replay", "Replay of many"
-        VERIFY = "verify", "Verification of the audit"
-        PRUNE = "prune", "Prune"
-
     class State(models.TextChoices):
         RUNNING = "running", "Running"
         PAUSED = "paused", "Paused"
@@ -166,7 +158,7 @@ class Run(models.Model):
         CANCELLED = "cancelled", "Cancelled"
 
     id = models.BigAutoField(primary_key=True)
-    kind = models.CharField(max_length=12, choices=Kind.choices)
+    kind = models.CharField(max_length=registry.LONGEST_KIND, choices=registry.kinds)
     state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
     options = models.JSONField(default=dict, blank=True)
     checkpoint = models.JSONField(default=dict, blank=True, help_text="Where the next step goes on")

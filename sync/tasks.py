@@ -10,8 +10,8 @@ from typing import ParamSpec
 from django.db.models.functions import Now
 
 from orders.checkpoints import make_checkpoint
-from sync.jobs import drift, engine, pruning, reconciliation
-from sync.jobs import verify_audit as audit_check
+from sync import registry
+from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
 from sync.monitoring import shop_webhooks, silence, todo
 from sync.pipeline import doubts
@@ -26,10 +26,6 @@ P = ParamSpec("P")
 
 BUDGET = 20.0
 """Seconds after which a drain hands over to a new task, so that scheduled ones get their turn."""
-STRETCH = 15.0
-"""Seconds that a long run works at a time."""
-LONG_STRETCH = 45.0
-"""Of a replay of many: it settles itself whatever comes in meanwhile."""
 TURN = 10.0
 """Seconds that a drain works before a long run that waits for a worker gets as many."""
 LINGER = 1.0
@@ -95,10 +91,10 @@ def go_on_with_a_run(*, busy: bool) -> bool:
 
     While others wait for us a replay of many does, too: it comes after whatever comes in.
     """
-    run = engine.longest_waiting(but=(Run.Kind.REPLAY,) if busy else ())
+    run = engine.longest_waiting(busy=busy)
     if run is None:
         return False
-    engine.carry_out(run, budget=TURN if busy else budget_of(run))
+    engine.carry_out(run, budget=TURN if busy else engine.stretch_of(run))
     return True
 
 
@@ -113,34 +109,12 @@ def sweep() -> None:
     drain()
 
 
-@then_look
-def reconcile() -> None:
-    """What no delivery told us of."""
-    reconciliation.on_schedule(STRETCH)
-
-
-@then_look
-def reconcile_deep() -> None:
-    """Every night: the last days again, and orders that were deleted for good."""
-    reconciliation.on_schedule(STRETCH, deep=True)
-
-
-@then_look
-def drift_nightly() -> None:
-    """Every night: does anything differ between the two sides?"""
-    drift.on_schedule(STRETCH)
-
-
-@then_look
-def prune() -> None:
-    """Every night: what is older than RETENTION_DAYS."""
-    pruning.on_schedule(STRETCH)
-
-
-@then_look
-def verify_audit() -> None:
-    """Every night: was any of history changed or removed?"""
-    audit_check.on_schedule(STRETCH)
+def __getattr__(name: str) -> Callable[[], None]:
+    """The tasks of long runs that are scheduled, as `sync.tasks.prune`: each job declares its own."""
+    for one in registry.planned():
+        if one.task == f"{__name__}.{name}" and one.start is not None:
+            return then_look(functools.partial(engine.on_schedule, one.start))
+    raise AttributeError(f"There is no task {name!r}.")
 
 
 @then_look
@@ -163,12 +137,8 @@ def watch() -> None:
 def carry_out(run_id: int) -> None:
     """One stretch of a long run; what is left goes to a new task, so that other tasks get their turn."""
     run = Run.objects.filter(pk=run_id, state=Run.State.RUNNING).first()
-    if run and not engine.carry_out(run, budget=budget_of(run)):
+    if run and not engine.carry_out(run, budget=engine.stretch_of(run)):
         engine.hand_over(run)
-
-
-def budget_of(run: Run) -> float:
-    return LONG_STRETCH if run.kind == Run.Kind.REPLAY else STRETCH
 
 
 def beat() -> None:

@@ -39,7 +39,7 @@ class Verifying(StatusTransitionAdmin):
             except engine.AlreadyRunning as error:
                 messages.error(request, str(error))
             return HttpResponseRedirect(reverse("admin:orders_statustransition_verify"))
-        run = Run.objects.filter(kind=Run.Kind.VERIFY).order_by("-id").first()
+        run = Run.objects.filter(kind=verify_audit.JOB.kind).order_by("-id").first()
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from sync.admin.runs import how_far
+from sync.jobs import reconciliation
 from sync.models import Run, SideState
 from sync.monitoring import overview
 from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
@@ -163,7 +164,7 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
 MENDS: Mapping[str, tuple[str, ...]] = {
     "audit": ("orders.verify_statustransition", "Verify…", "admin:orders_statustransition_verify"),
     "webhook": ("sync.start_run", "Repair…", "admin:sync_webhooks"),
-    "silence": ("sync.start_run", "Reconcile…", "admin:sync_run_start", Run.Kind.RECONCILE),
+    "silence": ("sync.start_run", "Reconcile…", "admin:sync_run_start", reconciliation.JOB.kind),
 }
 """By the first word of an alarm's key: the permission, the button, and the page that mends it with its arguments."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,13 +13,13 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 
 from orders import audit
 from orders.asking import NotDone, ask_reason
-from sync.admin.starters import STARTERS
+from sync import registry
 from sync.jobs import engine, run_report
-from sync.jobs.resync import UnknownOrders
 from sync.models import Run
 from webhooks.backoffice.display import ago
 from webhooks.backoffice.lists import ReadOnlyAdmin
@@ -74,13 +75,6 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "state_badge", "progress", "who", "started", "speed", "left", "result")
     list_display_links = ("id", "kind")
     list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
-    actions_list = (
-        {
-            "title": "Start…",
-            "icon": "play_arrow",
-            "items": ["start_reconcile", "start_backfill", "start_resync", "start_drift"],
-        },
-    )
     change_form_outer_before_template = "sync/run/page.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> list[Any]:
@@ -196,35 +190,49 @@ class RunAdmin(ReadOnlyAdmin):
 
     # --- starting --------------------------------------------------------------------------------------------------
 
-    @action(description="Reconcile", permissions=["start"], url_path="reconcile", icon="sync")
-    def start_reconcile(self, request: HttpRequest) -> HttpResponse:
-        return to_start(Run.Kind.RECONCILE)
+    @property
+    def actions_list(self) -> list[dict[str, Any]]:
+        buttons = [f"start_{kind}" for kind in registry.startable()]
+        return [{"title": "Start…", "icon": "play_arrow", "items": buttons}]
 
-    @action(description="Backfill", permissions=["start"], url_path="backfill", icon="history")
-    def start_backfill(self, request: HttpRequest) -> HttpResponse:
-        return to_start(Run.Kind.BACKFILL)
+    def get_actions_list(self, request: HttpRequest) -> list[UnfoldAction]:
+        return [self.get_unfold_action(f"start_{one}") for one in registry.startable() if self._may_start(request, one)]
 
-    @action(description="Resync", permissions=["start"], url_path="resync", icon="sync_alt")
-    def start_resync(self, request: HttpRequest) -> HttpResponse:
-        return to_start(Run.Kind.RESYNC)
+    def get_unfold_action(self, name: str) -> UnfoldAction:
+        """The button of a kind leads to the page that asks for its options."""
+        job, starter = registry.startable()[name.removeprefix("start_")]
 
-    @action(description="Drift", permissions=["start"], url_path="drift", icon="compare_arrows")
-    def start_drift(self, request: HttpRequest) -> HttpResponse:
-        return to_start(Run.Kind.DRIFT)
+        @action
+        def to_start(self: RunAdmin, request: HttpRequest) -> HttpResponse:
+            if not self._may_start(request, job.kind):
+                raise PermissionDenied
+            return HttpResponseRedirect(reverse("admin:sync_run_start", args=[job.kind]))
+
+        return UnfoldAction(
+            action_name=f"sync_run_{name}",
+            method=MethodType(to_start, self),
+            description=job.label,
+            path=job.kind,
+            icon=starter.icon,
+        )
+
+    def _may_start(self, request: HttpRequest, kind: str) -> bool:
+        _, starter = registry.startable()[kind]
+        return request.user.has_perm(starter.permission) and self.has_view_permission(request)
 
     def start_view(self, request: HttpRequest, kind: str, **kwargs: Any) -> HttpResponse:
         """A GET asks; the POST starts it and hands it to the workers, as a request has no time for it."""
-        if not self.has_start_permission(request):
-            raise PermissionDenied
-        starter = STARTERS.get(kind)
-        if starter is None:
+        if kind not in registry.startable():
             return HttpResponseRedirect(reverse("admin:sync_run_changelist"))
+        job, starter = registry.startable()[kind]
+        if not self._may_start(request, kind):
+            raise PermissionDenied
         form = starter.form(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
                 by, reason = request.user.get_username(), form.cleaned_data["reason"]
                 run = begin(starter.start, by=by, reason=reason, **form.chosen())
-            except (engine.AlreadyRunning, UnknownOrders) as error:
+            except engine.NotStarted as error:
                 form.add_error(None, str(error))
             else:
                 messages.success(request, f"{run} was handed to the workers.")
@@ -232,7 +240,7 @@ class RunAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Start: {Run.Kind(kind).label}",
+            "title": f"Start: {job.label}",
             "words": starter.words,
             "form": form,
             "back": reverse("admin:sync_run_changelist"),
@@ -240,12 +248,8 @@ class RunAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "sync/run/start.html", context)
 
 
-def to_start(kind: str) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:sync_run_start", args=[kind]))
-
-
 def begin(start: Callable[..., Run], *, by: str, reason: str, **options: Any) -> Run:
-    """Start it, record who did and why, and leave the work to the workers. Raises AlreadyRunning."""
+    """Start it, record who did and why, and leave the work to the workers. Raises engine.NotStarted."""
     run = start(actor=by, reason=reason, **options)
     engine.hand_over(run)
     audit.record(f"run: start {run.kind}", actor=by, reason=reason, run=run.pk, options=run.options)

@@ -5,7 +5,7 @@ costs nothing but its place on the page.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.snapshots import ShopSnapshot
 from sync.clients.walk import Place, Walk, stamp
-from sync.jobs import engine, shop_identity
+from sync.jobs import engine, forms, shop_identity
 from sync.jobs.reconciliation import all_statuses, missed_topic
 from sync.jobs.settling import (
     Order,
@@ -34,6 +34,7 @@ from sync.jobs.settling import (
 from sync.models import Run
 from sync.pipeline import internal_events
 from sync.pipeline.dry_run import look_ahead
+from sync.registry import Job, Starter, register
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
 
@@ -60,7 +61,7 @@ def options(
 def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
     """Raises engine.AlreadyRunning. What may be chosen: see `options`."""
     return engine.start(
-        Run.Kind.BACKFILL,
+        JOB.kind,
         options=options(**chosen),
         actor=actor,
         reason=reason,
@@ -136,3 +137,47 @@ def _smaller(one: int | None, other: int | None) -> int | None:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+class BackfillForm(forms.RunForm):
+    since = forms.day("Changed since", "Empty: from the shop's first order on.")
+    until = forms.day("Changed until", "This day included. Empty: up to now.")
+    statuses = forms.text("Statuses", "With commas between. Empty: all but drafts.", validators=[forms.SLUGS])
+    limit = forms.number("At most", "Orders to look at. Empty: all.", 10_000_000)
+    per_minute = forms.number("Speed limit", "Orders a minute. Empty: as fast as both sides answer.", forms.FASTEST)
+    restart = forms.flag("Begin anew", "Instead of going on where one with the same options was stopped.")
+    dry_run = forms.dry_run()
+    field_order = ("since", "until", "statuses", "limit", "per_minute", "restart", "dry_run", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        said: dict[str, Any] = super().clean() or {}
+        since, until = said.get("since"), said.get("until")
+        if since and until and since > until:
+            self.add_error("until", "This is before the first day. Put it behind it, or leave it empty.")
+        return said
+
+    def chosen(self) -> dict[str, Any]:
+        said = super().chosen()
+        last = said["until"]
+        return {
+            **said,
+            "since": forms.midnight(said["since"]),
+            "until": forms.midnight(last + timedelta(days=1) if last else None),
+            "statuses": forms.listed(said["statuses"]),
+        }
+
+
+JOB = register(
+    Job(
+        kind="backfill",
+        label="Backfill",
+        work=job,
+        starter=Starter(
+            words="The shop's orders are walked through; each is created or found in the CRM, and linked. An order "
+            "that is linked already and as the CRM has it costs nothing.",
+            form=BackfillForm,
+            start=start,
+            icon="history",
+        ),
+    )
+)

@@ -20,7 +20,9 @@ from sync.jobs.settling import NAMED, POLL, THREADS, Steps, crew
 from sync.models import Attempt, Run
 from sync.pipeline import replays, worker
 from sync.pipeline.dry_run import Foreseen, foresee
+from sync.registry import Job, register
 from webhooks import clock
+from webhooks.masking import masked_text
 from webhooks.models import State, WebhookEvent
 
 PAGE = 20
@@ -35,7 +37,7 @@ LATEST = 100
 Asked = Literal["again", "skipped", "forced", "barred", "unreadable"]
 
 
-class Running(Exception):
+class Running(engine.NotStarted):
     """The same events are being replayed already."""
 
     def __init__(self, run: Run) -> None:
@@ -52,12 +54,12 @@ def start(selection: Selection, *, actor: str, reason: str, total: int, per_minu
     """A run held by this process, to be handed over. Raises Running."""
     selection = selection.frozen()
     wanted = {name: value for name, value in selection.as_options().items() if name != "up_to"}
-    at_work = Run.objects.filter(kind=Run.Kind.REPLAY, state__in=(Run.State.RUNNING, Run.State.PAUSED))
+    at_work = Run.objects.filter(kind=JOB.kind, state__in=(Run.State.RUNNING, Run.State.PAUSED))
     for run in at_work:
         if {name: run.options.get(name) for name in wanted} == wanted:
             raise Running(run)
     return engine.start(
-        Run.Kind.REPLAY,
+        JOB.kind,
         options=selection.as_options(),
         actor=actor,
         reason=reason,
@@ -261,5 +263,23 @@ def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:
     return skipped
 
 
+def _options_in_words(run: Run) -> list[tuple[str, str]]:
+    return [("events", masked_text(Selection.of_options(run.actor, run.options).words()))]
+
+
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+JOB = register(
+    Job(
+        kind="replay",
+        label="Replay of many",
+        work=job,
+        unit="events",
+        options_in_words=_options_in_words,
+        stretch=45.0,  # it settles itself whatever comes in meanwhile
+        goes_last=True,
+        is_single=False,
+    )
+)

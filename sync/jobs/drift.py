@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -26,16 +26,18 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
 from sync.clients.crm.feed import Feed
-from sync.clients.errors import Hidden, NotConfigured, NotFound, Odd, Rejected, Unreadable
+from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
 from sync.clients.paging import alone
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, shop_identity
+from sync.jobs.forms import RunForm
 from sync.jobs.reconciliation import all_statuses, heard_of
 from sync.jobs.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
 from sync.models import DriftFinding, Run
 from sync.pipeline import worker
 from sync.pipeline.decide import another_in_crm
+from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
 from webhooks.models import Side
 
@@ -48,6 +50,8 @@ LISTED, REST = "listed", "rest"
 """The steps of a run: the orders that the CRM lists, then those that it did not show."""
 OF_THIS_ORDER = (Odd, Hidden, Rejected, Unreadable)
 """What a side may answer when it is asked for one order, and what says nothing about all others."""
+LATER = time(4, 17)
+"""UTC: when the deep reconcile has had its hour. What it finds is no drift."""
 KEPT = timedelta(days=30)
 """Scheduled runs are many; what they found stays."""
 
@@ -160,21 +164,14 @@ def options() -> dict[str, Any]:
 
 def start(*, actor: str, reason: str = "", restart: bool = False) -> Run:
     """Raises engine.AlreadyRunning."""
-    return engine.start(Run.Kind.DRIFT, options=options(), actor=actor, reason=reason, restart=restart)
+    return engine.start(JOB.kind, options=options(), actor=actor, reason=reason, restart=restart)
 
 
-def on_schedule(budget: float) -> None:
-    """A stretch of `budget` seconds; the workers do the rest. Where a side is away, tomorrow is early enough."""
-    Run.objects.filter(kind=Run.Kind.DRIFT, actor="", finished_at__lt=clock.now() - KEPT).delete()
-    try:
-        shop_client.connect(), crm_backends.connect()
-        if not breaker.gate(clock.now(), worker.PINGS):
-            return
-        run = start(actor="")
-    except (NotConfigured, engine.AlreadyRunning):
-        return
-    if not engine.carry_out(run, budget=budget):
-        engine.hand_over(run)
+def scheduled() -> Run | None:
+    """Where a side is away, tomorrow is early enough."""
+    Run.objects.filter(kind=JOB.kind, actor="", finished_at__lt=clock.now() - KEPT).delete()
+    shop_client.connect(), crm_backends.connect()
+    return start(actor="") if breaker.gate(clock.now(), worker.PINGS) else None
 
 
 def job(run: Run) -> Steps[None]:
@@ -295,3 +292,23 @@ class Both:
             return alone(lambda: self.shop.get(woo_id), self.shop.ping)
         except NotFound:
             return None
+
+
+JOB = register(
+    Job(
+        kind="drift",
+        label="Drift",
+        work=job,
+        count_names={EXPECTED: "Ahead as expected", **{kind.value: kind.label for kind in Kind}},
+        starter=Starter(
+            words="Every link is compared on both sides. What differs stands in the list of drift, to be repaired or "
+            "ignored. Nothing is written to either side.",
+            form=RunForm,
+            start=start,
+            icon="compare_arrows",
+        ),
+        schedules=lambda: (
+            Planned(name="drift", task="sync.tasks.drift_nightly", minutes=DAY, night=LATER, start=scheduled),
+        ),
+    )
+)

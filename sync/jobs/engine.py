@@ -2,39 +2,24 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
-from django.utils.module_loading import import_string
 
-from sync.clients.errors import SideError
+from sync.clients.errors import NotConfigured, SideError
 from sync.models import Run
 from sync.pipeline.leases import is_gone, worker_name
 from sync.queue import shutdown
+from sync.registry import JOBS
 from webhooks import clock
 from webhooks.masking import quoted
 from webhooks.wake import enqueue
 
 log = logging.getLogger("orderbridge.runs")
-
-Job = Callable[[Run], Generator[None, None, None]]
-"""Works on a run and yields wherever it may be stopped. It replaces `run.checkpoint` and `run.counts` together, after
-each page: they are saved together, so that a page that is done again is not counted twice."""
-
-JOBS: dict[str, str] = {
-    Run.Kind.BACKFILL: "sync.jobs.backfill.job",
-    Run.Kind.RESYNC: "sync.jobs.resync.job",
-    Run.Kind.RECONCILE: "sync.jobs.reconciliation.job",
-    Run.Kind.DRIFT: "sync.jobs.drift.job",
-    Run.Kind.REPLAY: "sync.jobs.bulk_replay.job",
-    Run.Kind.VERIFY: "sync.jobs.verify_audit.job",
-    Run.Kind.PRUNE: "sync.jobs.pruning.job",
-}
-"""What does the work of each kind."""
 
 SILENT = timedelta(seconds=60)
 """A holder without a sign of life for this long is dead."""
@@ -43,7 +28,11 @@ GOES_ON = timedelta(days=7)
 BEAT_SECONDS = 2.0
 
 
-class AlreadyRunning(Exception):
+class NotStarted(Exception):
+    """The run can not be started. The message says why, and what to do."""
+
+
+class AlreadyRunning(NotStarted):
     """A run of this kind is at work. Of most kinds there is one at a time."""
 
     def __init__(self, run: Run) -> None:
@@ -77,7 +66,7 @@ def start(
     """
     fields = {"options": dict(options), "actor": actor, "reason": reason, "per_minute": per_minute, "total": total}
     began = {"started_at": clock.now(), "beat_at": clock.now()}
-    if kind == Run.Kind.REPLAY:
+    if not JOBS[kind].is_single:
         return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
     for run in _unfinished(kind):
         if run.state == Run.State.RUNNING and not is_dead(run):
@@ -116,10 +105,27 @@ def pick_up() -> None:
         enqueue("sync.tasks.carry_out", pk)
 
 
-def longest_waiting(*, but: Collection[str] = ()) -> Run | None:
-    """Of those that were handed over and that no worker has taken up, or that a dead one has left."""
+def longest_waiting(*, busy: bool = False) -> Run | None:
+    """Of those that were handed over and that no worker has taken up, or that a dead one has left. `busy`: others wait,
+    too, so that those which go last do not count."""
     left = Q(holder="") | Q(beat_at__lt=clock.now() - SILENT)
+    but = [job.kind for job in JOBS.values() if job.goes_last and busy]
     return Run.objects.filter(left, state=Run.State.RUNNING).exclude(kind__in=but).order_by("beat_at").first()
+
+
+def on_schedule(start: Callable[[], Run | None]) -> None:
+    """A stretch of it; the workers do the rest. Nothing is done while one is at work or a side is not configured."""
+    try:
+        run = start()
+    except (NotConfigured, AlreadyRunning):
+        return
+    if run and not carry_out(run, budget=stretch_of(run)):
+        hand_over(run)
+
+
+def stretch_of(run: Run) -> float:
+    """Seconds that a worker works on it at a time."""
+    return JOBS[run.kind].stretch if run.kind in JOBS else 0.0
 
 
 def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[Run], None] = lambda run: None) -> bool:
@@ -149,10 +155,11 @@ def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[R
 
 def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
     """True: it got to its end."""
-    job: Job = import_string(JOBS[run.kind])
+    if run.kind not in JOBS:
+        raise Failed(f"No job of this version is a {run.kind!r}. Cancel it, or install the version that has one.")
     saved, saved_at = run.checkpoint, float("-inf")
     began = time.monotonic() - run.worked
-    with closing(job(run)) as steps:
+    with closing(JOBS[run.kind].work(run)) as steps:
         for _ in steps:
             now = time.monotonic()
             run.worked = now - began

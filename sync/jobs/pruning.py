@@ -15,6 +15,7 @@ from django_q.models import Task
 from sync.jobs import engine
 from sync.jobs.settling import Steps
 from sync.models import Call, Run
+from sync.registry import DAY, Job, Planned, register
 from webhooks.customers import rekey
 from webhooks.models import RefusedDelivery, WebhookEvent
 
@@ -30,17 +31,7 @@ def options(*, dry_run: bool = False) -> dict[str, Any]:
 
 def start(*, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
     """Raises AlreadyRunning."""
-    return engine.start(Run.Kind.PRUNE, options=options(dry_run=dry_run), actor=actor, reason=reason)
-
-
-def on_schedule(budget: float) -> None:
-    """A stretch of `budget` seconds; the workers do the rest."""
-    try:
-        run = start()
-    except engine.AlreadyRunning:
-        return
-    if not engine.carry_out(run, budget=budget):
-        engine.hand_over(run)
+    return engine.start(JOB.kind, options=options(dry_run=dry_run), actor=actor, reason=reason)
 
 
 def job(run: Run) -> Steps[None]:
@@ -61,7 +52,7 @@ def job(run: Run) -> Steps[None]:
 
 def _where_the_last_one_ended() -> dict[str, Any]:
     """What lies before was seen to, and costs nothing again: however old a database is, a night takes as long."""
-    last = Run.objects.filter(kind=Run.Kind.PRUNE, state=Run.State.DONE, options__dry_run=False).order_by("-id").first()
+    last = Run.objects.filter(kind=JOB.kind, state=Run.State.DONE, options__dry_run=False).order_by("-id").first()
     kept: dict[str, Any] = last.checkpoint if last else {}
     waiting = kept.get("waiting")
     return {
@@ -136,7 +127,7 @@ def _leftovers(run: Run, before: datetime) -> Iterator[tuple[str, int]]:
     """Tables that are small, as they are bounded or emptied every night."""
     refused = RefusedDelivery.objects.filter(received_at__lt=before).exclude(headers={}, remote_addr="")
     yield "refusals", _empty(refused, run, headers={}, remote_addr="")
-    runs_of_the_clock = Run.objects.filter(actor="", finished_at__lt=before).exclude(kind=Run.Kind.PRUNE)
+    runs_of_the_clock = Run.objects.filter(actor="", finished_at__lt=before).exclude(kind=JOB.kind)
     yield "runs", _remove(runs_of_the_clock, run)
     yield "tasks", _remove(Task.objects.filter(stopped__lt=before), run)
     logins = (model.objects.filter(attempt_time__lt=before) for model in (AccessAttempt, AccessFailureLog, AccessLog))
@@ -160,3 +151,14 @@ def _count(run: Run, **more: int) -> None:
 def _give_way(since: float) -> None:
     """Half of the time belongs to those who have more important things to write."""
     time.sleep(time.monotonic() - since)
+
+
+JOB = register(
+    Job(
+        kind="prune",
+        label="Prune",
+        work=job,
+        unit="rows",
+        schedules=lambda: (Planned(name="prune", task="sync.tasks.prune", minutes=DAY, start=start),),
+    )
+)

@@ -26,19 +26,20 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
 from sync.clients.crm.feed import Feed
-from sync.clients.errors import Blocked, Hidden, NotConfigured, NotFound, SideError, Unreadable
+from sync.clients.errors import Blocked, Hidden, NotFound, SideError, Unreadable
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, COMPOSER, TRASH, CrmSnapshot, ShopSnapshot
 from sync.clients.walk import LeftOut, Place, Walk, modified, stamp
-from sync.jobs import engine, shop_identity
+from sync.jobs import engine, forms, shop_identity
 from sync.jobs.settling import LEFT_OUT, Steps, leave_out, patiently
 from sync.models import Run, SideState
 from sync.pipeline import disappearance, worker
 from sync.pipeline.decide import DRAFTS, another_in_crm
 from sync.pipeline.internal_events import SWEEP
 from sync.pipeline.whose import woo_id_in
+from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock, intake
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
@@ -202,22 +203,15 @@ def start(
     deep = chosen["deep"]
     resting = _runs(deep=True).filter(state__in=(Run.State.FAILED, Run.State.PAUSED))
     spare = [] if deep else list(resting.values_list("pk", flat=True))
-    return engine.start(Run.Kind.RECONCILE, options=chosen, actor=actor, reason=reason, spare=spare)
+    return engine.start(JOB.kind, options=chosen, actor=actor, reason=reason, spare=spare)
 
 
-def on_schedule(budget: float, *, deep: bool = False) -> None:
-    """A stretch of `budget` seconds; the workers do the rest. A side that is away is asked the next time."""
+def scheduled(*, deep: bool = False) -> Run | None:
+    """A side that is away is asked the next time."""
     now = clock.now()
-    Run.objects.filter(kind=Run.Kind.RECONCILE, actor="", finished_at__lt=now - KEPT).delete()
-    try:
-        shop_client.connect(), crm_backends.connect()
-        if not _may_be_asked(now):
-            return
-        run = start(deep=deep or deep_is_due(now))
-    except (NotConfigured, engine.AlreadyRunning):
-        return
-    if not engine.carry_out(run, budget=budget):
-        engine.hand_over(run)
+    Run.objects.filter(kind=JOB.kind, actor="", finished_at__lt=now - KEPT).delete()
+    shop_client.connect(), crm_backends.connect()
+    return start(deep=deep or deep_is_due(now)) if _may_be_asked(now) else None
 
 
 def _may_be_asked(now: datetime) -> bool:
@@ -240,7 +234,7 @@ def see_that_sweeps_end() -> None:
         if since is None or since > late:
             alarms.clear(key)
             continue
-        why = Run.objects.filter(kind=Run.Kind.RECONCILE).exclude(error="").values_list("error", flat=True).first()
+        why = Run.objects.filter(kind=JOB.kind).exclude(error="").values_list("error", flat=True).first()
         words = f"{side.get_name_display()}: reconcile has not got to the end of it since {since:%Y-%m-%d %H:%M} UTC."
         advice = "The latest runs under /admin/sync/run/ say what hinders it; `doctor` examines the side."
         alarms.raise_alarm(key, f"{words} {masked_text(why)}" if why else words, advice)
@@ -261,7 +255,7 @@ def deep_is_due(now: datetime) -> bool:
 
 def _runs(**options: bool) -> QuerySet[Run]:
     named = {f"options__{name}": value for name, value in options.items()}
-    return Run.objects.filter(kind=Run.Kind.RECONCILE, options__dry_run=False, **named)
+    return Run.objects.filter(kind=JOB.kind, options__dry_run=False, **named)
 
 
 def job(run: Run) -> Steps[None]:
@@ -584,3 +578,45 @@ def _swept(run: Run, side: SideState) -> None:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+class ReconcileForm(forms.RunForm):
+    deep = forms.flag("Deep", "The last days again, and orders that were deleted for good: as every night.")
+    confirm_deleted = forms.flag(
+        "They are really gone",
+        "Deep, and however many orders are gone from the shop, the CRM is told. For when more than a few were found "
+        "gone at once and you know that it is so.",
+    )
+    dry_run = forms.dry_run()
+    field_order = ("deep", "confirm_deleted", "dry_run", "reason")
+
+
+JOB = register(
+    Job(
+        kind="reconcile",
+        label="Reconcile",
+        work=job,
+        count_names={"shop": "Missed of the shop", "crm": "Missed of the CRM"},
+        starter=Starter(
+            words="Both sides are asked what changed since the last time, and what no delivery told us of becomes an "
+            "event. It also runs on a schedule.",
+            form=ReconcileForm,
+            start=start,
+            icon="sync",
+        ),
+        schedules=lambda: (
+            Planned(
+                name="reconcile",
+                task="sync.tasks.reconcile",
+                minutes=max(1, settings.RECONCILE_MINUTES),
+                start=scheduled,
+            ),
+            Planned(
+                name="reconcile deep",
+                task="sync.tasks.reconcile_deep",
+                minutes=DAY,
+                start=partial(scheduled, deep=True),
+            ),
+        ),
+    )
+)

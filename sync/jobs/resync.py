@@ -7,7 +7,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
+from django.forms import ChoiceField
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from orders.models import OrderLink
 from sync.backoffice.timeline import find_link
@@ -15,7 +17,7 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
 from sync.clients.crm.feed import Feed
-from sync.jobs import engine, shop_identity
+from sync.jobs import engine, forms, shop_identity
 from sync.jobs.settling import (
     Order,
     Page,
@@ -32,6 +34,7 @@ from sync.jobs.settling import (
 from sync.models import DriftFinding, Run
 from sync.pipeline import internal_events
 from sync.pipeline.dry_run import look_ahead
+from sync.registry import Job, Starter, register
 from webhooks import intake
 from webhooks.models import Side, WebhookEvent
 
@@ -44,7 +47,7 @@ NOT_THE_SHOPS = (DriftFinding.Kind.AHEAD, DriftFinding.Kind.CONTENT)
 """The shop has nothing to make up for: it is ahead, or has told the CRM too little, which `reconcile --deep` does."""
 
 
-class UnknownOrders(Exception):
+class UnknownOrders(engine.NotStarted):
     """No link names them."""
 
     def __init__(self, orders: Sequence[str]) -> None:
@@ -84,7 +87,7 @@ def _linked(orders: Sequence[str]) -> list[int]:
 def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
     """Raises UnknownOrders, engine.AlreadyRunning. What may be chosen: see `options`."""
     return engine.start(
-        Run.Kind.RESYNC, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
+        JOB.kind, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
     )
 
 
@@ -201,3 +204,55 @@ def _key(run: Run, link: OrderLink) -> str:
 
 def _sum(seen: int, left: int | None) -> int | None:
     return None if left is None else seen + left
+
+
+class ResyncForm(forms.RunForm):
+    which = ChoiceField(
+        widget=UnfoldAdminSelectWidget,
+        choices=[
+            ("drifted", "Those that drift found to differ"),
+            ("orders", "The orders named below"),
+            ("since", "Those that the CRM changed since the day below"),
+            ("everything", "All linked orders"),
+        ],
+    )
+    orders = forms.text("Orders", "By either id, with commas between.")
+    since = forms.day("Changed since", "In the CRM.")
+    per_minute = forms.number("Speed limit", "Orders a minute. Empty: as fast as both sides answer.", forms.FASTEST)
+    restart = forms.flag("Begin anew", "Instead of going on where one with the same options was stopped.")
+    dry_run = forms.dry_run()
+    field_order = ("which", "orders", "since", "per_minute", "restart", "dry_run", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        said: dict[str, Any] = super().clean() or {}
+        which = said.get("which")
+        if which in ("orders", "since") and which not in self.errors and not said.get(which):
+            self.add_error(which, "Say which, or choose another way above.")
+        return said
+
+    def chosen(self) -> dict[str, Any]:
+        said = super().chosen()
+        which = said.pop("which")
+        return {
+            **said,
+            "orders": forms.listed(said["orders"]) if which == "orders" else [],
+            "since": forms.midnight(said["since"]) if which == "since" else None,
+            "everything": which == "everything",
+            "drifted": which == "drifted",
+        }
+
+
+JOB = register(
+    Job(
+        kind="resync",
+        label="Resync",
+        work=job,
+        starter=Starter(
+            words="The CRM's state of linked orders is read and the shop brought to it, by the same path as an event: "
+            "what the lifecycle does not allow is refused here, too.",
+            form=ResyncForm,
+            start=start,
+            icon="sync_alt",
+        ),
+    )
+)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from sync.jobs import engine
-from sync.jobs.selection import Selection
 from sync.jobs.settling import NAMED
-from sync.models import DriftFinding, Run
+from sync.models import Run
+from sync.registry import JOBS
 from webhooks import clock
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, State, WebhookEvent
@@ -31,14 +31,6 @@ NAMES = {
     "again": "Still being tried again",
     "skipped": "Skipped: a worker had it",
 }
-OF_KIND = {
-    (Run.Kind.VERIFY, "seals"): "Checkpoints",
-    (Run.Kind.RECONCILE, "shop"): "Missed of the shop",
-    (Run.Kind.RECONCILE, "crm"): "Missed of the CRM",
-    (Run.Kind.DRIFT, "expected"): "Ahead as expected",
-    **{(Run.Kind.DRIFT, kind.value): kind.label for kind in DriftFinding.Kind},
-}
-"""What a count is called where its own name says too little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +98,9 @@ def counts(run: Run) -> list[tuple[str, int]]:
 
 
 def _name(run: Run, name: str) -> str:
-    return OF_KIND.get((Run.Kind(run.kind), name)) or NAMES.get(name) or name.replace("_", " ").capitalize()
+    job = JOBS.get(run.kind)
+    own = job.count_names.get(name) if job else None
+    return own or NAMES.get(name) or name.replace("_", " ").capitalize()
 
 
 def in_short(run: Run) -> str:
@@ -116,8 +110,9 @@ def in_short(run: Run) -> str:
 
 
 def options(run: Run) -> list[tuple[str, str]]:
-    if run.kind == Run.Kind.REPLAY:
-        return [("events", masked_text(Selection.of_options(run.actor, run.options).words()))]
+    job = JOBS.get(run.kind)
+    if job and job.options_in_words:
+        return job.options_in_words(run)
     return [(masked_text(name.replace("_", " ")), _shown(value)) for name, value in run.options.items() if value]
 
 

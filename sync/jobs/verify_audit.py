@@ -12,6 +12,7 @@ from orders.verification import AuditFinding, Checkup
 from sync import alarms
 from sync.jobs import engine
 from sync.models import Run
+from sync.registry import DAY, Job, Planned, register
 
 ALARM = "audit"
 ADVICE = (
@@ -22,21 +23,11 @@ ADVICE = (
 
 def start(*, actor: str = "", reason: str = "") -> Run:
     """From the beginning: what an earlier run looked at may have been changed since. Raises AlreadyRunning."""
-    return engine.start(Run.Kind.VERIFY, options=options(), actor=actor, reason=reason, restart=True)
+    return engine.start(JOB.kind, options=options(), actor=actor, reason=reason, restart=True)
 
 
 def options(*, dry_run: bool = False) -> dict[str, Any]:
     return {"dry_run": dry_run}
-
-
-def on_schedule(budget: float) -> None:
-    """A stretch of `budget` seconds; the workers do the rest."""
-    try:
-        run = start()
-    except engine.AlreadyRunning:
-        return
-    if not engine.carry_out(run, budget=budget):
-        engine.hand_over(run)
 
 
 def job(run: Run) -> Generator[None, None, None]:
@@ -79,3 +70,15 @@ def _many(number: int, what: str) -> str:
 def findings(run: Run) -> list[AuditFinding]:
     """By name, the first of them."""
     return Checkup.from_json(run.checkpoint).findings
+
+
+JOB = register(
+    Job(
+        kind="verify",
+        label="Verification of the audit",
+        work=job,
+        unit="transitions",
+        count_names={"seals": "Checkpoints"},
+        schedules=lambda: (Planned(name="verify audit", task="sync.tasks.verify_audit", minutes=DAY, start=start),),
+    )
+)

@@ -19,12 +19,11 @@ from sync.jobs import engine, run_report
 from sync.jobs.settling import COUNTS, failures, patiently
 from sync.jobs.shop_identity import AnotherShop, check
 from sync.models import Run
+from sync.registry import JOBS
 
 T = TypeVar("T")
 
 FAILED, WRONG_USE = 1, 2
-UNITS: dict[str, str] = {Run.Kind.VERIFY: "transitions", Run.Kind.PRUNE: "rows", Run.Kind.REPLAY: "events"}
-"""What a run counts, if it is not orders."""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -33,7 +32,7 @@ def begin(start: Callable[[], Run]) -> Run:
     """The run, held by this process. Raises CommandError where it can not even begin."""
     try:
         return start()
-    except engine.AlreadyRunning as error:
+    except engine.NotStarted as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
@@ -95,11 +94,11 @@ def carry_out(run: Run) -> Run:
     return run
 
 
-def rehearse(job: engine.Job, run: Run) -> None:
+def rehearse(run: Run) -> None:
     """A dry run: the same work without a row of its own, and so without a checkpoint."""
     try:
         with Progress(run) as progress, quiet():
-            to_the_end(job(run), lambda: progress.show(run))
+            to_the_end(JOBS[run.kind].work(run), lambda: progress.show(run))
     except (SideError, engine.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
 
@@ -124,7 +123,7 @@ class Progress:
 
     def __init__(self, run: Run) -> None:
         self.started_with = run.counts.get("seen", 0)
-        self.name, self.unit = run.get_kind_display(), UNITS.get(run.kind, "orders")
+        self.name, self.unit = run.get_kind_display(), JOBS[run.kind].unit
         self.on_terminal = sys.stderr.isatty()
         self.line_at = time.monotonic() + LINE_EVERY
         self.bar: tqdm | None = None

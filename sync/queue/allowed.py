@@ -20,7 +20,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from sync import alarms
+from sync import alarms, registry
 from webhooks import clock
 
 log = logging.getLogger("orderbridge.queue")
@@ -28,16 +28,11 @@ log = logging.getLogger("orderbridge.queue")
 TASKS: dict[str, tuple[type, ...]] = {
     "sync.tasks.drain": (),
     "sync.tasks.sweep": (),
-    "sync.tasks.reconcile": (),
-    "sync.tasks.reconcile_deep": (),
-    "sync.tasks.drift_nightly": (),
-    "sync.tasks.prune": (),
-    "sync.tasks.verify_audit": (),
     "sync.tasks.seal_audit": (),
     "sync.tasks.watch": (),
     "sync.tasks.carry_out": (int,),
 }
-"""Every task there is, and what it takes."""
+"""Every task but those of scheduled long runs, and what it takes."""
 PARTS = frozenset({"id", "name", "func", "args", "kwargs", "started", "ack_failure", "group", "cluster"})
 """Of a payload. Others would have django-q2 run hooks, chains, or the task in another process."""
 
@@ -50,13 +45,18 @@ QUIET = timedelta(days=1)
 """The alarm ends when nothing more was found for so long."""
 
 
+def tasks() -> dict[str, tuple[type, ...]]:
+    """Every task there is. Those of the long runs' schedules take nothing."""
+    return {**TASKS, **{one.task: () for one in registry.planned()}}
+
+
 def is_ours(task: Any) -> bool:
     """One of our wake-ups, as our own code enqueues it."""
     return (
         isinstance(task, dict)
         and task.keys() <= PARTS
         and isinstance(task.get("func"), str)
-        and TASKS.get(task["func"]) == tuple(type(one) for one in task.get("args", ()))
+        and tasks().get(task["func"]) == tuple(type(one) for one in task.get("args", ()))
         and not task.get("kwargs")
     )
 

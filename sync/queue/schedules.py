@@ -1,66 +1,35 @@
 """What the cluster does by the clock.
 
-The rows of django-q2's table say *when*, and nothing else: what is run stands here. `migrate` makes them, and each
-cluster keeps them in step with the settings, and clean of what somebody else wrote there.
+The rows of django-q2's table say *when*, and nothing else: what is run stands here and where each job is declared.
+`migrate` makes them, and each cluster keeps them in step with the settings, and clean of what somebody else wrote.
 """
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 
-from django.conf import settings
 from django.db import close_old_connections, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django_q.brokers import Broker, get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
+from sync import registry
 from sync.queue import allowed
+from sync.registry import Planned
 from webhooks import clock
 
 log = logging.getLogger("orderbridge.schedules")
 
-DAY = 24 * 60
-NIGHT = time(3, 17)
-"""UTC. Not on the hour, when everybody's jobs begin."""
-LATER = time(4, 17)
-"""When the deep reconcile has had its hour: what it finds is no drift."""
 FAR = timedelta(days=1)
 EMPTY = ("args", "kwargs", "hook", "cluster", "cron", "intended_date_kwarg")
 """Columns of which our rows have no need."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    name: str
-    task: str
-    minutes: int
-    night: time = NIGHT
-    "When, if it runs once a day."
-
-    @property
-    def every(self) -> timedelta:
-        return timedelta(minutes=self.minutes)
-
-    def first_run(self, now: datetime) -> datetime:
-        return now if self.minutes < DAY else self.next_run(now)
-
-    def next_run(self, now: datetime) -> datetime:
-        """What runs once a day runs at night."""
-        if self.minutes < DAY:
-            return now + self.every
-        tonight = datetime.combine(now.date(), self.night, tzinfo=now.tzinfo)
-        return tonight if tonight > now else tonight + timedelta(days=1)
-
-
 def planned() -> tuple[Planned, ...]:
+    """What keeps the queue going and the watches, and what the long runs declare."""
     return (
         Planned(name="sweep", task="sync.tasks.sweep", minutes=1),
-        Planned(name="reconcile", task="sync.tasks.reconcile", minutes=max(1, settings.RECONCILE_MINUTES)),
-        Planned(name="reconcile deep", task="sync.tasks.reconcile_deep", minutes=DAY),
-        Planned(name="drift", task="sync.tasks.drift_nightly", minutes=DAY, night=LATER),
-        Planned(name="prune", task="sync.tasks.prune", minutes=DAY),
-        Planned(name="verify audit", task="sync.tasks.verify_audit", minutes=DAY),
+        *registry.planned(),
         Planned(name="seal audit", task="sync.tasks.seal_audit", minutes=60),
         Planned(name="watch", task="sync.tasks.watch", minutes=5),
     )

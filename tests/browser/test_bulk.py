@@ -1,11 +1,14 @@
 """Many events are replayed, and long runs started, by people at a browser; the worker works when the test says so."""
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from sync import tasks
 from sync.admin.events import EventAdmin
 from sync.models import Run
+from sync.registry import JOBS
 from tests.browser.conftest import PHONE, SignIn
 from tests.browser.story import order
 from tests.factories import WebhookEventFactory
@@ -43,7 +46,7 @@ def started(page: Page, *, per_minute: str) -> None:
 
 def worked(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """A stretch of a worker."""
-    monkeypatch.setattr(tasks, "LONG_STRETCH", seconds)
+    monkeypatch.setitem(JOBS, "replay", replace(JOBS["replay"], stretch=seconds))
     tasks.carry_out(Run.objects.latest("pk").pk)
 
 

@@ -222,13 +222,19 @@ def test_no_pickle_of_the_tasks_table_is_opened(slipped_in: None) -> None:
     results.put(failed)
     results.put("STOP")
     django_q_cluster.monitor(results, get_broker())
-    list(pruning.job(Run(kind=Run.Kind.PRUNE, options={"dry_run": False})))
+    list(pruning.job(Run(kind="prune", options={"dry_run": False})))
     assert not Task.objects.exists()
     assert OPENED == []
 
 
 def test_every_task_that_our_code_names_is_on_the_list() -> None:
-    assert {name for _, name in task_names()} == set(allowed.TASKS)
+    assert {name for _, name in task_names()} == set(allowed.tasks())
+
+
+def test_the_list_holds_these_and_no_others() -> None:
+    names = ("reconcile", "reconcile_deep", "drift_nightly", "prune", "verify_audit")
+    named = ("drain", "sweep", "seal_audit", "watch", *names)
+    assert allowed.tasks() == {**{f"sync.tasks.{one}": () for one in named}, "sync.tasks.carry_out": (int,)}
 
 
 def test_the_alarm_ends_after_a_quiet_day(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_the_button_has_a_worker_look_at_everything(auditor: Client, tamper: Cal
     answer = auditor.post(VERIFY, {"reason": "yearly audit"}, follow=True)
     assert "handed to the workers" in answer.content.decode()
     run_queue()
-    run = Run.objects.get(kind=Run.Kind.VERIFY)
+    run = Run.objects.get(kind="verify")
     assert (run.state, run.actor, run.reason) == (Run.State.DONE, "auditor", "yearly audit")
     page = auditor.get(VERIFY).content.decode()
     assert "1 transition, 1 staff action: nothing changed or removed" in page

@@ -283,7 +283,7 @@ def test_a_side_whose_sweep_does_not_end_raises_an_alarm_until_it_does(two_sides
 def test_a_side_that_was_never_swept_raises_it_too(two_sides: TwoSides, settings: Any) -> None:
     at = timezone.now() - timedelta(minutes=16)
     Run.objects.create(
-        kind=Run.Kind.RECONCILE,
+        kind="reconcile",
         options=reconciliation.options(),
         state=Run.State.FAILED,
         error="No.",

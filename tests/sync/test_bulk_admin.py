@@ -85,7 +85,7 @@ def test_the_plan_starts_a_run_for_the_workers(enqueue: Mock) -> None:
     answer = client.post(f"{PLAN}?state__exact=dead", {"reason": "the CRM is mended", "per_minute": "120"})
     run = Run.objects.get()
     assert answer["Location"] == f"{RUNS}{run.pk}/change/"
-    assert (run.kind, run.total, run.per_minute, run.actor) == (Run.Kind.REPLAY, 3, 120, "operator")
+    assert (run.kind, run.total, run.per_minute, run.actor) == ("replay", 3, 120, "operator")
     enqueue.assert_called_once_with("sync.tasks.carry_out", run.pk)
     done = StaffAction.objects.get()
     assert (done.action, done.reason, done.details["run"]) == ("run: start replay", "the CRM is mended", run.pk)

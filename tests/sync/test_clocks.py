@@ -128,12 +128,12 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
 def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
-    run = engine.start(Run.Kind.BACKFILL, options={})
+    run = engine.start("backfill", options={})
     on_host(ahead)
     assert not engine.is_dead(run)
     assert engine.longest_waiting() is None
     with pytest.raises(engine.AlreadyRunning):
-        engine.start(Run.Kind.BACKFILL, options={})
+        engine.start("backfill", options={})
     with patch("sync.jobs.engine.enqueue") as enqueue:
         engine.pick_up()
     enqueue.assert_not_called()
@@ -188,7 +188,7 @@ def test_a_bulk_replay_asks_for_each_once_whoever_goes_on(on_host: Host, ahead: 
     """What ended after it was claimed was asked for; what had ended before, and lies there still, was not."""
     past = datetime.now(UTC) - timedelta(seconds=30)
     lying, asked = (WebhookEventFactory(state=State.DEAD, next_attempt_at=None, finished_at=past) for _ in range(2))
-    run = Run.objects.create(kind=Run.Kind.REPLAY, per_minute=6)
+    run = Run.objects.create(kind="replay", per_minute=6)
     on_host(ahead)
     book = Book.of(run)
     book.claim([lying.pk, asked.pk])
@@ -242,10 +242,10 @@ def test_each_process_has_a_name_of_its_own_even_with_the_same_host_name_and_num
 
 @pytest.mark.django_db
 def test_a_cloned_machine_does_not_take_over_what_its_twin_works_at(clone: Callable[[], None]) -> None:
-    run = engine.start(Run.Kind.BACKFILL, options={})
+    run = engine.start("backfill", options={})
     clone()
     with pytest.raises(engine.AlreadyRunning):
-        engine.start(Run.Kind.BACKFILL, options={})
+        engine.start("backfill", options={})
     assert engine.carry_out(run)  # it is not ours: nothing is done
     run.refresh_from_db()
     assert (run.state, run.checkpoint) == (Run.State.RUNNING, {})

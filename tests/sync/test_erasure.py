@@ -241,7 +241,7 @@ def test_columns_lose_it_in_every_spelling() -> None:
     """JSON that is kept as JSON, JSON that is kept as text, and words."""
     escaped = ANN.replace("@", "\\u0040")
     alarm = Alarm.objects.create(key="x", words=f'{{"email":"{escaped}"}}', advice=f"to:\n{ANN}")
-    run = Run.objects.create(kind=Run.Kind.REPLAY, options={"words": [f"to:\n{ANN}", escaped], f"\t{ANN}": 1})
+    run = Run.objects.create(kind="replay", options={"words": [f"to:\n{ANN}", escaped], f"\t{ANN}": 1})
     told = erase()
     assert told["elsewhere"] == {"sync.Alarm.words": 1, "sync.Alarm.advice": 1, "sync.Run.options": 1}
     alarm.refresh_from_db()

@@ -102,7 +102,7 @@ def test_a_repair_makes_the_broken_one_again_and_fetches_what_was_missed(shop: S
     assert len(active(shop)) == len(shop.webhooks) == 4
     assert number not in shop.webhooks
     assert not Alarm.objects.filter(cleared_at=None).exists()
-    assert (run.kind, run.actor, run.reason) == (Run.Kind.RECONCILE, "operator", "disabled over night")
+    assert (run.kind, run.actor, run.reason) == ("reconcile", "operator", "disabled over night")
 
 
 def test_where_all_is_well_there_is_nothing_to_do(shop: SandboxShop) -> None:

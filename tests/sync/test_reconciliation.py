@@ -690,7 +690,7 @@ def earlier(hours: float = 26, state: str = Run.State.DONE, *, error: str = "", 
     at = timezone.now() - hours * HOUR
     ended = None if state in (Run.State.RUNNING, Run.State.PAUSED) else at
     fields = {"started_at": at, "beat_at": at, "finished_at": ended, "error": error, "holder": ""}
-    return Run.objects.create(kind=Run.Kind.RECONCILE, state=state, options=reconciliation.options(**options), **fields)
+    return Run.objects.create(kind="reconcile", state=state, options=reconciliation.options(**options), **fields)
 
 
 @pytest.mark.django_db

@@ -146,7 +146,7 @@ def test_a_dry_run_writes_nothing(two_sides: TwoSides) -> None:
     command("--all", "--dry-run")
     assert two_sides.writes() == {}
     assert WebhookEvent.objects.count() == events
-    assert not Run.objects.filter(kind=Run.Kind.RESYNC).exists()
+    assert not Run.objects.filter(kind="resync").exists()
 
 
 # --- unpleasant sides, crashes, wrong use --------------------------------------------------------------------------

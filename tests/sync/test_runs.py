@@ -3,17 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from unittest.mock import Mock, patch
 
 import pytest
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from sync import tasks
 from sync.clients.errors import Unreachable
 from sync.jobs import engine
 from sync.models import Run
+from sync.registry import JOBS
 from webhooks.masking import masked_text
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +34,7 @@ def counting(run: Run) -> Generator[None, None, None]:
 
 @pytest.fixture(autouse=True)
 def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
+    monkeypatch.setitem(JOBS, "backfill", replace(JOBS["backfill"], work=counting))
     done.clear()
     trouble.clear()
 
@@ -45,18 +46,13 @@ def enqueue() -> Iterator[Mock]:
 
 
 def backfill(**fields: object) -> Run:
-    return engine.start(Run.Kind.BACKFILL, options={}, **fields)  # type: ignore[arg-type]
+    return engine.start("backfill", options={}, **fields)  # type: ignore[arg-type]
 
 
 def held_by_another(run: Run, holder: str = "elsewhere:7", silent: float = 0) -> Run:
     Run.objects.filter(pk=run.pk).update(holder=holder, beat_at=timezone.now() - timedelta(seconds=silent))
     run.refresh_from_db()
     return run
-
-
-def test_every_job_exists() -> None:
-    for name in engine.JOBS.values():
-        assert callable(import_string(name)), name
 
 
 def test_an_error_that_is_not_ours_may_quote_a_customer_and_is_marked() -> None:
@@ -96,8 +92,8 @@ def test_two_that_start_at_the_same_moment_are_one(monkeypatch: pytest.MonkeyPat
 
 
 def test_replays_may_run_side_by_side() -> None:
-    engine.start(Run.Kind.REPLAY, options={})
-    engine.start(Run.Kind.REPLAY, options={})
+    engine.start("replay", options={})
+    engine.start("replay", options={})
     assert Run.objects.filter(state=Run.State.RUNNING).count() == 2
 
 
@@ -129,9 +125,9 @@ def test_a_dead_holder_is_succeeded_from_the_checkpoint(silent: float) -> None:
 def test_other_options_or_restart_begin_anew() -> None:
     first = backfill()
     engine.pause(first)
-    second = engine.start(Run.Kind.BACKFILL, options={"status": ["completed"]})
+    second = engine.start("backfill", options={"status": ["completed"]})
     engine.pause(second)
-    third = engine.start(Run.Kind.BACKFILL, options={"status": ["completed"]}, restart=True)
+    third = engine.start("backfill", options={"status": ["completed"]}, restart=True)
     assert len({first.pk, second.pk, third.pk}) == 3
     assert set(Run.objects.exclude(pk=third.pk).values_list("state", flat=True)) == {Run.State.CANCELLED}
 
@@ -161,7 +157,7 @@ def test_who_has_a_run_may_go_on_with_it_stretch_by_stretch() -> None:
 
 
 def test_a_stretch_with_work_left_enqueues_itself_again(enqueue: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "STRETCH", 0)
+    monkeypatch.setitem(JOBS, "backfill", replace(JOBS["backfill"], stretch=0))
     run = backfill()
     engine.hand_over(run)
     tasks.carry_out(run.pk)
@@ -193,7 +189,7 @@ def test_a_paused_run_is_resumed_in_the_workers(enqueue: Mock) -> None:
 def test_a_paused_run_is_not_resumed_beside_another() -> None:
     run = backfill()
     engine.pause(run)
-    engine.start(Run.Kind.BACKFILL, options={"limit": 5})
+    engine.start("backfill", options={"limit": 5})
     Run.objects.filter(pk=run.pk).update(state=Run.State.PAUSED)
     with pytest.raises(engine.AlreadyRunning):
         engine.resume(run)
@@ -230,7 +226,7 @@ def test_a_run_that_was_taken_over_is_left_alone() -> None:
 
 def test_the_sweep_picks_up_what_the_dead_left(enqueue: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "drain", lambda: None)
-    living, dead = backfill(), engine.start(Run.Kind.REPLAY, options={})
+    living, dead = backfill(), engine.start("replay", options={})
     held_by_another(dead, silent=61)
     tasks.sweep()
     enqueue.assert_called_once_with("sync.tasks.carry_out", dead.pk)

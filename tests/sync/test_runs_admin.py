@@ -1,5 +1,6 @@
 """Staff start long runs, watch them, stop them and read what came of them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock, patch
@@ -10,14 +11,15 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from orders.models import StaffAction
-from sync import tasks
-from sync.admin.starters import STARTERS
+from sync import registry, tasks
 from sync.jobs import engine, run_report
 from sync.models import Run
+from sync.registry import JOBS
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
 from tests.sync.test_bad_orders import FAULTS, break_shop
+from tests.sync.test_runs import counting
 from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +34,7 @@ def enqueue() -> Any:
 
 
 def a_run(**fields: Any) -> Run:
-    return Run.objects.create(**{"kind": Run.Kind.RECONCILE, "options": {"deep": True}, **fields})
+    return Run.objects.create(**{"kind": "reconcile", "options": {"deep": True}, **fields})
 
 
 def page(run: Run, role: str = "viewer") -> str:
@@ -183,15 +185,15 @@ def test_a_holder_without_a_sign_of_life_is_told() -> None:
 
 def test_pauses_do_not_count_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(float(second) for second in range(1000))
-    monkeypatch.setitem(engine.JOBS, Run.Kind.BACKFILL, "tests.sync.test_runs.counting")
+    monkeypatch.setitem(JOBS, "backfill", replace(JOBS["backfill"], work=counting))
     monkeypatch.setattr("sync.jobs.engine.time.monotonic", lambda: next(clock))
-    run = engine.start(Run.Kind.BACKFILL, options={})
+    run = engine.start("backfill", options={})
     engine.carry_out(run, budget=0)
     first = run.worked
     assert first > 0
     next(clock), next(clock)
     Run.objects.update(beat_at=timezone.now() - timedelta(hours=9))
-    engine.carry_out(engine.start(Run.Kind.BACKFILL, options={}))
+    engine.carry_out(engine.start("backfill", options={}))
     run.refresh_from_db()
     assert first < run.worked < 20
 
@@ -257,13 +259,13 @@ def test_a_reconcile_from_the_back_office_finds_what_was_missed(two_sides: TwoSi
     assert "order.created, of the shop" in told
 
 
-@pytest.mark.parametrize("kind", STARTERS)
+@pytest.mark.parametrize("kind", registry.startable())
 def test_each_kind_is_started_from_the_list_by_those_who_may(kind: str) -> None:
     operator, viewer = signed_in("operator"), signed_in("viewer")
     button, form = f"{LIST}{kind}/", f"{LIST}start/{kind}/"
     assert button in operator.get(LIST).content.decode()
     assert operator.get(button)["Location"] == form
-    assert escape(STARTERS[kind].words) in operator.get(form).content.decode()
+    assert escape(registry.startable()[kind][1].words) in operator.get(form).content.decode()
     assert button not in viewer.get(LIST).content.decode()
     for url in (button, form):
         assert viewer.get(url).status_code == viewer.post(url, {"reason": "x"}).status_code == 403

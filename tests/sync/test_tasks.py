@@ -1,6 +1,7 @@
 """Deliveries and long runs share the workers, so that neither waits for the end of the other."""
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from unittest.mock import Mock, patch
 
 import pytest
@@ -9,6 +10,7 @@ from sync import tasks
 from sync.jobs import engine
 from sync.models import Run
 from sync.pipeline.hands import Hands
+from sync.registry import JOBS
 from tests.sync.test_runs import held_by_another
 
 pytestmark = pytest.mark.django_db
@@ -44,8 +46,8 @@ def pages(run: Run) -> Generator[None, None, None]:
 def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
     done.clear()
     clock[0] = 0.0
-    for kind in (Run.Kind.RECONCILE, Run.Kind.DRIFT, Run.Kind.REPLAY):
-        monkeypatch.setitem(engine.JOBS, kind, "tests.sync.test_tasks.pages")
+    for kind in ("reconcile", "drift", "replay"):
+        monkeypatch.setitem(JOBS, kind, replace(JOBS[kind], work=pages))
     monkeypatch.setattr("sync.tasks.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("sync.tasks.time.sleep", lambda seconds: None)
     monkeypatch.setattr(tasks, "Hands", Backlog)
@@ -61,7 +63,7 @@ def waiting(kind: str) -> Run:
 
 def test_behind_a_backlog_a_run_gets_a_turn_after_each_turn_of_the_deliveries() -> None:
     """Even where there is one worker only."""
-    waiting(Run.Kind.RECONCILE)
+    waiting("reconcile")
     tasks.drain()
     tasks.drain()
     assert done == [*["order"] * 10, *["reconcile"] * 3] * 2
@@ -69,7 +71,7 @@ def test_behind_a_backlog_a_run_gets_a_turn_after_each_turn_of_the_deliveries() 
 
 def test_a_run_that_was_gone_on_with_leaves_no_task_behind(by_the_clock: Mock) -> None:
     """Else there would be more of them after each drain, and in the end nothing else."""
-    run = waiting(Run.Kind.RECONCILE)
+    run = waiting("reconcile")
     tasks.drain()
     run.refresh_from_db()
     assert (run.state, run.holder, run.checkpoint) == (Run.State.RUNNING, "", {"page": 3})
@@ -77,21 +79,21 @@ def test_a_run_that_was_gone_on_with_leaves_no_task_behind(by_the_clock: Mock) -
 
 
 def test_a_run_that_somebody_works_on_takes_no_turn() -> None:
-    held_by_another(waiting(Run.Kind.RECONCILE))
+    held_by_another(waiting("reconcile"))
     tasks.drain()
     assert done == ["order"] * 20
 
 
 def test_of_two_runs_the_one_goes_first_that_has_waited_longer() -> None:
-    held_by_another(waiting(Run.Kind.RECONCILE), holder="", silent=5)
-    held_by_another(waiting(Run.Kind.DRIFT), holder="", silent=30)
+    held_by_another(waiting("reconcile"), holder="", silent=5)
+    held_by_another(waiting("drift"), holder="", silent=30)
     tasks.drain()
     tasks.drain()
     assert [name for name in done if name != "order"] == ["drift"] * 3 + ["reconcile"] * 3
 
 
 def test_a_replay_of_many_waits_for_the_end_of_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting(Run.Kind.REPLAY)
+    waiting("replay")
     tasks.drain()
     assert done == ["order"] * 20
     monkeypatch.setattr(tasks, "Hands", Nothing)
@@ -101,6 +103,6 @@ def test_a_replay_of_many_waits_for_the_end_of_the_backlog(monkeypatch: pytest.M
 
 def test_where_nothing_is_due_a_run_is_gone_on_with_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "Hands", Nothing)
-    waiting(Run.Kind.RECONCILE)
+    waiting("reconcile")
     tasks.drain()
     assert done == ["reconcile"] * 4

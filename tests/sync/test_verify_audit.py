@@ -87,7 +87,7 @@ def test_a_run_of_the_night_tells_what_it_saw() -> None:
     StatusTransitionFactory()
     tasks.verify_audit()
     run = Run.objects.get()
-    assert (run.kind, run.state, run.error) == (Run.Kind.VERIFY, Run.State.DONE, "")
+    assert (run.kind, run.state, run.error) == ("verify", Run.State.DONE, "")
     assert (run.counts["seen"], run.counts["found"]) == (1, 0)
     assert not StaffAction.objects.exists()
     assert AuditSeal.objects.count() == 1

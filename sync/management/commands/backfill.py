@@ -52,8 +52,8 @@ class Command(BaseCommand):
             "dry_run": dry_run,
         }
         if dry_run:
-            run = Run(kind=Run.Kind.BACKFILL, options=backfill.options(**chosen))
-            long_runs.rehearse(backfill.job, run)
+            run = Run(kind=backfill.JOB.kind, options=backfill.options(**chosen))
+            long_runs.rehearse(run)
         else:
             run = long_runs.begin(
                 lambda: backfill.start(actor="command", restart=restart, per_minute=per_minute, **chosen)

@@ -24,8 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
         if dry_run:
-            run = Run(kind=Run.Kind.PRUNE, options=pruning.options(dry_run=True))
-            long_runs.rehearse(pruning.job, run)
+            run = Run(kind=pruning.JOB.kind, options=pruning.options(dry_run=True))
+            long_runs.rehearse(run)
         else:
             run = long_runs.begin(lambda: pruning.start(actor="command"))
             long_runs.carry_out(run)

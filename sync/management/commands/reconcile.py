@@ -36,8 +36,8 @@ class Command(BaseCommand):
         chosen: dict[str, Any] = {"deep": deep or confirm_deleted, "confirm_deleted": confirm_deleted}
         long_runs.check_sides(wait=False)  # if the shop is away, the CRM can be asked all the same
         if dry_run:
-            run = Run(kind=Run.Kind.RECONCILE, options=reconciliation.options(**chosen, dry_run=True))
-            long_runs.rehearse(reconciliation.job, run)
+            run = Run(kind=reconciliation.JOB.kind, options=reconciliation.options(**chosen, dry_run=True))
+            long_runs.rehearse(run)
         else:
             run = long_runs.begin(lambda: reconciliation.start(**chosen, actor="command"))
             long_runs.carry_out(run)

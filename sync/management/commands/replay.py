@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from tqdm import tqdm
 
+from sync.jobs import bulk_replay
 from sync.management import long_runs
 from sync.management.moments import WRONG_USE, period
-from sync.models import Run
 from sync.pipeline.dry_run import Foreseen, foresee
 from sync.pipeline.replays import Asked, ask_again
 from webhooks.models import State, WebhookEvent
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             self._foresee(events, as_json=options["json"])
             return
         ids = _ids(events)
-        asked = ask_again(long_runs.counted(Run.Kind.REPLAY, ids, len(ids)), by="command")
+        asked = ask_again(long_runs.counted(bulk_replay.JOB.kind, ids, len(ids)), by="command")
         skipped = asked.busy + asked.forced + asked.unreadable
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": False, "replayed": asked.again, "skipped": skipped}))
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         kinds: Counter[str] = Counter()
         told = []
         with long_runs.quiet():
-            for event in long_runs.counted(Run.Kind.REPLAY, events.iterator(chunk_size=100), events.count()):
+            for event in long_runs.counted(bulk_replay.JOB.kind, events.iterator(chunk_size=100), events.count()):
                 seen = foresee(event)
                 kinds[seen.kind] += 1
                 if as_json:

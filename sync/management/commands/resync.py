@@ -46,12 +46,12 @@ class Command(BaseCommand):
             "dry_run": dry_run,
         }
         try:
-            run = Run(kind=Run.Kind.RESYNC, options=resync.options(**chosen))
+            run = Run(kind=resync.JOB.kind, options=resync.options(**chosen))
         except resync.UnknownOrders as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
         long_runs.check_sides()
         if dry_run:
-            long_runs.rehearse(resync.job, run)
+            long_runs.rehearse(run)
         else:
             run = long_runs.begin(
                 lambda: resync.start(actor="command", restart=restart, per_minute=per_minute, **chosen)

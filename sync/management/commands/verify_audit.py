@@ -37,8 +37,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
         noted = given["checkpoint"] and _noted(given["checkpoint"])
-        run = Run(kind=Run.Kind.VERIFY, actor="command", options=verify_audit.options(dry_run=dry_run))
-        long_runs.rehearse(verify_audit.job, run)
+        run = Run(kind=verify_audit.JOB.kind, actor="command", options=verify_audit.options(dry_run=dry_run))
+        long_runs.rehearse(run)
         findings = verify_audit.findings(run)
         found = run.counts["found"]
         if noted and not AuditSeal.objects.filter(sequence=noted[0], hash__startswith=noted[1]).exists():

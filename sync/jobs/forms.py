@@ -1,0 +1,73 @@
+"""The form that asks for the options of a run, and its fields."""
+
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from django import forms
+from django.core.validators import RegexValidator
+from django.utils import timezone
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from orders.asking import ReasonForm
+
+FASTEST = 60_000
+SLUGS = RegexValidator(r"^[a-z0-9-]+(\s*,\s*[a-z0-9-]+)*$", "Write statuses as the shop does: processing, on-hold")
+
+
+class RunForm(ReasonForm):
+    """Each field but the reason is an option of the run: `name` is `--name` of `manage.py run`."""
+
+    def chosen(self) -> dict[str, Any]:
+        return {name: value for name, value in self.cleaned_data.items() if name != "reason"}
+
+
+class DayWidget(UnfoldAdminTextInputWidget):
+    """The browser's own calendar."""
+
+    input_type = "date"
+
+
+def flag(label: str, help_text: str) -> forms.BooleanField:
+    return forms.BooleanField(required=False, widget=UnfoldBooleanWidget, label=label, help_text=help_text)
+
+
+def dry_run() -> forms.BooleanField:
+    return flag("Dry run", "Only count what would be done. Nothing is written, here or at either side.")
+
+
+def day(label: str, help_text: str) -> forms.DateField:
+    return forms.DateField(required=False, widget=DayWidget, label=label, help_text=help_text, validators=[not_to_come])
+
+
+def not_to_come(chosen: date) -> None:
+    if chosen > timezone.now().date():
+        raise forms.ValidationError("Nothing was changed on a day that is to come: choose today or before.")
+
+
+def number(label: str, help_text: str, highest: int) -> forms.IntegerField:
+    return forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=highest,
+        widget=UnfoldAdminIntegerFieldWidget,
+        label=label,
+        help_text=help_text,
+    )
+
+
+def text(label: str, help_text: str, **kwargs: Any) -> forms.CharField:
+    return forms.CharField(
+        required=False, max_length=500, widget=UnfoldAdminTextInputWidget, label=label, help_text=help_text, **kwargs
+    )
+
+
+def midnight(chosen: date | None) -> datetime | None:
+    return datetime.combine(chosen, time.min, tzinfo=UTC) if chosen else None
+
+
+def listed(written: str) -> list[str]:
+    return [one.strip() for one in written.split(",") if one.strip()]
