@@ -25,6 +25,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
+from tests.model.bugs import BY_NAME
 from tests.model.sides import Clock
 
 
@@ -61,6 +62,8 @@ def prepare() -> None:
 
     Story.clock = clock
     world.plug(lambda: Story.current)
+    if bug := os.environ.get("MODEL_BUG"):
+        BY_NAME[bug].plant()
     gc.collect()
     gc.freeze()  # what is there by now stays, and need not be looked at again and again
 

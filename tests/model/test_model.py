@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.own_database
 
 
-def run(root: Path, *files: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(**settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.model", *files],
-        cwd=root,
+        [sys.executable, "-m", "tests.model"],
+        cwd=ROOT,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
@@ -26,6 +26,6 @@ def run(root: Path, *files: str, **settings: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("by", ["hypothesis", "dice"])
 def test_the_promises_hold(by: str, migrated: Path) -> None:
-    done = run(ROOT, MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(migrated))
+    done = run(MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(migrated))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "steps/s" in done.stdout
