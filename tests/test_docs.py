@@ -22,17 +22,23 @@ PLACES = (*PACKAGES, "templates", "tests", "docs", "scripts", ".ci")
 PATH = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(map(re.escape, PLACES))})/[\w./-]*[\w/])(?![\w*…{{<])")
 FILE = re.compile(r"`([\w-]+\.(?:py|toml|ini))`")
 DOTTED = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)")
+MEMBER = re.compile(r"`(\w+)\.(\w+)\b(?!/)")
 TEST = re.compile(r"`(test_\w+)`")
 TARGET = re.compile(r"(?:`|^    )make ([a-z][a-z-]*)", re.MULTILINE)
 COMMAND = re.compile(r"manage\.py ([a-z_]+)")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 UNITS = {"orders/s"}
+SUFFIXES = {"py", "json", "md", "html"}
 
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def named(pattern: re.Pattern[str], document: Path) -> list[str]:
     return sorted(set(pattern.findall(document.read_text())))
+
+
+def named_pairs(document: Path) -> list[tuple[str, str]]:
+    return sorted(set(MEMBER.findall(document.read_text())))
 
 
 def path_is_there(name: str) -> bool:
@@ -64,6 +70,24 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 @documents
 def test_every_dotted_name_resolves(document: Path) -> None:
     assert [name for name in named(DOTTED, document) if not name_resolves(name)] == []
+
+
+@documents
+def test_what_is_named_of_a_module_stands_in_it(document: Path) -> None:
+    """`decide.forced`: the module is named without its package."""
+    sources = {
+        module: [path.read_text() for package in PACKAGES for path in (ROOT / package).rglob(f"{module}.py")]
+        for module, _ in named_pairs(document)
+    }
+    missing = [
+        f"{module}.{name}"
+        for module, name in named_pairs(document)
+        if name not in SUFFIXES
+        and (module, name) != ("http", "client")
+        and sources[module]
+        and not any(re.search(rf"\b{name}\b", text) for text in sources[module])
+    ]
+    assert missing == []
 
 
 @documents
