@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from orders.append_only import GUARDS
+from sync.clients import batches
 from tests import fresh, servers
 from tests.journeys.processes import migrate
 from webhooks.refusals import refusals
@@ -33,10 +34,11 @@ def _uses_the_database(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def few_refusals() -> Iterator[None]:
-    """Each test begins as a process that has refused nobody yet."""
+def new_process() -> Iterator[None]:
+    """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches."""
     yield
     refusals.forget()
+    batches.forget()
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import requests
 
-from sync.sandbox.faults import Fault
+from sync.sandbox.faults import BATCHES, Fault
 from sync.sandbox.outbox import Outbox, Road
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.signing import standard_webhooks
 
+MOST = 100
+"""Orders of one batch."""
 SHOWN = ("id", "external_id", "status", "version", "updated_at")
 
 
@@ -213,11 +215,10 @@ class SandboxCrm(LoopbackServer):
             case "POST", None:
                 return self._create(request)
             case "GET", None:
-                return self._list(request.query)
+                return self._batch(request.query, fault) or self._list(request.query)
             case "GET", str(known):
                 order = self._known(known)
-                stale = fault is not None and fault.name == "stale-reads"
-                return Answer(200, _shown(self._older.get(known, order) if stale else order))
+                return Answer(200, _shown(self._read(order, fault)))
             case "PATCH", str(known):
                 return self._patch(self._known(known), request.json())
         return Answer(405, {"error": "method_not_allowed"})
@@ -226,6 +227,10 @@ class SandboxCrm(LoopbackServer):
         if crm_id not in self.orders:
             raise HttpError(Answer(404, {"error": "not_found"}))
         return self.orders[crm_id]
+
+    def _read(self, order: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+        stale = fault is not None and fault.name == "stale-reads"
+        return self._older.get(order["id"], order) if stale else order
 
     def _create(self, request: Request) -> Answer:
         fields = request.json()
@@ -275,6 +280,23 @@ class SandboxCrm(LoopbackServer):
         if self._listed_from.get(crm_id, 0.0) <= time.monotonic():
             return self.orders[crm_id]
         return self._older.get(crm_id)
+
+    def _batch(self, query: Mapping[str, str], fault: Fault | None) -> Answer | None:
+        """By id as new as a single read is; by external id from the index of the lists. None: no batch is asked for."""
+        name = next(iter(BATCHES & query.keys()), None)
+        if name is None or (fault is not None and fault.name == "ignores-batches"):
+            return None
+        wanted = query[name].split(",")
+        if fault is not None and fault.name == "refuses-batches":
+            raise ValueError(f"{name} is no parameter")
+        if len(wanted) > MOST:
+            raise ValueError(f"{name} takes {MOST} at most")
+        if name == "ids":
+            found = [self._read(self.orders[one], fault) for one in wanted if one in self.orders]
+        else:
+            known = [crm_id for crm_id, order in self.orders.items() if order["external_id"] in wanted]
+            found = [order for order in map(self._listed, known) if order is not None]
+        return Answer(200, {"results": [_shown(order) for order in found], "next_cursor": None})
 
     def _list(self, query: Mapping[str, str]) -> Answer:
         limit = min(int(query.get("limit", "100")), 100)

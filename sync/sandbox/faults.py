@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 NAMES = frozenset(
@@ -23,9 +24,14 @@ NAMES = frozenset(
         "wrong-status-answer",
         "stale-reads",
         "shifting-pages",
+        "ignores-batches",
+        "refuses-batches",
     }
 )
 ONLY_METHOD = {"wrong-status-answer": "PUT", "stale-reads": "GET", "shifting-pages": "GET"}
+OF_BATCHES = frozenset({"ignores-batches", "refuses-batches"})
+"""Of a CRM that has no batch reads: it answers as if the parameters were not there, or with 400."""
+BATCHES = frozenset({"ids", "external_ids"})
 
 
 @dataclass
@@ -43,7 +49,9 @@ class Fault:
     after: float = 1.0
     share: float = 1.0
 
-    def matches(self, method: str, path: str) -> bool:
+    def matches(self, method: str, path: str, query: Collection[str]) -> bool:
+        if self.name in OF_BATCHES and BATCHES.isdisjoint(query):
+            return False
         return self.times != 0 and self.method in (None, method) and path.startswith(self.path)
 
 
@@ -77,10 +85,10 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, query: Collection[str] = ()) -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if fault.matches(method, path) and (fault.share >= 1 or self.rng.random() < fault.share):
+                if fault.matches(method, path, query) and (fault.share >= 1 or self.rng.random() < fault.share):
                     if fault.times is not None:
                         fault.times -= 1
                     return fault

@@ -158,7 +158,7 @@ class LoopbackServer(ABC):
         """The answer with faults applied; None: close the connection without one."""
         if request.path == "/_faults":
             return self._fault_control(request)
-        fault = self.faults.take(request.method, request.path)
+        fault = self.faults.take(request.method, request.path, request.query)
         with self.lock:
             self.requests.append(request)
         # Waiting on the event and not sleeping: a stop ends every slow answer at once.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync.clients.crm.base import Crm
+from sync.clients.crm.base import BatchReads, Crm
 from sync.clients.errors import NotFound, SideError
 from sync.clients.http import CallRecord, ignore, nothing
 from sync.clients.snapshots import CrmSnapshot
@@ -114,6 +114,43 @@ class CrmContract:
         assert made.crm_order_id in {one.crm_order_id for one in crm.changed_since(made.updated_at)}
         assert not list(crm.changed_since(datetime.now(UTC) + timedelta(days=1)))
 
+    def test_what_a_batch_shows_is_what_single_reads_show(self, crm: Crm, stage: Stage) -> None:
+        batch = batch_of(crm)
+        made = {name: crm.create(name, ORDER)[0].crm_order_id for name in ("14", "141", "1", "b-14")}
+        stage.move(made["141"], stage.status)
+        by_id = batch.get_many([*made.values(), stage.missing_id])
+        by_name = batch.find_many([*made, "4"])
+        assert by_id
+        assert by_name
+        assert by_id == {crm_order_id: crm.get(crm_order_id) for crm_order_id in by_id}
+        assert by_name == {name: crm.find(name) for name in by_name}
+        assert by_id.keys() <= {*made.values()}
+        assert by_name.keys() <= {*made}
+
+    def test_a_batch_of_nothing_is_nothing(self, crm: Crm, stage: Stage) -> None:
+        batch = batch_of(crm)
+        crm.create("14", ORDER)
+        assert (batch.get_many([]), batch.find_many([])) == ({}, {})
+        assert (batch.get_many([stage.missing_id]), batch.find_many(["4"])) == ({}, {})
+
+    def test_a_batch_is_announced_and_recorded(self, stage: Stage) -> None:
+        records: list[CallRecord] = []
+        announced: list[int] = []
+        crm = stage.connect(records.append, lambda: announced.append(1))
+        made, _ = crm.create("14", ORDER)
+        batch_of(crm).get_many([made.crm_order_id])
+        batch_of(crm).find_many(["14"])
+        assert len(announced) == len(records) >= 3
+        assert {record.side for record in records} == {"crm"}
+
+    def test_a_batch_of_a_crm_that_is_away_is_an_outage(self, crm: Crm, stage: Stage) -> None:
+        batch = batch_of(crm)
+        stage.take_away()
+        for call in (lambda: batch.get_many([stage.missing_id]), lambda: batch.find_many(["14"])):
+            with pytest.raises(SideError) as raised:
+                call()
+            assert (raised.value.side, raised.value.outage, raised.value.again) == ("crm", True, True)
+
     def test_every_call_is_announced_and_recorded(self, stage: Stage) -> None:
         records: list[CallRecord] = []
         announced: list[int] = []
@@ -141,6 +178,12 @@ class CrmContract:
             with pytest.raises(SideError) as raised:
                 call()
             assert (raised.value.side, raised.value.outage, raised.value.again) == ("crm", True, True)
+
+
+def batch_of(crm: Crm) -> BatchReads:
+    if not isinstance(crm, BatchReads):
+        pytest.skip("this backend offers no batch reads, which are optional")
+    return crm
 
 
 def assert_is_whole(one: CrmSnapshot) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import requests
 import responses
 from responses import matchers
 
@@ -24,6 +25,7 @@ from sync.clients.errors import (
 )
 from sync.clients.http import ignore, nothing
 from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.server import Answer
 from tests.sync.crm_contract import LONG_AGO, ORDER, CrmContract, Stage
 
 URL = "https://crm.example/api"
@@ -67,6 +69,39 @@ class TestRestCrm(CrmContract):
         settings.CRM_TOKEN = "another-token"
         with pytest.raises(SideError, match=r"unauthorized\. Check the keys"):
             connect().ping()
+
+    def test_a_hundred_are_read_and_found_by_one_call_each(self, sandbox: SandboxCrm) -> None:
+        made = {sandbox.add_order(str(number))["id"]: str(number) for number in range(100)}
+        assert connect().get_many([*made]).keys() == made.keys()
+        assert {name: one.crm_order_id for name, one in connect().find_many([*made.values()]).items()} == {
+            name: crm_id for crm_id, name in made.items()
+        }
+        assert len(sandbox.requests) == 2
+
+    @pytest.mark.parametrize("fault", ["ignores-batches", "refuses-batches"])
+    def test_a_crm_without_batch_reads_is_asked_once(self, sandbox: SandboxCrm, fault: str) -> None:
+        requests.post(f"{sandbox.url}/_faults", json={"name": fault}, timeout=5).raise_for_status()
+        crm_id = sandbox.add_order("14")["id"]
+        sandbox.add_order("15")
+        for _ in range(3):
+            assert (connect().get_many([crm_id]), connect().find_many(["14"])) == ({}, {})
+        assert (connect().get(crm_id).external_id, connect().find("14").crm_order_id) == ("14", crm_id)  # type: ignore[union-attr]
+        assert [*map(is_batch, sandbox.requests)] == [True, True, False, False]
+
+    def test_an_order_that_is_listed_late_is_left_to_the_single_read(self, sandbox: SandboxCrm) -> None:
+        crm_id = sandbox.add_order("14")["id"]
+        sandbox.list_lag = 1000.0
+        late = sandbox.add_order("15")["id"]
+        sandbox.set_status(crm_id, "paid")
+        assert {name: one.status for name, one in connect().find_many(["14", "15"]).items()} == {"14": "new"}
+        assert {name: one.status for name, one in connect().get_many([crm_id, late]).items()} == {
+            crm_id: "paid",
+            late: "new",
+        }
+
+
+def is_batch(request: Any) -> bool:
+    return bool({"ids", "external_ids"} & request.query.keys())
 
 
 # --- answers that must not be believed -----------------------------------------------------------------------------
@@ -292,6 +327,115 @@ def test_a_read_that_is_answered_with_nothing_is_no_order(answers: responses.Req
     answers.get(f"{URL}/orders/C-1", status=204)
     with pytest.raises(Blocked):
         connect().get("C-1")
+
+
+# --- batches -------------------------------------------------------------------------------------------------------
+
+BOTH: dict[str, Callable[[RestCrm], dict[str, Any]]] = {
+    "get_many": lambda crm: crm.get_many(["C-1", "C-2"]),
+    "find_many": lambda crm: crm.find_many(["14", "15"]),
+}
+TWO = ONE | {"id": "C-2", "external_id": "15"}
+
+
+@pytest.mark.parametrize("call", BOTH.values(), ids=BOTH)
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ([ONE, TWO], ["C-1", "C-2"]),
+        ([TWO, ONE], ["C-1", "C-2"]),
+        ([], []),
+        ([TWO], ["C-2"]),
+        ([ONE | {"status": None}, TWO], ["C-2"]),
+        ([ONE | {"version": "7"}, TWO | {"version": "7"}], []),
+        (["nonsense", None, {}, {"id": True}, TWO], ["C-2"]),
+        ([ONE, TWO, ONE], ["C-2"]),
+        ([ONE, ONE | {"status": "paid"}], []),
+    ],
+)
+def test_a_batch_gives_what_is_shown_once_and_well(
+    answers: responses.RequestsMock, call: Callable[[RestCrm], dict[str, Any]], listed: list[Any], found: list[str]
+) -> None:
+    answers.get(f"{URL}/orders", json=page(*listed))
+    assert sorted(one.crm_order_id for one in call(connect()).values()) == found
+    call(connect())
+    assert len(answers.calls) == 2
+
+
+def test_two_orders_of_one_name_are_left_to_the_single_read(answers: responses.RequestsMock) -> None:
+    answers.get(f"{URL}/orders", json=page(ONE, ONE | {"id": "C-9"}, TWO))
+    assert connect().find_many(["14", "15"]).keys() == {"15"}
+
+
+def test_a_batch_asks_by_comma_for_each_order_once(answers: responses.RequestsMock) -> None:
+    answers.get(f"{URL}/orders", json=page(), match=[matchers.query_param_matcher({"ids": "C-1,C-2"})])
+    connect().get_many(["C-1", "C-2", "C-1", "", "C,3"])
+    answers.get(f"{URL}/orders", json=page(), match=[matchers.query_param_matcher({"external_ids": "b-14,15"})])
+    connect().find_many(["b-14", "15", "b-14", "1,4"])
+    assert connect().get_many(["C,3", ""]) == {}
+    assert len(answers.calls) == 2
+
+
+NO_BATCHES: dict[str, dict[str, Any]] = {
+    "another order": {"json": page(ONE, ONE | {"id": "C-3", "external_id": "16"})},
+    "an order of no name": {"json": page(ONE | {"id": "C-3", "external_id": None})},
+    "no list": {"json": ONE},
+    "a bare list": {"json": [ONE]},
+    "null": {"body": "null"},
+    **{f"{status}": {"status": status, "json": {"error": "no"}} for status in (400, 404, 405, 410, 422, 501)},
+    "a page of 404": {"status": 404, "body": "<html>Not found"},
+    "a page of 405": {"status": 405, "body": "<html>Not allowed"},
+}
+
+
+@pytest.mark.parametrize("answer", NO_BATCHES.values(), ids=NO_BATCHES)
+@pytest.mark.parametrize("call", BOTH.values(), ids=BOTH)
+def test_who_does_not_understand_a_batch_is_asked_one_by_one_from_then_on(
+    answers: responses.RequestsMock,
+    settings: Any,
+    call: Callable[[RestCrm], dict[str, Any]],
+    answer: dict[str, Any],
+) -> None:
+    answers.get(f"{URL}/orders", **answer)
+    for _ in range(3):
+        assert call(connect()) == {}
+    assert len(answers.calls) == 1
+    settings.CRM_URL = "https://another.example"
+    answers.get("https://another.example/orders", json=page(ONE, TWO))
+    assert len(call(connect())) == 2
+
+
+@pytest.mark.parametrize("status", [401, 408, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("call", BOTH.values(), ids=BOTH)
+def test_trouble_of_the_crm_says_nothing_about_batches(
+    answers: responses.RequestsMock, call: Callable[[RestCrm], dict[str, Any]], status: int
+) -> None:
+    answers.get(f"{URL}/orders", status=status, json={"error": "no"})
+    with pytest.raises(SideError) as raised:
+        call(connect())
+    assert raised.value.status == status
+    answers.remove("GET", f"{URL}/orders")
+    answers.get(f"{URL}/orders", json=page(ONE, TWO))
+    assert len(call(connect())) == 2
+
+
+@pytest.mark.parametrize("status", [403, 413, 414, 431, 500])
+def test_a_batch_that_is_too_long_or_holds_a_bad_order_is_asked_for_in_parts(
+    sandbox: SandboxCrm, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """An order that the token may not read, an address that is too long, a CRM that breaks at one of them."""
+    made = [sandbox.add_order(str(number))["id"] for number in range(100)]
+    batch = sandbox._batch
+
+    def fails(query: Any, fault: Any) -> Any:
+        bad = made[70] in query.get("ids", "").split(",")
+        return Answer(status, {"error": "no"}) if bad else batch(query, fault)
+
+    monkeypatch.setattr(sandbox, "_batch", fails)
+    found = connect().get_many(made)
+    assert made[70] not in found
+    assert len(found) >= 95
+    assert len(sandbox.requests) <= 30
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

@@ -121,6 +121,22 @@ def test_no_key_is_refused(shop: SandboxShop) -> None:
     assert requests.get(orders(shop), timeout=5).json()["code"] == "woocommerce_rest_cannot_view"
 
 
+def test_orders_that_are_asked_for_stand_in_that_order_and_no_list_shows_the_trash(shop: SandboxShop) -> None:
+    ids = [shop.create_order()["id"] for _ in range(4)]
+    shop.trash(ids[1])
+    wanted = ",".join(map(str, (ids[2], ids[0], ids[1], 99, ids[3])))
+
+    def listed(**query: Any) -> list[int]:
+        answer = requests.get(orders(shop), params={"include": wanted, **query}, auth=KEYS, timeout=5)
+        return [order["id"] for order in answer.json()]
+
+    assert listed(orderby="include") == [ids[2], ids[0], ids[3]]
+    assert listed(orderby="include", per_page=2, page=2) == [ids[3]]
+    assert listed(orderby="include", status="any,trash") == [ids[2], ids[0], ids[3]]
+    assert listed(orderby="id", order="asc", status="trash") == [ids[1]]
+    assert requests.get(orders(shop), params={"per_page": 101}, auth=KEYS, timeout=5).status_code == 400
+
+
 def test_creation_is_told_twice_with_equal_bodies_and_checkout_backwards(shop: SandboxShop, receiver: Receiver) -> None:
     shop.create_order()
     shop.settle()

@@ -397,3 +397,78 @@ def test_a_webhook_that_was_only_just_made_has_no_date_of_a_change(answers: resp
         name="n", topic="order.created", url="https://bridge.example/", secret="s"
     )
     assert (made.number, made.touched_at) == (7, None)
+
+
+# --- many at once --------------------------------------------------------------------------------------------------
+
+
+def test_orders_are_read_by_one_call_as_woocommerce_wants_it(answers: responses.RequestsMock) -> None:
+    answers.get(f"{HTTPS}{ORDERS}", json=[ORDER | {"id": 15}, ORDER])
+    assert {woo_id: one.woo_id for woo_id, one in shop_client.connect().get_many([14, 15, 14, 16]).items()} == {
+        14: 14,
+        15: 15,
+    }
+    query = sent(answers).query
+    assert query.pop("_")
+    assert query == {
+        "include": "14,15,16",
+        "per_page": "3",
+        "status": "any",
+        "orderby": "include",
+        "dates_are_gmt": "true",
+    }
+    assert shop_client.connect().get_many([]) == {}
+    assert len(answers.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ([], set()),
+        ([{"id": 14}, {"id": 15, "status": "processing"}], {15}),
+        ([{"id": 14, "status": None}], set()),
+        ([{"id": "14", "status": "processing"}, {"id": 15, "status": "processing"}], {15}),
+        ([{"id": 99, "status": "processing"}, {"id": 15, "status": "processing"}], {15}),
+    ],
+)
+def test_what_the_list_does_not_show_well_is_absent(
+    answers: responses.RequestsMock, listed: list[Any], found: set[int]
+) -> None:
+    answers.get(f"{HTTPS}{ORDERS}", json=listed)
+    assert shop_client.connect().get_many([14, 15]).keys() == found
+
+
+def test_what_no_list_shows_is_absent_and_read_singly(sandbox: SandboxShop, shop: Shop) -> None:
+    """The trash, a status whose plugin is gone, a draft, one that the key may not read, one that is gone for good."""
+    normal, trashed, orphaned, draft, hidden, gone = (sandbox.create_order()["id"] for _ in range(6))
+    sandbox.trash(trashed)
+    sandbox.orders[orphaned]["status"] = "in-limbo"
+    sandbox.orders[draft]["status"] = "checkout-draft"
+    sandbox.hidden.add(hidden)
+    sandbox.delete(gone)
+    assert shop.get_many([normal, trashed, orphaned, draft, hidden, gone]).keys() == {normal}
+    assert len(sandbox.requests) == 1
+    assert [shop.get(one).status for one in (trashed, orphaned, draft)] == ["trash", "in-limbo", "checkout-draft"]
+
+
+def test_a_hundred_are_one_page_and_more_are_further_ones(sandbox: SandboxShop, shop: Shop) -> None:
+    ids = [sandbox.create_order()["id"] for _ in range(230)]
+    assert shop.get_many(ids[:100]).keys() == {*ids[:100]}
+    assert len(sandbox.requests) == 1
+    assert shop.get_many(ids) == {woo_id: shop.get(woo_id) for woo_id in ids}
+    assert len(sandbox.requests) == 1 + 3 + 230
+
+
+def test_a_page_of_many_that_is_too_heavy_is_asked_for_in_parts(sandbox: SandboxShop, shop: Shop) -> None:
+    ids = [sandbox.create_order()["id"] for _ in range(100)]
+    sandbox.faults.add("502", times=1)
+    assert shop.get_many(ids).keys() == {*ids}
+    assert [call.query["per_page"] for call in sandbox.requests] == ["100", "1", "50", "50"]
+
+
+def test_a_shop_that_is_down_is_told_and_not_asked_in_parts(sandbox: SandboxShop, shop: Shop) -> None:
+    ids = [sandbox.create_order()["id"] for _ in range(10)]
+    sandbox.faults.add("500")
+    with pytest.raises(ServerTrouble):
+        shop.get_many(ids)
+    assert len(sandbox.requests) == 2

@@ -1,8 +1,8 @@
-"""What a CRM must be able to do for us: six verbs."""
+"""What a CRM must be able to do for us: six verbs, and two more that it may have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sync.clients.snapshots import CrmSnapshot
 
@@ -30,3 +30,18 @@ class Crm(Protocol):
 
     def ping(self) -> None:
         """A cheap read that proves address and token. Returns nothing; raises what is wrong."""
+
+
+@runtime_checkable
+class BatchReads(Protocol):
+    """What a backend may offer besides: many orders by one call. `isinstance` tells whether it does.
+
+    An order that the answer does not hold is read singly before anything is concluded. So an answer may leave out
+    whatever is in doubt: what it lists late, what reads oddly, what it shows twice.
+    """
+
+    def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
+        """Those of these orders that can be read by one call, each as new as `get` would show it."""
+
+    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
+        """By external id, those of these orders that one call finds, each of them once."""

@@ -1,7 +1,8 @@
 """The default CRM: a plain JSON API (CONTRACT section 3)."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
@@ -10,7 +11,19 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from sync.clients.errors import AnsweredForAnother, AuthFailed, Blocked, Hidden, NotConfigured, NotFound, Odd, Rejected
+from sync.clients import batches
+from sync.clients.errors import (
+    AnsweredForAnother,
+    AuthFailed,
+    Blocked,
+    Hidden,
+    NotConfigured,
+    NotFound,
+    Odd,
+    Rejected,
+    SideError,
+    TooLarge,
+)
 from sync.clients.http import Answer, CallRecord, JsonClient, readable
 from sync.clients.paging import OF_A_PAGE, pages
 from sync.clients.snapshots import LARGEST, CrmSnapshot, is_word
@@ -30,6 +43,10 @@ SIZES = (100, 50, 25, 5, 1)
 """Orders on a page of changes: fewer when a page fails, so that one bad order can be told from the others."""
 GOOD = 10
 """Pages in a row after which a bigger one is tried again."""
+OF_THE_BATCH = frozenset({403, 413, 414, 431})
+"""To a batch: the address is too long, or one of the orders may not be read. Fewer orders are asked for."""
+OF_THE_SIDE = frozenset({401, 408, 425, 429})
+"""To a batch: nothing about it."""
 LOOK_PAGES, LOOK_SECONDS = 1000, 45.0
 """A look-up that reads the whole list, as of a CRM that ignores the filter, must end before the queue's own timeout."""
 
@@ -106,6 +123,43 @@ class RestCrm:
             return _same(snapshot(answer.data), crm_order_id)
         except Odd:  # the order itself tells whether it can be read; a PATCH that is tried again is made again
             return self.get(crm_order_id)
+
+    def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
+        return self._many("ids", crm_order_ids, lambda one: _id(one.get(WORDS["crm_order_id"])))
+
+    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
+        return self._many("external_ids", external_ids, _named)
+
+    def _many(self, question: str, ids: Sequence[str], name: Callable[[Any], str]) -> dict[str, CrmSnapshot]:
+        """The orders of these names that the CRM shows once and well."""
+        asked = [one for one in dict.fromkeys(ids) if one and "," not in one]
+        ways = batches.of(self.client.base_url, question)
+        listed = ways.read(asked, lambda some: self._batch(question, some, name), self.ping)
+        times = Counter(map(name, listed))
+        found: dict[str, CrmSnapshot] = {}
+        for one in listed:
+            if times[name(one)] == 1:
+                with suppress(Odd):  # the single read tells what is wrong with it
+                    found[name(one)] = snapshot(one)
+        return found
+
+    def _batch(self, question: str, ids: Sequence[str], name: Callable[[Any], str]) -> list[Any]:
+        """What the CRM lists of these. One that ignores the question answers something else."""
+        try:
+            data = self.client.request("GET", "/orders", params={question: ",".join(ids)}).data
+        except SideError as error:
+            if error.status in OF_THE_BATCH:
+                raise TooLarge(error.message, side="crm", status=error.status) from error
+            is_refused = 400 <= (error.status or 0) < 500 and error.status not in OF_THE_SIDE
+            if is_refused or error.status == HTTPStatus.NOT_IMPLEMENTED:
+                raise batches.NotUnderstood from error
+            raise
+        if not isinstance(data, dict) or not isinstance(data.get("results"), list):
+            raise batches.NotUnderstood
+        listed = [one for one in data["results"] if isinstance(one, dict) and _id(one.get(WORDS["crm_order_id"]))]
+        if not {*map(name, listed)} <= {*ids}:
+            raise batches.NotUnderstood
+        return listed
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         moment = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
