@@ -69,14 +69,19 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @documents
 def test_every_dotted_name_resolves(document: Path) -> None:
-    assert [name for name in named(DOTTED, document) if not name_resolves(name)] == []
+    assert [name for name in named(DOTTED, document) if "NAME" not in name and not name_resolves(name)] == []
 
 
 @documents
 def test_what_is_named_of_a_module_stands_in_it(document: Path) -> None:
     """`decide.forced`: the module is named without its package."""
     sources = {
-        module: [path.read_text() for package in PACKAGES for path in (ROOT / package).rglob(f"{module}.py")]
+        module: [
+            path.read_text()
+            for package in PACKAGES
+            for path in (ROOT / package).rglob(f"{module}.py")
+            if path.parent.name != "commands"
+        ]
         for module, _ in named_pairs(document)
     }
     missing = [
