@@ -26,7 +26,7 @@ from sync.clients.errors import (
 from sync.clients.http import ignore, nothing
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.server import Answer
-from tests.sync.crm_contract import LONG_AGO, ORDER, CrmContract, Stage
+from tests.sync.crm_contract import LONG_AGO, ORDER, BatchContract, Stage
 
 URL = "https://crm.example/api"
 AT = "2026-11-24T03:12:09Z"
@@ -42,7 +42,7 @@ def sandbox(settings: Any) -> Iterator[SandboxCrm]:
     one.stop()
 
 
-class TestRestCrm(CrmContract):
+class TestRestCrm(BatchContract):
     @pytest.fixture
     def stage(self, sandbox: SandboxCrm) -> Stage:
         return Stage(

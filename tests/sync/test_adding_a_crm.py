@@ -1,0 +1,37 @@
+"""The backend of docs/adding-a-crm.md does what every backend must do, as it is printed there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.sandbox.crm import SandboxCrm
+from tests.sync.crm_contract import CrmContract, Stage
+
+PAGE = Path(__file__).parents[2] / "docs" / "adding-a-crm.md"
+
+
+@pytest.fixture
+def sandbox(settings: Any) -> Iterator[SandboxCrm]:
+    one = SandboxCrm(token="a-token-of-the-crm")
+    one.start()
+    settings.CRM_URL, settings.CRM_TOKEN = one.url, one.token
+    yield one
+    one.stop()
+
+
+class TestTheBackendToBeginWith(CrmContract):
+    @pytest.fixture
+    def stage(self, sandbox: SandboxCrm) -> Stage:
+        (code,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
+        module: dict[str, Any] = {"__name__": "acme.orderbridge"}
+        exec(compile(code, str(PAGE), "exec"), module)  # noqa: S102
+        return Stage(
+            connect=module["AcmeCrm"].from_settings,
+            move=sandbox.set_status,
+            take_away=sandbox.stop,
+            missing_id="C-999",
+            status="paid",
+        )
