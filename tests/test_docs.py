@@ -109,6 +109,16 @@ def test_every_command_typed_exists(document: Path) -> None:
     assert set(named(COMMAND, document)) <= set(get_commands())
 
 
+def test_the_layers_are_those_that_lint_keeps() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (kept,) = (
+        one["layers"] for one in project["tool"]["importlinter"]["contracts"] if one.get("containers") == ["sync"]
+    )
+    table = (ROOT / "docs" / "architecture.md").read_text().split("| layer | holds |")[1].split("\n\n")[0]
+    shown = [set(re.findall(r"`sync/(\w+)[/.]", row.split("|")[1])) for row in table.splitlines()[2:]]
+    assert shown == [set(layer.split(" | ")) for layer in kept]
+
+
 def test_the_version_is_said_in_one_place() -> None:
     """In the code, as a container may lack `pyproject.toml`, and nothing installs the project."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
