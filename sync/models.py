@@ -187,6 +187,22 @@ class Run(models.Model):
         return f"{self.get_kind_display()} {self.pk}"
 
 
+class RunPart(models.Model):
+    """Some of the events that a replay of many is about, by their ids, as they were when it was started."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="parts")
+    last = models.BigIntegerField(help_text="The highest of the ids")
+    ids = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["run", "last"], name="part_of_run_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run}, up to {self.last}"
+
+
 class DriftFindingQuerySet(models.QuerySet["DriftFinding"]):
     def open(self, now: datetime) -> Self:
         """Those that are for somebody to look at: neither gone, nor ignored for now, nor expected."""

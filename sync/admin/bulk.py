@@ -1,12 +1,17 @@
 """Replay of many events: first a page that says what it would be, then a run in the workers."""
 
 from collections import Counter
+from copy import copy
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
@@ -16,7 +21,7 @@ from orders import audit
 from orders.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.jobs import bulk_replay, run_report
-from sync.jobs.selection import NoSuchFilter, Selection, Size, measure
+from sync.jobs.selection import Selection, Size, measure
 from sync.pipeline.dry_run import Foreseen
 from webhooks.masking import masked_text
 from webhooks.models import WebhookEvent
@@ -26,6 +31,8 @@ SAMPLED = 10
 SAMPLE_SECONDS = 8.0
 KINDS_SHOWN = 12
 FASTEST = 60_000
+LOOK = ("p", "o", "all", "e")
+"""What an address of the list says of its look, and not of which events it shows."""
 SPEEDS = (600, 120)
 """A minute: for these the page says how long it would take, beside the full speed."""
 CLASSES = {
@@ -52,25 +59,48 @@ class BulkForm(ReasonForm):
     field_order = ("per_minute", "reason")
 
 
+class NoSuchFilter(Exception):
+    """The list does not know this filter."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This filter is not one of the list. Filter the list of events anew, then choose Replay again."
+        )
+
+
+class Notes:
+    """Takes what the list would tell the person who looks at it, to be told on a page of ours."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def add(self, level: int, message: str, extra_tags: str = "") -> None:
+        self.said.append(message)
+
+
 def to_plan(request: HttpRequest) -> HttpResponse:
     """From the action of the list to the page that says what a replay would be."""
     if request.POST.get("select_across") == "1":
-        chosen = Selection.of_list(request.user.get_username(), request.GET)
+        address = _without_look(request.GET)
     else:
-        ids = ",".join(request.POST.getlist("_selected_action"))
-        chosen = Selection.of_ticked(request.user.get_username(), ids)
-    return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{chosen.as_address()}")
+        address = Selection.of_ticked(",".join(request.POST.getlist("_selected_action"))).as_address()
+    return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{address}")
+
+
+def _without_look(query: QueryDict) -> str:
+    return urlencode([(name, one) for name, values in query.lists() for one in values if one and name not in LOOK])
 
 
 def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
     """A GET says how many, of which kind and how long; the POST, with a reason, starts the run."""
+    _check(owner, request)
     back = reverse("admin:webhooks_webhookevent_changelist")
-    chosen = _selection(owner, request)
     try:
-        size = measure(chosen, SAMPLED)
+        chosen = _selection(owner, request)
     except NoSuchFilter as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(back)
+    size = measure(chosen, SAMPLED)
     if not size.number:
         why = " ".join(chosen.notes)
         messages.warning(request, f"No event matches ({chosen.words()}), so there is nothing to replay. {why}")
@@ -78,7 +108,7 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
     form = BulkForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
-            run = _begin(request, chosen, size, **form.cleaned_data)
+            run = _begin(request, chosen, **form.cleaned_data)
         except bulk_replay.Running as error:
             form.add_error(None, str(error))
         else:
@@ -104,14 +134,14 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
 def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
     """A part of the plan, asked for by a POST with a reason, as both sides are read for it: dry runs of a few of the
     events."""
-    chosen = _selection(owner, request)
+    _check(owner, request)
     if request.method != "POST":
-        return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{chosen.as_address()}")
+        return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{_without_look(request.GET)}")
     form = ReasonForm(request.POST)
     if not form.is_valid():
         return TemplateResponse(request, "sync/bulk/sample.html", {"error": "Say why first: each look is recorded."})
     try:
-        spread = measure(chosen, SAMPLED).spread
+        spread = measure(_selection(owner, request), SAMPLED).spread
     except NoSuchFilter as error:
         return TemplateResponse(request, "sync/bulk/sample.html", {"error": str(error)})
     seen = bulk_replay.sample(spread, within=SAMPLE_SECONDS)
@@ -131,19 +161,27 @@ def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     return TemplateResponse(request, "sync/bulk/sample.html", context)
 
 
-def _selection(owner: ModelAdmin, request: HttpRequest) -> Selection:
+def _check(owner: ModelAdmin, request: HttpRequest) -> None:
     if not (owner.has_view_permission(request) and request.user.has_perm(PERMISSION)):
         raise PermissionDenied
-    who = request.user.get_username()
+
+
+def _selection(owner: ModelAdmin, request: HttpRequest) -> Selection:
+    """By the list itself, so that what is replayed is what was shown. Raises NoSuchFilter."""
     if "ticked" in request.GET:
-        return Selection.of_ticked(who, request.GET["ticked"])
-    return Selection.of_list(who, request.GET)
+        return Selection.of_ticked(request.GET["ticked"])
+    query, notes, asked = _without_look(request.GET), Notes(), copy(request)
+    asked.GET = QueryDict(query)
+    asked._messages = notes  # type: ignore[attr-defined]
+    try:
+        shown = owner.get_changelist_instance(asked).queryset
+    except (IncorrectLookupParameters, DisallowedModelAdminLookup) as error:
+        raise NoSuchFilter from error
+    return Selection(events=shown, query=query, notes=tuple(dict.fromkeys(notes.said)))
 
 
-def _begin(request: HttpRequest, chosen: Selection, size: Size, *, reason: str, per_minute: int | None) -> Any:
-    def start(actor: str, reason: str) -> Any:
-        return bulk_replay.start(chosen, actor=actor, reason=reason, total=size.number, per_minute=per_minute)
-
+def _begin(request: HttpRequest, chosen: Selection, *, reason: str, per_minute: int | None) -> Any:
+    start = partial(bulk_replay.start, chosen, per_minute=per_minute)
     return begin(start, by=request.user.get_username(), reason=reason)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from statistics import mean
 from typing import Literal, Self
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 
 from sync.clients import breaker
 from sync.jobs import engine
-from sync.jobs.selection import NoSuchFilter, Selection
+from sync.jobs.selection import Selection, freeze, frozen, in_words
 from sync.jobs.settling import NAMED, POLL, THREADS, Steps, crew
 from sync.models import Attempt, Run
 from sync.pipeline import replays, worker
@@ -34,7 +34,7 @@ REST = timedelta(seconds=60)
 LATEST = 100
 """Attempts that tell how long one takes."""
 
-Asked = Literal["again", "skipped", "forced", "barred", "unreadable"]
+Asked = Literal["again", "settled", "skipped", "forced", "barred", "unreadable"]
 
 
 class Running(engine.NotStarted):
@@ -50,22 +50,17 @@ class Running(engine.NotStarted):
 # --- before it begins ----------------------------------------------------------------------------------------------
 
 
-def start(selection: Selection, *, actor: str, reason: str, total: int, per_minute: int | None = None) -> Run:
+def start(selection: Selection, *, actor: str, reason: str, per_minute: int | None = None) -> Run:
     """A run held by this process, to be handed over. Raises Running."""
-    selection = selection.frozen()
-    wanted = {name: value for name, value in selection.as_options().items() if name != "up_to"}
-    at_work = Run.objects.filter(kind=JOB.kind, state__in=(Run.State.RUNNING, Run.State.PAUSED))
-    for run in at_work:
-        if {name: run.options.get(name) for name in wanted} == wanted:
+    ids = selection.ids()
+    options = selection.as_options(ids)
+    for run in Run.objects.filter(kind=JOB.kind, state__in=(Run.State.RUNNING, Run.State.PAUSED)):
+        if run.options.items() >= options.items():
             raise Running(run)
-    return engine.start(
-        JOB.kind,
-        options=selection.as_options(),
-        actor=actor,
-        reason=reason,
-        per_minute=per_minute,
-        total=total,
-    )
+    with transaction.atomic():
+        run = engine.start(JOB.kind, options=options, actor=actor, reason=reason, per_minute=per_minute, total=len(ids))
+        freeze(run, ids)
+    return run
 
 
 def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
@@ -179,7 +174,8 @@ class Book:
 
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: the book. `counts`: events seen, by outcome, and by state where a person is needed."""
-    selection, book = _selection(run), Book.of(run)
+    _check(run)
+    book = Book.of(run)
     waiting, flying = deque(book.not_asked()), dict[Future[Asked], int]()
     more = True
     with crew() as pool:
@@ -190,13 +186,16 @@ def job(run: Run) -> Steps[None]:
                 pk = waiting.popleft()
                 flying[pool.submit(_replay, pk, run.actor)] = pk
             elif more and not waiting and len(book.open) < MOST_OPEN:
-                page = selection.after(book.after, PAGE)
+                page = frozen(run, book.after, PAGE)
                 more = bool(page)
                 if more:
+                    settled = _settled(page, run)
                     book.claim(page)
+                    for pk in settled:
+                        book.skip(pk, "settled")
                     book.save(run)
                     yield  # the claim is saved before any of them is asked: no event is replayed twice
-                    waiting.extend(page)
+                    waiting.extend(pk for pk in page if pk not in settled)
             elif flying:
                 wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
             else:
@@ -210,16 +209,17 @@ def job(run: Run) -> Steps[None]:
     book.save(run)
 
 
-def _selection(run: Run) -> Selection:
-    selection = Selection.of_options(run.actor, run.options)
-    try:
-        selection.events.exists()
-    except NoSuchFilter as error:
-        raise engine.Failed(str(error)) from error
-    except get_user_model().DoesNotExist as error:
-        words = f"{run.actor} has no account any more, so it can not be told what they saw. Start a new run."
-        raise engine.Failed(words) from error
-    return selection
+def _check(run: Run) -> None:
+    if not get_user_model().objects.filter(username=run.actor).exists():
+        words = f"{run.actor} has no account any more, so nobody says what they may replay. Start a new run."
+        raise engine.Failed(words)
+    if "up_to" in run.options:
+        raise engine.Failed("It was started by an earlier version, which kept no list of its events. Start a new run.")
+
+
+def _settled(page: Sequence[int], run: Run) -> set[int]:
+    """Those that came to an end since the run was started: whoever saw to them has the last word."""
+    return set(WebhookEvent.objects.filter(pk__in=page, finished_at__gte=run.started_at).values_list("pk", flat=True))
 
 
 def _may_go(run: Run, book: Book) -> bool:
@@ -264,7 +264,7 @@ def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:
 
 
 def _options_in_words(run: Run) -> list[tuple[str, str]]:
-    return [("events", masked_text(Selection.of_options(run.actor, run.options).words()))]
+    return [("events", masked_text(in_words(run.options["query"], run.options["ticked"])))]
 
 
 def _time(text: str | None) -> datetime | None:

@@ -29,6 +29,7 @@ NAMES = {
     "forced": "Not replayed: a staff action",
     "barred": "Not replayed: does more than who started it may",
     "again": "Still being tried again",
+    "settled": "Left alone: settled since the start",
     "skipped": "Skipped: a worker had it",
 }
 

@@ -1,20 +1,16 @@
-"""Which events a bulk replay is about: those somebody ticked, or all that the list shows at an address."""
+"""Which events a bulk replay is about: chosen on a page, and kept by their ids from when the run starts."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-from django.contrib import admin
-from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.contrib.auth import get_user_model
-from django.db.models import Max, QuerySet
-from django.http import HttpRequest, QueryDict
+from django.db.models import QuerySet
+from django.http import QueryDict
 
+from sync.models import Run, RunPart
 from webhooks.masking import masked_query, masked_topic
 from webhooks.models import Outcome, State, WebhookEvent
 
@@ -26,17 +22,8 @@ SEARCHED = 1_000
 """A search finds no more; see sync.backoffice.search."""
 LONGEST = 200
 """Characters of a filter in words."""
-PAGING = ("p", "o", "all", "e")
-"""What an address of the list says of its look, and not of which events it shows."""
-
-
-class NoSuchFilter(Exception):
-    """The list does not know this filter."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This filter is not one of the list. Filter the list of events anew, then choose Replay again."
-        )
+PART = 1_000
+"""Ids in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,74 +39,64 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Frozen: an event that came after `up_to` is not in it, nor is what no longer matches when its turn comes."""
+    """Events as somebody chose them: `events` finds them now, and was made through that person's eyes."""
 
-    person: str
-    "Through whose eyes the list is read: not everybody may search for everything."
+    events: QuerySet[WebhookEvent]
     query: str = ""
+    "The parameters of the list that shows them."
     ticked: tuple[int, ...] | None = None
     "None: all that the list shows."
-    up_to: int = 0
-    notes: list[str] = field(default_factory=list, compare=False)
-    "What the list says of its search once it was asked."
+    notes: tuple[str, ...] = ()
+    "What the list says of its search."
 
     @classmethod
-    def of_list(cls, person: str, query: QueryDict) -> Self:
-        """All events that exist now and that the list shows with these parameters."""
-        kept = [(name, value) for name, values in query.lists() for value in values if value and name not in PAGING]
-        return cls(person=person, query=urlencode(kept), up_to=_newest())
-
-    @classmethod
-    def of_ticked(cls, person: str, ids: str) -> Self:
+    def of_ticked(cls, ids: str) -> Self:
         """`ids`: numbers with commas between them. What is no id of an event is left out."""
         numbers = {int(one) for one in ids.split(",") if one.isascii() and one.isdigit() and len(one) <= 18}
-        return cls(person=person, ticked=tuple(sorted(numbers)[:TICKED]), up_to=_newest())
+        ticked = tuple(sorted(numbers)[:TICKED])
+        return cls(events=WebhookEvent.objects.filter(pk__in=ticked), ticked=ticked)
 
-    @classmethod
-    def of_options(cls, person: str, options: Mapping[str, Any]) -> Self:
-        ticked = options["ticked"]
-        return cls(
-            person=person,
-            query=options["query"],
-            ticked=ticked if ticked is None else tuple(ticked),
-            up_to=options["up_to"],
-        )
+    def ids(self) -> list[int]:
+        return list(self.events.order_by("pk").values_list("pk", flat=True))
 
-    def as_options(self) -> dict[str, Any]:
-        ticked = self.ticked
-        return {"query": self.query, "ticked": ticked if ticked is None else list(ticked), "up_to": self.up_to}
+    def as_options(self, ids: Sequence[int]) -> dict[str, Any]:
+        """What a run tells of it. The words that were searched for may be a customer's, and are not kept."""
+        is_filter = self.ticked is None and SEARCH_VAR not in QueryDict(self.query)
+        if is_filter:
+            return {"query": self.query, "ticked": None}
+        return {"query": masked_query(self.query), "ticked": list(ids[:SEARCHED])}
 
     def as_address(self) -> str:
         """The parameters of an address that asks for the same."""
         return self.query if self.ticked is None else urlencode({"ticked": ",".join(map(str, self.ticked))})
 
-    @cached_property
-    def events(self) -> QuerySet[WebhookEvent]:
-        """Raises NoSuchFilter."""
-        if self.ticked is not None:
-            found: QuerySet[WebhookEvent] = WebhookEvent.objects.filter(pk__in=self.ticked)
-        else:
-            found, said = _shown(self.query, self.person)
-            self.notes.extend(said)
-        return found.filter(pk__lte=self.up_to).order_by("pk")
-
-    def after(self, pk: int, many: int) -> list[int]:
-        """The next ids: key-set, so that a walk over all of them stays quick and meets each once."""
-        return list(self.events.filter(pk__gt=pk).values_list("pk", flat=True)[:many])
-
-    def frozen(self) -> Self:
-        """As it is kept in a run. A search looks at the newest events, so what it found is kept by name; the words that
-        were searched for may be a customer's, and are not kept."""
-        if self.ticked is not None or SEARCH_VAR not in QueryDict(self.query):
-            return self
-        found = tuple(self.events.values_list("pk", flat=True)[:SEARCHED])
-        return replace(self, query=masked_query(self.query), ticked=found)
-
     def words(self) -> str:
-        if self.ticked is not None and not self.query:
-            return f"{len(self.ticked)} that were ticked"
-        said = [f"{name.removesuffix('__exact').replace('_', ' ')}: {value}" for name, value in parse_qsl(self.query)]
-        return ", ".join(said)[:LONGEST] or "all events"
+        return in_words(self.query, self.ticked)
+
+
+def in_words(query: str, ticked: Sequence[int] | None) -> str:
+    if ticked is not None and not query:
+        return f"{len(ticked)} that were ticked"
+    said = [f"{name.removesuffix('__exact').replace('_', ' ')}: {value}" for name, value in parse_qsl(query)]
+    return ", ".join(said)[:LONGEST] or "all events"
+
+
+# --- kept for a run ------------------------------------------------------------------------------------------------
+
+
+def freeze(run: Run, ids: Sequence[int]) -> None:
+    """Beside the run: its own row is written after each page."""
+    parts = (ids[first : first + PART] for first in range(0, len(ids), PART))
+    RunPart.objects.bulk_create([RunPart(run=run, last=part[-1], ids=list(part)) for part in parts], batch_size=PART)
+
+
+def frozen(run: Run, after: int, many: int) -> list[int]:
+    """The next of the ids. Each is met once, and however many there are, a page costs the same."""
+    part = RunPart.objects.filter(run=run, last__gt=after).order_by("last").first()
+    return [pk for pk in part.ids if pk > after][:many] if part else []
+
+
+# --- how many there are --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,30 +140,3 @@ def _kinds(rows: list[tuple[str, ...]]) -> tuple[Kind, ...]:
         )
         for (source, topic, state, outcome), number in Counter(rows).most_common()
     )
-
-
-def _newest() -> int:
-    return WebhookEvent.objects.aggregate(pk=Max("pk"))["pk"] or 0
-
-
-class Notes:
-    """Takes what the list would tell the person who looks at it."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def add(self, level: int, message: str, extra_tags: str = "") -> None:
-        self.said.append(message)
-
-
-def _shown(query: str, person: str) -> tuple[QuerySet[WebhookEvent], list[str]]:
-    """By the list itself, so that what is replayed is what was shown, whatever filters the list has."""
-    request, notes = HttpRequest(), Notes()
-    request.method, request.GET = "GET", QueryDict(query)
-    request.user = get_user_model().objects.get(username=person)
-    request._messages = notes  # type: ignore[attr-defined]
-    try:
-        shown = admin.site.get_model_admin(WebhookEvent).get_changelist_instance(request)
-    except (IncorrectLookupParameters, DisallowedModelAdminLookup) as error:
-        raise NoSuchFilter from error
-    return shown.queryset, list(dict.fromkeys(notes.said))

@@ -4,8 +4,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth.models import User
-from django.http import QueryDict
 from django.utils import timezone
 from playwright.sync_api import Page
 
@@ -41,10 +39,12 @@ def test_the_pictures_of_the_readme(world: World, sign_in: SignIn, settings: Any
 
 def half_way() -> int:
     """A bulk replay in the middle of its work: its primary key."""
-    chosen = Selection.of_list(User.objects.get().username, QueryDict("state__exact=dead"))
-    run = bulk_replay.start(chosen, actor="mia", reason="The shop was down from 9 to 11", total=12_480, per_minute=1200)
+    chosen = Selection(events=WebhookEvent.objects.filter(state=State.DEAD), query="state__exact=dead")
+    run = bulk_replay.start(chosen, actor="mia", reason="The shop was down from 9 to 11", per_minute=1200)
     counts = {"seen": 4930, "applied": 1217, "updated": 2041, "no_change": 1388, "refused": 271, "parked": 13}
-    Run.objects.filter(pk=run.pk).update(counts=counts, worked=262.0, holder="bridge-1/4711", beat_at=timezone.now())
+    Run.objects.filter(pk=run.pk).update(
+        counts=counts, total=12_480, worked=262.0, holder="bridge-1/4711", beat_at=timezone.now()
+    )
     return run.pk
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import QueryDict
 from django.utils import timezone
 
 from sync import tasks
@@ -26,8 +25,8 @@ def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
     backlog = 40
     for _ in range(backlog):
         WebhookEventFactory(order_ref=str(order["id"]), state=State.DEAD, next_attempt_at=None)
-    chosen = Selection.of_list("ada", QueryDict("state__exact=dead"))
-    run = bulk_replay.start(chosen, actor="ada", reason="x", total=backlog)
+    chosen = Selection(events=WebhookEvent.objects.filter(state=State.DEAD), query="state__exact=dead")
+    run = bulk_replay.start(chosen, actor="ada", reason="x")
     steps = bulk_replay.job(run)
     while not run.counts.get("seen"):
         next(steps)
@@ -49,8 +48,8 @@ def test_an_idle_worker_takes_up_a_bulk_replay_that_waits_behind_many_wake_ups(w
     order = world.shop.create_order()
     world.settle()
     WebhookEventFactory(order_ref=str(order["id"]), state=State.DEAD, next_attempt_at=None)
-    chosen = Selection.of_list("ada", QueryDict("state__exact=dead"))
-    run = bulk_replay.start(chosen, actor="ada", reason="x", total=1)
+    chosen = Selection(events=WebhookEvent.objects.filter(state=State.DEAD), query="state__exact=dead")
+    run = bulk_replay.start(chosen, actor="ada", reason="x")
     tasks.drain()
     assert not run.counts  # held by whoever started it
     Run.objects.update(holder=left_by, beat_at=timezone.now() - timedelta(seconds=61))

@@ -10,19 +10,18 @@ from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.http import QueryDict
 from django.utils import timezone
 
-from sync.jobs import bulk_replay, engine, run_report
+from sync.jobs import bulk_replay, engine, run_report, selection
 from sync.jobs.bulk_replay import Book
 from sync.jobs.selection import Selection
 from sync.jobs.settling import THREADS
-from sync.models import Attempt, Run, SideState
+from sync.models import Attempt, Run, RunPart, SideState
 from sync.pipeline import internal_events
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_runs import held_by_another
-from webhooks.models import Side, State, WebhookEvent
+from webhooks.models import Outcome, Side, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -52,9 +51,10 @@ def given_up(two_sides: TwoSides, many: int) -> list[WebhookEvent]:
     return [event(woo_id) for woo_id in two_sides.orders(many)]
 
 
-def start(query: str = "state__exact=dead", **fields: Any) -> Run:
-    chosen = Selection.of_list("ada", QueryDict(query))
-    return bulk_replay.start(chosen, actor="ada", reason="the CRM is mended", total=chosen.events.count(), **fields)
+def start(state: str = State.DEAD, **fields: Any) -> Run:
+    found = WebhookEvent.objects.filter(state=state) if state else WebhookEvent.objects.all()
+    chosen = Selection(events=found, query=f"state__exact={state}" if state else "")
+    return bulk_replay.start(chosen, actor="ada", reason="the CRM is mended", **fields)
 
 
 def stretch(run: Run, steps: int = 10) -> bool:
@@ -89,10 +89,54 @@ def test_what_came_after_the_start_is_not_in_it(two_sides: TwoSides) -> None:
     assert replayed() == {first.pk}
 
 
+@pytest.mark.parametrize("part", [1, 3, 4, 5, 100])
+def test_what_was_counted_at_the_start_is_what_is_replayed(
+    two_sides: TwoSides, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of the filter: here none of them matches any more, and others do."""
+    monkeypatch.setattr(selection, "PART", part)
+    events = given_up(two_sides, 12)
+    run = start()
+    WebhookEvent.objects.update(state=State.PARKED)
+    others = [event(1), event(2)]
+    assert engine.carry_out(run)
+    assert (run.total, run.counts["seen"], replayed()) == (12, 12, {one.pk for one in events})
+    assert {WebhookEvent.objects.get(pk=one.pk).state for one in others} == {State.DEAD}
+
+
+@pytest.mark.parametrize("kind", [State.DONE, State.PARKED])
+def test_what_somebody_saw_to_meanwhile_is_left_alone_and_counted(two_sides: TwoSides, kind: str) -> None:
+    resolved, other = given_up(two_sides, 2)
+    run = start()
+    WebhookEvent.objects.filter(pk=resolved.pk).update(state=kind, outcome=Outcome.RESOLVED, finished_at=timezone.now())
+    engine.carry_out(run)
+    assert replayed() == {other.pk}
+    assert run.counts == {"settled": 1, "created": 1, "seen": 2}
+    assert ("Left alone: settled since the start", 1) in run_report.counts(run)
+
+
+def test_a_run_of_an_earlier_version_which_kept_no_ids_says_so_and_replays_nothing(two_sides: TwoSides) -> None:
+    given_up(two_sides, 2)
+    options = {"query": "state__exact=dead", "ticked": None, "up_to": 10**9}
+    run = engine.start("replay", options=options, actor="ada", reason="x")
+    engine.carry_out(run)
+    assert run.state == Run.State.FAILED
+    assert "Start a new run" in run.error
+    assert run_report.options(run) == [("events", "state: dead")]
+    assert not replayed()
+
+
+def test_the_row_that_is_written_after_each_page_holds_no_ids(two_sides: TwoSides) -> None:
+    given_up(two_sides, 6)
+    run = start()
+    assert run.options == {"query": "state__exact=dead", "ticked": None}
+    assert [part.last for part in RunPart.objects.all()] == [WebhookEvent.objects.latest("pk").pk]
+
+
 def test_those_that_were_ticked_and_no_others(two_sides: TwoSides) -> None:
     first, _, third = given_up(two_sides, 3)
-    chosen = Selection.of_ticked("ada", f"{third.pk},{first.pk},nonsense,,{10**30}")
-    run = bulk_replay.start(chosen, actor="ada", reason="x", total=2)
+    chosen = Selection.of_ticked(f"{third.pk},{first.pk},nonsense,,{10**30}")
+    run = bulk_replay.start(chosen, actor="ada", reason="x")
     engine.carry_out(run)
     assert replayed() == {first.pk, third.pk}
 
@@ -290,7 +334,7 @@ def test_the_same_events_are_not_replayed_by_two_runs_at_once(two_sides: TwoSide
     first = start()
     with pytest.raises(bulk_replay.Running, match=f"{first} replays the same events since"):
         start()
-    start("state__exact=parked")
+    start(State.PARKED)
     engine.cancel(first)
     start()
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
@@ -127,8 +126,8 @@ def by_an_edited_copy(sides: TwoSides, woo_id: int) -> None:
 def by_bulk(sides: TwoSides, woo_id: int) -> None:
     WebhookEventFactory(order_ref=str(woo_id), state=State.DEAD, next_attempt_at=None)
     User.objects.get_or_create(username="ada", is_superuser=True, is_staff=True)
-    chosen = Selection.of_list("ada", QueryDict("state__exact=dead"))
-    runs_to_the_end(lambda: bulk_replay.start(chosen, actor="ada", reason="mended", total=1))
+    chosen = Selection(events=WebhookEvent.objects.filter(state=State.DEAD), query="state__exact=dead")
+    runs_to_the_end(lambda: bulk_replay.start(chosen, actor="ada", reason="mended"))
     work_off()
 
 
