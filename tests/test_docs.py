@@ -109,6 +109,17 @@ def test_every_command_typed_exists(document: Path) -> None:
     assert set(named(COMMAND, document)) <= set(get_commands())
 
 
+STILL_LONG = ("0001", "0002", "0015", "0020", "0030", "0042", "0043", "0045")
+PROSE = [path for path in (*DOCUMENTS, CHANGELOG) if not path.name.startswith(STILL_LONG)]
+
+
+@pytest.mark.parametrize("document", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_line_of_prose_is_longer_than_120(document: Path) -> None:
+    """Tables and code cannot be broken."""
+    prose = re.sub(r"^```.*?^```|^(?: {4,}|\|)[^\n]*", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in prose.splitlines() if len(line) > 120] == []
+
+
 def test_the_layers_are_those_that_lint_keeps() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (kept,) = (
