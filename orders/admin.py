@@ -74,7 +74,7 @@ class OrderLinkAdmin(ReadOnlyAdmin):
     sortable_by = ("woo_id", "crm_order_id", "woo_status", "crm_status", "crm_version", "verified")
     list_filter = (ShopStatusFilter, CrmStatusFilter, ("verified_at", RangeDateTimeFilter))
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side or its number, exact"
+    search_help_text = "Exact order id (shop or CRM) or order number"
     fieldsets = (
         ("Shop", {"fields": ("woo_id", "woo_status", "written_by_us")}),
         ("CRM", {"fields": ("crm_order_id", "crm_status", "crm_version", "crm_updated_at")}),
@@ -98,7 +98,7 @@ class StatusTransitionAdmin(Exporting):
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("link__woo_id__exact", "link__crm_order_id__exact")
-    search_help_text = "The order's id at either side or its number, exact"
+    search_help_text = "Exact order id (shop or CRM) or order number"
     fields = (
         "created_at",
         "order",
@@ -159,19 +159,19 @@ class StatusTransitionAdmin(Exporting):
     def who(self, transition: StatusTransition) -> str:
         return transition.actor or "the worker"
 
-    @admin.display(description="Because of")
+    @admin.display(description="Caused by")
     def cause(self, transition: StatusTransition) -> str:
         return to_event(transition.event_id)
 
-    @admin.display(description="What the CRM said")
+    @admin.display(description="What the CRM answered")
     def answer(self, transition: StatusTransition) -> str:
         return preformatted(pretty(masked(transition.crm_answer)))
 
-    @admin.display(description="Chain of its order")
+    @admin.display(description="Chain of this order")
     def chain(self, transition: StatusTransition) -> str:
         findings = CHAINS["transitions"].of(transition.link_id)
         if not findings:
-            return "Whole: nothing of it was changed or removed"
+            return "Intact: nothing was changed or removed"
         words = format_html_join("", "<div>{}</div>", ((str(one),) for one in findings[:FINDINGS_SHOWN]))
         return format_html('<div class="text-red-600 dark:text-red-500">Broken{}</div>', words)
 
@@ -185,7 +185,7 @@ class StaffActionAdmin(Exporting):
     list_filter = (ActionFilter, ("created_at", RangeDateTimeFilter))
     list_select_related = ("link",)
     search_fields = ("actor", "event", "link")
-    search_help_text = "Who, event id, or an order's id or number; all of them exact"
+    search_help_text = "Exact name of a person, event id, order id or order number"
     fields = (
         "created_at",
         "actor",
@@ -286,7 +286,7 @@ class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
     ) -> HttpResponse:
         """An old version is for looking at only: the library saves what is posted here for whoever may look."""
         if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied("An old version is not edited. Change the row on its own page.")
+            raise PermissionDenied("An old version cannot be edited. Change the row on its own page.")
         return super().history_form_view(request, object_id, version_id, extra_context)
 
 

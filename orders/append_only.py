@@ -91,11 +91,11 @@ def trigger_faults(connection: BaseDatabaseWrapper) -> Iterator[str]:
         cursor.execute(FOREIGN_ON_POSTGRESQL if is_postgresql else FOREIGN_ON_SQLITE)
         for table, name, kind in cursor.fetchall():
             if table.startswith("orders_") and (table, name) not in ours:
-                yield f"the {kind} {name} on {table} is not ours: it may keep rows out of history, or change them"
+                yield f"the {kind} {name} on {table} is not ours. It may change rows of the history or keep them out"
         if is_postgresql:
             cursor.execute("SHOW session_replication_role")
             if cursor.fetchone() != ("origin",):
-                yield "session_replication_role is set so that no trigger fires"
+                yield "session_replication_role switches all triggers off"
 
 
 ON_SQLITE = "SELECT sql, '' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"

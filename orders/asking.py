@@ -16,7 +16,7 @@ from webhooks.masking import masked_text
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit")
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Stored in the audit")
 
     def clean_reason(self) -> str:
         """It goes into rows that nobody can change again, and into the log: an address or a phone is masked before."""
@@ -33,7 +33,7 @@ class UntilForm(ReasonForm):
     def clean_until(self) -> date:
         until: date = self.cleaned_data["until"]
         if until <= timezone.now().date():
-            raise forms.ValidationError("Choose a day that is to come.")
+            raise forms.ValidationError("Choose a day in the future.")
         return until
 
 

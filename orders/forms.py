@@ -11,7 +11,7 @@ def slug(status: str) -> str:
     status = status.strip().removeprefix("wc-")
     if len(status) > LONGEST_STATUS:
         raise forms.ValidationError(
-            f"A status of WooCommerce has at most {LONGEST_STATUS} letters after wc-: its column cuts what is longer."
+            f"A WooCommerce status has at most {LONGEST_STATUS} letters after wc-. WooCommerce cuts off longer ones."
         )
     return status
 
@@ -36,5 +36,5 @@ class AllowedMoveForm(forms.ModelForm):
     def clean_to_status(self) -> str:
         status = slug(self.cleaned_data["to_status"])
         if status == self.cleaned_data.get("from_status"):
-            raise forms.ValidationError("A move leads to another status.")
+            raise forms.ValidationError("A move cannot lead to the status where it starts.")
         return status

@@ -182,7 +182,7 @@ class Checkup:
             yield
         gone = ~Exists(OrderLink.objects.filter(pk=OuterRef("pk")))
         heads = ChainHead.objects.filter(gone, pk__gt=STAFF).order_by("pk").values_list("pk", flat=True)
-        self._report(((pk, None, f"it was no. {pk} here, has history, and is gone") for pk in heads), _order)
+        self._report(((pk, None, f"it was number {pk} here and has history, but it is gone") for pk in heads), _order)
         self._next_step()
 
     def _tables(self) -> Iterator[None]:
@@ -201,14 +201,14 @@ class Checkup:
 def follow(before: ChainPlace, row: HistoryRow) -> Iterator[tuple[int, str]]:
     """What is wrong with a row, given the one before it in its chain; and which row that is."""
     if row.content_hash() != row.hash:
-        yield row.pk, "it does not say what it said when it was written"
+        yield row.pk, "its content was changed after it was written"
     elif row.sequence != before.sequence + 1:
         gone = (
             f"{before.sequence + 1} to {row.sequence - 1}" if row.sequence > before.sequence + 2 else row.sequence - 1
         )
-        yield row.pk, f"its place is {row.sequence}, and of the chain before it {gone} is missing"
+        yield row.pk, f"it is number {row.sequence} of its chain, but number {gone} is missing"
     elif row.previous_hash != before.hash:
-        yield before.row or row.pk, f"it is not the row that {row.pk} was written after"
+        yield before.row or row.pk, f"it is not the row that stood before {row.pk} when that was written"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,9 +296,9 @@ def compare_end(end: ChainPlace | None, head: ChainHead | None) -> tuple[int | N
     if length < head.length:
         gone = head.length - length
         what = "the newest row is gone" if gone == 1 else f"the newest {gone} rows are gone"
-        return row, f"{what} after this one: {length} of {head.length} are there"
+        return row, f"{what} after this one: {length} of {head.length} are left"
     if length > head.length:
-        return row, f"it was slipped in: the chain has {head.length} rows, and this one is the {length}th"
+        return row, f"it was inserted: the chain has {head.length} rows, but this is number {length}"
     if end is not None and end.hash != head.hash:
         return row, "it is not the row that was written last"
     return None
@@ -311,15 +311,15 @@ def _covered(segment: Segment) -> checkpoints.Covered:
 def _of_checkpoint(one: AuditSeal, before: AuditSeal, there: Segment, links: checkpoints.Covered) -> Iterator[Wrong]:
     on = f"on {one.created_at:%F %R} UTC"
     if (there.rows, there.digest) != (one.rows, one.rows_digest):
-        now = f"{there.rows} are there" if there.rows != one.rows else "they are others now"
-        covered = f"of the transitions {there.since + 1} to {one.upto} it covered {one.rows} {on}"
-        yield SEALS, one.pk, f"{covered}, and {now}"
+        now = f"{there.rows} are left" if there.rows != one.rows else "their content has changed"
+        covered = f"it covered {one.rows} transitions ({there.since + 1} to {one.upto}) {on}"
+        yield SEALS, one.pk, f"{covered}, but {now}"
     staff = StaffAction.objects.filter(sequence=one.staff_length).values_list("hash", flat=True).first() or ""
     if staff != one.staff_hash:
-        yield SEALS, one.pk, f"staff action no. {one.staff_length} is not the one that it covered"
+        yield SEALS, one.pk, f"staff action number {one.staff_length} is not the one that it covered"
     if one.version >= checkpoints.CHECKPOINT_VERSION and (links.rows, links.digest) != (one.links, one.links_digest):
-        now = f"{links.rows} are there" if links.rows != one.links else "they are others now"
-        yield SEALS, one.pk, f"it covered {one.links} orders that were new {on}, and {now}"
+        now = f"{links.rows} are left" if links.rows != one.links else "they are different now"
+        yield SEALS, one.pk, f"it covered {one.links} new orders {on}, but {now}"
     for name, model in checkpoints.LIFECYCLE.items():
         for words in _of_lifecycle(one, name, since=checkpoints.lifecycle_upto(before, name)):
             yield SEALS, one.pk, f"{model._meta.verbose_name} {words}"
@@ -334,9 +334,9 @@ def _of_lifecycle(one: AuditSeal, name: str, since: int) -> Iterator[str]:
         if not now:
             yield f"{pk}, which it covered, is gone"
         elif now != digest or (by != user and (by is not None or get_user_model().objects.filter(pk=user).exists())):
-            yield f"{pk} does not say what it said when it was covered"
+            yield f"{pk} was changed after it was covered"
     for pk in found:
-        yield f"{pk} was slipped in"
+        yield f"{pk} was inserted"
 
 
 def _live(what: str, wrong: Wrong) -> AuditFinding:
@@ -351,13 +351,13 @@ def _of_live(model: Any) -> Iterator[Wrong]:
     said = {f"said_{name}": Subquery(newest.values(name)[:1]) for name in (*names, "history_type")}
     for row in model.objects.annotate(**said).order_by("pk"):
         if row.said_history_type in (None, "-"):
-            yield 0, row.pk, f"{row}: it was not made here: its history has no such row"
+            yield 0, row.pk, f"{row}: it was not created here: its history does not have it"
         elif any(getattr(row, name) != getattr(row, f"said_{name}") for name in names):
-            yield 0, row.pk, f"{row}: it does not say what its newest version says"
+            yield 0, row.pk, f"{row}: it differs from its newest version"
     later = history.objects.filter(id=OuterRef("id"), history_id__gt=OuterRef("history_id"))
     there = model.objects.filter(pk=OuterRef("id"))
     for old in history.objects.filter(~Exists(later), ~Exists(there)).exclude(history_type="-").order_by("id"):
-        yield 0, old.id, f"{old.instance}: it is gone, and nobody deleted it here"
+        yield 0, old.id, f"{old.instance}: it is gone, but nobody deleted it here"
 
 
 def _of_all() -> Iterator[Wrong]:
@@ -365,7 +365,7 @@ def _of_all() -> Iterator[Wrong]:
     last = AuditSeal.objects.order_by("-sequence").first()
     there = ChainHead.objects.filter(pk__gt=STAFF).count()
     if last is not None and there < last.chains:
-        yield SEALS, last.pk, f"it counted {last.chains} orders with transitions, and {there} have a chain head"
+        yield SEALS, last.pk, f"it counted {last.chains} orders with transitions, but {there} have a chain head"
 
 
 CHAINS = {

@@ -57,7 +57,7 @@ def test_a_bulk_replay_is_planned_started_watched_and_cancelled(
     page = sign_in("operator", **options)
     planned(page)
     page.get_by_label("Reason").fill("The CRM is mended")
-    page.get_by_role("button", name="Look at a few of them first").click()
+    page.get_by_role("button", name="Preview a few first").click()
     expect(page.get_by_text("looked at")).to_be_visible()
     started(page, per_minute="30")
     expect(page.get_by_text(f"0 of {MANY}")).to_be_visible()

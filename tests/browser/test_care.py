@@ -74,9 +74,9 @@ def test_the_shops_webhooks_are_made_and_the_doctor_looks_at_them(world: World, 
     page = sign_in("operator")
     page.get_by_role("link", name="Webhooks in the shop", exact=True).click()
     page.get_by_role("button", name="Check now").click()
-    expect(page.get_by_text("not well").first).to_be_visible()
+    expect(page.get_by_text("not working").first).to_be_visible()
     page.get_by_role("button", name="Create missing…").click()
-    expect(page.get_by_role("heading", name="What would be done in the shop")).to_be_visible()
+    expect(page.get_by_role("heading", name="Changes in the shop")).to_be_visible()
     assert world.shop.webhooks == {}
     page.get_by_label("Reason").fill("A new shop")
     page.get_by_role("button", name="Create missing", exact=True).click()
@@ -85,6 +85,6 @@ def test_the_shops_webhooks_are_made_and_the_doctor_looks_at_them(world: World, 
         f"order.{what}" for what in ("created", "updated", "deleted", "restored")
     }
     page.get_by_role("link", name="Doctor", exact=True).click()
-    page.get_by_role("button", name="Examine now").click()
-    expect(page.get_by_role("button", name="Examine again")).to_be_visible()
+    page.get_by_role("button", name="Run the checks").click()
+    expect(page.get_by_role("button", name="Run the checks again")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="webhooks").first).to_be_visible()

@@ -60,9 +60,9 @@ def test_a_viewer_is_refused_every_action_called_by_its_address(world: World, si
     ):
         answer = page.goto(action)
         assert answer and answer.status == 403, action
-        expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
+        expect(page.get_by_role("heading", name="You do not have permission to do this")).to_be_visible()
         assert posted(page, action) == 403, action
-        page.get_by_role("link", name="Back to the start").click()
+        page.get_by_role("link", name="Back to the home page").click()
     assert (StaffAction.objects.count(), WebhookEvent.objects.count()) == before
     watch.forbidden.clear()
 
@@ -82,7 +82,7 @@ def test_support_checks_an_order_and_repairs_it(world: World, sign_in: SignIn) -
     expect(page.get_by_text("A repair would move the shop: processing → completed.")).to_be_visible()
     expect(page.get_by_text("differs").first).to_be_visible()
     page.get_by_role("button", name="Repair…").click()
-    expect(page.get_by_text("A repair would change this")).to_be_visible()
+    expect(page.get_by_text("A repair would make these changes")).to_be_visible()
     page.get_by_label("Reason").fill("The customer asked where it is")
     page.get_by_role("button", name="Repair", exact=True).click()
     expect(page.get_by_text("The worker was asked: event")).to_be_visible()
@@ -102,7 +102,7 @@ def test_a_manager_forces_a_move_that_the_lifecycle_refuses(world: World, sign_i
     page.get_by_label("Reason").fill("The parcel came back")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("completed → processing")).to_be_visible()
-    page.get_by_role("button", name="Force it").click()
+    page.get_by_role("button", name="Force the move").click()
     world.settle()
     assert world.shop.orders[woo_id]["status"] == "processing"
     assert StatusTransition.objects.latest("id").decision == "forced"

@@ -163,7 +163,7 @@ def test_before_there_is_a_checkpoint_swapped_ids_are_found(db: None, disarmed: 
     assert [(one.what, one.order) for one in verified()] == [("order", 1), ("order", 2)]
 
 
-def test_a_link_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # noqa: F811
+def test_a_link_that_was_inserted(history: None, disarmed: Sql) -> None:  # noqa: F811
     mac = OrderLink.objects.get(woo_id=80).mac
     OrderLinkFactory(woo_id=90)
     disarmed("UPDATE orders_orderlink SET mac = %s WHERE woo_id = 90", mac)
@@ -172,7 +172,7 @@ def test_a_link_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # no
     assert [(one.what, one.order) for one in verified()] == [("order", 90)]
 
 
-def test_an_old_version_of_the_lifecycle_that_was_slipped_in(history: None, disarmed: Sql) -> None:  # noqa: F811
+def test_an_old_version_of_the_lifecycle_that_was_inserted(history: None, disarmed: Sql) -> None:  # noqa: F811
     gone = OLD_RULES.objects.order_by("pk")[1]
     unused = OLD_RULES.objects.latest("pk").pk + 1000
     disarmed("UPDATE orders_historicalstatusrule SET history_id = %s WHERE history_id = %s", unused, gone.pk)

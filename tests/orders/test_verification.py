@@ -119,18 +119,18 @@ def test_another_id_is_found_once_a_checkpoint_covers_it(
     unused = StatusTransition.objects.latest("pk").pk + 1000  # a sequence may have passed any number that stands here
     disarmed("UPDATE orders_statustransition SET id = %s WHERE id = %s", unused, history[1][3].pk)
     [finding] = verified()
-    assert "covered 8 on" in finding.words
-    assert finding.words.endswith("7 are there")
+    assert "covered 8 transitions" in finding.words
+    assert finding.words.endswith("7 are left")
 
 
 @pytest.mark.parametrize(
     ("gone", "names", "words"),
     [
-        ([0], 1, "of the chain before it 1 is missing"),
-        ([1], 2, "of the chain before it 2 is missing"),
-        ([1, 2], 3, "of the chain before it 2 to 3 is missing"),
-        ([3], 2, "the newest row is gone after this one: 3 of 4 are there"),
-        ([2, 3], 1, "the newest 2 rows are gone after this one: 2 of 4 are there"),
+        ([0], 1, "but number 1 is missing"),
+        ([1], 2, "but number 2 is missing"),
+        ([1, 2], 3, "but number 2 to 3 is missing"),
+        ([3], 2, "the newest row is gone after this one: 3 of 4 are left"),
+        ([2, 3], 1, "the newest 2 rows are gone after this one: 2 of 4 are left"),
         ([0, 1, 2, 3], None, "all 4 rows are gone"),
     ],
 )
@@ -172,8 +172,8 @@ def test_an_order_that_vanished_with_its_link_and_its_head_is_missed_by_the_chec
     disarmed("DELETE FROM orders_orderlink WHERE id = %s", link)
     [finding] = verified()
     assert (finding.what, finding.row) == ("checkpoint", AuditSeal.objects.get().pk)
-    assert "covered 8 on" in finding.words
-    assert finding.words.endswith("4 are there")
+    assert "covered 8 transitions" in finding.words
+    assert finding.words.endswith("4 are left")
 
 
 def test_two_rows_that_changed_places_are_found(
@@ -193,14 +193,14 @@ def forged(link: OrderLink, sequence: int, previous: str) -> StatusTransition:
     return row
 
 
-def test_a_row_that_was_slipped_in_at_the_end_is_found(history: list[list[StatusTransition]]) -> None:
+def test_a_row_that_was_inserted_at_the_end_is_found(history: list[list[StatusTransition]]) -> None:
     row = forged(history[1][3].link, 5, history[1][3].hash)
     [finding] = verified()
     assert (finding.what, finding.row, finding.order) == ("transition", row.pk, 80)
-    assert "slipped in" in finding.words
+    assert "inserted" in finding.words
 
 
-def test_a_row_that_was_slipped_in_stays_found_and_does_not_stop_the_order(
+def test_a_row_that_was_inserted_stays_found_and_does_not_stop_the_order(
     history: list[list[StatusTransition]],
 ) -> None:
     row = forged(history[1][3].link, 5, history[1][3].hash)
@@ -208,7 +208,7 @@ def test_a_row_that_was_slipped_in_stays_found_and_does_not_stop_the_order(
     assert named() == [("transition", row.pk)]
 
 
-def test_an_unreadable_row_that_was_slipped_in_does_not_stop_what_staff_do() -> None:
+def test_an_unreadable_row_that_was_inserted_does_not_stop_what_staff_do() -> None:
     audit.record("replay", actor="anna")
     when = "2025-13-45 00:00:00" if connection.vendor == "sqlite" else "infinity"
     columns = ", ".join(field.column for field in StaffAction._meta.concrete_fields if not field.primary_key)
@@ -256,9 +256,9 @@ def test_a_chain_head_that_was_removed_is_missed_for_ever(
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("UPDATE orders_staffaction SET reason = 'forged' WHERE sequence = 2", "does not say what it said"),
-        ("UPDATE orders_staffaction SET details = '{\"n\": 1}' WHERE sequence = 4", "does not say what it said"),
-        ("DELETE FROM orders_staffaction WHERE sequence = 1", "before it 1 is missing"),
+        ("UPDATE orders_staffaction SET reason = 'forged' WHERE sequence = 2", "its content was changed"),
+        ("UPDATE orders_staffaction SET details = '{\"n\": 1}' WHERE sequence = 4", "its content was changed"),
+        ("DELETE FROM orders_staffaction WHERE sequence = 1", "number 1 is missing"),
         ("DELETE FROM orders_staffaction WHERE sequence = 4", "the newest row is gone"),
         ("DELETE FROM orders_staffaction", "all 4 rows are gone"),
     ],
@@ -274,7 +274,7 @@ def test_staff_actions_that_vanished_with_their_head_are_missed_by_a_checkpoint(
     make_checkpoint()
     disarmed("DELETE FROM orders_staffaction")
     disarmed("DELETE FROM orders_chainhead WHERE id = 0")
-    assert "staff action no. 4" in verified()[0].words
+    assert "staff action number 4" in verified()[0].words
 
 
 @pytest.mark.parametrize(

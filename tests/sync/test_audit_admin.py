@@ -94,7 +94,7 @@ def test_a_transition_shows_that_the_chain_of_its_order_is_whole(auditor: Client
     row = StatusTransitionFactory()
     StatusTransitionFactory(link=row.link)
     page = auditor.get(f"/admin/orders/statustransition/{row.pk}/change/").content.decode()
-    assert "Whole: nothing of it was changed or removed" in page
+    assert "Intact: nothing was changed or removed" in page
 
 
 @pytest.mark.django_db

@@ -79,7 +79,7 @@ def test_the_copy_is_processed_and_the_original_stays_as_it_came(
     [copy] = copies()
     assert (copy.source, copy.order_ref, copy.version, copy.state) == ("staff", "C-2", 9, State.PENDING)
     assert (copy.copy_of_id, copy.requested_by, copy.trigger) == (from_crm.pk, "operator", "edit")
-    assert "It differs in: crm_order_id, version." in page
+    assert "These fields differ: crm_order_id, version." in page
     assert f"{LIST}{from_crm.pk}/change/" in page
     assert f"{LIST}{copy.pk}/change/" in operator.get(f"{LIST}{from_crm.pk}/change/").content.decode()
     wake.assert_called_once_with(force=True)
@@ -259,7 +259,7 @@ def test_the_names_of_changed_fields_tell_no_person(operator: Client, admin_clie
     event = WebhookEventFactory(body=b'{"id": 5, "by": {"eve@example.org": 1}}')
     copy = edited.post_copy(event, *edited.read_edited(event, '{"id": 5}', exact=True), by="x", once="1")
     page = operator.get(f"{LIST}{copy.pk}/change/").content.decode()
-    assert "It differs in: by" in page
+    assert "These fields differ: by" in page
     assert "eve@" not in page
 
 

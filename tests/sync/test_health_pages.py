@@ -69,7 +69,7 @@ def test_a_get_of_an_action_asks_nobody(action: str) -> None:
 
 def test_a_check_asks_the_shop_and_raises_alarms(shop: SandboxShop) -> None:
     shown = signed_in("support").post(HOOKS).content.decode()
-    assert "Asked just now" in shown
+    assert "We asked the shop just now" in shown
     assert shown.count("The shop has no such webhook.") == 4
     assert Alarm.objects.filter(key__startswith="webhook:", cleared_at=None).count() == 4
 
@@ -149,14 +149,14 @@ def test_without_a_secret_nothing_is_created_and_it_is_said(shop: SandboxShop, s
 @pytest.mark.django_db
 def test_a_viewer_may_not_examine() -> None:
     client = signed_in("viewer")
-    assert "Examine now" not in client.get(DOCTOR).content.decode()
+    assert "Run the checks" not in client.get(DOCTOR).content.decode()
     assert client.post(DOCTOR).status_code == 403
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_doctor_says_what_is_wrong_and_what_to_do_worst_first(two_sides: TwoSides) -> None:
     client = signed_in("support")
-    assert "Examine now" in client.get(DOCTOR).content.decode()
+    assert "Run the checks" in client.get(DOCTOR).content.decode()
     assert not StaffAction.objects.exists()
     shown = client.post(DOCTOR).content.decode()
     assert "No worker works" in shown

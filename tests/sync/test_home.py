@@ -40,7 +40,7 @@ def test_all_is_well() -> None:
 def test_whoever_has_no_role_is_told_how_to_get_one() -> None:
     client = Client()
     client.force_login(User.objects.create_user("new", password="x", is_staff=True))
-    assert "put you into a group" in client.get("/admin/").content.decode()
+    assert "add you to a group" in client.get("/admin/").content.decode()
 
 
 def test_no_worker_alive_is_an_alarm_with_advice() -> None:

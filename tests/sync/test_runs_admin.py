@@ -242,7 +242,7 @@ def test_the_page_of_a_run_names_what_it_left_out(two_sides: TwoSides) -> None:
     tasks.carry_out(run.pk)
     run.refresh_from_db()
     told = page(run)
-    assert "Left out, as a side could not show them" in told and "Order 2 of the shop, changed" in told
+    assert "Left out, because a side could not return them" in told and "Order 2 of the shop, changed" in told
 
 
 @pytest.mark.django_db(transaction=True)
@@ -256,7 +256,7 @@ def test_a_reconcile_from_the_back_office_finds_what_was_missed(two_sides: TwoSi
     assert WebhookEvent.objects.filter(source="sweep").count() == 3
     told = page(run)
     assert "Missed of the shop" in told
-    assert "order.created, of the shop" in told
+    assert "order.created, from the shop" in told
 
 
 @pytest.mark.parametrize("kind", registry.startable())
