@@ -69,7 +69,7 @@ class Exporting(ReadOnlyAdmin):
             request,
             self.admin_site,
             title=f"Export {self.opts.verbose_name_plural}",
-            words="The file contains all rows that the list shows with its filters. Your reason is stored in the audit.",
+            words="The file contains all rows that the filtered list shows. Your reason is stored in the audit.",
             button="Export",
             back=f"{here}?{request.GET.urlencode()}",
             perform=perform,

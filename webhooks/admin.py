@@ -103,8 +103,8 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     linked_by = ("side", "order_ref")
     search_fields = ("id",)
     search_help_text = (
-        "Event, order of either side, or a customer's whole e-mail address. For those who may reveal personal data, "
-        "what is none of these is searched in the newest bodies; text:… does only that."
+        "Event id, order id (shop or CRM), order number, or a customer's whole email address. If you may reveal "
+        "personal data, other words are searched in the newest bodies. Start with text: to search bodies only."
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:

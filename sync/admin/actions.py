@@ -40,10 +40,10 @@ LONGEST_VALUE = 500
 """Characters of a value that a dry run shows."""
 MEANINGS = {
     "nothing": ("", "A replay would change nothing."),
-    "forward": ("success", "A replay would change this:"),
-    "backward": ("danger", "The lifecycle refuses this move, so a replay would write nothing."),
-    "waits": ("warning", "It cannot be said now; the worker would try again until it can."),
-    "person": ("warning", "A replay would be parked: a person is needed."),
+    "forward": ("success", "A replay would make these changes:"),
+    "backward": ("danger", "The lifecycle does not allow this move, so a replay would write nothing."),
+    "waits": ("warning", "The result is not known yet. The worker would keep trying."),
+    "person": ("warning", "A replay would be parked for a person."),
     "failed": ("danger", "A replay would fail."),
 }
 
@@ -75,7 +75,7 @@ class EditForm(ReasonForm):
         text: str = self.cleaned_data["body"]
         if len(text.encode("utf-8", "surrogatepass")) > settings.MAX_BODY_BYTES:
             raise forms.ValidationError(
-                f"It is longer than MAX_BODY_BYTES, {settings.MAX_BODY_BYTES} bytes. Shorten it."
+                f"The text is longer than MAX_BODY_BYTES ({settings.MAX_BODY_BYTES} bytes). Shorten it."
             )
         try:
             copy = edited.read_edited(self.event, text, exact=self.exact)
@@ -130,7 +130,7 @@ class EventActions(WebhookEventAdmin):
 
         def perform(by: str, said: dict[str, str]) -> str:
             replays.replay(event.pk, by=by, as_seen=said["as_seen"])
-            return "Asked again."
+            return "A worker was asked to replay it."
 
         return self._ask(
             request,
@@ -138,7 +138,7 @@ class EventActions(WebhookEventAdmin):
             "replay",
             perform,
             title=f"Replay {event}",
-            words="A worker reads both sides again and does what is right now. Earlier attempts stay in the history.",
+            words="A worker reads both sides again and acts on what it finds. Earlier attempts stay in the history.",
             button="Replay",
             form_class=partial(
                 ReplayForm, initial={"as_seen": replays.condition(event), "reason": request.GET.get("reason", "")}
@@ -152,7 +152,7 @@ class EventActions(WebhookEventAdmin):
 
         def perform(by: str, said: dict[str, str]) -> str:
             replays.retry_now(event.pk, by=by)
-            return "Due at once."
+            return "The next attempt is due now."
 
         return self._ask(
             request,
@@ -160,7 +160,7 @@ class EventActions(WebhookEventAdmin):
             "retry now",
             perform,
             title=f"Retry {event} now",
-            words=f"It is tried now instead of at its time. The {event.attempts} attempts it has used stay counted.",
+            words=f"The next attempt starts now. The {event.attempts} attempts used so far still count.",
             button="Retry now",
         )
 
@@ -168,7 +168,7 @@ class EventActions(WebhookEventAdmin):
     def cancel_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         def perform(by: str, said: dict[str, str]) -> str:
             replays.cancel_retry(event.pk, by=by, reason=said["reason"])
-            return "No further retries: it is parked."
+            return "There are no further retries. The event is parked."
 
         return self._ask(
             request,
@@ -176,7 +176,7 @@ class EventActions(WebhookEventAdmin):
             "cancel retries",
             perform,
             title=f"Cancel the retries of {event}",
-            words="It is not tried again; it is parked with your reason, until somebody replays or resolves it.",
+            words="The event is not tried again. It stays parked until somebody replays or resolves it.",
             button="Cancel retries",
         )
 
@@ -192,7 +192,7 @@ class EventActions(WebhookEventAdmin):
             "resolve",
             perform,
             title=f"Mark {event} resolved",
-            words="For what was seen to in another way. Nothing is read or written; it is done, with your reason.",
+            words="Use this if the problem was solved in another way. Nothing is read or written.",
             button="Mark resolved",
         )
 
@@ -200,7 +200,9 @@ class EventActions(WebhookEventAdmin):
     def edit_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Personal data is edited by those to whom it is revealed; for the others it stays masked, and as it was."""
         if not edited.is_editable(event):
-            messages.error(request, "Only what was delivered can be edited. Replay this one, or use its order's page.")
+            messages.error(
+                request, "Only a delivered event can be edited. Replay this event, or use the page of its order."
+            )
             return HttpResponseRedirect(page_of(event))
         exact = is_revealed(request, event.pk)
 
@@ -209,17 +211,17 @@ class EventActions(WebhookEventAdmin):
             result = f"Copied as event {copy.pk}. Changed: {', '.join(said['touched']) or 'nothing'}."
             audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
             wake(force=True)
-            messages.success(request, f"A worker was asked for this copy; event {event.pk} stays as it came.")
+            messages.success(request, f"A worker was asked to process this copy. Event {event.pk} is unchanged.")
             return HttpResponseRedirect(page_of(copy))
 
-        masked_note = "Personal data is masked: leave the masks where they are, and the values stay as they were."
+        masked_note = "Personal data is masked. Leave the masks in place to keep the original values."
         return self._ask(
             request,
             event,
             "",
             perform,
             title=f"Edit and replay {event}",
-            words="The original stays as it came. A copy with this body is processed at once, and the two are linked.",
+            words="The original does not change. A copy with this body is processed at once and linked to it.",
             button="Replay the copy",
             form_class=partial(EditForm, event=event, exact=exact),
             listed=[*edited.EFFECT[Side(event.side)], *([] if exact else [masked_note])],
@@ -245,8 +247,8 @@ class EventActions(WebhookEventAdmin):
             "",
             perform,
             title=f"Dry run of {event}",
-            words="Both sides are asked what they know now, and you see what a replay would do. Nothing is written.",
-            button="Look",
+            words="We ask both sides for their current state and show what a replay would do. Nothing is written.",
+            button="Start the dry run",
         )
 
     def _ask(

@@ -29,12 +29,12 @@ HISTORY = 50
 ADDRESSES = {"woocommerce": "/webhooks/woocommerce/", "crm": "/webhooks/crm/"}
 SENT = ("content-type", "user-agent", "x-wc-", "webhook-", "x-crm-", "x-hubspot-")
 """Beginnings of the headers that a sender sets on purpose; the others are those of the way."""
-WHO = {"event": "The event claims", "known": "Known before", "crm": "The CRM said", "shop": "The shop said"}
+WHO = {"event": "The event says", "known": "Last known", "crm": "The CRM said", "shop": "The shop said"}
 WHAT = {
     "status": "Status in the CRM",
     "shop status": "Status in the shop",
     "version": "Version",
-    "changed": "Changed (each by its own clock)",
+    "changed": "Time of change (own clock)",
     "content": "Content",
 }
 
@@ -117,10 +117,10 @@ def _fact(what: str, said: str) -> str:
 def signature(event: WebhookEvent) -> tuple[str, str, str]:
     """A tone, a word and a sentence."""
     if event.signed_by:
-        return "success", "good", f"Made with {event.signed_by}."
+        return "success", "valid", f"Signed with {event.signed_by}."
     if event.copy_of_id:
-        return "warning", "none", f"Staff edited a copy of event {event.copy_of_id}."
-    return "info", "none", f"It was made here by {event.source}, so nobody had to sign it."
+        return "warning", "none", f"This is an edited copy of event {event.copy_of_id}."
+    return "info", "none", f"It was created here by {event.source}, so it needs no signature."
 
 
 def curl(event: WebhookEvent, *, revealed: bool) -> str:

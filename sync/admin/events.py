@@ -74,7 +74,7 @@ class EventAdmin(EventActions, Revealing, WebhookEventAdmin):
         found = search(queryset, search_term, may_reveal=may_reveal(request))
         if found.onward:
             onward = urlencode({**request.GET.dict(), "q": found.onward})
-            words = format_html('{} <a class="underline" href="?{}">Search on in older ones</a>', found.note, onward)
+            words = format_html('{} <a class="underline" href="?{}">Search older events</a>', found.note, onward)
             self.message_user(request, words, messages.INFO)
         elif found.note:
             self.message_user(request, found.note, messages.INFO)

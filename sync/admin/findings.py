@@ -36,7 +36,7 @@ FORESEEN = 20
 class FindingStateFilter(DropdownFilter):
     """Open findings unless asked otherwise: those that are gone or ignored need nobody."""
 
-    title = "standing"
+    title = "state"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
@@ -74,7 +74,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
         "ignored_because",
     )
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side or its number, exact"
+    search_help_text = "Exact order id (shop or CRM) or order number"
     actions = ("repair_selected",)
     actions_detail = ("ignore",)
 
@@ -106,7 +106,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def seen(self, finding: DriftFinding) -> str:
         return ago(finding.seen_at)
 
-    @admin.display(description="Standing")
+    @admin.display(description="State")
     def standing(self, finding: DriftFinding) -> str:
         if finding.gone_at:
             return format_html("gone {}", ago(finding.gone_at))
@@ -145,7 +145,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             request,
             self.admin_site,
             title=f"Ignore: {finding}",
-            words="It stays in the list of ignored ones, and is not counted until that day.",
+            words="The finding moves to the ignored ones and does not count until that day.",
             button="Ignore",
             back=reverse("admin:sync_driftfinding_change", args=[finding.pk]),
             perform=perform,
@@ -164,14 +164,14 @@ class DriftFindingAdmin(ReadOnlyAdmin):
                 resync(link, by=by, reason=reason)
                 audit.record("repair", actor=by, reason=reason, link=link)
             wake(force=True)
-            return f"{len(links)} asked for. Each order's page tells what came of it."
+            return f"A worker was asked to repair {len(links)} orders. The page of each order shows the result."
 
         return ask_reason(
             request,
             self.admin_site,
             title="Repair",
-            words=f"{links.count()} orders: the worker compares both sides and brings the shop to the CRM's state, "
-            "as far as the lifecycle allows. Nothing is written yet; this is what it would do now:",
+            words=f"{links.count()} orders: the worker compares both sides and sets the shop to the CRM's state, as "
+            "far as the lifecycle allows. Nothing is written yet. A repair would do this now:",
             # Called by the page that asks: the answer to it reads neither side.
             listed=cache(lambda: _foreseen(links, request.user.get_username())),
             button="Repair",
@@ -188,7 +188,11 @@ def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
     seen = foresee_all(asked, within=SAMPLE_SECONDS)
     lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]
     left = links.count() - len(first)
-    return [*lines, f"{left} more orders were not looked at; each order's own page shows it."] if left else lines
+    return (
+        [*lines, f"{left} more orders were not checked. Their own pages show what a repair would do."]
+        if left
+        else lines
+    )
 
 
 def _told(link: OrderLink, foreseen: Foreseen | None) -> str:

@@ -45,10 +45,14 @@ class SideStateAdmin(ReadOnlyAdmin):
         if side.paused:
             return badge("Paused by staff", "warning")
         if side.opened_at:
-            return format_html("{} {}", badge("Away", "danger"), f"since {side.opened_at:%H:%M:%S} UTC: events wait")
+            return format_html(
+                "{} {}", badge("Unavailable", "danger"), f"since {side.opened_at:%H:%M:%S} UTC; events wait"
+            )
         if side.wait_until and side.wait_until > clock.now():
-            return format_html("{} {}", badge("Waits", "warning"), f"as it asked, until {side.wait_until:%H:%M:%S} UTC")
-        return badge("Works", "success")
+            return format_html(
+                "{} {}", badge("Waiting", "warning"), f"until {side.wait_until:%H:%M:%S} UTC, as it asked"
+            )
+        return badge("Working", "success")
 
     @admin.display(description="Cursor")
     def up_to(self, side: SideState) -> str:
@@ -75,20 +79,24 @@ class SideStateAdmin(ReadOnlyAdmin):
 
     @action(description="Pause", permissions=["pause"], url_path="pause", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        words = "Nothing more is read from it or written to it. Deliveries are still taken and stored; they wait."
-        return self._turn(request, object_id, "Pause", words, paused=True)
+        words = "We stop reading from this side and writing to it. Deliveries are still accepted and stored; they wait."
+        return self._turn(request, object_id, "Pause", words, "It is paused.", paused=True)
 
-    @action(description="Go on", permissions=["pause"], url_path="go-on", icon="play_arrow")
+    @action(description="Resume", permissions=["pause"], url_path="go-on", icon="play_arrow")
     def go_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._turn(request, object_id, "Go on", "What has waited goes through now.", paused=False)
+        words = "Everything that waited is processed now."
+        return self._turn(request, object_id, "Resume", words, "It is in use again.", paused=False)
 
     @action(description="Probe now", permissions=["pause"], url_path="probe", icon="network_check")
     def probe(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        words = "A worker tries the way at once. If it is free, everything that has waited goes through."
+        words = "A worker tests the connection at once. If it works, everything that waited is processed."
         now = clock.now()
-        return self._turn(request, object_id, "Probe now", words, probe_at=now, wait_until=None)
+        done = "A worker tests the connection."
+        return self._turn(request, object_id, "Probe now", words, done, probe_at=now, wait_until=None)
 
-    def _turn(self, request: HttpRequest, object_id: str, button: str, words: str, **fields: object) -> HttpResponse:
+    def _turn(
+        self, request: HttpRequest, object_id: str, button: str, words: str, done: str, **fields: object
+    ) -> HttpResponse:
         side = get_object_or_404(SideState, pk=object_id)
 
         def perform(said: dict[str, str]) -> str:
@@ -97,7 +105,7 @@ class SideStateAdmin(ReadOnlyAdmin):
                 f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
             )
             wake(force=True)
-            return f"{side.get_name_display()}: {button.lower()}."
+            return f"{side.get_name_display()}: {done}"
 
         return ask_reason(
             request,
@@ -129,9 +137,9 @@ class AlarmAdmin(ReadOnlyAdmin):
     def what_to_do(self, alarm: Alarm) -> str:
         return coded(alarm.advice)
 
-    @admin.display(description="Standing")
+    @admin.display(description="State")
     def standing(self, alarm: Alarm) -> str:
-        return badge("Over", "success") if alarm.cleared_at else badge("Open", "danger")
+        return badge("Cleared", "success") if alarm.cleared_at else badge("Open", "danger")
 
     @admin.display(description="Raised", ordering="raised_at")
     def raised(self, alarm: Alarm) -> str:
@@ -141,6 +149,6 @@ class AlarmAdmin(ReadOnlyAdmin):
     def seen(self, alarm: Alarm) -> str:
         return ago(alarm.seen_at)
 
-    @admin.display(description="Over", ordering="cleared_at")
+    @admin.display(description="Cleared", ordering="cleared_at")
     def cleared(self, alarm: Alarm) -> str:
         return ago(alarm.cleared_at)

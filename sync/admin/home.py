@@ -67,8 +67,8 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     for side in seen.sides:
         heard = seen.last_received.get(SENDERS[Side(side.name)])
         yield SummaryItem(
-            label=f"Last from the {side.get_name_display()}",
-            value=str(naturaltime(heard)) if heard else "nothing lately",
+            label=f"Last delivery from the {side.get_name_display()}",
+            value=str(naturaltime(heard)) if heard else "none recently",
             level=GOOD if heard else WATCH,
             link=f"{events}?source={SENDERS[Side(side.name)]}",
             icon="call_received",
@@ -79,7 +79,7 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
         )
     waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0
     yield SummaryItem(
-        label="Oldest unprocessed",
+        label="Oldest waiting event",
         value=f"{waits:.0f} s" if waits >= 1 else "none",
         level=GOOD if waits < LATE_SECONDS else BAD,
         link=f"{events}?state__exact={State.PENDING}",
@@ -100,14 +100,14 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     unwell = sum(alarm.key.startswith("webhook:") for alarm in seen.alarms)
     yield SummaryItem(
         label="Webhooks in the shop",
-        value=f"{unwell} not well" if unwell else "well",
+        value=f"{unwell} not working" if unwell else "working",
         level=BAD if unwell else GOOD,
         link=reverse("admin:sync_webhooks"),
         icon="webhook",
     )
     yield SummaryItem(
         label="Runs",
-        value=f"{len(seen.runs)} at work" if seen.runs else "none at work",
+        value=f"{len(seen.runs)} running" if seen.runs else "none running",
         level=GOOD,
         link=f"{reverse('admin:sync_run_changelist')}{f'?state__exact={Run.State.RUNNING}' if seen.runs else ''}",
         icon="directions_run",
@@ -118,10 +118,10 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
     if side.paused:
         return "paused by staff", WATCH
     if side.opened_at:
-        return "no: events wait", BAD
+        return "no; events wait", BAD
     if side.wait_until and side.wait_until > now:
         return f"waits until {side.wait_until:%H:%M:%S} UTC, as it asked", WATCH
-    return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not asked yet"), GOOD
+    return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not called yet"), GOOD
 
 
 def _count(label: str, number: int, level: str, link: str, icon: str) -> SummaryItem:
@@ -134,28 +134,28 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
     if not seen.workers:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
         yield Banner(
-            words=f"No worker is alive{since}: deliveries are taken and stored, and nothing is done with them.",
-            advice=coded("Start `python manage.py qcluster`; if it runs, restart it."),
+            words=f"No worker is alive{since}. Deliveries are accepted and stored, but not processed.",
+            advice=coded("Start `python manage.py qcluster`. If it is running, restart it."),
         )
     for side in seen.sides:
         name = side.get_name_display()
         if side.opened_at:
             yield Banner(
-                words=f"{name} is away since {side.opened_at:%Y-%m-%d %H:%M} UTC: {side.last_error}",
-                advice="Nothing is lost: events wait, and go through once it answers.",
+                words=f"{name} has been unavailable since {side.opened_at:%Y-%m-%d %H:%M} UTC: {side.last_error}",
+                advice="Nothing is lost. Events wait and are processed once it answers.",
                 **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
             )
         if side.wait_until and side.wait_until > now:
             yield Banner(
-                words=f"{name} is left alone until {side.wait_until:%H:%M:%S} UTC, as it asked: {side.last_error}",
-                advice="Nothing is lost: events wait, and go through then.",
+                words=f"{name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}",
+                advice="Nothing is lost. Events wait until then.",
                 **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
             )
         if side.paused:
             yield Banner(
-                words=f"{name} is paused by staff: nothing is read from it or written to it.",
-                advice="Deliveries are still taken and stored.",
-                **_button(may, "sync.pause_sidestate", "Go on", "admin:sync_sidestate_go_on", side.pk),
+                words=f"{name} is paused by staff. Nothing is read from it or written to it.",
+                advice="Deliveries are still accepted and stored.",
+                **_button(may, "sync.pause_sidestate", "Resume", "admin:sync_sidestate_go_on", side.pk),
             )
     for alarm in seen.alarms:
         yield Banner(words=alarm.words, advice=coded(alarm.advice), **_mend(alarm.key, may))
@@ -217,8 +217,8 @@ def charts(hours: list[overview.Hour]) -> dict[str, str]:
     slowest = max((hour.latency for hour in hours if hour.latency is not None), default=0.0)
     return {
         "options": CHART_OPTIONS,
-        "traffic_words": f"In the last day {received} received, {effects} took effect, {failed} parked or dead",
-        "latency_words": f"In the slowest hour of the last day the median was {slowest:.1f} seconds",
+        "traffic_words": f"Last day: {received} received, {effects} took effect, {failed} parked or dead",
+        "latency_words": f"The median of the slowest hour of the last day was {slowest:.1f} seconds",
         "traffic": json.dumps(
             {
                 "labels": labels,

@@ -73,7 +73,7 @@ class Shown:
         return cls(
             entries=[(entry, ICONS[entry.kind], ago(entry.at), _url(entry)) for entry in found[:AT_ONCE]],
             filters=[
-                ("Everything", "?", not chosen),
+                ("All", "?", not chosen),
                 *((kind.label, f"?only={kind.value}", kind == only) for kind in ENTRY_KINDS),
             ],
             newer=f"?{urlencode({**chosen, 'page': str(number - 1)})}" if number > 1 else "",
@@ -186,9 +186,9 @@ class OrderAdmin(OrderLinkAdmin):
         if form.is_valid() and not found.errors:
             reason = form.cleaned_data["reason"]
             take_for_the_same(link, found)
-            result = "What both sides show is the order that is linked"
+            result = "Both sides show the order that is linked"
             audit.record("same order", actor=actor, reason=reason, result=result, link=link)
-            self.message_user(request, f"{result}. Replay what is parked.", messages.SUCCESS)
+            self.message_user(request, f"{result}. You can replay the parked events now.", messages.SUCCESS)
             return HttpResponseRedirect(_page_of(link))
         audit.record("check", actor=actor, result=found.verdict, link=link)
         title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
@@ -201,17 +201,17 @@ class OrderAdmin(OrderLinkAdmin):
         def perform(said: dict[str, str]) -> HttpResponse:
             actor, reason = request.user.get_username(), said["reason"]
             event = internal_events.make_anew(link, by=actor, reason=reason)
-            result = f"The worker was asked; it was {link.crm_order_id}"
+            result = f"The worker was asked. Its id in the CRM was {link.crm_order_id}"
             audit.record("make anew", actor=actor, reason=reason, result=result, event=event, link=link)
             return self._asked(request, link, event)
 
         return ask_reason(
             request,
             self.admin_site,
-            title=f"Make order {link.woo_id} anew in the CRM",
-            words=f"If the CRM knows {link.crm_order_id}, nothing happens. If not, it is searched for the order; only "
-            "if it has none, the order is made there as the shop shows it. In both cases it is linked.",
-            button="Make it anew",
+            title=f"Create order {link.woo_id} again in the CRM",
+            words=f"If the CRM still has {link.crm_order_id}, nothing happens. If not, we search the CRM for the "
+            "order. Only if it has none, we create the order from the shop's data. In both cases we link it.",
+            button="Create it again",
             back=_page_of(link),
             perform=perform,
         )

@@ -23,14 +23,14 @@ class Revealing(WebhookEventAdmin):
             result = f"shown for {MINUTES} minutes"
             audit.record("reveal", actor=request.user.get_username(), reason=said["reason"], event=event, result=result)
             reveal(request, event.pk)
-            return f"Personal data of {event} is shown for {MINUTES} minutes, to you alone."
+            return f"Personal data of {event} is shown for {MINUTES} minutes, only to you."
 
         return ask_reason(
             request,
             self.admin_site,
             title=f"Reveal personal data of {event}",
-            words=f"You will see names, addresses, mail and phone of this event for {MINUTES} minutes. "
-            "That you did, and why, stays in the audit.",
+            words=f"You will see the names, addresses, emails and phone numbers of this event for {MINUTES} minutes. "
+            "This and your reason are stored in the audit.",
             button="Reveal",
             back=page_of(event),
             perform=perform,
@@ -56,7 +56,7 @@ class Revealing(WebhookEventAdmin):
             request,
             self.admin_site,
             title=f"Download the exact bytes of {event}",
-            words="They hold personal data as it came. That you took them along, and why, stays in the audit.",
+            words="The file contains personal data. Your download and its reason are stored in the audit.",
             button="Download",
             back=page_of(event),
             perform=perform,

@@ -26,12 +26,15 @@ from webhooks.masking import masked_row, masked_text
 CHECK = "orders.check_orderlink"
 ACT = "sync.start_run"
 ACTIONS = {
-    "ensure": ("Create missing", "Those that are missing are created."),
+    "ensure": ("Create missing", "This creates the missing webhooks."),
     "repair": (
         "Repair",
-        "Those that are missing are created and the broken ones made again; then a reconcile fetches what was missed.",
+        "This creates the missing webhooks and replaces the broken ones. Then a reconcile fetches what was missed.",
     ),
-    "remove": ("Remove", "Ours are deleted in the shop. It tells us of nothing any more until they are created again."),
+    "remove": (
+        "Remove",
+        "This deletes our webhooks in the shop. It reports nothing until they are created again.",
+    ),
 }
 
 
@@ -60,7 +63,7 @@ def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> Htt
         except SideError as error:
             messages.error(
                 request,
-                f"{masked_text(str(error))} What stands here is what was seen before; `doctor` tells what to do.",
+                f"{masked_text(str(error))} This page shows the last known state. Run `doctor` to see what to do.",
             )
     context = {"rows": rows, "asked": asked, "may_check": request.user.has_perm(CHECK), "url": _url()}
     if request.user.has_perm(ACT):
@@ -88,7 +91,7 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         return HttpResponseRedirect(back)
     except SideError as error:
         messages.error(
-            request, f"{masked_text(str(error))} Press it again once that is mended: it begins with what is there then."
+            request, f"{masked_text(str(error))} Fix that, then press the button again. It continues from there."
         )
         return HttpResponseRedirect(back)
     label, words = ACTIONS[action]
@@ -116,9 +119,9 @@ def _carry_out(request: HttpRequest, action: str, steps: Sequence[WebhookChange]
         raise
     verdicts = shop_webhooks.check_webhooks()
     left = ", ".join(f"{one.topic} {one.state}" for one in verdicts if one.state != "ok")
-    told = f"{len(steps)} steps taken."
+    told = f"{len(steps)} changes made."
     if action != "remove":
-        told += f" Not well yet: {left}." if left else " All four are active."
+        told += f" Not working yet: {left}." if left else " All four are active."
     audit.record(f"webhooks: {action}", actor=who, reason=reason, result=told, steps=_names(steps))
     if action == "repair" and steps:
         told += f" {_fetch_what_was_missed(who, reason)}"
@@ -129,7 +132,7 @@ def _fetch_what_was_missed(who: str, reason: str) -> str:
     try:
         run = begin(reconciliation.start, by=who, reason=reason)
     except engine.AlreadyRunning:
-        return "A reconcile is at work already: it fetches what was missed."
+        return "A reconcile is already running. It fetches what was missed."
     return f"{run} fetches what was missed."
 
 
@@ -145,7 +148,7 @@ def _alarms() -> dict[str, Alarm]:
 def _remembered(topic: str, alarms: dict[str, Alarm]) -> WebhookRow:
     alarm = alarms.get(topic)
     if alarm is None:
-        return WebhookRow(topic=topic, well=True, words="Nothing is known against it.", advice="")
+        return WebhookRow(topic=topic, well=True, words="No problem is known.", advice="")
     words = alarm.words.removeprefix(f"Webhook {topic}: ")
     return WebhookRow(topic=topic, well=False, words=words, advice=_to_press(alarm.advice))
 

@@ -25,25 +25,25 @@ from webhooks.masking import masked_text
 
 TONES = {Cause.PARKED: "warning", Cause.REFUSED: "warning"}
 ADVICE_BY_CAUSE = {
-    Cause.PARKED: "Mend what the event says, then replay it there. It is closed once it went through.",
-    Cause.DEAD: "Its attempts are used up. Mend what the event says, then replay it there.",
-    Cause.REFUSED: "The two sides disagree, and the lifecycle allows no way. Correct the status in the CRM, or force "
-    "the move on the order's page.",
+    Cause.PARKED: "Fix the problem that the event names, then replay it there. The item then closes by itself.",
+    Cause.DEAD: "All attempts are used up. Fix the problem that the event names, then replay it there.",
+    Cause.REFUSED: "The two sides disagree, and the lifecycle does not allow the move. Correct the status in the CRM, "
+    "or force the move on the order's page.",
     Cause.PAID: "The CRM holds money for an order that the shop has cancelled. Refund it in the CRM, or force the "
-    "order back on its page.",
-    Cause.LOST: "The CRM had this order and does not know it any more. Make it anew on the order's page, or restore it "
-    "in the CRM and replay the event.",
+    "order to another status on its page.",
+    Cause.LOST: "The CRM does not have this order any more. Create it again on the order's page, or restore it in the "
+    "CRM and replay the event.",
 }
 
 
 class ItemStateFilter(DropdownFilter):
     """Open items unless asked otherwise."""
 
-    title = "standing"
+    title = "state"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [("mine", "Taken by me"), ("free", "Taken by nobody"), ("snoozed", "Put off"), ("closed", "Closed")]
+        return [("mine", "Taken by me"), ("free", "Not taken"), ("snoozed", "Snoozed"), ("closed", "Closed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         now = timezone.now()
@@ -67,7 +67,7 @@ class TodoItemAdmin(ReadOnlyAdmin):
     list_filter = (ItemStateFilter, ("cause", ChoicesDropdownFilter))
     fields = ("what", "order_shown", "why", "advice", "mend", "age", "standing", "owner", "snoozed_because", "closing")
     search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "The order's id at either side or its number, exact"
+    search_help_text = "Exact order id (shop or CRM) or order number"
     actions_detail = ("take", "give_back", "snooze")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -103,14 +103,14 @@ class TodoItemAdmin(ReadOnlyAdmin):
         if item.closed_at:
             return "closed"
         if item.snoozed_until and item.snoozed_until > timezone.now():
-            return f"put off until {item.snoozed_until:%Y-%m-%d}"
+            return f"snoozed until {item.snoozed_until:%Y-%m-%d}"
         return "open"
 
     @admin.display(description="Closed")
     def closing(self, item: TodoItem) -> str:
         return format_html("{} {}", ago(item.closed_at), masked_text(item.closed_because)) if item.closed_at else "–"
 
-    @admin.display(description="Mend it")
+    @admin.display(description="Fix it")
     def mend(self, item: TodoItem) -> str:
         """To the page whose button ends it: the event's, or the order's."""
         link = OrderLink.objects.filter(woo_id=item.woo_id).first() if item.woo_id else None
@@ -125,17 +125,17 @@ class TodoItemAdmin(ReadOnlyAdmin):
     @action(description="Take it", permissions=["handle"], url_path="take", icon="person_check")
     def take(self, request: HttpRequest, object_id: str) -> HttpResponse:
         by = request.user.get_username()
-        words = "The others see that you are at it. It closes by itself once it is mended."
+        words = "Others see that you are working on it. The item closes by itself once the problem is solved."
         return self._ask(request, object_id, "Take it", words, owner=by)
 
     @action(description="Give back", permissions=["handle"], url_path="give-back", icon="person_off")
     def give_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._ask(request, object_id, "Give back", "It is for anybody again.", owner="", snoozed_until=None)
+        return self._ask(request, object_id, "Give back", "Anybody can take it again.", owner="", snoozed_until=None)
 
-    @action(description="Put off until…", permissions=["handle"], url_path="snooze", icon="snooze")
+    @action(description="Snooze until…", permissions=["handle"], url_path="snooze", icon="snooze")
     def snooze(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        words = "It is not counted until that day, unless it closes by itself before."
-        return self._ask(request, object_id, "Put off", words, UntilForm)
+        words = "The item does not count until that day. It may close by itself before."
+        return self._ask(request, object_id, "Snooze", words, UntilForm)
 
     def _ask(
         self,

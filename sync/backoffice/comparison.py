@@ -79,7 +79,7 @@ def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[ComparedRow, ...]:
         ComparedRow(
             name="Status",
             shop=link.woo_status,
-            link=f"{link.crm_status} in the CRM is {meant or 'nothing'} in the shop" if link.crm_status else "",
+            link=f"{link.crm_status} in the CRM means {meant or 'nothing'} in the shop" if link.crm_status else "",
             crm=link.crm_status,
             differs=link.woo_status != meant,
         ),
@@ -111,14 +111,14 @@ def _rows(
             name="Order",
             shop=str(shop.woo_id) if shop else "",
             link=str(link),
-            crm=f"{crm.crm_order_id}, names the shop's order {crm.external_id or 'none'}" if crm else "",
+            crm=f"{crm.crm_order_id}, for shop order {crm.external_id or 'none'}" if crm else "",
             differs=bool(another_in_crm(known, crm) or another_in_shop(known, shop)),
         ),
         ComparedRow(
             name="Status in the shop",
             shop=shop.status if shop else "",
             link=link.woo_status or "not seen yet",
-            crm=f"{meant or 'no status rule'}, by the status map" if crm else "",
+            crm=f"{meant} (by the status map)" if meant else "no status rule" if crm else "",
             differs=shop is not None and (shop.status != link.woo_status or (crm is not None and shop.status != meant)),
         ),
         ComparedRow(
@@ -141,7 +141,7 @@ def _rows(
         ),
         ComparedRow(
             name="Content",
-            shop=("as known here" if shop.is_known_as(link.woo_fingerprint) else "changed since") if shop else "",
+            shop=("as last seen" if shop.is_known_as(link.woo_fingerprint) else "changed since then") if shop else "",
             link=_content(link),
             differs=shop is not None and not shop.is_known_as(link.woo_fingerprint),
         ),
@@ -165,13 +165,14 @@ def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lif
     if shop.status == target:
         return True, f"Both agree: {crm.status!r} in the CRM is {target!r} in the shop."
     if crm.status == link.crm_status and lifecycle.is_ahead(shop.status, of=target):
-        return (
-            False,
-            f"The shop is ahead: {shop.status!r}, and the CRM still says {crm.status!r}. A repair leaves that.",
-        )
+        ahead = f"The shop is ahead: it shows {shop.status!r}, the CRM still {crm.status!r}."
+        return False, f"{ahead} A repair does not change that."
     chain = lifecycle.chain(shop.status, target)
     if chain is None:
-        return False, f"{shop.status} → {target} is not an allowed move: a repair would be refused, only force does it."
+        return (
+            False,
+            f"{shop.status} → {target} is not an allowed move. A repair would be refused; the move can only be forced.",
+        )
     return False, f"A repair would move the shop: {' → '.join(chain)}."
 
 

@@ -15,13 +15,13 @@ FIELDS_NAMED = 20
 WHOLE = "the whole body"
 EFFECT = {
     Side.SHOP: (
-        "id: says which order of the shop is read. Its state counts, whatever else the body says.",
-        "_links: says which shop it comes from. Nothing else is used, not even if the shop has no such order.",
+        "id: which order is read in the shop. Only its state there counts, whatever else the body says.",
+        "_links: which shop the event comes from. Nothing else is used, even if the shop has no such order.",
     ),
     Side.CRM: (
-        "crm_order_id: says which order of the CRM is read. Its state counts, whatever else the body says.",
-        "version, updated_at: how new it claims to be. If the CRM is behind that, it is asked again for a minute.",
-        "status: is kept as a claim and never applied by itself, as nobody signed it, not even with VERIFY=critical.",
+        "crm_order_id: which order is read in the CRM. Only its state there counts, whatever else the body says.",
+        "version, updated_at: how new the event says it is. If the CRM shows an older state, we ask for a minute.",
+        "status: stored, but never applied by itself, because nobody signed it. VERIFY=critical does not change that.",
     ),
 }
 """What a changed field can change, as both sides are read back."""
@@ -58,8 +58,8 @@ def read_edited(event: WebhookEvent, text: str, *, exact: bool) -> tuple[dict[st
         raise NotUsable("The body is nested too deeply to be edited. Shorten it.") from None
     except StillMasked as error:
         raise NotUsable(
-            f"{error} is masked, and stands elsewhere than before. Leave it as it was, write it anew, or have "
-            "somebody edit who may reveal personal data."
+            f"{error} is masked, and it was moved. Leave it where it was, type a new value, or ask somebody who may "
+            "reveal personal data."
         ) from None
     return content, _understood(event, json.dumps(content))[0]
 
@@ -144,8 +144,8 @@ def _refuse_what_was_hidden(before: Any, told: Any, content: Any) -> None:
     seen, shows = Counter(_leaves(masked(told))), Counter(_leaves(masked(content)))
     if (shows - seen).keys() & set(_leaves(before)):
         raise NotUsable(
-            "Something that is masked would be seen in the copy. Leave what is masked as it was, and what stands "
-            "around it, or have somebody edit who may reveal personal data."
+            "The copy would show masked data. Leave masked values and the fields around them unchanged, or ask "
+            "somebody who may reveal personal data."
         )
 
 

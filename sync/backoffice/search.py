@@ -26,7 +26,7 @@ WINDOW = 5_000
 """Bodies that one search reads, so that a page never takes long; the next page reads on from there."""
 BODIES_SHOWN = 100
 BODIES_AT_ONCE = 200
-WHO_SEARCHES = "Text in bodies is searched for those who may reveal personal data; an address is found as a whole."
+WHO_SEARCHES = "Only people who may reveal personal data can search in bodies. Others can search for a whole address."
 TERM = re.compile(r"(?P<text>text:\s*)?(?P<words>.*?)(?:\s+before:(?P<before>\d{1,18}))?", re.DOTALL)
 
 
@@ -72,7 +72,7 @@ def search(events: QuerySet, term: str, *, may_reveal: bool) -> SearchResult:
             note = f"More than these {FOUND} may match." if len(exact) == FOUND else ""
             return SearchResult(events=events.filter(pk__in=exact), note=note)
     if len(words) < SHORTEST_TEXT:
-        note = f"No event or order has the id {words!r}. Text in bodies is searched from {SHORTEST_TEXT} characters on."
+        note = f"No event or order has the id {words!r}. To search in bodies, enter {SHORTEST_TEXT} or more characters."
         return SearchResult(events=events.none(), note=note)
     return _in_bodies(events, words, before=int(said["before"] or 0), may_reveal=may_reveal)
 
@@ -113,7 +113,7 @@ def _in_bodies(events: QuerySet, words: str, *, before: int, may_reveal: bool) -
     events = events.filter(pk__lt=before) if before else events
     stretch = list(events.order_by("-pk").values_list("pk", flat=True)[:WINDOW])
     if not stretch:
-        return SearchResult(events=events.none(), note=f"Nothing is left to be searched for {words!r}.")
+        return SearchResult(events=events.none(), note=f"There are no older events to search for {words!r}.")
     within = events.filter(pk__gte=stretch[-1], pk__lte=stretch[0])
     customer = hashed(words)
     if may_reveal:
@@ -133,8 +133,8 @@ def _in_bodies(events: QuerySet, words: str, *, before: int, may_reveal: bool) -
     full = len(seen) == BODIES_SHOWN
     onward = f"text:{words} before:{seen[-1] if full else stretch[-1]}" if full or len(stretch) == WINDOW else ""
     what = f"the newest {len(stretch)}" if not before else f"{len(stretch)} more"
-    those = "these have bodies that hold" if seen else "none has a body that holds"
-    looked = f"Of {what} events {those} it as written." if may_reveal or customer else WHO_SEARCHES
+    those = "these contain" if seen else "none contains"
+    looked = f"Of {what} events, {those} it exactly as written." if may_reveal or customer else WHO_SEARCHES
     note = f"No event, order or customer is known as {words!r}. {looked}"
     return SearchResult(events=within.filter(pk__in=seen), note=note, onward=onward)
 

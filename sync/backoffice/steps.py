@@ -10,10 +10,10 @@ from webhooks.models import Outcome, State, WebhookEvent
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
 UNTRIED = {
-    State.PENDING: "Waits for a worker.",
-    State.PROCESSING: "A worker is at it at this moment.",
-    State.PARKED: "Never tried: it was parked when it came.",
-    State.DONE: "Not tried by itself.",
+    State.PENDING: "It waits for a worker.",
+    State.PROCESSING: "A worker is processing it now.",
+    State.PARKED: "Never tried. It was parked on arrival.",
+    State.DONE: "It was not tried on its own.",
 }
 
 
@@ -51,14 +51,14 @@ def attempt_for(event: WebhookEvent) -> Attempt | None:
 
 
 def _received(event: WebhookEvent) -> Step:
-    words = f"From {event.source}." if event.signed_by else f"Made here: {event.source}."
+    words = f"From {event.source}." if event.signed_by else f"Created here by {event.source}."
     return Step(name="Received", icon="call_received", words=words, at=event.received_at, tone="success")
 
 
 def _stored(event: WebhookEvent) -> Step:
-    words = "Before the sender got its 200." if event.signed_by else "It happens once."
+    words = "Before we answered the sender." if event.signed_by else "It was stored once."
     if event.duplicates:
-        words = f"{words} It came {event.duplicates} more time{'s' if event.duplicates > 1 else ''}."
+        words = f"{words} It arrived {event.duplicates} more time{'s' if event.duplicates > 1 else ''}."
     at = event.stored_at or event.received_at
     return Step(name="Stored", icon="save", words=words, at=at, tone="success")
 
@@ -78,7 +78,7 @@ def _started(event: WebhookEvent, attempt: Attempt | None) -> Step:
 def _read_back(attempt: Attempt, calls: Sequence[Call]) -> Step:
     reads = [call for call in calls if call.method in READS]
     if not reads:
-        words = "Nobody was asked: what was decided needed no read." if attempt.decided_at else "No read got through."
+        words = "The decision needed no read." if attempt.decided_at else "No read succeeded."
         return Step(name="Read back", icon="sync", words=words)
     failed = [call for call in reads if not _answered(call)]
     asked = " and ".join(dict.fromkeys(call.get_side_display() for call in reads))
@@ -106,9 +106,9 @@ def _applied(event: WebhookEvent, attempt: Attempt, calls: Sequence[Call]) -> St
     if writes:
         return Step(name="Applied", icon="task_alt", words=_trouble(writes[-1]), tone="danger")
     if attempt.succeeded:
-        return Step(name="Applied", icon="task_alt", words="Nothing was to be written.", at=ended, tone="success")
+        return Step(name="Applied", icon="task_alt", words="Nothing had to be written.", at=ended, tone="success")
     if event.state == State.RETRYING and event.next_attempt_at:
-        words = f"Not yet: tried again at {event.next_attempt_at:%H:%M:%S}."
+        words = f"Not yet. The next attempt is at {event.next_attempt_at:%H:%M:%S}."
         return Step(name="Applied", icon="task_alt", words=words, tone="warning")
     return Step(name="Applied", icon="task_alt", words="Nothing was written. A person is needed.", tone="danger")
 
@@ -122,7 +122,7 @@ def _answered(call: Call) -> bool:
 
 
 def _trouble(call: Call) -> str:
-    return f"The {call.get_side_display()} answered {call.status}." if call.status else "No answer came."
+    return f"The {call.get_side_display()} answered {call.status}." if call.status else "There was no answer."
 
 
 def _end(call: Call) -> datetime:

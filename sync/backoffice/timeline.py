@@ -22,11 +22,11 @@ class EntryKind(models.TextChoices):
 
     SHOP = "shop", "Shop events"
     CRM = "crm", "CRM events"
-    OWN = "own", "Our own events"
+    OWN = "own", "Internal events"
     ATTEMPT = "attempt", "Attempts"
     TRANSITION = "transition", "Transitions"
     STAFF = "staff", "Staff actions"
-    FINDING = "finding", "Sweep findings"
+    FINDING = "finding", "Drift findings"
 
     @property
     def singular(self) -> str:

@@ -63,7 +63,7 @@ def test_an_event_is_replayed_without_a_mouse(world: World, sign_in: SignIn, set
     tab_to(page, "Reason")
     page.keyboard.type("By keyboard")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Asked again.", exact=True)).to_be_visible()
+    expect(page.get_by_text("A worker was asked to replay it.", exact=True)).to_be_visible()
     world.settle()
     assert world.shop.orders[woo_id]["status"] == "processing"
     for name in ("support", "Log out"):

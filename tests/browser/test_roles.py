@@ -123,9 +123,9 @@ def test_an_operator_pauses_a_side_and_lets_it_go_on(world: World, sign_in: Sign
     world.work()
     assert world.shop.orders[woo_id]["status"] == "pending"
     page.goto("/admin/")
-    page.get_by_role("alert").get_by_role("link", name="Go on").click()
+    page.get_by_role("alert").get_by_role("link", name="Resume").click()
     page.get_by_label("Reason").fill("It is back")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     world.bury_the_dead()
     world.settle()
     assert world.shop.orders[woo_id]["status"] == "processing"

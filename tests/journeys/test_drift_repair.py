@@ -43,7 +43,7 @@ def test_a_repair_is_a_dry_run_until_it_has_a_reason(world: World) -> None:
     looks = StaffAction.objects.filter(action="dry run of a repair", actor="support")
     assert [look.details["orders"] for look in looks] == [[link.woo_id for link in links]] * 3
     calls = len(world.crm.requests)
-    assert "2 asked for" in repair(client, links, confirmed="yes", reason="asked")
+    assert "A worker was asked to repair 2 orders" in repair(client, links, confirmed="yes", reason="asked")
     assert len(world.crm.requests) == calls
     assert WebhookEvent.objects.filter(source="resync").count() == 2
 
@@ -53,7 +53,7 @@ def test_of_many_the_first_are_looked_at_and_the_rest_counted(world: World, monk
     links = [linked(world, "paid", "on-hold"), linked(world, "paid", "on-hold")]
     page = repair(signed_in("support"), links)
     assert f"Order {links[0].woo_id}:" in page and f"Order {links[1].woo_id}:" not in page
-    assert "1 more orders were not looked at" in page
+    assert "1 more orders were not checked" in page
 
 
 def test_a_side_that_is_away_is_a_line(world: World) -> None:

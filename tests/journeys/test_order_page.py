@@ -38,7 +38,7 @@ def test_a_check_reads_both_sides_and_says_what_a_repair_would_do(world: World, 
     ("crm", "shop", "words"),
     [
         ("paid", "processing", "Both agree: 'paid' in the CRM is 'processing' in the shop."),
-        ("paid", "completed", "The shop is ahead: 'completed', and the CRM still says 'paid'."),
+        ("paid", "completed", "The shop is ahead: it shows 'completed', the CRM still 'paid'."),
         ("cancelled", "completed", "completed → cancelled is not an allowed move"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_repair_brings_the_shop_to_the_crms_state(world: World, admin_client: 
 def test_a_repair_that_the_lifecycle_refuses_has_no_button(world: World, admin_client: Client) -> None:
     link = linked(world, "cancelled", "completed")
     said = post(admin_client, link, "repair")
-    assert "The lifecycle refuses this move" in said
+    assert "The lifecycle does not allow this move" in said
     assert 'name="reason"' not in said
 
 

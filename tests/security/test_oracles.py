@@ -235,7 +235,7 @@ def edit(client: Client, body: Any) -> str:
     )
     kept = StaffAction.objects.values_list("result", flat=True).order_by("pk")
     copy = event.copies.first()
-    words = re.findall(r"These fields differ[^.]*|[^>]*is masked, and stands[^<]*", answer.content.decode())
+    words = re.findall(r"These fields differ[^.]*|[^>]*is masked, and it was moved[^<]*", answer.content.decode())
     return str([bool(copy), *words, *kept]).replace(str(copy.pk if copy else ""), "")
 
 

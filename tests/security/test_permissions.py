@@ -383,7 +383,7 @@ def test_an_action_of_a_list_is_offered_to_a_role_and_obeys_it_if_its_permission
 def test_looking_calls_nobody_changes_nothing_and_no_page_needs_what_the_policy_forbids(
     rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link in a mail, which a person only follows, must not do a action: neither here nor at a side."""
+    """A link in a mail, which a person only follows, must not do an action: neither here nor at a side."""
     called = []
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
     cache.clear()

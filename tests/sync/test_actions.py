@@ -115,7 +115,7 @@ def test_a_replay_is_recorded_with_its_reason(support: Client, dead: WebhookEven
     assert (dead.state, dead.trigger, dead.requested_by) == (State.PENDING, "replay", "support")
     done = StaffAction.objects.get()
     assert (done.action, done.actor, done.reason, done.result, done.event_id) == (
-        *("replay", "support", "the CRM was mended", "Asked again."),
+        *("replay", "support", "the CRM was mended", "A worker was asked to replay it."),
         dead.pk,
     )
     assert "Replay by support" in page and "the CRM was mended" in page
@@ -298,7 +298,7 @@ def test_buttons_stand_only_where_they_mean_something(support: Client, dead: Web
 
 def test_a_dry_run_is_recorded_also_when_a_side_is_away(support: Client, dead: WebhookEvent) -> None:
     page = do(support, dead, "dry-run")
-    assert 'data-kind="waits"' in page and "the worker would try again" in page
+    assert 'data-kind="waits"' in page and "The worker would keep trying" in page
     done = StaffAction.objects.get()
     assert (done.action, done.reason, done.result) == ("dry run", "the CRM was mended", "waits (Unreachable)")
     assert dead.state == State.DEAD

@@ -164,7 +164,7 @@ def test_a_masked_value_cannot_be_moved_to_where_it_would_show(operator: Client,
         {**body, "info": body["billing"]},
         {**body, "line_items": [body["billing"]]},
     ):
-        assert "stands elsewhere than before" in send(operator, parked, moved)
+        assert "and it was moved" in send(operator, parked, moved)
     assert copies() == []
 
 
@@ -282,7 +282,7 @@ def test_editing_has_its_own_permission(from_crm: WebhookEvent, role: str) -> No
 
 def test_what_we_made_ourselves_is_not_edited(operator: Client) -> None:
     event = internal_events.force(OrderLinkFactory(), to_status="cancelled", by="mia", reason="asked to")
-    assert "Only what was delivered can be edited" in send(operator, event, {"crm_order_id": "C-1"})
+    assert "Only a delivered event can be edited" in send(operator, event, {"crm_order_id": "C-1"})
     assert copies() == []
 
 

@@ -88,7 +88,7 @@ def test_a_read_that_failed_is_where_the_way_ends(admin_client: Client) -> None:
     assert (steps["Read back"].tone, steps["Read back"].at) == ("danger", None)
     assert "The CRM answered 502." in steps["Read back"].words
     assert steps["Decided"].words == "Not reached: ServerTrouble."
-    assert f"tried again at {after(5000):%H:%M:%S}" in steps["Applied"].words
+    assert f"The next attempt is at {after(5000):%H:%M:%S}" in steps["Applied"].words
 
 
 def test_a_write_that_failed_is_shown_as_such(admin_client: Client) -> None:
@@ -96,7 +96,7 @@ def test_a_write_that_failed_is_shown_as_such(admin_client: Client) -> None:
     attempt = AttemptFactory(event=event, result="Unreachable", error="no answer", decided_at=after(10))
     CallFactory(attempt=attempt, method="PUT", status=None, error="timeout")
     last = shown(admin_client, event)["steps"][-1]
-    assert (last.tone, last.words, last.at) == ("danger", "No answer came.", None)
+    assert (last.tone, last.words, last.at) == ("danger", "There was no answer.", None)
 
 
 def test_a_superseded_event_shows_the_attempt_that_answered_it(admin_client: Client) -> None:
@@ -125,7 +125,7 @@ def test_a_gap_is_said_in_the_units_that_count(seconds: float, words: str) -> No
 def test_why_tells_the_rule_the_versions_and_what_the_crm_said(admin_client: Client, applied: WebhookEvent) -> None:
     seen = shown(admin_client, applied)
     assert seen["why"] == ["The CRM says 'shipped' (version 7; paid).", "Allowed: a → b."]
-    assert seen["compared"]["columns"] == ["The event claims", "Known before", "The CRM said"]
+    assert seen["compared"]["columns"] == ["The event says", "Last known", "The CRM said"]
     assert ("Version", ["7", "6", "7"]) in seen["compared"]["rows"]
     page = admin_client.get(f"{LIST}{applied.pk}/change/").content.decode()
     assert "processing → completed" in page
@@ -165,18 +165,18 @@ def test_what_nobody_delivered_or_is_gone_has_no_curl(admin_client: Client, made
 def test_the_verdict_names_the_key(admin_client: Client) -> None:
     assert shown(admin_client, WebhookEventFactory())["signature"] == (
         "success",
-        "good",
-        "Made with woocommerce key 1.",
+        "valid",
+        "Signed with woocommerce key 1.",
     )
     own = WebhookEventFactory(source="sweep", signed_by="")
-    assert "made here by sweep" in shown(admin_client, own)["signature"][2]
+    assert "created here by sweep" in shown(admin_client, own)["signature"][2]
 
 
 # --- history and neighbours ----------------------------------------------------------------------------------------
 
 
 def test_attempts_and_staff_actions_are_one_history(admin_client: Client, applied: WebhookEvent) -> None:
-    audit.record("replay", actor="mia", reason="customer called", result="Asked again.", event=applied)
+    audit.record("replay", actor="mia", reason="customer called", result="A worker was asked.", event=applied)
     AttemptFactory(event=applied, trigger="replay", actor="mia", result="no_change", started_at=timezone.now())
     lines = shown(admin_client, applied)["history"]
     assert [(line.title.split(":")[0], line.label) for line in lines] == [

@@ -82,7 +82,7 @@ def test_missing_ones_are_created_after_the_steps_were_shown(shop: SandboxShop) 
     client.post(f"{HOOKS}ensure/", {"confirmed": "yes", "reason": ""})
     assert not shop.webhooks
     told = client.post(f"{HOOKS}ensure/", SURE, follow=True).content.decode()
-    assert "4 steps taken. All four are active." in told
+    assert "4 changes made. All four are active." in told
     assert len(active(shop)) == 4
     done = StaffAction.objects.get()
     assert (done.action, done.reason) == ("webhooks: ensure", "disabled over night")
@@ -130,9 +130,9 @@ def test_removed_after_a_reason(shop: SandboxShop) -> None:
 def test_a_shop_that_does_not_answer_is_a_message(shop: SandboxShop, settings: Any) -> None:
     settings.WOO_URL = "http://127.0.0.1:1"
     client = signed_in("operator")
-    assert "What stands here is what was seen before" in client.post(HOOKS).content.decode()
+    assert "This page shows the last known state" in client.post(HOOKS).content.decode()
     told = client.post(f"{HOOKS}repair/", SURE, follow=True).content.decode()
-    assert "Press it again once that is mended" in told
+    assert "Fix that, then press the button again" in told
 
 
 def test_without_a_secret_nothing_is_created_and_it_is_said(shop: SandboxShop, settings: Any) -> None:
@@ -203,6 +203,6 @@ def test_the_banner_of_an_alarm_has_the_button_that_mends_it(key: str, page: str
 
 @pytest.mark.django_db
 def test_the_line_of_truth_tells_of_the_webhooks() -> None:
-    assert "1 not well" not in signed_in("viewer").get("/admin/").content.decode()
+    assert "1 not working" not in signed_in("viewer").get("/admin/").content.decode()
     raise_alarm("webhook:order.updated", "Something is wrong.", "Mend it.")
-    assert "1 not well" in signed_in("viewer").get("/admin/").content.decode()
+    assert "1 not working" in signed_in("viewer").get("/admin/").content.decode()

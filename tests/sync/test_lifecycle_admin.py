@@ -112,7 +112,7 @@ def test_a_row_that_was_wrong_before_is_shown_and_hinders_nobody(
 def test_while_the_shop_is_away_a_rule_is_saved_with_a_warning(admin_client: Client) -> None:
     answer = admin_client.post(f"{RULES}add/", {"crm_status": "packed", "woo_status": "who-knows"}, follow=True)
     assert StatusRule.objects.filter(woo_status="who-knows").exists()
-    assert "the map is not checked against it" in html.unescape(answer.content.decode())
+    assert "The status map was not checked" in html.unescape(answer.content.decode())
 
 
 def test_the_shop_is_asked_by_a_post_only_and_remembered_for_a_minute(
@@ -120,12 +120,12 @@ def test_the_shop_is_asked_by_a_post_only_and_remembered_for_a_minute(
 ) -> None:
     StatusRule.objects.create(crm_status="packed", woo_status="gone")
     for url in (RULES, MOVES):
-        assert "the map is not checked against it" in page(admin_client, url)
+        assert "The status map was not checked" in page(admin_client, url)
         assert 'name="_ask"' in page(admin_client, url)
     assert len(shop.calls) == 0
     asked(admin_client)
     for url in (RULES, MOVES, RULES):
-        assert "the map is not checked against it" not in page(admin_client, url)
+        assert "The status map was not checked" not in page(admin_client, url)
     assert "which the shop does not know" in page(admin_client)
     assert len(shop.calls) == 1
 

@@ -145,4 +145,4 @@ def test_a_side_that_is_away_is_said_and_recorded(admin_client: Client, link: Or
     assert page.count("errornote") == 2
     assert "shop" in StaffAction.objects.get().result
     page = admin_client.post(url(link, "repair")).content.decode()
-    assert "It cannot be said now" in page
+    assert "The result is not known yet" in page

@@ -156,7 +156,7 @@ def test_the_list_says_how_far_it_searched_and_offers_to_search_on(
     monkeypatch.setattr(searching, "WINDOW", 1)
     WebhookEventFactory.create_batch(2)
     page = admin_client.get(LIST, {"q": "nowhere", "state": "pending"}).content.decode()
-    assert "Of the newest 1 events" in page and "Search on in older ones" in page
+    assert "Of the newest 1 events" in page and "Search older events" in page
     assert "q=text%3Anowhere+before%3A" in page and "state=pending" in page
 
 
@@ -165,7 +165,7 @@ def test_the_list_says_how_far_it_searched_and_offers_to_search_on(
 
 @pytest.mark.parametrize(
     ("term", "words"),
-    [("x" * 10_000, "at most 200 characters"), ("ab", "is searched from 3 characters on"), ("\x00", "Null characters")],
+    [("x" * 10_000, "at most 200 characters"), ("ab", "enter 3 or more characters"), ("\x00", "Null characters")],
 )
 def test_what_cannot_be_searched_is_said(admin_client: Client, term: str, words: str) -> None:
     WebhookEventFactory()

@@ -206,7 +206,7 @@ def test_an_item_is_taken_given_back_and_put_off_and_all_of_it_is_in_the_audit()
     assert list(StaffAction.objects.order_by("id").values_list("action", flat=True)) == [
         "to-do: take it",
         "to-do: give back",
-        "to-do: put off",
+        "to-do: snooze",
     ]
 
 
