@@ -17,7 +17,8 @@ from sync.clients import shop as shop_client
 from sync.clients.snapshots import ShopSnapshot
 from sync.clients.walk import Place, Walk, stamp
 from sync.jobs import engine, forms, shop_identity
-from sync.jobs.reconciliation import all_statuses, missed_topic
+from sync.jobs.halves import all_statuses
+from sync.jobs.missed import missed_topic
 from sync.jobs.settling import (
     Order,
     Page,
@@ -58,16 +59,7 @@ def options(
     }
 
 
-def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
-    """Raises engine.AlreadyRunning. What may be chosen: see `options`."""
-    return engine.start(
-        JOB.kind,
-        options=options(**chosen),
-        actor=actor,
-        reason=reason,
-        restart=restart,
-        per_minute=per_minute,
-    )
+start = engine.start_with("backfill", options)
 
 
 def job(run: Run) -> Steps[None]:

@@ -32,7 +32,8 @@ from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, shop_identity
 from sync.jobs.forms import RunForm
-from sync.jobs.reconciliation import all_statuses, heard_of
+from sync.jobs.halves import all_statuses
+from sync.jobs.missed import heard_of
 from sync.jobs.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
 from sync.models import DriftFinding, Run
 from sync.pipeline import worker

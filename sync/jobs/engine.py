@@ -86,6 +86,20 @@ def start(
         raise
 
 
+def start_with(kind: str, options: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
+    """`start` of a job that goes on if it is started again with the same options, and may have a speed limit."""
+
+    def started(
+        *, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any
+    ) -> Run:
+        """What may be chosen: see `options`, and what it raises. Raises AlreadyRunning."""
+        return start(
+            kind, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
+        )
+
+    return started
+
+
 def _raise_already_running(kind: str) -> None:
     """If one is; else the database refused it for another reason."""
     if running := Run.objects.filter(kind=kind, state=Run.State.RUNNING).first():

@@ -25,13 +25,9 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 COUNTS = ("events", "calls", "refusals", "runs", "tasks", "logins", "sessions")
 
 
-def options(*, dry_run: bool = False) -> dict[str, Any]:
-    return {"dry_run": dry_run}
-
-
 def start(*, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
     """Raises AlreadyRunning."""
-    return engine.start(JOB.kind, options=options(dry_run=dry_run), actor=actor, reason=reason)
+    return engine.start(JOB.kind, options={"dry_run": dry_run}, actor=actor, reason=reason)
 
 
 def job(run: Run) -> Steps[None]:

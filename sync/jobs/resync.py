@@ -84,11 +84,7 @@ def _linked(orders: Sequence[str]) -> list[int]:
     return sorted({link.woo_id for link in found.values() if link})
 
 
-def start(*, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any) -> Run:
-    """Raises UnknownOrders, engine.AlreadyRunning. What may be chosen: see `options`."""
-    return engine.start(
-        JOB.kind, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
-    )
+start = engine.start_with("resync", options)
 
 
 def job(run: Run) -> Steps[None]:

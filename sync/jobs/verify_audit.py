@@ -1,7 +1,6 @@
 """The audit is verified by command, at night and by a button, and an alarm stands while it is broken."""
 
 from collections.abc import Generator
-from typing import Any
 
 from django.db.models import Max
 
@@ -23,11 +22,7 @@ ADVICE = (
 
 def start(*, actor: str = "", reason: str = "") -> Run:
     """From the beginning: what an earlier run looked at may have been changed since. Raises AlreadyRunning."""
-    return engine.start(JOB.kind, options=options(), actor=actor, reason=reason, restart=True)
-
-
-def options(*, dry_run: bool = False) -> dict[str, Any]:
-    return {"dry_run": dry_run}
+    return engine.start(JOB.kind, options={"dry_run": False}, actor=actor, reason=reason, restart=True)
 
 
 def job(run: Run) -> Generator[None, None, None]:

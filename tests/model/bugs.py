@@ -287,7 +287,7 @@ BUGS = (
     ),
     Bug(
         name="what no delivery told of the shop is not found",
-        file="sync/jobs/reconciliation.py",
+        file="sync/jobs/missed.py",
         old="    if order.is_known_as(link.woo_fingerprint):",
         new="    if link:",
         history="""
@@ -299,7 +299,7 @@ BUGS = (
     ),
     Bug(
         name="what no delivery told of the CRM is not found",
-        file="sync/jobs/reconciliation.py",
+        file="sync/jobs/missed.py",
         old="    if crm.status == link.crm_status:",
         new="    if link:",
         history="""

@@ -17,7 +17,7 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop
 from sync.clients.http import current_event
 from sync.clients.snapshots import TRASH
-from sync.jobs import reconciliation
+from sync.jobs.missed import missed_in_crm, missed_in_shop
 from sync.models import Intent, Lease, SideState
 from sync.pipeline import disappearance, internal_events, leases, replays, retries, worker
 from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
@@ -203,8 +203,8 @@ class World:
         in_shop = [self.shop.get(woo_id) for woo_id in self.shop.orders]
         in_crm = self.crm.changed_since(FIRST_MOMENT)
         for missed in (
-            *reconciliation._missed_in_shop(in_shop, began),
-            *reconciliation._missed_in_crm(in_crm, began),
+            *missed_in_shop(in_shop, began),
+            *missed_in_crm(in_crm, began),
         ):
             missed.post()
 

@@ -16,7 +16,7 @@ from sync import tasks
 from sync.alarms import open_alarms
 from sync.clients import http, walk
 from sync.clients.crm import rest
-from sync.jobs import backfill, engine, reconciliation
+from sync.jobs import backfill, engine, halves, reconciliation
 from sync.models import Run, SideState
 from sync.sandbox.server import Answer, LoopbackServer, Request
 from tests.sync.conftest import TwoSides
@@ -248,7 +248,7 @@ def test_what_the_crm_can_not_show_stops_nothing_behind_it(two_sides: TwoSides, 
 def test_one_sides_half_is_reached_although_the_others_failed(
     two_sides: TwoSides, away: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "PATIENCE", 0.05)
+    monkeypatch.setattr(halves, "PATIENCE", 0.05)
     made = two_sides.crm.add_order("1", "paid")
     two_sides.order(1, timezone.now() - timedelta(hours=1))
     server = two_sides.shop if away == "shop" else two_sides.crm

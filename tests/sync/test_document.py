@@ -26,7 +26,7 @@ Path = Callable[[TwoSides], None]
 
 @pytest.fixture(autouse=True)
 def no_wake() -> Iterator[None]:
-    with patch("sync.jobs.reconciliation.wake"):
+    with patch("sync.jobs.halves.wake"):
         yield
 
 

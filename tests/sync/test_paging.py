@@ -156,7 +156,7 @@ def short(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.LIST_MAX_PAGES = 30
     monkeypatch.setattr("sync.clients.shop.MOST_HOOK_PAGES", 30)
     monkeypatch.setattr("sync.clients.crm.rest.LOOK_PAGES", 30)
-    monkeypatch.setattr("sync.jobs.reconciliation.PATIENCE", 0.1)
+    monkeypatch.setattr("sync.jobs.halves.PATIENCE", 0.1)
     settings.WOO_WEBHOOK_SECRETS = ["s" * 20]
 
 

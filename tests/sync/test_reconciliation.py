@@ -22,7 +22,9 @@ from sync.clients.http import JsonClient
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, reconciliation
-from sync.jobs.reconciliation import begin_at, is_missed, missed_topic
+from sync.jobs.cursors import begin_at
+from sync.jobs.halves import all_statuses
+from sync.jobs.missed import is_missed, missed_topic
 from sync.models import Run, SideState
 from sync.pipeline import worker
 from sync.sandbox.orders import dated
@@ -36,7 +38,7 @@ MINUTES = timedelta(minutes=5)
 
 @pytest.fixture(autouse=True)
 def wake() -> Iterator[Mock]:
-    with patch("sync.jobs.reconciliation.wake") as woken:
+    with patch("sync.jobs.halves.wake") as woken:
         yield woken
 
 
@@ -526,7 +528,7 @@ def test_the_cursor_does_not_move_when_the_events_can_not_be_stored(
     two_sides.shop.clock_is_ahead = timedelta(minutes=30)
     two_sides.shop.create_order()
     before = SideState.objects.get(name="shop").cursor
-    monkeypatch.setattr("sync.jobs.reconciliation.intake.post", Mock(side_effect=OSError("the disk is full")))
+    monkeypatch.setattr("sync.jobs.missed.intake.post", Mock(side_effect=OSError("the disk is full")))
     run = reconciliation.start()
     engine.carry_out(run)
     assert run.state == Run.State.FAILED
@@ -780,8 +782,8 @@ def test_a_shop_that_can_not_tell_its_statuses_is_asked_for_those_that_every_sho
 
     shop = Silent(JsonClient("shop", "http://127.0.0.1:1"))
     if known:
-        asked = reconciliation.all_statuses(shop)
+        asked = all_statuses(shop)
         assert {"pending", "completed", "trash"} < set(asked)
     else:
         with pytest.raises(Blocked):
-            reconciliation.all_statuses(shop)
+            all_statuses(shop)

@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.clients import shop as shop_client
-from sync.jobs import backfill, reconciliation
+from sync.jobs import backfill
+from sync.jobs.halves import all_statuses
 from sync.management import long_runs
 from sync.management.moments import WRONG_USE, period
 from sync.models import Run
@@ -66,7 +67,7 @@ def _known_to_the_shop(statuses: list[str]) -> list[str]:
     wanted = [status.removeprefix("wc-") for status in statuses]
     if not wanted:
         return []
-    known = {*long_runs.read(lambda: reconciliation.all_statuses(shop_client.connect())), *DRAFTS}
+    known = {*long_runs.read(lambda: all_statuses(shop_client.connect())), *DRAFTS}
     unknown = [status for status in wanted if status not in known]
     if unknown:
         words = f"The shop has no status {', '.join(unknown)}. It has: {', '.join(sorted(known))}."

@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
         if dry_run:
-            run = Run(kind=pruning.JOB.kind, options=pruning.options(dry_run=True))
+            run = Run(kind=pruning.JOB.kind, options={"dry_run": True})
             long_runs.rehearse(run)
         else:
             run = long_runs.begin(lambda: pruning.start(actor="command"))

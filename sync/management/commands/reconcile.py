@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.jobs import reconciliation, run_report
+from sync.jobs.halves import COUNTS
 from sync.management import long_runs
 from sync.models import Run
 
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         else:
             run = long_runs.begin(lambda: reconciliation.start(**chosen, actor="command"))
             long_runs.carry_out(run)
-        counts = {name: run.counts.get(name, 0) for name in reconciliation.COUNTS}
+        counts = {name: run.counts.get(name, 0) for name in COUNTS}
         found, left_out = run_report.found(run), run_report.left_out(run)
         if given["json"]:
             named = [{"side": side, "order": order, "topic": topic} for side, order, topic in found]

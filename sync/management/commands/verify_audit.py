@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
         noted = given["checkpoint"] and _noted(given["checkpoint"])
-        run = Run(kind=verify_audit.JOB.kind, actor="command", options=verify_audit.options(dry_run=dry_run))
+        run = Run(kind=verify_audit.JOB.kind, actor="command", options={"dry_run": dry_run})
         long_runs.rehearse(run)
         findings = verify_audit.findings(run)
         found = run.counts["found"]
