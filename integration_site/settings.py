@@ -32,12 +32,12 @@ class _Env(environ.FileAwareEnv):
     ENVIRON = _Variables()
 
     def get_value(self, var: str, cast: Any = None, *args: Any, **options: Any) -> Any:
-        """Raises ImproperlyConfigured where it can not be read, instead of an error that names no setting."""
+        """Raises ImproperlyConfigured where it cannot be read, instead of an error that names no setting."""
         try:
             return super().get_value(var, cast, *args, **options)
         except OSError as error:
             path = os.environ.get(f"{var}_FILE")
-            words = f"{var}_FILE is {path}, which can not be read ({error.strerror}). Name a file that holds {var}."
+            words = f"{var}_FILE is {path}, which cannot be read ({error.strerror}). Name a file that holds {var}."
         except UnicodeError:
             words = f"{var} is not UTF-8 text. Write it anew."
         except ValueError:

@@ -18,7 +18,7 @@ PROBES = ("/healthz", "/readyz")
 
 
 def deliveries_first(get_response: Answer) -> Answer:
-    """The first of all middleware: what stands behind it never sees a delivery, and can not redirect one (FACTS A6)."""
+    """The first of all middleware: what stands behind it never sees a delivery, and cannot redirect one (FACTS A6)."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         path = request.path_info

@@ -24,7 +24,7 @@ def record(
     link: OrderLink | None = None,
     **details: Any,
 ) -> StaffAction:
-    """Append one action to the chain. What can not be removed again must not tell of customers: words are masked."""
+    """Append one action to the chain. What cannot be removed again must not tell of customers: words are masked."""
     row = StaffAction(
         action=action,
         actor=actor,

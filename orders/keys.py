@@ -1,4 +1,4 @@
-"""Signed with a key that is not in the database: who can write there can not make a signature."""
+"""Signed with a key that is not in the database: who can write there cannot make a signature."""
 
 import hashlib
 import hmac

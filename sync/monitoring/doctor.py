@@ -52,7 +52,7 @@ CHANGES_LOOKED_AT = 500
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph", "afs"})
 MOUNTS = Path("/proc/self/mounts")
 
-IN_ORDER = "See that DATABASE_URL is right and that it runs, then run `python manage.py migrate`."
+IN_ORDER = "Check DATABASE_URL and that the database runs, then run `python manage.py migrate`."
 
 Level = Literal["ok", "warning", "error"]
 
@@ -71,7 +71,7 @@ Check = Callable[[], Iterator[Finding]]
 
 _until: ContextVar[tuple[float, str]] = ContextVar("until", default=(float("inf"), ""))
 """When the checks of this thread have to be over, by the monotonic clock, and what is said if they are not."""
-ASK_THE_COMMAND = "Run `python manage.py doctor`: it waits for the answer."
+ASK_THE_COMMAND = "Run `python manage.py doctor`. It waits for the answer."
 
 
 def in_time() -> None:
@@ -126,7 +126,7 @@ def _examine(name: str) -> list[Finding]:
     except SideError as error:
         found.append(Finding(check=name, level="error", words=error.message, advice=error.advice or _advice(error)))
     except DatabaseError as error:
-        words = f"The database can not be asked ({type(error).__name__}: {error})."
+        words = f"The database cannot be read ({type(error).__name__}: {error})."
         found.append(Finding(check=name, level="error", words=words, advice=IN_ORDER))
     return found
 
@@ -135,10 +135,10 @@ def _advice(error: SideError) -> str:
     if isinstance(error, GivenUp):
         return ASK_THE_COMMAND
     if isinstance(error, NotConfigured):
-        return "Correct .env, then restart web and worker."
+        return "Correct .env, then restart the web server and the worker."
     if isinstance(error, AuthFailed):
         return "Make a key with the permission Read/Write for a user who may manage the shop."
-    return "See that its address in .env is right and that nothing stands in between."
+    return "Check its address in .env, and that nothing blocks the connection."
 
 
 # --- here ----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _public_url() -> Iterator[Finding]:
         yield Finding(
             check="public_url",
             level="error",
-            words=f"WooCommerce does not deliver to {parts.netloc}: a private address, or not port 80, 443 or 8080.",
+            words=f"WooCommerce does not deliver to {parts.netloc}: it is private, or the port is not 80, 443 or 8080.",
             advice="Set PUBLIC_URL to a public address on one of these ports.",
         )
 
@@ -185,18 +185,18 @@ def _answers(url: str) -> Finding:
         return Finding(
             check="public_url",
             level="error",
-            words=f"{url} does not answer, as seen from here: {why}.",
-            advice=f"Start web, if it does not run. {advice}",
+            words=f"{url} does not answer when called from here: {why}.",
+            advice=f"Start the web server if it is not running. {advice}",
         )
     if 300 <= answer.status_code < 400:
         words = f"{url} redirects to {answer.headers.get('Location', 'nowhere')}: every delivery would be lost."
         advice = "Correct PUBLIC_URL, or exempt /webhooks/ from the redirect of the proxy."
         return Finding(check="public_url", level="error", words=words, advice=advice)
     if answer.status_code != 200 or b'"ping"' not in said:
-        words = f"{url} answers {answer.status_code} to WooCommerce's ping, and not as this service does."
-        advice = "See that PUBLIC_URL leads to this service and that the proxy lets POST through."
+        words = f"{url} answers WooCommerce's ping with {answer.status_code}, and not as this service does."
+        advice = "Check that PUBLIC_URL leads to this service and that the proxy passes POST requests on."
         return Finding(check="public_url", level="error", words=words, advice=advice)
-    return Finding(check="public_url", level="ok", words=f"{url} answers, and does not redirect.")
+    return Finding(check="public_url", level="ok", words=f"{url} answers and does not redirect.")
 
 
 def _database() -> Iterator[Finding]:
@@ -208,14 +208,16 @@ def _database() -> Iterator[Finding]:
         mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
     kind = fs_type(name, MOUNTS.read_text() if MOUNTS.exists() else "")
     if kind in NETWORK:
-        words = f"SQLite lies on a network file system ({kind}), whose locks it can not trust."
+        words = f"SQLite is on a network file system ({kind}). Its locks are not reliable there."
         advice = "Move it to a local disk, or set DATABASE_URL to PostgreSQL."
         yield Finding(check="database", level="error", words=words, advice=advice)
     elif mode not in ("wal", "memory"):
-        words = f"SQLite writes in mode {mode}: readers and writers wait for each other."
-        yield Finding(check="database", level="warning", words=words, advice="Put it where WAL works: a local disk.")
+        words = f"SQLite runs in mode {mode}. Readers and writers wait for each other."
+        yield Finding(
+            check="database", level="warning", words=words, advice="Move it to a local disk; WAL works there."
+        )
     else:
-        yield Finding(check="database", level="ok", words=f"SQLite answers, in mode {mode}.")
+        yield Finding(check="database", level="ok", words=f"SQLite answers and runs in mode {mode}.")
 
 
 def fs_type(path: str, mounts: str) -> str:
@@ -230,7 +232,7 @@ def _host_clock() -> Iterator[Finding]:
     if words:
         yield Finding(check="host_clock", level="warning", words=words, advice=clock.ADVICE)
     else:
-        yield Finding(check="host_clock", level="ok", words="This host's clock agrees with the database's.")
+        yield Finding(check="host_clock", level="ok", words="The clock of this host agrees with the database's clock.")
 
 
 def _migrations() -> Iterator[Finding]:
@@ -246,10 +248,10 @@ def _migrations() -> Iterator[Finding]:
 def _queue() -> Iterator[Finding]:
     last = Heartbeat.objects.aggregate(at=Max("at"))["at"]
     if last is None or clock.now() - last > ALIVE:
-        words = f"No worker works{f' since {last:%Y-%m-%d %H:%M:%S} UTC' if last else ''}."
+        words = f"No worker is running{f'. The last one was seen at {last:%Y-%m-%d %H:%M:%S} UTC' if last else ''}."
         yield Finding(check="queue", level="error", words=words, advice="Start `python manage.py qcluster`.")
     else:
-        yield Finding(check="queue", level="ok", words="A worker works.")
+        yield Finding(check="queue", level="ok", words="A worker is running.")
 
 
 def _schedules() -> Iterator[Finding]:
@@ -259,7 +261,7 @@ def _schedules() -> Iterator[Finding]:
     late = [name for name in names if name in next_runs and next_runs[name] < clock.now() - LATE]
     if missing:
         words = f"Not scheduled: {', '.join(missing)}."
-        advice = "Run `python manage.py migrate`; a running `qcluster` mends it, too."
+        advice = "Run `python manage.py migrate`. A running `qcluster` also repairs this."
         yield Finding(check="schedules", level="error", words=words, advice=advice)
     if late:
         words = f"Overdue: {', '.join(late)}."
@@ -284,13 +286,13 @@ def _shop() -> Iterator[Finding]:
     yield Finding(check="shop", level="ok", words="The key may read orders.")
     # OAuth, which is used over http, has a timestamp of its own.
     yield from _clock(Side.SHOP, calls, 3 * SIGNED_WITHIN if settings.WOO_URL.startswith("http://") else None)
-    yield Finding(check="shop", level="ok", words=f"The shop's time zone is {shop.time_zone()}; it is asked in UTC.")
+    yield Finding(check="shop", level="ok", words=f"The shop's time zone is {shop.time_zone()}. We ask it in UTC.")
     yield from _statuses(shop)
     shop.prove_write()
     yield Finding(check="shop", level="ok", words="The key may write orders.")
 
 
-GONE_STATUS_ADVICE = "Switch the plugin that brought it on again, or give these orders another status in the shop."
+GONE_STATUS_ADVICE = "Activate the plugin that added the status, or give these orders another status in the shop."
 
 
 def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
@@ -298,13 +300,13 @@ def _statuses(shop: shop_client.Shop) -> Iterator[Finding]:
     wanted = {woo: crm for crm, woo in lifecycle.status_map.items()}
     unknown = {woo: crm for woo, crm in wanted.items() if woo not in known}
     for woo, crm in sorted(unknown.items()):
-        words = f"The CRM's {crm!r} becomes {woo!r}, which the shop does not know."
+        words = f"The CRM's {crm!r} is mapped to {woo!r}, which the shop does not know."
         advice = f"Correct /admin/orders/statusrule/. The shop has: {', '.join(sorted(known))}."
         yield Finding(check="statuses", level="error", words=words, advice=advice)
     for warning in shop_lint_warnings(lifecycle, known):
         yield Finding(check="statuses", level="warning", words=warning.words, advice="See /admin/orders/allowedmove/.")
     for status, number in gone_statuses(known):
-        words = f"{number} linked orders are {status!r}, a status that the shop has no more: no list shows them."
+        words = f"{number} linked orders are {status!r}. The shop has no such status, so no list shows them."
         yield Finding(check="statuses", level="warning", words=words, advice=GONE_STATUS_ADVICE)
     if not unknown:
         yield Finding(check="statuses", level="ok", words="The shop knows every status that the map names.")
@@ -320,14 +322,14 @@ def _clock(side: Side, calls: list[CallRecord], limit: timedelta | None) -> Iter
     """`limit`: beyond it, what is signed with a time is refused."""
     ahead = next((call.clock_is_ahead for call in reversed(calls) if call.clock_is_ahead is not None), None)
     if ahead is None:
-        words, level = f"{side.label}: its answers tell no time, so its clock is not compared.", "warning"
+        words, level = f"{side.label}: its answers contain no time, so we cannot compare its clock.", "warning"
     elif abs(ahead) < SKEW:
         words, level = f"{side.label}: its clock agrees with ours.", "ok"
     else:
         way = "ahead of" if ahead > timedelta() else "behind"
         words = f"{side.label}: its clock is {abs(ahead) // timedelta(seconds=1)} s {way} ours."
         level = "error" if limit is not None and abs(ahead) > limit else "warning"
-    advice = "" if level == "ok" else "Set both clocks by NTP."
+    advice = "" if level == "ok" else "Synchronise both clocks with NTP."
     yield Finding(check="clock", level=level, words=words, advice=advice)  # type: ignore[arg-type]
 
 
@@ -342,18 +344,18 @@ def _crm() -> Iterator[Finding]:
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if settings.CRM_SIGNATURE == "standard-webhooks" else None)
     calls.clear()
     if crm.find(f"orderbridge-{secrets.token_hex(8)}") is not None or len(calls) > 1:
-        words = "The CRM ignores the filter external_id: each look-up reads its whole list."
-        yield Finding(check="crm", level="warning", words=words, advice="Ask the CRM's side for an index on it.")
+        words = "The CRM ignores the filter external_id, so each look-up reads its whole list."
+        yield Finding(check="crm", level="warning", words=words, advice="Ask the CRM's provider to add it.")
     link = OrderLink.objects.exclude(crm_updated_at=None).order_by("-crm_updated_at").first()
     if link is None or link.crm_updated_at is None:
-        words = "No order is linked yet, so the CRM's look-ups are not tried."
+        words = "No order is linked yet, so the CRM's look-ups were not tested."
         yield Finding(check="crm", level="ok", words=words)
         return
     name = link.external_id or external_id(link.woo_id, settings.EXTERNAL_ID_PREFIX)
     found = crm.find(name)
     if found is None or found.crm_order_id != link.crm_order_id:
         words = f"The CRM does not find {link.crm_order_id} by its external_id {name}."
-        advice = "See in the CRM whether that order is there; without this look-up an order may be created twice."
+        advice = "Check whether the CRM has that order. Without this look-up an order may be created twice."
         yield Finding(check="crm", level="error", words=words, advice=advice)
     else:
         yield Finding(check="crm", level="ok", words="The CRM finds orders by external_id.")
@@ -362,11 +364,11 @@ def _crm() -> Iterator[Finding]:
         words = (
             f"The CRM's list of changes lacks {link.crm_order_id}, changed {link.crm_updated_at:%Y-%m-%d %H:%M} UTC."
         )
-        advice = "Without it `reconcile` does not see what the CRM changes. Ask the CRM's side about updated_since."
+        advice = "Without it `reconcile` cannot see changes in the CRM. Ask the CRM's provider about updated_since."
         yield Finding(check="crm", level="error", words=words, advice=advice)
     else:
-        yield Finding(check="crm", level="ok", words="The CRM lists what changed.")
-    words = f"Whether the CRM honours Idempotency-Key is not tried: we look before each creation ({_lag()})."
+        yield Finding(check="crm", level="ok", words="The CRM lists its changes.")
+    words = f"We do not test Idempotency-Key, because we search before each creation ({_lag()})."
     yield Finding(check="crm", level="ok", words=words)
 
 

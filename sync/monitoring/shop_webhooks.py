@@ -27,7 +27,7 @@ LOOK_BACK = timedelta(days=1)
 GRACE = timedelta(minutes=5)
 """A delivery may be that late: the shop's queue runs once a minute (FACTS C)."""
 UNSEEN_ALARM = "webhooks"
-"""The alarm that we can not tell how they are."""
+"""The alarm for webhooks that we cannot check."""
 DELIVERIES_READ = 200
 """Refused and unreadable deliveries that are looked at."""
 
@@ -48,34 +48,34 @@ WEBHOOK_WORDS: dict[WebhookState, tuple[str, str]] = {
     "ok": ("It is active.", ""),
     "missing": ("The shop has no such webhook.", "Run `shop_webhooks ensure`."),
     "elsewhere": (
-        "It goes to another address than PUBLIC_URL.",
-        "If PUBLIC_URL is right, run `shop_webhooks ensure`, and delete the other one in the shop if it is nobody's.",
+        "It delivers to another address than PUBLIC_URL.",
+        "If PUBLIC_URL is right, run `shop_webhooks ensure`. Delete the other one in the shop if nobody uses it.",
     ),
-    "doubled": ("There is more than one; each change is told twice.", "Run `shop_webhooks repair`."),
+    "doubled": ("There is more than one, so each change is reported twice.", "Run `shop_webhooks repair`."),
     "disabled": (
         "WooCommerce disabled it after seven failed deliveries in a row.",
-        "See that PUBLIC_URL can be reached from the shop, then run `shop_webhooks repair`.",
+        "Check that the shop can reach PUBLIC_URL, then run `shop_webhooks repair`.",
     ),
     "paused": ("Somebody paused it in the shop.", "Run `shop_webhooks repair`, or activate it in the shop."),
     "refused": (
-        "Its deliveries arrive with a signature that none of WOO_WEBHOOK_SECRETS made.",
-        "Run `shop_webhooks repair`: it is made again with the first of WOO_WEBHOOK_SECRETS.",
+        "Its deliveries are signed with a secret that is not in WOO_WEBHOOK_SECRETS.",
+        "Run `shop_webhooks repair`. It creates the webhook again with the first of WOO_WEBHOOK_SECRETS.",
     ),
     "too_large": (
-        "A delivery was larger than MAX_BODY_BYTES and got a 413; after seven WooCommerce disables the webhook.",
-        "Set MAX_BODY_BYTES above the size that Refused deliveries shows, restart the web, run `shop_webhooks repair`.",
+        "A delivery was larger than MAX_BODY_BYTES and got a 413. After seven, WooCommerce disables the webhook.",
+        "Set MAX_BODY_BYTES above the size shown in Refused deliveries, restart web, then run `shop_webhooks repair`.",
     ),
     "no_permission": (
-        "The shop may not show the orders to the owner of the webhook: deleted, or without the right.",
+        "The owner of the webhook may not read orders in the shop: deleted, or without the permission.",
         "Give WOO_CONSUMER_KEY to a user who may manage the shop, then run `shop_webhooks repair`.",
     ),
     "blocked": (
-        "The shop tries to deliver and nothing arrives here.",
-        "Look for a firewall, a redirect or a wrong certificate between the shop and PUBLIC_URL: `doctor` tests it.",
+        "The shop tries to deliver, but nothing arrives here.",
+        "Look for a firewall, a redirect or a wrong certificate between the shop and PUBLIC_URL. `doctor` tests it.",
     ),
     "stuck": (
-        "Orders change and the shop does not even try to deliver: its queue stands still.",
-        "Look at WooCommerce → Status → Scheduled actions; a shop without visitors needs a real cron job.",
+        "Orders change, but the shop does not even try to deliver: its queue is not running.",
+        "Look at WooCommerce → Status → Scheduled actions. A shop without visitors needs a real cron job.",
     ),
 }
 MADE_AGAIN = ("doubled", "disabled", "paused", "refused", "too_large", "no_permission")
@@ -213,7 +213,7 @@ def on_schedule() -> None:
         check_webhooks()
         alarms.clear(UNSEEN_ALARM)
     except (AuthFailed, Blocked, Rejected) as error:
-        words = f"Our webhooks in the shop can not be checked, so that nobody would notice if they stopped: {error}"
+        words = f"Our webhooks in the shop cannot be checked. Nobody would notice if they stopped: {error}"
         alarms.raise_alarm(UNSEEN_ALARM, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
     except SideError:
         pass

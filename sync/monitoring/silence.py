@@ -90,13 +90,11 @@ def stretches(first: datetime, last: datetime, now: datetime) -> list[tuple[date
 
 def _raise(side: str, quiet: Quiet) -> None:
     name = Side(side).label
-    found = (
-        f"found {quiet.missed} change(s) meanwhile that should have been told" if quiet.asked else "could not ask it"
-    )
+    found = f"found {quiet.missed} change(s) that should have been delivered" if quiet.asked else "could not ask it"
     where = "run `shop_webhooks check`" if side == Side.SHOP else "look at its webhooks in the CRM"
     alarms.raise_alarm(
         f"silence:{side}",
-        f"{name}: no delivery for {quiet.long // timedelta(minutes=1)} minutes, in which there usually are "
-        f"{median(quiet.before):g}. Reconcile {found}.",
-        f"To see why nothing arrives, {where}. Reconcile fetches what changes; `doctor` says what hinders it.",
+        f"{name}: there was no delivery for {quiet.long // timedelta(minutes=1)} minutes. Usually there are "
+        f"{median(quiet.before):g} in this time. Reconcile {found}.",
+        f"To see why nothing arrives, {where}. Reconcile fetches the changes; `doctor` shows what is in the way.",
     )

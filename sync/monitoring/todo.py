@@ -94,7 +94,7 @@ def _heal() -> None:
     for event in stuck:
         done = later.get((event.side, event.order_ref))
         if done and event.finished_at and done > event.finished_at:
-            words = f"Settled since: a later event of this order went through at {done:%Y-%m-%d %H:%M:%S} UTC. Before:"
+            words = f"Solved: a later event of this order succeeded at {done:%Y-%m-%d %H:%M:%S} UTC. Before:"
             as_seen = WebhookEvent.objects.filter(pk=event.pk, state=event.state, finished_at=event.finished_at)
             as_seen.supersede(f"{words} {event.reason}")
 
@@ -164,7 +164,7 @@ def _lost_by_drift(now: datetime) -> Iterator[Need]:
         yield Need(
             cause=Cause.LOST,
             order=f"woo:{finding.woo_id}",
-            words=f"The CRM does not know order {finding.crm_order_id} any more.",
+            words=f"The CRM does not have order {finding.crm_order_id} any more.",
             woo_id=finding.woo_id,
             crm_order_id=finding.crm_order_id,
         )
@@ -214,7 +214,11 @@ def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
         link = OrderLink.objects.filter(woo_id=item.woo_id or 0).first()
         if link and _disagreement(link, lifecycle) == item.cause:
             return ""
-        return f"The shop shows {link.woo_status!r}, the CRM {link.crm_status!r}: no conflict." if link else "Unlinked."
+        return (
+            f"The shop shows {link.woo_status!r}, the CRM {link.crm_status!r}: there is no conflict."
+            if link
+            else "The order is not linked."
+        )
     event = item.event
     if event is None:
         found = DriftFinding.objects.filter(

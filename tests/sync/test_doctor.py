@@ -70,7 +70,7 @@ def test_what_is_wrong_is_named_with_what_to_do_and_exits_1(well: TwoSides) -> N
     with pytest.raises(CommandError, match="1 of") as failure:
         call_command("doctor", stdout=out)
     assert failure.value.returncode == 1
-    assert "ERROR    queue       No worker works since" in out.getvalue()
+    assert "ERROR    queue       No worker is running" in out.getvalue()
     assert "→ Start `python manage.py qcluster`." in out.getvalue()
 
 
@@ -105,8 +105,8 @@ def test_one_side_without_settings_is_a_finding_and_the_other_is_examined(well: 
     [
         ({"status": 301, "headers": {"Location": "https://elsewhere.example/"}}, "redirects to https://elsewhere"),
         ({"status": 302, "headers": {"Location": "/login"}}, "redirects to /login"),
-        ({"status": 204}, "answers 204"),
-        ({"status": 403}, "answers 403"),
+        ({"status": 204}, "ping with 204"),
+        ({"status": 403}, "ping with 403"),
         ({"body": "<h1>Welcome to nginx</h1>"}, "not as this service does"),
         ({"body": responses.ConnectionError("refused")}, "does not answer"),
     ],

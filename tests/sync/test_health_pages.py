@@ -159,10 +159,10 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do_worst_first(two_sides: Two
     assert "Run the checks" in client.get(DOCTOR).content.decode()
     assert not StaffAction.objects.exists()
     shown = client.post(DOCTOR).content.decode()
-    assert "No worker works" in shown
+    assert "No worker is running" in shown
     assert "manage.py qcluster" in shown
     assert "The key may read orders." in shown
-    assert shown.index("No worker works") < shown.index("The key may read orders.")
+    assert shown.index("No worker is running") < shown.index("The key may read orders.")
     assert StaffAction.objects.get().action == "doctor"
 
 

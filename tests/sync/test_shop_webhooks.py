@@ -297,7 +297,7 @@ def test_a_shop_that_does_not_show_its_webhooks_raises_an_alarm_until_it_does(
 
     monkeypatch.setattr(shop, "handle", handle)
     tasks.watch()
-    assert "can not be checked" in Alarm.objects.get(cleared_at=None, key="webhooks").words
+    assert "cannot be checked" in Alarm.objects.get(cleared_at=None, key="webhooks").words
     monkeypatch.undo()
     tasks.watch()
     assert not Alarm.objects.filter(cleared_at=None, key="webhooks").exists()

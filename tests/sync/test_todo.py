@@ -75,7 +75,7 @@ def test_a_later_success_of_the_same_order_settles_what_was_stuck(state: str, ou
     event = stuck(state)
     assert items()
     went_through(outcome=outcome)
-    assert "Settled since" in closed().closed_because
+    assert "Solved" in closed().closed_because
     event.refresh_from_db()
     assert (event.state, event.outcome) == (State.DONE, Outcome.SUPERSEDED)
     assert "It is stuck." in event.reason
