@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: test-processes chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: test-processes mutate chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ $(VENV)/dev.stamp: requirements-dev.txt
 $(VENV)/bench.stamp: $(VENV)/dev.stamp requirements-bench.txt
 	@echo "installing requirements-bench.txt into $(VENV) …"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements-bench.txt
+	@touch $@
+
+$(VENV)/mutate.stamp: $(VENV)/dev.stamp requirements-mutate.txt
+	@echo "installing requirements-mutate.txt into $(VENV) …"
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-mutate.txt
 	@touch $@
 
 run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
@@ -74,6 +79,9 @@ model: $(VENV)/dev.stamp ## histories of all that can happen, against the promis
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py
 
+mutate: $(VENV)/mutate.stamp ## whether the tests of the rules can fail: small changes, which they have to notice (docs/testing.md): MODULE=decide
+	@$(BIN)/python -m tests.mutation $(MODULE)
+
 chaos: $(VENV)/dev.stamp ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=… RATE=…
 	@failed=0; for on in $(or $(ON),sqlite postgres redis); do \
 		$(BIN)/python -m tests.chaos --on $$on $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE)) || failed=1; \
@@ -92,7 +100,7 @@ fuzz: $(VENV)/dev.stamp ## anything at all, at both endpoints: FUZZ_EXAMPLES=…
 
 # What is locked already stays as it is: only what requirements*.in say, and a release by hand, change it.
 define lock
-@for name in requirements requirements-dev requirements-bench; do \
+@for name in requirements requirements-dev requirements-bench requirements-mutate; do \
 	$(BIN)/uv pip compile -q --custom-compile-command 'make lock' --universal --python-version 3.11 --generate-hashes $$name.in -o $(1)$$name.txt $(2) || exit 1; \
 done
 endef

@@ -116,6 +116,33 @@ def test_a_status_of_a_plugin_without_a_way_out_is_named() -> None:
     assert lint_warnings(changed(moves=[("packed", "completed"), ("pending", "packed")]), SHOP | {"packed"}) == []
 
 
+@pytest.mark.parametrize(("letters", "cut"), [(17, False), (18, True)])
+def test_a_status_may_have_as_many_letters_as_the_column_holds(letters: int, cut: bool) -> None:
+    """Of one that can be stored it is asked whether a move leads out of it."""
+    [warning] = lint_warnings(DEFAULT, SHOP | {"x" * letters})
+    assert ("cuts it" in warning.words, "no move leads out" in warning.words) == (cut, not cut)
+
+
+@pytest.mark.parametrize(
+    ("status", "of", "ahead"),
+    [
+        ("completed", "processing", True),
+        ("processing", "completed", False),
+        ("processing", "processing", False),
+        ("completed", "cancelled", False),  # no chain, either way
+        ("processing", "failed", True),
+        ("failed", "processing", False),
+        ("on-hold", "failed", False),  # both ways
+        ("failed", "on-hold", False),
+        ("failed", "pending", True),  # both ways, but pending is where all begin
+        ("pending", "failed", False),
+        ("pending", "pending", False),
+    ],
+)
+def test_what_is_ahead(status: str, of: str, ahead: bool) -> None:
+    assert DEFAULT.is_ahead(status, of=of) is ahead
+
+
 @pytest.mark.parametrize(
     "lifecycle", [DEFAULT, changed({"x": "awaiting-collection"}, [("pending", "awaiting-collection")])]
 )

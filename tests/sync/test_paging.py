@@ -17,7 +17,7 @@ from orders.models import OrderLink
 from sync import tasks
 from sync.alarms import open_alarms
 from sync.clients import crm as crm_backends
-from sync.clients import paging
+from sync.clients import paging, walk
 from sync.clients.errors import Endless, ServerTrouble, SideError, TooLarge, Unreadable
 from sync.clients.paging import alone, pages
 from sync.jobs import backfill, engine
@@ -86,6 +86,51 @@ def test_pages_that_take_too_long_are_given_up(monkeypatch: pytest.MonkeyPatch) 
     asked = itertools.count(1)
     with pytest.raises(Endless, match="3 pages took 21 s"):
         read(lambda place: ([n := next(asked)], str(n)), longest=20)
+
+
+def test_a_list_may_take_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the second; the last page is never too late."""
+    now = itertools.count(0, 7)
+    monkeypatch.setattr(paging.time, "monotonic", lambda: next(now))
+    assert read(answering(([1], "a"), ([2], "b"), ([3], None)), longest=14) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("answers", "options"),
+    [
+        ([([1], "a"), ([1], "b")], {}),
+        ([([1], "a"), ([2], "a")], {}),
+        ([([1], "a"), ([2], "b")], {"most": 2}),
+        ([([1], "a"), ([2], "b")], {"longest": -1}),
+    ],
+    ids=["the same page", "a circle", "too many", "too long"],
+)
+def test_a_list_without_an_end_is_named_with_its_side_and_with_advice(
+    answers: list[Page], options: dict[str, Any]
+) -> None:
+    with pytest.raises(Endless, match="The crm's list of orders does not end: ") as raised:
+        read(answering(*answers), **options)
+    assert raised.value.side == "crm"
+    assert raised.value.advice == "See whether a cache or a plugin answers in its place."
+
+
+@pytest.mark.parametrize(
+    "error", [TooLarge, ServerTrouble], ids=["too large at once", "fails twice while the side answers"]
+)
+def test_an_order_that_can_not_be_read_is_told_as_its_answer_was(error: type[SideError]) -> None:
+    def read_one() -> None:
+        raise error("It broke.", advice="Mend it.", side="shop", status=502, code="bad")
+
+    with pytest.raises(Unreadable) as raised:
+        alone(read_one, lambda: None)
+    found = raised.value
+    assert (found.message, found.advice, found.side, found.status, found.code) == (
+        "It broke.",
+        "Mend it.",
+        "shop",
+        502,
+        "bad",
+    )
 
 
 def test_no_page_is_kept() -> None:
@@ -215,7 +260,7 @@ IGNORED = ["modified_after", "page", "per_page", "orderby", "order", "everything
 def test_a_shop_that_ignores_what_it_is_asked_for_is_read_whole_or_says_so(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, ignored: str, crowded: bool
 ) -> None:
-    monkeypatch.setattr(paging, "SIZES", (4, 2, 1))
+    monkeypatch.setattr(walk, "SIZES", (4, 2, 1))
     ids = set(two_sides.orders(30, every=timedelta(seconds=0 if crowded else 20)))
     listed = two_sides.shop._list
 

@@ -9,7 +9,7 @@ from django.utils.datastructures import CaseInsensitiveMapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.signatures import SCHEMES, Delivery, Verdict, usable, verify
+from webhooks.signatures import SCHEMES, Delivery, Verdict, standard_headers, usable, verify
 
 WOO_BODY = (
     rb'{"id":727,"status":"processing","number":"727","_links":{"self":[{"href":'
@@ -138,3 +138,181 @@ def test_a_malformed_standard_header_is_refused(name: str, value: str) -> None:
 def test_nothing_raises(scheme: str, values: list[str], body: bytes) -> None:
     names = [*STANDARD, *HUBSPOT, "X-CRM-Signature", "X-WC-Webhook-Signature"]
     assert not check(scheme, [STANDARD_SECRET], body, dict(zip(names, values, strict=True)), url=values[0]).ok
+
+
+# --- each scheme ---------------------------------------------------------------------------------------------------
+
+KEY = base64.b64decode(STANDARD_SECRET.removeprefix("whsec_"))
+NOW = 1700000000
+URL = "https://hub.example/webhooks/crm/hubspot?to=a:b/c&d=%20"
+
+
+def mac(key: bytes, text: bytes) -> str:
+    return base64.b64encode(hmac.digest(key, text, "sha256")).decode()
+
+
+def signed(scheme: str, key: bytes = KEY, *, body: bytes = b"body", moment: int = NOW) -> dict[str, str]:
+    """The headers of a delivery that fits."""
+    match scheme:
+        case "standard-webhooks":
+            signature = mac(key, f"m.{moment}.".encode() + body)
+            return {"webhook-id": "m", "webhook-timestamp": str(moment), "webhook-signature": f"v1,{signature}"}
+        case "hubspot-v3":
+            text = f"POST{URL}".encode() + body + str(moment * 1000).encode()
+            stamp = {"X-HubSpot-Request-Timestamp": str(moment * 1000)}
+            return {"X-HubSpot-Signature-v3": mac(key, text), **stamp}
+        case "hmac-sha256-hex":
+            return {"X-CRM-Signature": hmac.new(key, body, hashlib.sha256).hexdigest()}
+        case "woocommerce":
+            return {"X-WC-Webhook-Signature": mac(key, body)}
+    return {"X-CRM-Signature": mac(key, body)}
+
+
+def secret_of(scheme: str, key: str) -> tuple[str, bytes]:
+    """As it is set, and the key that it stands for."""
+    if scheme == "standard-webhooks":
+        return f"whsec_{base64.b64encode(key.encode()).decode()}", key.encode()
+    return key, key.encode()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_any_of_several_secrets_will_do_and_is_named_by_its_place(scheme: str, place: int) -> None:
+    secrets = [secret_of(scheme, key) for key in ("one", "two", "three")]
+    headers = signed(scheme, secrets[place - 1][1])
+    verdict = check(scheme, ["", *(secret for secret, _ in secrets)], b"body", headers, NOW, URL)
+    digest = hashlib.sha256(secrets[place - 1][0].encode()).hexdigest()[:8]
+    assert (verdict.ok, verdict.reason, verdict.detail) == (True, "", "")
+    assert verdict.key == f"secret {place + 1} ({digest})"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("drop", [0, 1, 2])
+def test_each_header_of_a_scheme_is_needed_and_the_detail_names_it(scheme: str, drop: int) -> None:
+    secret, key = secret_of(scheme, "one")
+    headers = signed(scheme, key)
+    missing = list(headers)[drop % len(headers)]
+    verdict = check(scheme, [secret], b"body", {n: v for n, v in headers.items() if n != missing}, NOW, URL)
+    assert (verdict.ok, verdict.reason, verdict.key) == (False, "bad_signature", "")
+    needs_no_name = missing == "webhook-signature"  # it may be of another version
+    assert verdict.detail == "No secret fits the signature" if needs_no_name else missing in verdict.detail
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("what", ["secret", "body"])
+def test_what_does_not_fit_is_refused(scheme: str, what: str) -> None:
+    secret, key = secret_of(scheme, "one")
+    if what == "secret":
+        secret, _ = secret_of(scheme, "two")
+    verdict = check(scheme, [secret], b"body" if what == "secret" else b"other", signed(scheme, key), NOW, URL)
+    assert (verdict.ok, verdict.reason, verdict.key) == (False, "bad_signature", "")
+    assert verdict.detail == "No secret fits the signature"
+
+
+@pytest.mark.parametrize("scheme", ["standard-webhooks", "hubspot-v3"])
+@pytest.mark.parametrize("off", [301, -301])
+def test_the_detail_says_how_far_the_clocks_are_apart(scheme: str, off: int) -> None:
+    secret, key = secret_of(scheme, "one")
+    verdict = check(scheme, [secret], b"body", signed(scheme, key), NOW + off, URL)
+    assert (verdict.ok, verdict.detail) == (False, f"The signed time is {off} s from ours")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_secret_of_one_letter_is_usable_and_is_no_base64(scheme: str) -> None:
+    """But where the scheme asks for base64."""
+    assert usable(scheme, "!") is (scheme != "standard-webhooks")
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_a_standard_secret_may_lack_its_prefix_and_its_padding(length: int) -> None:
+    key = b"12345678"[:length]
+    text = base64.b64encode(key).decode()
+    for secret in (text, text.rstrip("="), f"whsec_{text}", f"whsec_{text.rstrip('=')}"):
+        assert check("standard-webhooks", [secret], b"body", signed("standard-webhooks", key), NOW).ok
+    assert not usable("standard-webhooks", f"whsec_{text[:1]}!{text[1:]}")
+
+
+def test_of_both_sets_of_standard_names_the_own_one_counts() -> None:
+    good = signed("standard-webhooks")
+    svix = {name.replace("webhook", "svix"): value for name, value in good.items()}
+    wrong = {name: "v1,AAAA" if name.endswith("signature") else value for name, value in good.items()}
+    assert check("standard-webhooks", [STANDARD_SECRET], b"body", {**svix, **good}, NOW).ok
+    assert not check("standard-webhooks", [STANDARD_SECRET], b"body", {**svix, **wrong}, NOW).ok
+    only_time = {"webhook-id": "m", "webhook-timestamp": str(NOW)}  # names are not mixed, either
+    assert check("standard-webhooks", [STANDARD_SECRET], b"body", {**svix, **only_time}, NOW).ok
+    assert standard_headers(CaseInsensitiveMapping({})) == ("", "", "")
+    assert standard_headers(CaseInsensitiveMapping({"svix-id": "m", "svix-timestamp": "1"})) == ("", "", "")
+
+
+@pytest.mark.parametrize("version", ["v1a", "v2", "V1", ""])
+def test_a_signature_of_another_version_says_nothing(version: str) -> None:
+    headers = signed("standard-webhooks")
+    headers["webhook-signature"] = headers["webhook-signature"].replace("v1,", f"{version},")
+    assert not check("standard-webhooks", [STANDARD_SECRET], b"body", headers, NOW).ok
+
+
+@pytest.mark.parametrize(
+    ("scheme", "digits", "well_formed"),
+    [
+        ("standard-webhooks", 14, True),
+        ("standard-webhooks", 15, False),
+        ("hubspot-v3", 17, True),
+        ("hubspot-v3", 18, False),
+    ],
+)
+def test_a_moment_has_no_more_digits_than_moments_have(scheme: str, digits: int, well_formed: bool) -> None:
+    secret, key = secret_of(scheme, "one")
+    moment = "1" * digits
+    headers = signed("standard-webhooks", key, moment=int(moment))
+    if scheme == "hubspot-v3":
+        text = f"POST{URL}".encode() + b"body" + moment.encode()
+        headers = {"X-HubSpot-Signature-v3": mac(key, text), "X-HubSpot-Request-Timestamp": moment}
+    verdict = check(scheme, [secret], b"body", headers, NOW, URL)
+    assert verdict.reason == ("stale_timestamp" if well_formed else "bad_signature")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        URL,
+        URL.replace("a:b/c", "a%3Ab%2Fc"),
+        URL.replace("a:b/c", "a%3ab%2fc"),
+        URL.replace("a:b/c", "a%3Ab/c"),
+    ],
+)
+def test_hubspot_signs_the_url_with_some_marks_decoded(sent: str) -> None:
+    """As it came it will do, too; what else is encoded stays so."""
+    assert check("hubspot-v3", ["one"], b"body", signed("hubspot-v3", b"one"), NOW, sent).ok
+    encoded = {**signed("hubspot-v3", b"one")}
+    text = f"POST{sent}".encode() + b"body" + str(NOW * 1000).encode()
+    encoded["X-HubSpot-Signature-v3"] = mac(b"one", text)
+    assert check("hubspot-v3", ["one"], b"body", encoded, NOW, sent).ok
+    assert not check("hubspot-v3", ["one"], b"body", signed("hubspot-v3", b"one"), NOW, sent.replace("%20", " ")).ok
+
+
+@pytest.mark.parametrize("mark", ":/?@!$'()*,;")
+@pytest.mark.parametrize("upper", [True, False])
+def test_each_of_the_marks_that_hubspot_decodes(mark: str, upper: bool) -> None:
+    code = f"%{ord(mark):02X}" if upper else f"%{ord(mark):02x}"
+    text = f"POST{URL}{mark}".encode() + b"body" + str(NOW * 1000).encode()
+    headers = {**signed("hubspot-v3", b"one"), "X-HubSpot-Signature-v3": mac(b"one", text)}
+    assert check("hubspot-v3", ["one"], b"body", headers, NOW, URL + code).ok
+
+
+def test_hubspot_signs_the_method() -> None:
+    headers = CaseInsensitiveMapping(signed("hubspot-v3", b"one"))
+    for method, ok in (("POST", True), ("PUT", False)):
+        delivery = Delivery(body=b"body", headers=headers, method=method, url=URL)
+        assert verify("hubspot-v3", ["one"], delivery, now=NOW).ok is ok
+
+
+def test_a_url_that_is_no_text_is_refused() -> None:
+    assert not check("hubspot-v3", ["one"], b"body", signed("hubspot-v3", b"one"), NOW, URL + "\ud800").ok
+
+
+def test_another_header_may_carry_the_signature() -> None:
+    for scheme in ("hmac-sha256-hex", "hmac-sha256-base64"):
+        [value] = signed(scheme, b"one").values()
+        delivery = Delivery(body=b"body", headers=CaseInsensitiveMapping({"X-Mine": value}))
+        assert verify(scheme, ["one"], delivery, now=0, header="X-Mine").ok
+        assert not verify(scheme, ["one"], delivery, now=0).ok
