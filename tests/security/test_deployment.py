@@ -64,7 +64,7 @@ def manage(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 NOT_CONFIGURED = [
     ({"SECRET_KEY": ""}, "SECRET_KEY is not set. "),
-    ({"SECRET_KEY_FILE": "/not/there"}, "SECRET_KEY_FILE is /not/there, which can not be read"),
+    ({"SECRET_KEY_FILE": "/not/there"}, "SECRET_KEY_FILE is /not/there, which cannot be read"),
     ({"HTTP_TIMEOUT": "ten"}, "HTTP_TIMEOUT is 'ten'. Write a number."),
     ({"QUEUE_BROKER": "nats://x"}, "QUEUE_BROKER is 'nats://x': "),
     ({"DATABASE_URL": "postgres://u:pass@host:port/x"}, "DATABASE_URL is no address of a database"),
