@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from orders.append_only import GUARDS
-from sync.clients import batches
+from sync.clients.paging import batches
 from tests import fresh, servers
 from tests.journeys.processes import migrate
 from webhooks.refusals import refusals

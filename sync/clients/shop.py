@@ -15,7 +15,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.clients import batches, causes
+from sync.clients import causes
 from sync.clients.errors import (
     AuthFailed,
     Blocked,
@@ -28,7 +28,7 @@ from sync.clients.errors import (
     Unreadable,
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
-from sync.clients.paging import OF_A_PAGE, alone, pages
+from sync.clients.paging import OF_A_PAGE, alone, batches, pages
 from sync.clients.snapshots import LARGEST, ShopSnapshot, is_word
 from webhooks.moments import utc
 

@@ -14,8 +14,8 @@ from django.conf import settings
 from orders.models import OrderLink
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
+from sync.clients.paging.shop_orders import Position, ShopPaginator, stamp
 from sync.clients.snapshots import ShopSnapshot
-from sync.clients.walk import Place, Walk, stamp
 from sync.jobs import engine, forms, shop_identity
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import missed_topic
@@ -63,30 +63,32 @@ start = engine.start_with("backfill", options)
 
 
 def job(run: Run) -> Steps[None]:
-    """`checkpoint`: the place of the walk. `counts`: orders seen, and the effect on each."""
+    """`checkpoint`: the position of the paginator. `counts`: orders seen, and the effect on each."""
     crm_backends.connect()
     shop = shop_client.connect()
     yield from patiently(lambda: shop_identity.check(shop))
     statuses = run.options["statuses"] or (yield from patiently(lambda: all_statuses(shop)))
     since, until, limit = _time(run.options["since"]), _time(run.options["until"]), run.options["limit"]
     place = run.checkpoint.get("place")
-    walk = Walk(shop, statuses=statuses, until=until, place=Place.of_json(place) if place else Place(at=since))
+    paginator = ShopPaginator(
+        shop, statuses=statuses, until=until, position=Position.from_json(place) if place else Position(at=since)
+    )
     tally = Tally.of(run)
     with crew() as pool:
-        while not walk.ended and (limit is None or tally.counts["seen"] < limit):
-            orders = yield from patiently(walk.next)
-            leave_out(run, [order.words for order in walk.left_out])
+        while not paginator.ended and (limit is None or tally.counts["seen"] < limit):
+            orders = yield from patiently(paginator.next)
+            leave_out(run, [order.words for order in paginator.left_out])
             seen = tally.counts["seen"]
-            run.total = _smaller(limit, seen + walk.left if walk.left is not None else None)
+            run.total = _smaller(limit, seen + paginator.left if paginator.left is not None else None)
             orders = orders[: limit - seen] if limit is not None else orders
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in _to_do(orders)]
                 yield from foresee_page(run, pool, tally, len(orders), asked)
             else:
-                yield from settle_page(run, pool, tally, _post(run, orders), place=walk.place.as_json())
+                yield from settle_page(run, pool, tally, _post(run, orders), place=paginator.position.as_json())
         yield from settle_rest(run, pool, tally.open)
     tally.count(to_the_end=True)
-    tally.save(run, place=walk.place.as_json())
+    tally.save(run, place=paginator.position.as_json())
     run.total = tally.counts["seen"]
     yield
 

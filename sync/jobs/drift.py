@@ -25,9 +25,9 @@ from sync.clients import breaker
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
-from sync.clients.crm.feed import Feed
 from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
 from sync.clients.paging import alone
+from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, shop_identity
@@ -199,13 +199,13 @@ def _enter(run: Run, **place: Any) -> None:
 
 
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
-    feed = Feed(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
-    while not feed.ended:
-        batch = yield from patiently(feed.next)
+    paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
+    while not paginator.ended:
+        batch = yield from patiently(paginator.next)
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
-        _enter(run, step=LISTED, feed=feed.place())
+        _enter(run, step=LISTED, feed=paginator.position())
         yield
 
 

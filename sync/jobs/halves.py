@@ -12,12 +12,12 @@ from django.db import transaction
 from orders.models import OrderLink
 from sync import alarms
 from sync.clients.crm.base import Crm
-from sync.clients.crm.feed import Feed
 from sync.clients.errors import Blocked, Hidden, NotFound, Unreadable
 from sync.clients.paging import alone
+from sync.clients.paging.crm_changes import CrmPaginator
+from sync.clients.paging.shop_orders import Position, ShopPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, COMPOSER, TRASH, ShopSnapshot
-from sync.clients.walk import Place, Walk
 from sync.jobs import engine, shop_identity
 from sync.jobs.cursors import OVERLAP, Clock, Cursor, begin_at, known_cursor
 from sync.jobs.missed import Missed, deleted, missed_in_crm, missed_in_shop, unread
@@ -47,14 +47,16 @@ def shop_changes(run: Run, shop: Shop, theirs: Clock) -> Steps[None]:
     side = SideState.objects.get(name=Side.SHOP)
     place = run.checkpoint.get("place")
     since = begin_at(known_cursor(side, settings.WOO_URL), theirs.now(), overlap=OVERLAP, deep=run.options["deep"])
-    walk = Walk(shop, statuses=statuses, place=Place.of_json(place) if place else Place(at=since))
-    while not walk.ended:
+    paginator = ShopPaginator(
+        shop, statuses=statuses, position=Position.from_json(place) if place else Position(at=since)
+    )
+    while not paginator.ended:
         began = clock.now()
-        page = yield from _asked(run, Side.SHOP, walk.next)
-        missed = missed_in_shop(page, began) + [unread(order) for order in walk.left_out if order.woo_id]
-        up_to = Cursor(walk.place.at or since, now=theirs.now(), url=settings.WOO_URL)
-        leave_out(run, [order.words for order in walk.left_out])
-        _keep(run, side, missed, len(page), up_to, place=walk.place.as_json())
+        page = yield from _asked(run, Side.SHOP, paginator.next)
+        missed = missed_in_shop(page, began) + [unread(order) for order in paginator.left_out if order.woo_id]
+        up_to = Cursor(paginator.position.at or since, now=theirs.now(), url=settings.WOO_URL)
+        leave_out(run, [order.words for order in paginator.left_out])
+        _keep(run, side, missed, len(page), up_to, place=paginator.position.as_json())
         yield
     run.checkpoint = {**run.checkpoint, "place": None}
     _swept(run, side)
@@ -65,14 +67,14 @@ def crm_changes(run: Run, crm: Crm, theirs: Clock) -> Steps[None]:
     yield from _asked(run, Side.CRM, crm.ping)  # tells its time
     overlap = OVERLAP + timedelta(seconds=settings.CRM_LIST_LAG)
     since = begin_at(known_cursor(side, settings.CRM_URL), theirs.now(), overlap=overlap, deep=run.options["deep"])
-    feed = Feed(crm, since, run.checkpoint.get("feed"))
-    while not feed.ended:
+    paginator = CrmPaginator(crm, since, run.checkpoint.get("feed"))
+    while not paginator.ended:
         began = clock.now()
-        batch = yield from _asked(run, Side.CRM, feed.next)
+        batch = yield from _asked(run, Side.CRM, paginator.next)
         missed = missed_in_crm(batch, began)
-        up_to = Cursor(feed.since, now=theirs.now(), url=settings.CRM_URL)
-        leave_out(run, feed.left_out)
-        _keep(run, side, missed, len(batch), up_to, feed=feed.place())
+        up_to = Cursor(paginator.since, now=theirs.now(), url=settings.CRM_URL)
+        leave_out(run, paginator.left_out)
+        _keep(run, side, missed, len(batch), up_to, feed=paginator.position())
         yield
     run.checkpoint = {**run.checkpoint, "feed": None}
     _swept(run, side)

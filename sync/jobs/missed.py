@@ -15,8 +15,8 @@ from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
+from sync.clients.paging.shop_orders import LeftOut, modified, stamp
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
-from sync.clients.walk import LeftOut, modified, stamp
 from sync.models import Run
 from sync.pipeline import worker
 from sync.pipeline.decide import DRAFTS, another_in_crm

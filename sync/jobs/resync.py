@@ -16,7 +16,7 @@ from sync.backoffice.timeline import find_link
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
-from sync.clients.crm.feed import Feed
+from sync.clients.paging.crm_changes import CrmPaginator
 from sync.jobs import engine, forms, shop_identity
 from sync.jobs.settling import (
     Order,
@@ -152,20 +152,20 @@ class Changed:
 
     def __init__(self, run: Run, crm: Crm) -> None:
         self.run = run
-        self.feed = Feed(
+        self.paginator = CrmPaginator(
             crm, datetime.fromisoformat(run.options["since"]), run.checkpoint.get("feed") or run.checkpoint
         )
 
     def next(self) -> list[OrderLink] | None:
-        if self.feed.ended:
+        if self.paginator.ended:
             return None
-        batch = self.feed.next()
-        leave_out(self.run, self.feed.left_out)
+        batch = self.paginator.next()
+        leave_out(self.run, self.paginator.left_out)
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         return list(links.values())
 
     def place(self) -> dict[str, Any]:
-        return {"feed": self.feed.place()}
+        return {"feed": self.paginator.position()}
 
 
 def _post(run: Run, links: Sequence[OrderLink], counted: int) -> Page:

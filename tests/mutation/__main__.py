@@ -25,9 +25,9 @@ TESTS = {
     "sync.pipeline.whose": ["sync/test_identity.py"],
     "sync.pipeline.evidence": ["sync/test_evidence.py"],
     "sync.clients.paging": ["sync/test_paging.py"],
-    "sync.clients.walk": ["sync/test_walk.py", "sync/test_paging.py"],
+    "sync.clients.paging.shop_orders": ["sync/test_paging_shop_orders.py", "sync/test_paging.py"],
     "sync.clients.crm.rest": ["sync/test_crm_rest.py", "sync/test_paging.py"],
-    "sync.clients.crm.feed": ["sync/test_drift.py", "sync/test_reconciliation.py"],
+    "sync.clients.paging.crm_changes": ["sync/test_drift.py", "sync/test_reconciliation.py"],
 }
 """The rules, and the tests that have to notice when one is changed: fast ones, none that start processes."""
 

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync.clients import walk
+from sync.clients import paging
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import backfill, engine, settling
 from sync.models import Run, SideState
@@ -159,7 +159,7 @@ def each_once(sides: TwoSides, ids: list[int]) -> bool:
 
 
 def test_pages_that_shift_while_they_are_read(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(10)
     two_sides.shop.faults.add("shifting-pages", 4, path="/wp-json/wc/v3/orders")
     run_it()
@@ -167,7 +167,7 @@ def test_pages_that_shift_while_they_are_read(two_sides: TwoSides, monkeypatch: 
 
 
 def test_more_orders_of_one_second_than_a_page_holds(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(8, every=timedelta())
     run_it()
     assert each_once(two_sides, ids)
@@ -181,7 +181,7 @@ def lists(sides: TwoSides) -> list[int]:
 def test_a_crowded_second_costs_its_own_pages_and_not_those_of_all_that_follows(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(4, every=timedelta()) + two_sides.orders(60, first=5)
     run_it()
     assert each_once(two_sides, ids)
@@ -192,7 +192,7 @@ def test_a_crowded_second_costs_its_own_pages_and_not_those_of_all_that_follows(
 def test_orders_that_the_key_may_not_read_hide_no_other(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, hidden: set[int]
 ) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(10)
     two_sides.shop.hidden = hidden
     assert counts(run_it()) == {"seen": 10 - len(hidden), "created": 10 - len(hidden)}
@@ -207,8 +207,8 @@ def test_an_order_without_a_date_is_linked_and_stops_nobody(two_sides: TwoSides)
 
 
 def test_pages_become_bigger_again_when_the_shop_is_well(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (8, 4, 2))
-    monkeypatch.setattr(walk, "GOOD", 2)
+    monkeypatch.setattr(paging, "SIZES", (8, 4, 2))
+    monkeypatch.setattr(paging, "GOOD", 2)
     ids = two_sides.orders(40)
     two_sides.shop.faults.add("502", 2, path="/wp-json/wc/v3/orders", method="GET")
     run_it()
@@ -218,7 +218,7 @@ def test_pages_become_bigger_again_when_the_shop_is_well(two_sides: TwoSides, mo
 
 
 def test_pages_that_are_too_heavy_become_smaller(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (4, 2))
+    monkeypatch.setattr(paging, "SIZES", (4, 2))
     ids = two_sides.orders(5)
     heavy = two_sides.shop.handle
 
@@ -283,7 +283,7 @@ def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
 def test_the_speed_limit_outlives_the_page(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [time.time()]
     monkeypatch.setattr("sync.jobs.settling.time.time", lambda: now[0])
-    monkeypatch.setattr(walk, "SIZES", (1, 1))
+    monkeypatch.setattr(paging, "SIZES", (1, 1))
     two_sides.orders(3)
     steps = backfill.job(backfill.start(actor="anna", per_minute=6))
     for created in (1, 2):
@@ -354,7 +354,7 @@ def die(job: Any, run: Run) -> None:
 def test_a_run_that_dies_before_a_checkpoint_goes_on_and_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(8)
     run = backfill.start(actor="anna")
     with monkeypatch.context() as patched:
@@ -366,7 +366,7 @@ def test_a_run_that_dies_before_a_checkpoint_goes_on_and_counts_each_order_once(
 
 
 def test_ctrl_c_pauses_and_the_same_command_goes_on(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     ids = two_sides.orders(8)
     at_work = engine.carry_out
 

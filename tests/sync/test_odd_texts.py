@@ -13,7 +13,7 @@ from django.db import DataError
 from django.utils import timezone
 
 from orders.models import OrderLink
-from sync.clients import walk
+from sync.clients import paging
 from sync.clients.crm import rest
 from sync.clients.errors import Odd, SideError
 from sync.clients.shop import _snapshot
@@ -160,7 +160,7 @@ WAYS: dict[str, tuple[bool, Callable[[TwoSides], None]]] = {
 @pytest.fixture
 def prepared(two_sides: TwoSides, settings: Any, monkeypatch: pytest.MonkeyPatch) -> TwoSides:
     settings.RETRY_MAX_ATTEMPTS, settings.RETRY_MAX_SECONDS = 3, 0.02
-    monkeypatch.setattr(walk, "SIZES", (8, 2, 1))
+    monkeypatch.setattr(paging, "SIZES", (8, 2, 1))
     monkeypatch.setattr(rest, "SIZES", (8, 2, 1))
     start = timezone.now() - timedelta(hours=5)
     for n in (*TEXTS, GOOD):

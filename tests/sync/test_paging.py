@@ -17,7 +17,7 @@ from orders.models import OrderLink
 from sync import tasks
 from sync.alarms import open_alarms
 from sync.clients import crm as crm_backends
-from sync.clients import paging, walk
+from sync.clients import paging
 from sync.clients.errors import Endless, ServerTrouble, SideError, TooLarge, Unreadable
 from sync.clients.paging import alone, pages
 from sync.jobs import backfill, engine
@@ -260,7 +260,7 @@ IGNORED = ["modified_after", "page", "per_page", "orderby", "order", "everything
 def test_a_shop_that_ignores_what_it_is_asked_for_is_read_whole_or_says_so(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, ignored: str, crowded: bool
 ) -> None:
-    monkeypatch.setattr(walk, "SIZES", (4, 2, 1))
+    monkeypatch.setattr(paging, "SIZES", (4, 2, 1))
     ids = set(two_sides.orders(30, every=timedelta(seconds=0 if crowded else 20)))
     listed = two_sides.shop._list
 

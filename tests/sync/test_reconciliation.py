@@ -14,11 +14,11 @@ from django.utils import timezone
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync import tasks
-from sync.clients import walk
-from sync.clients.crm import feed as feed_module
-from sync.clients.crm.feed import Feed
+from sync.clients import paging
 from sync.clients.errors import Blocked, ServerTrouble
 from sync.clients.http import JsonClient
+from sync.clients.paging import crm_changes, shop_orders
+from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, reconciliation
@@ -273,16 +273,16 @@ def test_an_event_that_is_settled_while_the_list_is_read_was_not_missed(
 ) -> None:
     ((woo_id, _),) = linked(two_sides)
     two_sides.shop.edit(woo_id, customer_note="x")
-    read = walk.Walk.next
+    read = shop_orders.ShopPaginator.next
 
-    def settled_meanwhile(self: walk.Walk) -> list[ShopSnapshot]:
+    def settled_meanwhile(self: shop_orders.ShopPaginator) -> list[ShopSnapshot]:
         page = read(self)
         WebhookEventFactory(
             side="shop", order_ref=str(woo_id), state=State.DONE, next_attempt_at=None, finished_at=timezone.now()
         )
         return page
 
-    monkeypatch.setattr(walk.Walk, "next", settled_meanwhile)
+    monkeypatch.setattr(shop_orders.ShopPaginator, "next", settled_meanwhile)
     assert reconcile().counts["shop"] == 0
 
 
@@ -541,7 +541,7 @@ def test_the_cursor_does_not_move_when_the_events_can_not_be_stored(
 def test_a_crash_after_a_page_goes_on_from_there(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, deep: bool
 ) -> None:
-    monkeypatch.setattr(walk, "SIZES", (2, 1))
+    monkeypatch.setattr(paging, "SIZES", (2, 1))
     start = timezone.now() - timedelta(days=1)
     for n in range(7):
         two_sides.order(n + 1, start + timedelta(minutes=n))
@@ -559,7 +559,7 @@ def test_a_crash_after_a_page_goes_on_from_there(
 
 
 def test_pages_that_shift_while_they_are_read(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     start = timezone.now() - timedelta(days=1)
     for n in range(10):
         two_sides.order(n + 1, start + timedelta(minutes=n))
@@ -582,7 +582,7 @@ def test_a_fault_of_either_side_delays_and_hides_nothing(
 
 
 def test_a_list_of_the_crm_that_breaks_off_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "BATCH", 2)
+    monkeypatch.setattr(crm_changes, "BATCH", 2)
     orders = [crm_order(at=NOW + timedelta(minutes=n)) for n in range(4)]
     asked: list[datetime] = []
 
@@ -593,11 +593,11 @@ def test_a_list_of_the_crm_that_breaks_off_is_taken_up_where_it_broke(monkeypatc
                 raise ServerTrouble("502", side="crm")
             yield order
 
-    feed = Feed(Mock(changed_since=changed_since), NOW)
-    assert feed.next() == orders[:2]
-    assert feed.next() == orders[2:3], "what came before the error"
-    assert feed.next() == orders[3:]
-    assert feed.ended
+    paginator = CrmPaginator(Mock(changed_since=changed_since), NOW)
+    assert paginator.next() == orders[:2]
+    assert paginator.next() == orders[2:3], "what came before the error"
+    assert paginator.next() == orders[3:]
+    assert paginator.ended
     assert asked == [NOW, orders[2].updated_at]
 
 
@@ -615,7 +615,7 @@ def test_the_cursor_waits_for_a_stretch_that_is_read_backwards(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its last page comes first; if the run ends there, the next one begins before the stretch."""
-    monkeypatch.setattr(walk, "SIZES", (2, 1))
+    monkeypatch.setattr(paging, "SIZES", (2, 1))
     begin = timezone.now() - timedelta(hours=9)
     for n in range(5):
         two_sides.order(n + 1, begin + timedelta(hours=n))

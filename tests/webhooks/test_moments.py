@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sync.clients import walk
 from sync.clients.crm import rest
+from sync.clients.paging import shop_orders
 from sync.clients.shop import _moment as of_a_webhook
 from sync.clients.snapshots import ShopSnapshot
 from sync.pipeline import whose
@@ -29,7 +29,7 @@ def by_the_crms_delivery(text: Any) -> datetime | None:
 
 
 def by_the_walk(text: Any) -> datetime | None:
-    return walk.modified(ShopSnapshot(woo_id=5, status="pending", order={**ORDER, "date_modified_gmt": text}))
+    return shop_orders.modified(ShopSnapshot(woo_id=5, status="pending", order={**ORDER, "date_modified_gmt": text}))
 
 
 def by_whose_order_it_is(text: Any) -> datetime | None:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from sync.clients import batches
 from sync.clients.errors import (
     AnsweredForAnother,
     AuthFailed,
@@ -25,7 +24,7 @@ from sync.clients.errors import (
     TooLarge,
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, readable
-from sync.clients.paging import OF_A_PAGE, pages
+from sync.clients.paging import OF_A_PAGE, PageSize, batches, pages
 from sync.clients.snapshots import LARGEST, CrmSnapshot, is_word
 from webhooks.moments import utc
 from webhooks.texts import is_spoiled
@@ -39,10 +38,6 @@ WORDS = {
 }
 """Our word for each field of an order, and the CRM's."""
 
-SIZES = (100, 50, 25, 5, 1)
-"""Orders on a page of changes: fewer when a page fails, so that one bad order can be told from the others."""
-GOOD = 10
-"""Pages in a row after which a bigger one is tried again."""
 OF_THE_BATCH = frozenset({403, 413, 414, 431})
 """To a batch: the address is too long, or one of the orders may not be read. Fewer orders are asked for."""
 OF_THE_SIDE = frozenset({401, 408, 425, 429})
@@ -56,8 +51,8 @@ class RestCrm:
 
     def __init__(self, client: JsonClient) -> None:
         self.client = client
-        self.size, self.good = SIZES[0], 0
-        "Of a page of changes, and how many in a row were good."
+        self.size = PageSize()
+        "Of a page of changes."
 
     @classmethod
     def from_settings(cls, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> Self:
@@ -166,14 +161,16 @@ class RestCrm:
 
         def fetch(cursor: str) -> tuple[list[CrmSnapshot], str | None]:
             while True:
+                self.size.grow()
+                size = self.size.now
                 try:
-                    listed, following = self._page({"updated_since": moment, "limit": str(self.size)}, cursor)
+                    listed, following = self._page({"updated_since": moment, "limit": str(size)}, cursor)
                     page = readable(listed, snapshot, side="crm")
                 except OF_A_PAGE:
-                    if not self._smaller():
+                    if not self.size.shrink(size):
                         raise
                 else:
-                    self._went_well()
+                    self.size.went_well()
                     return page, following
 
         for page in pages(fetch, "", side="crm", what="changes", name=_state):
@@ -192,18 +189,6 @@ class RestCrm:
     def _page(self, params: dict[str, str], cursor: str) -> tuple[list[Any], str | None]:
         """The results, and the cursor of the next page."""
         return _page(self._orders("GET", params={**params, "cursor": cursor} if cursor else params).data)
-
-    def _smaller(self) -> bool:
-        """False: it is a single order already."""
-        smaller = [size for size in SIZES if size < self.size]
-        self.size, self.good = (smaller or [self.size])[0], 0
-        return bool(smaller)
-
-    def _went_well(self) -> None:
-        self.good += 1
-        bigger = [size for size in SIZES if size > self.size]
-        if bigger and self.good >= GOOD:
-            self.size, self.good = bigger[-1], 0
 
 
 def snapshot(data: Any) -> CrmSnapshot:

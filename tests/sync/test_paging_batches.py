@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sync.clients import batches
-from sync.clients.batches import GOOD, PAUSE, SIZES, Batches, NotUnderstood
 from sync.clients.errors import AuthFailed, Blocked, RateLimited, ServerTrouble, SideError, TooLarge, Unreachable
+from sync.clients.paging import GOOD, SIZES, batches
+from sync.clients.paging.batches import LEAST, PAUSE, Batches, NotUnderstood
 
 
 class Side:
@@ -49,7 +49,7 @@ def test_one_bad_order_hides_at_most_four_others(bad: int, error: type[SideError
     side = Side(lambda ids: bad in ids, error("it fails", side="shop"))
     missing = {*range(1, 101)} - read(side, 100)
     assert bad in missing
-    assert len(missing) <= SIZES[-1]
+    assert len(missing) <= LEAST
     assert len(side.asked) + side.pings <= 30
 
 
@@ -107,7 +107,7 @@ def test_the_error_of_a_side_that_is_down_is_raised() -> None:
     side, known = Side(lambda ids: True), Batches()
     with pytest.raises(Unreachable, match="refused"):
         known.read(range(100), side.fetch, down)
-    assert (side.asked, known.size) == ([100], SIZES[0])
+    assert (side.asked, known.size.now) == ([100], SIZES[0])
 
 
 @pytest.mark.parametrize("error", [RateLimited, AuthFailed])

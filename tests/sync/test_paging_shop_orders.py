@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from sync.clients import paging
 from sync.clients import shop as shop_client
-from sync.clients import walk
-from sync.clients.walk import Place, Walk
+from sync.clients.paging.shop_orders import Position, ShopPaginator
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.server import Answer
 from sync.sandbox.shop import SandboxShop
@@ -24,7 +24,7 @@ def shop(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxShop
     one = SandboxShop(consumer_key="ck_test", consumer_secret="cs_test")
     one.start()
     settings.WOO_URL, settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET = one.url, "ck_test", "cs_test"
-    monkeypatch.setattr(walk, "SIZES", (3, 1))
+    monkeypatch.setattr(paging, "SIZES", (3, 1))
     yield one
     one.stop()
 
@@ -39,16 +39,18 @@ def fill(shop: SandboxShop, seconds: list[int], hidden: set[int]) -> set[int]:
     return set(shop.orders) - hidden
 
 
-def shown(place: Place | None = None, *, pages: int = 200) -> list[int]:
+def shown(place: Position | None = None, *, pages: int = 200) -> list[int]:
     """All orders of a walk, each page by a new one that goes on from what the last one stored."""
-    one = Walk(shop_client.connect(), statuses=STATUSES, place=place)
+    one = ShopPaginator(shop_client.connect(), statuses=STATUSES, position=place)
     ids: list[int] = []
     while not one.ended:
         pages -= 1
         assert pages, "The walk does not end."
         ids += [order.woo_id for order in one.next()]
         if not one.timeless and not one.ended:
-            one = Walk(shop_client.connect(), statuses=STATUSES, place=Place.of_json(one.place.as_json()))
+            one = ShopPaginator(
+                shop_client.connect(), statuses=STATUSES, position=Position.from_json(one.position.as_json())
+            )
     return ids
 
 
@@ -72,9 +74,9 @@ def shown(place: Place | None = None, *, pages: int = 200) -> list[int]:
         ([], set()),
     ],
 )
-@pytest.mark.parametrize("place", [None, Place(at=BEGAN)], ids=["from the beginning", "from a moment"])
+@pytest.mark.parametrize("place", [None, Position(at=BEGAN)], ids=["from the beginning", "from a moment"])
 def test_what_is_hidden_hides_nothing_else(
-    shop: SandboxShop, seconds: list[int], hidden: set[int], place: Place | None
+    shop: SandboxShop, seconds: list[int], hidden: set[int], place: Position | None
 ) -> None:
     readable = fill(shop, seconds, hidden)
     assert Counter(shown(place)) == Counter(readable)

@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sync.clients.paging import OF_A_PAGE
+from sync.clients.paging import OF_A_PAGE, PageSize
 
 K = TypeVar("K", int, str)
 T = TypeVar("T")
 
-SIZES = (100, 50, 25, 5)
-GOOD = 10
-"""Pages in a row after which a bigger one is tried again."""
+LEAST = 5
+"""Orders on a page that is not made smaller."""
 PAUSE = 3600.0
 """Seconds without batches."""
 
@@ -29,7 +28,7 @@ class Batches:
     """How one side bears one question. Threads share it: what they spoil of its counts is a page's size."""
 
     def __init__(self) -> None:
-        self.size, self.good = SIZES[0], 0
+        self.size = PageSize(least=LEAST)
         self.paused_until = 0.0
 
     def read(self, ids: Sequence[K], fetch: Callable[[Sequence[K]], list[T]], ping: Callable[[], None]) -> list[T]:
@@ -37,7 +36,8 @@ class Batches:
         found: list[T] = []
         place = failures = 0
         while place < len(ids) and time.monotonic() >= self.paused_until:
-            some = ids[place : place + self.size]
+            self.size.grow()
+            some = ids[place : place + self.size.now]
             try:
                 found += fetch(some)
             except NotUnderstood:
@@ -45,29 +45,16 @@ class Batches:
                 return []
             except OF_A_PAGE:
                 ping()
-                if self._smaller(len(some)):
+                if self.size.shrink(len(some)):
                     continue
                 failures += 1
                 if failures > 1:
                     self.paused_until = time.monotonic() + PAUSE
             else:
                 failures = 0
-                self._went_well()
+                self.size.went_well()
             place += len(some)
         return found
-
-    def _smaller(self, failed: int) -> bool:
-        """False: a page of so few is left to the single reads."""
-        smaller = [size for size in SIZES if size < failed]
-        if smaller:
-            self.size, self.good = smaller[0], 0
-        return bool(smaller)
-
-    def _went_well(self) -> None:
-        self.good += 1
-        bigger = [size for size in SIZES if size > self.size]
-        if bigger and self.good >= GOOD:
-            self.size, self.good = bigger[-1], 0
 
 
 _known: dict[tuple[str, str], Batches] = {}

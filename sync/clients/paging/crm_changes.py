@@ -1,4 +1,4 @@
-"""The CRM's changed orders, batch by batch, past those that its list can not show."""
+"""The paginator of what the CRM changed: batch by batch, past those orders that its list can not show."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,21 +20,21 @@ FINE = timedelta(milliseconds=10)
 """So near the order that can not be read, others are passed over with it."""
 
 
-class Feed:
+class CrmPaginator:
     """What the CRM changed since a time. After an error it begins again at the last order it gave.
 
     A list is led through by a cursor of the CRM's own, which stands on the page that fails, so that nothing leads past
     one. Then the list is asked for what was changed later and later, and the gap is made small by halves.
     """
 
-    def __init__(self, crm: Crm, since: datetime, place: dict[str, Any] | None = None) -> None:
-        """`place`: of an earlier one, to go on from there."""
-        place = place or {}
+    def __init__(self, crm: Crm, since: datetime, position: dict[str, Any] | None = None) -> None:
+        """`position`: of an earlier one, to go on from there."""
+        position = position or {}
         self.crm = crm
-        self.since = _time(place.get("since")) or since
-        self.gap: tuple[datetime, datetime | None] | None = _gap(place.get("gap"))
+        self.since = _time(position.get("since")) or since
+        self.gap: tuple[datetime, datetime | None] | None = _gap(position.get("gap"))
         "From where on the list fails, and from where on it is known not to."
-        self.pages = int(place.get("pages", 0))
+        self.pages = int(position.get("pages", 0))
         self.ids: set[str] = set()
         "Given already, of the very moment at which it would begin again."
         self.rest: Iterator[CrmSnapshot] | None = None
@@ -43,7 +43,7 @@ class Feed:
         "In the last step."
         self.why = ""
 
-    def place(self) -> dict[str, Any]:
+    def position(self) -> dict[str, Any]:
         gap = [at and at.isoformat() for at in self.gap] if self.gap else None
         return {"since": self.since.isoformat(), "gap": gap, "pages": self.pages}
 

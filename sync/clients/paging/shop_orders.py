@@ -1,4 +1,4 @@
-"""The shop's orders in order of modification, page by page, while people go on changing them."""
+"""The paginator of the shop's orders: by modification, page by page, while people go on changing them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,11 @@ from typing import Any, Self
 from django.conf import settings
 
 from sync.clients.errors import Blocked, Unreadable
-from sync.clients.paging import OF_A_PAGE, alone, endless
+from sync.clients.paging import OF_A_PAGE, PageSize, alone, endless
 from sync.clients.shop import OrderPage, Shop
 from sync.clients.snapshots import ShopSnapshot
 from webhooks.moments import utc
 
-SIZES = (100, 50, 25, 5, 1)
-"""Orders on a page: fewer when one fails, as it is too heavy for the shop's host (502, 504: FACTS B7) or holds a bad
-order; down to that order, which is left out and named (docs/decisions/0053)."""
-GOOD = 10
-"""Pages in a row after which a bigger one is tried again: most hosts are slow for a while, not for ever."""
 LIGHT = "id,status,date_modified_gmt"
 """The fields that name an order which can not be read: what fails is mostly the rest of it."""
 SECOND = timedelta(seconds=1)
@@ -25,8 +20,8 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """How far the walk is: what was modified before `at` is done, and of that very second the orders in `ids`.
+class Position:
+    """How far the paginator is: what was modified before `at` is done, and of that very second the orders in `ids`.
 
     `page`: inside a stretch that only page numbers lead through, from `at` to `last` (None: that very second), the page
     to be read next; they are read backwards.
@@ -36,7 +31,7 @@ class Place:
     ids: tuple[int, ...] = ()
     page: int = 0
     last: datetime | None = None
-    size: int = field(default_factory=lambda: SIZES[0])
+    size: int = field(default_factory=lambda: PageSize().now)
     pages: int = 0
     "That were read so far."
 
@@ -45,7 +40,7 @@ class Place:
         return {"at": at, "ids": self.ids, "page": self.page, "last": last, "size": self.size, "pages": self.pages}
 
     @classmethod
-    def of_json(cls, data: dict[str, Any]) -> Self:
+    def from_json(cls, data: dict[str, Any]) -> Self:
         at, last = (datetime.fromisoformat(data[name]) if data.get(name) else None for name in ("at", "last"))
         pages = data.get("pages", 0)
         return cls(at=at, ids=tuple(data["ids"]), page=data["page"], last=last, size=data["size"], pages=pages)
@@ -68,8 +63,8 @@ class _Nameless(Exception):
     """The single order of this page can not be read, and not even its number."""
 
 
-class Walk:
-    """A key-set walk: each page begins where the last one ended, so that a set that shifts hides nothing.
+class ShopPaginator:
+    """By key-set: each page begins where the last one ended, so that a set that shifts hides nothing.
 
     An order that is modified meanwhile moves to the end and is met there. The filter is strictly 'after' and whole
     seconds, so each page reads the last second again and leaves out what it knows of it (FACTS B6, I).
@@ -81,20 +76,19 @@ class Walk:
     """
 
     def __init__(
-        self, shop: Shop, *, statuses: Iterable[str], until: datetime | None = None, place: Place | None = None
+        self, shop: Shop, *, statuses: Iterable[str], until: datetime | None = None, position: Position | None = None
     ) -> None:
         self.shop = shop
         self.query = {"status": ",".join(sorted(statuses)), "orderby": "modified", "order": "asc"}
         if until is not None:
             self.query["modified_before"] = _gmt(until)
-        self.place = place or Place()
+        self.position = position or Position()
         self.left: int | None = None
-        "How many orders the shop said there are, from the place of the last page on."
+        "How many orders the shop said there are, from the position of the last page on."
         self.ended = False
-        self.good = 0
-        "Pages in a row that were not too heavy."
+        self.size = PageSize(self.position.size)
         self.timeless = 0
-        "Pages in a row, from the place on, that show no moment to go on from: their orders are hidden or have no date."
+        "Pages in a row, from there on, that show no moment to go on from: their orders are hidden or have no date."
         self.left_out: list[LeftOut] = []
         "In the last step."
         self.bad: set[tuple[int, datetime | None]] = set()
@@ -104,29 +98,30 @@ class Walk:
         "The number of the page before, its orders, and how often in a row they were on it."
 
     def next(self) -> list[ShopSnapshot]:
-        """The next page, empty where it has to be asked for anew; `place`, `ended` and `left_out` are set. After an
+        """The next page, empty where it has to be asked for anew; `position`, `ended` and `left_out` are set. After an
         error it can be asked again."""
         self.left_out = []
-        was = self.place, self.timeless
+        was = self.position, self.timeless
         try:
-            orders = self._backwards() if self.place.page else self._following()
+            orders = self._backwards() if self.position.page else self._following()
         except _Smaller:
             return []
         except _Nameless as error:  # it was shown a moment ago
             raise Blocked(str(error), side="shop") from error
-        if not self.ended and (self.place, self.timeless) == was:
+        if not self.ended and (self.position, self.timeless) == was:
             raise _endless("the same page comes again and again, so that `modified_after` seems to be ignored")
-        self.place = replace(self.place, pages=self.place.pages + 1)
-        if self.place.pages > settings.LIST_MAX_PAGES:
+        self.position = replace(self.position, pages=self.position.pages + 1)
+        if self.position.pages > settings.LIST_MAX_PAGES:
             raise _endless(f"it has more than {settings.LIST_MAX_PAGES} pages. If that is true, raise LIST_MAX_PAGES")
         return orders
 
     def _following(self) -> list[ShopSnapshot]:
         if not self.timeless:
-            self._try_bigger()
-        place = self.place
+            self.size.grow()
+            self.position = replace(self.position, size=self.size.now)
+        position = self.position
         try:
-            page = self._read(_span(place.at), number=self.timeless + 1)
+            page = self._read(_span(position.at), number=self.timeless + 1)
         except _Nameless as error:  # as if it were hidden; the next page may show where it stands
             self.timeless += 1
             self.nameless.append((self.timeless, str(error)))
@@ -135,40 +130,40 @@ class Walk:
         moments = [at for order in page.orders if (at := modified(order))]
         if not moments:  # the next page may show one; then all of them are read backwards, as pages shift
             self.timeless += 1
-            full = page.total is None and len(page.orders) >= self.place.size
-            self.ended = not full and self.timeless * self.place.size >= (page.total or 0)
+            full = page.total is None and len(page.orders) >= self.position.size
+            self.ended = not full and self.timeless * self.position.size >= (page.total or 0)
             if self.ended:
-                self._name_the_nameless(place.at, None)
+                self._name_the_nameless(position.at, None)
             return self._unknown(page.orders)
-        more = len(page.orders) >= self.place.size or (page.total or 0) > len(page.orders)
-        if more and place.at and max(moments) < place.at:
+        more = len(page.orders) >= self.position.size or (page.total or 0) > len(page.orders)
+        if more and position.at and max(moments) < position.at:
             raise _endless("it shows what was changed before the time asked for, so that `modified_after` is ignored")
         is_sorted = moments == sorted(moments)
         if self.timeless or (more and (moments[0] == moments[-1] or not is_sorted)):
             undated = [order for order in page.orders if modified(order) is None]  # the stretch leaves them out
-            first = moments[0] if is_sorted and not self.timeless else place.at
+            first = moments[0] if is_sorted and not self.timeless else position.at
             return self._unknown(undated) + self._enter(first, max(moments))
         self.ended = not more
         unknown = self._unknown(page.orders)
         at = max(moments)
-        known = place.ids if at == place.at else ()
+        known = position.ids if at == position.at else ()
         last = (order.woo_id for order in page.orders if modified(order) == at)
-        self.place = replace(self.place, at=at, ids=tuple(dict.fromkeys((*known, *last))))
+        self.position = replace(self.position, at=at, ids=tuple(dict.fromkeys((*known, *last))))
         return unknown
 
     def _unknown(self, orders: list[ShopSnapshot]) -> list[ShopSnapshot]:
         """Without those that were shown before, and without those that could not be read."""
-        place = self.place
+        position = self.position
         return [
             order
             for order in orders
-            if (order.woo_id not in place.ids or modified(order) != place.at)
+            if (order.woo_id not in position.ids or modified(order) != position.at)
             and (order.woo_id, modified(order)) not in self.bad
         ]
 
     def _enter(self, first: datetime | None, last: datetime) -> list[ShopSnapshot]:
         """A crowded second, or a stretch that begins with a page of hidden orders or is not in order. It is passed as a
-        whole, so that the walk goes on even where nothing new is shown."""
+        whole, so that it goes on even where nothing new is shown."""
         number = 1
         try:
             page = self._read(_span(first, last))
@@ -177,44 +172,43 @@ class Walk:
             page = self._read(_span(first, last), number)
         if page.total is None:
             raise Blocked("The shop's list lacks X-WP-Total. See what takes it away on the way.", side="shop")
-        pages = max(number, -(-page.total // self.place.size), page.pages or 0)
-        ids = self.place.ids if first == self.place.at else ()
-        self.place = replace(self.place, at=first, ids=ids, page=pages, last=last)
+        pages = max(number, -(-page.total // self.position.size), page.pages or 0)
+        ids = self.position.ids if first == self.position.at else ()
+        self.position = replace(self.position, at=first, ids=ids, page=pages, last=last)
         self.timeless, self.nameless = 0, []
         return self._backwards()
 
     def _backwards(self) -> list[ShopSnapshot]:
         """From the last page to the first: an order that leaves moves others only to pages that are still to come."""
-        last = self.place.last or self.place.at
+        last = self.position.last or self.position.at
         assert last is not None  # noqa: S101  a stretch has an end
         unknown: list[ShopSnapshot] = []
         try:
-            unknown = self._unknown(self._read(_span(self.place.at, last), number=self.place.page).orders)
+            unknown = self._unknown(self._read(_span(self.position.at, last), number=self.position.page).orders)
         except _Nameless as error:
-            self.nameless.append((self.place.page, str(error)))
-            self._name_the_nameless(self.place.at, last)
-        if self.place.page > 1:
-            self.place = replace(self.place, page=self.place.page - 1)
+            self.nameless.append((self.position.page, str(error)))
+            self._name_the_nameless(self.position.at, last)
+        if self.position.page > 1:
+            self.position = replace(self.position, page=self.position.page - 1)
         else:
-            self.place = replace(self.place, at=last + SECOND, ids=(), page=0, last=None)
+            self.position = replace(self.position, at=last + SECOND, ids=(), page=0, last=None)
         return unknown
 
     def _read(self, span: dict[str, str], number: int = 1) -> OrderPage:
         """One page. Raises _Smaller if it fails and may not be the fault of a single order."""
-        paging = {"per_page": str(self.place.size), "page": str(number)}
+        paging = {"per_page": str(self.position.size), "page": str(number)}
         query = {**self.query, **span, **paging}
-        smaller = [size for size in SIZES if size < self.place.size]
+        was = self.size.now
         try:
-            page = self.shop.orders(query) if smaller else self._single(query)
+            page = self._single(query) if self.size.is_smallest else self.shop.orders(query)
         except OF_A_PAGE as error:
-            self.good = 0
-            if not smaller:
+            if not self.size.shrink(was):
                 raise
-            factor = self.place.size // smaller[0]
-            self.place = replace(self.place, size=smaller[0], page=self.place.page * factor)
+            factor = was // self.size.now
+            self.position = replace(self.position, size=self.size.now, page=self.position.page * factor)
             self.timeless *= factor
             raise _Smaller from error
-        self.good += 1
+        self.size.went_well()
         for order, why in page.odd:
             words = f"order {order} of the shop: {why}"
             self.left_out.append(LeftOut(woo_id=int(order) if order.isdecimal() else None, words=words))
@@ -253,13 +247,8 @@ class Walk:
         before, known, times = self.before
         again = times + 1 if ids and ids == known and number != before else 0
         self.before = number, ids, again
-        if again > (1 if self.place.size > 1 else 20):
+        if again > (1 if self.position.size > 1 else 20):
             raise _endless(f"page {number} shows the orders of those before it, so that `page` seems to be ignored")
-
-    def _try_bigger(self) -> None:
-        bigger = [size for size in SIZES if size > self.place.size]
-        if bigger and self.good >= GOOD:
-            self.place, self.good = replace(self.place, size=bigger[-1]), 0
 
 
 def modified(order: ShopSnapshot) -> datetime | None:

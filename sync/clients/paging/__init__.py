@@ -1,4 +1,7 @@
-"""Lists that come in pages: one way to read them, and an end to each, whatever the side answers.
+"""The paginators: every list that comes in pages is read here, and has an end, whatever the side answers.
+
+`pages` follows page numbers or cursors; what all share stands beside it. `shop_orders` reads the shop's orders by
+modification, `crm_changes` what the CRM changed, past what its list can not show, and `batches` many orders by id.
 
 A page that fails is asked for in smaller ones, down to the single order. If that one fails while the side answers well,
 it is left out and named, so that it stops nothing behind it (docs/decisions/0053).
@@ -19,6 +22,40 @@ LONGEST = 600.0
 """Seconds that the pages of one list may take together; what is done with them in between does not count."""
 OF_A_PAGE = (ServerTrouble, TooLarge, Unreachable, Blocked)
 """What may be the fault of one order on a page. A list that does not end is none of that: Endless."""
+SIZES = (100, 50, 25, 5, 1)
+"""Orders on a page: fewer when one fails, as it is too heavy for the side (502, 504: FACTS B7) or holds a bad order."""
+GOOD = 10
+"""Pages in a row after which a bigger one is tried again: most hosts are slow for a while, not for ever."""
+
+
+class PageSize:
+    """How many orders the next page holds. `least`: of a page that is not made smaller."""
+
+    def __init__(self, now: int | None = None, *, least: int = 1) -> None:
+        self.now = now or SIZES[0]
+        self.least = least
+        self.good = 0
+        "Pages in a row that did not fail."
+
+    @property
+    def is_smallest(self) -> bool:
+        return not any(self.least <= size < self.now for size in SIZES)
+
+    def went_well(self) -> None:
+        self.good += 1
+
+    def grow(self) -> None:
+        """Before a page: a bigger one, if enough went well."""
+        bigger = [size for size in SIZES if size > self.now]
+        if bigger and self.good >= GOOD:
+            self.now, self.good = bigger[-1], 0
+
+    def shrink(self, failed: int) -> bool:
+        """After a page of so many failed. False: no smaller one is to be asked for."""
+        self.good = 0
+        smaller = [size for size in SIZES if self.least <= size < failed]
+        self.now = smaller[0] if smaller else self.now
+        return bool(smaller)
 
 
 def pages(
