@@ -1,9 +1,7 @@
 """JSON over HTTP to one side: every call has a timeout, one log line, and an error class that says 'again or not'."""
 
-import base64
 import codecs
 import contextvars
-import functools
 import json as jsonlib
 import logging
 import os
@@ -15,10 +13,8 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import quote
 
 import requests
 import urllib3.exceptions
@@ -40,8 +36,9 @@ from sync.clients.errors import (
     TooLarge,
     Unreachable,
 )
+from sync.clients.parsing import http_date, parsed, retry_after
+from sync.clients.redaction import clean, our_keys
 from webhooks.masking import is_error_code, quoted
-from webhooks.texts import ESCAPED, fit
 
 log = logging.getLogger("orderbridge.calls")
 
@@ -54,8 +51,6 @@ CONNECT_SECONDS = 3.05
 MAX_ANSWER_BYTES = 5_000_000
 KEPT = 4000
 """Characters of a body that are kept with a call."""
-SHORTEST_SECRET = 8
-"""Hiding a shorter one would blot out words."""
 LONGEST_WAIT = 3600.0
 """Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
 BETWEEN = frozenset({400, 401, 403, 405, 406})
@@ -65,32 +60,6 @@ PACKING = "gzip"
 """The one that we ask for, and unpack piece by piece."""
 READABLE = frozenset({"", "identity", "none", "utf-8", PACKING, "x-gzip"})
 """Content-Encodings that we read: some servers name what is none."""
-# Whatever backend it is of: what is called so is nobody's to keep, in a query, a form, JSON, or JSON within JSON.
-SECRET_NAME = re.compile(
-    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|(?:api|access|private|consumer|auth)[_-]?key|hapikey|authorization"
-    r"|credentials?|assertion|signature|session_?id|cookie|jwt|otp)s?(?:_\w+|\[\w*\])?",
-    re.IGNORECASE,
-)
-SECRET_WORDS = (
-    *("token", "secret", "passw", "passphrase", "pwd", "hapikey", "authorization", "credential", "assertion", "jwt"),
-    *("signature", "session_id", "sessionid", "cookie", "otp", "oauth_"),
-    *(f"{of}{key}" for of in ("api", "access", "private", "consumer", "auth") for key in ("key", "_key", "-key")),
-)
-"""One of them is in whatever the patterns match: most texts have none, and are spared the patterns."""
-SECRETS = (
-    (re.compile(rf"((?:oauth_\w+|{SECRET_NAME.pattern})=)[^&\s\"']+", re.IGNORECASE), r"\1•••"),
-    (
-        re.compile(
-            rf"""({SECRET_NAME.pattern}["']\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{{[].*|[^\s,}}\]]+)""",
-            re.IGNORECASE | re.DOTALL,
-        ),
-        r'\1"•••"',
-    ),
-    # JSON in JSON that was cut off: where the value ends can not be told.
-    (re.compile(rf'({SECRET_NAME.pattern}\\+"\s*:).*', re.IGNORECASE | re.DOTALL), r"\1•••"),
-)
-SECRET_SETTING = re.compile(r"[A-Z_]+_(?:KEYS?|SECRETS?|TOKEN|PASSWORD|AUTH)")
-USER_IN_URL = re.compile(r"(//)[^/@\s]+@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +243,7 @@ class JsonClient:
 
     def _understand(self, method: str, path: str, response: requests.Response, body: bytes) -> Answer:
         status = response.status_code
-        data, is_json = _parsed(body)
+        data, is_json = parsed(body)
         is_good = 200 <= status < 300 and (is_json or status == 204)
         if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
@@ -390,7 +359,7 @@ def trusted(side: str = "") -> ssl.SSLContext | None:
 def _session(side: str, base_url: str) -> requests.Session:
     """Kept connections belong to one process, thread and set of keys; a forked worker makes its own."""
     mine: dict[tuple[str | int, ...], requests.Session] = _sessions.__dict__.setdefault("kept", {})
-    key = (os.getpid(), side, base_url, settings.CA_BUNDLE, *_keys())
+    key = (os.getpid(), side, base_url, settings.CA_BUNDLE, *our_keys())
     if key not in mine:
         session = requests.Session()
         bound(session, side)
@@ -432,20 +401,6 @@ def _is_page(response: requests.Response, body: bytes) -> bool:
     return response.headers.get("Content-Type", "").startswith("text/html") or body.lstrip()[:1] == b"<"
 
 
-def _parsed(body: bytes) -> tuple[Any, bool]:
-    """What of it no database could hold is marked here, once for all that is made of it."""
-    try:
-        text = body.decode("utf-8-sig")
-        data = jsonlib.loads(text, parse_constant=_no_constant)
-        return fit(data) if ESCAPED.search(text) else data, True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _said(data: Any) -> str:
     """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`).
 
@@ -462,91 +417,6 @@ def _said(data: Any) -> str:
 def _code(data: Any) -> str:
     code = data.get("code") if isinstance(data, dict) else ""
     return code if isinstance(code, str) else ""
-
-
-def _keys() -> tuple[str, ...]:
-    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.WOO_BASIC_AUTH)
-
-
-def _hidden() -> list[str]:
-    """Every setting that is named as a secret is one: those of a backend that is yet to come, too."""
-    values = (getattr(settings, name) for name in _secret_settings())
-    return _spelled(_keys(), tuple(one for some in values for one in ([some] if isinstance(some, str) else some or ())))
-
-
-@functools.cache
-def _secret_settings() -> tuple[str, ...]:
-    return tuple(name for name in dir(settings) if SECRET_SETTING.fullmatch(name))
-
-
-@functools.lru_cache(maxsize=2)
-def _spelled(keys: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
-    """Every secret, as it is and as calls and answers spell it; the longest first, as one may hold another."""
-    consumer_key, consumer_secret, _, user_and_password = keys
-    password = user_and_password.partition(":")[2]
-    plain = [secret for secret in (*keys, password, *more) if len(secret) >= SHORTEST_SECRET]
-    basic = [f"{consumer_key}:{consumer_secret}", *([user_and_password] if user_and_password else [])]
-    spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), jsonlib.dumps(secret)[1:-1])]
-    return sorted({*spelled, *(base64.b64encode(one.encode()).decode() for one in basic)}, key=len, reverse=True)
-
-
-def clean(text: str) -> str:
-    """Fit to be kept and shown: no secrets, nothing that a database refuses (NUL, lone surrogates)."""
-    text = _without_named(text)
-    text = USER_IN_URL.sub(r"\1•••@", text)
-    for secret in _hidden():
-        text = text.replace(secret, "•••")
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
-
-
-def _without_named(text: str) -> str:
-    """Without what has a secret's name."""
-    small = text.lower()
-    if not any(word in small for word in SECRET_WORDS):
-        return text
-    if text[:1] in ("{", "["):
-        data, is_json = _parsed(text.encode("utf-8", "surrogatepass"))
-        if is_json:
-            return jsonlib.dumps(_emptied(data), ensure_ascii=False)
-    for pattern, hidden in SECRETS:
-        text = pattern.sub(hidden, text)
-    return text
-
-
-def _emptied(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {name: "•••" if value and _ends_as_secret(name) else _emptied(value) for name, value in data.items()}
-    if isinstance(data, list):
-        return [_emptied(one) for one in data]
-    return _without_named(data) if isinstance(data, str) else data
-
-
-@functools.lru_cache(maxsize=1024)
-def _ends_as_secret(name: str) -> bool:
-    return any(match.end() == len(name) for match in SECRET_NAME.finditer(name))
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds to wait: from a number or an HTTP date, 0 to one day; None if it says neither (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        until = http_date(value)
-        if until is None:
-            return None
-        seconds = (until - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None
-
-
-def http_date(value: str | None) -> datetime | None:
-    """None if there is none, or none that can be read; one without a zone says nothing."""
-    try:
-        at = parsedate_to_datetime(value or "")
-        return at.astimezone(UTC) if at.tzinfo else None
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def readable(

@@ -266,7 +266,7 @@ def test_a_side_that_must_not_be_called_is_waited_for(two_sides: TwoSides, monke
 
 
 def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
-    """The walk goes by the shop's own dates, those in the future included, and asks no clock."""
+    """The paginator goes by the shop's own dates, those in the future included, and asks no clock."""
     two_sides.orders(2)
     two_sides.shop.clock_is_ahead = timedelta(hours=5)
     two_sides.shop.next_id = 3

@@ -15,7 +15,6 @@ from orders.models import OrderLink
 from sync import tasks
 from sync.alarms import open_alarms
 from sync.clients import http, paging
-from sync.clients.crm import rest
 from sync.jobs import backfill, engine, halves, reconciliation
 from sync.models import Run, SideState
 from sync.sandbox.server import Answer, LoopbackServer, Request
@@ -53,7 +52,6 @@ FAULTS: dict[str, Fault] = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "SIZES", (4, 2, 1))
-    monkeypatch.setattr(rest, "SIZES", (4, 2, 1))
     monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 200_000)
 
 

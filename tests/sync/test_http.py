@@ -27,7 +27,7 @@ from django.core import checks
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.clients import http
+from sync.clients import http, redaction
 from sync.clients.errors import (
     Ambiguous,
     AuthFailed,
@@ -43,7 +43,9 @@ from sync.clients.errors import (
     TooLarge,
     Unreachable,
 )
-from sync.clients.http import CallRecord, JsonClient, clean, current_event, retry_after
+from sync.clients.http import CallRecord, JsonClient, current_event
+from sync.clients.parsing import retry_after
+from sync.clients.redaction import clean
 from tests.servers import free_port
 
 BASE = "https://crm.example/api"
@@ -391,12 +393,12 @@ def test_what_is_called_a_secret_is_not_kept_whichever_backend_it_is_of(
 
 def test_a_secret_of_any_setting_is_not_kept_wherever_it_stands(answers: responses.RequestsMock, settings: Any) -> None:
     settings.CRM_PASSWORD = "correct horse"
-    http._secret_settings.cache_clear()
+    redaction._secret_settings.cache_clear()
     answers.add(WRITE, f"{BASE}/orders", json={"echo": ["db", 2, "correct horse"]})
     records: list[CallRecord] = []
     JsonClient("crm", BASE, on_call=records.append).request(WRITE, "/orders", json=["db", 2, "correct horse"])
     assert "horse" not in str(records)
-    http._secret_settings.cache_clear()
+    redaction._secret_settings.cache_clear()
 
 
 def test_what_a_database_refuses_is_cleaned() -> None:

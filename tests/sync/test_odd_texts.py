@@ -161,7 +161,6 @@ WAYS: dict[str, tuple[bool, Callable[[TwoSides], None]]] = {
 def prepared(two_sides: TwoSides, settings: Any, monkeypatch: pytest.MonkeyPatch) -> TwoSides:
     settings.RETRY_MAX_ATTEMPTS, settings.RETRY_MAX_SECONDS = 3, 0.02
     monkeypatch.setattr(paging, "SIZES", (8, 2, 1))
-    monkeypatch.setattr(rest, "SIZES", (8, 2, 1))
     start = timezone.now() - timedelta(hours=5)
     for n in (*TEXTS, GOOD):
         two_sides.order(n, start + timedelta(minutes=n), status="processing")

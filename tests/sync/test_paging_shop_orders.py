@@ -1,4 +1,4 @@
-"""A walk shows every order that the key may read, and ends, whatever the shop hides or leaves without a date."""
+"""The paginator shows every order that the key may read, and ends, whatever the shop hides or leaves without a date."""
 
 import random
 from collections import Counter
@@ -40,12 +40,12 @@ def fill(shop: SandboxShop, seconds: list[int], hidden: set[int]) -> set[int]:
 
 
 def shown(place: Position | None = None, *, pages: int = 200) -> list[int]:
-    """All orders of a walk, each page by a new one that goes on from what the last one stored."""
+    """All orders, each page by a new paginator that goes on from what the last one stored."""
     one = ShopPaginator(shop_client.connect(), statuses=STATUSES, position=place)
     ids: list[int] = []
     while not one.ended:
         pages -= 1
-        assert pages, "The walk does not end."
+        assert pages, "It does not end."
         ids += [order.woo_id for order in one.next()]
         if not one.timeless and not one.ended:
             one = ShopPaginator(
@@ -131,7 +131,7 @@ def test_orders_without_a_date_are_shown_and_stop_nobody(
     assert set(shown()) == readable
 
 
-def test_a_walk_without_totals_ends(shop: SandboxShop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_without_totals_ends(shop: SandboxShop, monkeypatch: pytest.MonkeyPatch) -> None:
     readable = fill(shop, [0, 1, 2, 3, 4], set())
     orders = shop_client.Shop.orders
 
