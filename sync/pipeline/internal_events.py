@@ -43,6 +43,19 @@ def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookE
     )
 
 
+def tell_crm_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
+    """By which the CRM hears what the shop's order says now, as if the shop had told us of it. Not stored yet."""
+    return intake.own(
+        side=Side.SHOP,
+        source=RESYNC,
+        topic="order.resync",
+        order_ref=str(link.woo_id),
+        key=key,
+        body={"id": link.woo_id, "reason": reason},
+        requested_by=by,
+    )
+
+
 def backfill_event(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
     """By which `backfill` creates or finds an order in the CRM, or tells it what changed. Not stored yet."""
     return intake.own(

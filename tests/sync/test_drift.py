@@ -17,8 +17,11 @@ from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.jobs import backfill, drift, engine, resync
 from sync.jobs.drift import Pair
 from sync.models import DriftFinding, Run, SideState
+from sync.pipeline import worker
 from sync.sandbox.server import Answer
+from tests.people import signed_in
 from tests.sync.conftest import NEW_YEAR, TwoSides
+from webhooks.models import State, WebhookEvent
 
 Findings = set[tuple[int, str, str, str]]
 
@@ -64,6 +67,32 @@ def test_each_kind_of_difference(two_sides: TwoSides) -> None:
         (trashed, "deleted", "trash", "new"),
         (unmapped, "status", "pending", "unheard of"),
     }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["status", "content", "deleted"])
+def test_what_a_repair_can_mend_is_mended_by_it(two_sides: TwoSides, kind: str) -> None:
+    """A button that is offered for a kind of finding does something about it."""
+    ((woo_id, crm_id),) = linked(two_sides, 1)
+    if kind == "status":
+        two_sides.crm.set_status(crm_id, "paid")
+    elif kind == "content":
+        two_sides.shop.orders[woo_id]["billing"]["first_name"] = "Other"
+    else:
+        two_sides.shop.trash(woo_id)
+    assert [one[1] for one in found()] == [kind]
+    client, url = signed_in("support"), "/admin/sync/driftfinding/"
+    chosen = {"action": "repair_selected", "_selected_action": [DriftFinding.objects.get().pk]}
+    assert f"Order {woo_id}: something would be written." in client.post(url, chosen).content.decode()
+    before = two_sides.writes()
+    assert not WebhookEvent.objects.filter(source="resync").exists()
+    client.post(url, {**chosen, "confirmed": "yes", "reason": "asked"})
+    while worker.work_once():
+        pass
+    event = WebhookEvent.objects.get(source="resync")
+    assert (event.state, event.requested_by) == (State.DONE, "support"), event.reason
+    assert two_sides.writes() != before
+    assert found() == set()
 
 
 def command(*arguments: str) -> tuple[str, int]:
