@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from orders.models import OrderLink
+from orders.rules import gone_statuses
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.paging.shop_orders import Position, ShopPaginator, stamp
@@ -87,10 +88,21 @@ def job(run: Run) -> Steps[None]:
             else:
                 yield from settle_page(run, pool, tally, _post(run, orders), place=paginator.position.as_json())
         yield from settle_rest(run, pool, tally.open)
+    if not any(run.options[name] for name in ("since", "until", "statuses", "limit")):
+        leave_out(run, _not_listed(frozenset(statuses)))
     tally.count(to_the_end=True)
     tally.save(run, place=paginator.position.as_json())
     run.total = tally.counts["seen"]
     yield
+
+
+def _not_listed(statuses: frozenset[str]) -> list[str]:
+    """Orders that we know and that the shop's lists hide (FACTS B6)."""
+    return [
+        f"{number} linked orders are {status!r}, which is no status of the shop (any more): no list shows them. "
+        "Switch the plugin that brought it on again, or give them another status there."
+        for status, number in gone_statuses(statuses)
+    ]
 
 
 def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:

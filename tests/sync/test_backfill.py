@@ -15,7 +15,7 @@ from django.utils import timezone
 from orders.models import OrderLink
 from sync.clients import paging
 from sync.clients.snapshots import ShopSnapshot
-from sync.jobs import backfill, engine, settling
+from sync.jobs import backfill, engine, run_report, settling
 from sync.models import Run, SideState
 from sync.pipeline import worker
 from sync.sandbox.server import Answer
@@ -55,6 +55,22 @@ def test_every_order_is_created_once_and_a_second_run_writes_nothing(two_sides: 
     assert two_sides.writes() == Counter()
     assert two_sides.crm.requests == []
     assert WebhookEvent.objects.count() == events
+
+
+def test_linked_orders_of_a_status_whose_plugin_is_gone_are_named(two_sides: TwoSides) -> None:
+    """No list shows them, so a report without a word of them would say that all is well."""
+    first, second, _ = two_sides.orders(3)
+    run_it()
+    for woo_id in (first, second):
+        two_sides.shop.orders[woo_id]["status"] = "packing"
+        OrderLink.objects.filter(woo_id=woo_id).update(woo_status="packing")
+    run = run_it()
+    assert counts(run) == {"seen": 1, "unchanged": 1, "left_out": 1}
+    (words,) = run_report.left_out(run)
+    assert words.startswith("2 linked orders are 'packing', which is no status of the shop")
+    assert "left_out" not in run_it(limit=10).counts, "it was not asked for all"
+    with pytest.raises(CommandError):
+        command()
 
 
 def test_the_command_reports_its_counts(two_sides: TwoSides) -> None:
