@@ -38,11 +38,11 @@ SPEEDS = (600, 120)
 CLASSES = {
     "nothing": ("", "Nothing would change"),
     "forward": ("success", "Something would be written"),
-    "backward": ("danger", "The lifecycle would refuse"),
-    "waits": ("warning", "Would be tried until it can be said"),
+    "backward": ("danger", "The lifecycle would not allow it"),
+    "waits": ("warning", "The result is not known yet"),
     "person": ("warning", "Would need a person"),
     "failed": ("danger", "Would fail"),
-    "unknown": ("", "Could not be told in time"),
+    "unknown": ("", "Not known in time"),
 }
 
 
@@ -52,9 +52,9 @@ class BulkForm(ReasonForm):
         max_value=FASTEST,
         required=False,
         initial=SPEEDS[0],
-        label="Speed limit, events a minute",
+        label="Speed limit, events per minute",
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Empty: as fast as both sides answer. What comes in goes first at any speed.",
+        help_text="Empty: as fast as both sides answer. New deliveries always go first.",
     )
     field_order = ("per_minute", "reason")
 
@@ -139,7 +139,7 @@ def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
         return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_bulk')}?{_without_look(request.GET)}")
     form = ReasonForm(request.POST)
     if not form.is_valid():
-        return TemplateResponse(request, "sync/bulk/sample.html", {"error": "Say why first: each look is recorded."})
+        return TemplateResponse(request, "sync/bulk/sample.html", {"error": "Enter a reason first."})
     try:
         spread = measure(_selection(owner, request), SAMPLED).spread
     except NoSuchFilter as error:

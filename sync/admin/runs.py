@@ -49,20 +49,20 @@ class RunAction:
 RUN_ACTIONS: Mapping[str, RunAction] = {
     "pause": RunAction(
         label="Pause",
-        words="It stops after the step it is at, and goes on from there when it is resumed.",
+        words="The run stops after its current step. When resumed, it continues from there.",
         act=engine.pause,
         done="Paused.",
     ),
     "resume": RunAction(
         label="Resume",
-        words="A worker goes on where it stopped.",
+        words="A worker continues where the run stopped.",
         act=engine.resume,
         done="Handed to the workers.",
         states=(Run.State.PAUSED, Run.State.FAILED),
     ),
     "cancel": RunAction(
         label="Cancel",
-        words="It stops after the step it is at, for good. What was done stays done.",
+        words="The run stops for good after its current step. Finished work stays.",
         act=engine.cancel,
         done="Cancelled.",
         states=(Run.State.RUNNING, Run.State.PAUSED, Run.State.FAILED),
@@ -173,7 +173,7 @@ class RunAdmin(ReadOnlyAdmin):
                 raise NotDone(str(error)) from error
             if not done:
                 run.refresh_from_db()
-                raise NotDone(f"{run} is {run.get_state_display().lower()} by now, so there was nothing to do.")
+                raise NotDone(f"{run} is {run.get_state_display().lower()} already, so there was nothing to do.")
             who = request.user.get_username()
             audit.record(f"run: {name}", actor=who, reason=said["reason"], result=chosen.done, run=run.pk)
             return chosen.done

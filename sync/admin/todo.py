@@ -98,7 +98,7 @@ class TodoItemAdmin(ReadOnlyAdmin):
     def age(self, item: TodoItem) -> str:
         return ago(item.opened_at)
 
-    @admin.display(description="Standing")
+    @admin.display(description="State")
     def standing(self, item: TodoItem) -> str:
         if item.closed_at:
             return "closed"

@@ -146,12 +146,12 @@ def _time(text: str | None) -> datetime | None:
 
 
 class BackfillForm(forms.RunForm):
-    since = forms.day("Changed since", "Empty: from the shop's first order on.")
-    until = forms.day("Changed until", "This day included. Empty: up to now.")
-    statuses = forms.text("Statuses", "With commas between. Empty: all but drafts.", validators=[forms.SLUGS])
-    limit = forms.number("At most", "Orders to look at. Empty: all.", 10_000_000)
-    per_minute = forms.number("Speed limit", "Orders a minute. Empty: as fast as both sides answer.", forms.FASTEST)
-    restart = forms.flag("Begin anew", "Instead of going on where one with the same options was stopped.")
+    since = forms.day("Changed since", "Empty: start with the shop's first order.")
+    until = forms.day("Changed until", "Includes this day. Empty: up to now.")
+    statuses = forms.text("Statuses", "Separated by commas. Empty: all except drafts.", validators=[forms.SLUGS])
+    limit = forms.number("At most", "Number of orders. Empty: all.", 10_000_000)
+    per_minute = forms.number("Speed limit", "Orders per minute. Empty: as fast as both sides answer.", forms.FASTEST)
+    restart = forms.flag("Start over", "Do not continue a stopped run with the same options.")
     dry_run = forms.dry_run()
     field_order = ("since", "until", "statuses", "limit", "per_minute", "restart", "dry_run", "reason")
 
@@ -159,7 +159,7 @@ class BackfillForm(forms.RunForm):
         said: dict[str, Any] = super().clean() or {}
         since, until = said.get("since"), said.get("until")
         if since and until and since > until:
-            self.add_error("until", "This is before the first day. Put it behind it, or leave it empty.")
+            self.add_error("until", "This is before the first day. Choose a later day, or leave the field empty.")
         return said
 
     def chosen(self) -> dict[str, Any]:
@@ -179,8 +179,8 @@ JOB = register(
         label="Backfill",
         work=job,
         starter=Starter(
-            words="The shop's orders are walked through; each is created or found in the CRM, and linked. An order "
-            "that is linked already and as the CRM has it costs nothing.",
+            words="We read the shop's orders one after the other. Each is created or found in the CRM, and linked. "
+            "Orders that are linked and up to date are skipped.",
             form=BackfillForm,
             start=start,
             icon="history",

@@ -302,8 +302,8 @@ JOB = register(
         work=job,
         count_names={EXPECTED: "Ahead as expected", **{kind.value: kind.label for kind in Kind}},
         starter=Starter(
-            words="Every link is compared on both sides. What differs stands in the list of drift, to be repaired or "
-            "ignored. Nothing is written to either side.",
+            words="We compare every linked order on both sides. Differences appear in the list of drift, where you can "
+            "repair or ignore them. Nothing is written to either side.",
             form=RunForm,
             start=start,
             icon="compare_arrows",

@@ -15,7 +15,7 @@ from unfold.widgets import (
 from orders.asking import ReasonForm
 
 FASTEST = 60_000
-SLUGS = RegexValidator(r"^[a-z0-9-]+(\s*,\s*[a-z0-9-]+)*$", "Write statuses as the shop does: processing, on-hold")
+SLUGS = RegexValidator(r"^[a-z0-9-]+(\s*,\s*[a-z0-9-]+)*$", "Write statuses like the shop does: processing, on-hold")
 
 
 class RunForm(ReasonForm):
@@ -36,7 +36,7 @@ def flag(label: str, help_text: str) -> forms.BooleanField:
 
 
 def dry_run() -> forms.BooleanField:
-    return flag("Dry run", "Only count what would be done. Nothing is written, here or at either side.")
+    return flag("Dry run", "Only count the changes. Nothing is written, neither here nor on either side.")
 
 
 def day(label: str, help_text: str) -> forms.DateField:
@@ -45,7 +45,7 @@ def day(label: str, help_text: str) -> forms.DateField:
 
 def not_to_come(chosen: date) -> None:
     if chosen > timezone.now().date():
-        raise forms.ValidationError("Nothing was changed on a day that is to come: choose today or before.")
+        raise forms.ValidationError("This day is in the future. Choose today or an earlier day.")
 
 
 def number(label: str, help_text: str, highest: int) -> forms.IntegerField:

@@ -165,11 +165,11 @@ def _looks_at_all(run: Run) -> bool:
 
 
 class ReconcileForm(forms.RunForm):
-    deep = forms.flag("Deep", "The last days again, and orders that were deleted for good: as every night.")
+    deep = forms.flag("Deep", "Read the last days again, and look for orders that were deleted for good.")
     confirm_deleted = forms.flag(
         "They are really gone",
-        "Deep, and however many orders are gone from the shop, the CRM is told. For when more than a few were found "
-        "gone at once and you know that it is so.",
+        "Use this if many orders disappeared from the shop at once and you know that this is right. The run is deep, "
+        "and the CRM is told about all of them.",
     )
     dry_run = forms.dry_run()
     field_order = ("deep", "confirm_deleted", "dry_run", "reason")
@@ -180,10 +180,10 @@ JOB = register(
         kind="reconcile",
         label="Reconcile",
         work=job,
-        count_names={"shop": "Missed of the shop", "crm": "Missed of the CRM"},
+        count_names={"shop": "Missed from the shop", "crm": "Missed from the CRM"},
         starter=Starter(
-            words="Both sides are asked what changed since the last time, and what no delivery told us of becomes an "
-            "event. It also runs on a schedule.",
+            words="We ask both sides for their changes since the last time. Changes that no delivery reported become "
+            "events. This also runs on a schedule.",
             form=ReconcileForm,
             start=start,
             icon="sync",

@@ -206,16 +206,16 @@ class ResyncForm(forms.RunForm):
     which = ChoiceField(
         widget=UnfoldAdminSelectWidget,
         choices=[
-            ("drifted", "Those that drift found to differ"),
+            ("drifted", "Orders that differ according to drift"),
             ("orders", "The orders named below"),
-            ("since", "Those that the CRM changed since the day below"),
+            ("since", "Orders that the CRM changed since the day below"),
             ("everything", "All linked orders"),
         ],
     )
-    orders = forms.text("Orders", "By either id, with commas between.")
+    orders = forms.text("Orders", "Ids from the shop or the CRM, separated by commas.")
     since = forms.day("Changed since", "In the CRM.")
-    per_minute = forms.number("Speed limit", "Orders a minute. Empty: as fast as both sides answer.", forms.FASTEST)
-    restart = forms.flag("Begin anew", "Instead of going on where one with the same options was stopped.")
+    per_minute = forms.number("Speed limit", "Orders per minute. Empty: as fast as both sides answer.", forms.FASTEST)
+    restart = forms.flag("Start over", "Do not continue a stopped run with the same options.")
     dry_run = forms.dry_run()
     field_order = ("which", "orders", "since", "per_minute", "restart", "dry_run", "reason")
 
@@ -223,7 +223,7 @@ class ResyncForm(forms.RunForm):
         said: dict[str, Any] = super().clean() or {}
         which = said.get("which")
         if which in ("orders", "since") and which not in self.errors and not said.get(which):
-            self.add_error(which, "Say which, or choose another way above.")
+            self.add_error(which, "Fill this in, or choose another option above.")
         return said
 
     def chosen(self) -> dict[str, Any]:
@@ -244,8 +244,8 @@ JOB = register(
         label="Resync",
         work=job,
         starter=Starter(
-            words="The CRM's state of linked orders is read and the shop brought to it, by the same path as an event: "
-            "what the lifecycle does not allow is refused here, too.",
+            words="We read the linked orders in the CRM and set the shop to their state, in the same way as for an "
+            "event. Moves that the lifecycle does not allow are refused here, too.",
             form=ResyncForm,
             start=start,
             icon="sync_alt",

@@ -58,7 +58,7 @@ def test_a_bulk_replay_is_planned_started_watched_and_cancelled(
     planned(page)
     page.get_by_label("Reason").fill("The CRM is mended")
     page.get_by_role("button", name="Preview a few first").click()
-    expect(page.get_by_text("looked at")).to_be_visible()
+    expect(page.get_by_text("Out of")).to_be_visible()
     started(page, per_minute="30")
     expect(page.get_by_text(f"0 of {MANY}")).to_be_visible()
     while not (seen := Run.objects.get().counts.get("seen")):

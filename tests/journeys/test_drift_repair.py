@@ -37,7 +37,7 @@ def test_a_repair_is_a_dry_run_until_it_has_a_reason(world: World) -> None:
     for said in ({}, {"confirmed": "yes", "reason": " "}):
         page = repair(client, links, **said)
         assert f"Order {links[0].woo_id}: something would be written. shop status: on-hold → processing." in page
-        assert f"Order {links[1].woo_id}: the lifecycle would refuse. " in page
+        assert f"Order {links[1].woo_id}: the lifecycle would not allow it. " in page
         assert "completed → cancelled is not an allowed move" in page
     assert (everything_but_the_audit(), len(writes(world))) == (before, written)
     looks = StaffAction.objects.filter(action="dry run of a repair", actor="support")
@@ -60,4 +60,4 @@ def test_a_side_that_is_away_is_a_line(world: World) -> None:
     link = linked(world, "paid", "on-hold")
     world.crm.stop()
     page = repair(signed_in("support"), [link])
-    assert f"Order {link.woo_id}: would be tried until it can be said. " in page and "can not be reached" in page
+    assert f"Order {link.woo_id}: the result is not known yet. " in page and "can not be reached" in page

@@ -182,13 +182,13 @@ def test_the_sample_says_what_would_happen_and_nothing_happens(two_sides: TwoSid
     event(side="crm", source="crm", order_ref="C-404", received_at=timezone.now() - timedelta(hours=1))
     client, url = signed_in("operator"), f"{SAMPLE}?state__exact=dead"
     assert client.get(url)["Location"] == f"{PLAN}?state__exact=dead"
-    assert "Say why first" in client.post(url, {"reason": " "}).content.decode()
+    assert "Enter a reason first" in client.post(url, {"reason": " "}).content.decode()
     assert (two_sides.shop.requests, two_sides.crm.requests, StaffAction.objects.count()) == ([], [], 0)
     told = client.post(url, {"reason": "the CRM is mended"}).content.decode()
     done = StaffAction.objects.get()
     assert (done.action, done.actor, done.reason) == ("dry run of many", "operator", "the CRM is mended")
     assert len(done.details["events"]) == 4
-    assert "Of 4 looked at" in told
+    assert "Out of 4 checked" in told
     assert told.count("Something would be written") == 3
     assert "Would need a person" in told
     assert not two_sides.writes()

@@ -64,7 +64,7 @@ def test_an_operator_starts_a_reconcile_and_the_workers_do_it(enqueue: Mock) -> 
     client = signed_in("operator")
     assert reverse("admin:sync_run_start_reconcile") in client.get(LIST).content.decode()
     assert client.get(f"{LIST}reconcile/")["Location"] == START
-    assert "no delivery told us of" in client.get(START).content.decode()
+    assert "no delivery reported" in client.get(START).content.decode()
     assert not Run.objects.exists()
     answer = client.post(START, {"deep": "on", "dry_run": "on", "reason": "the shop was away"})
     run = Run.objects.get()
@@ -173,7 +173,7 @@ def test_the_report_names_what_failed_with_the_way_to_it() -> None:
     assert "Order 77" in told
     assert "a@b.example" not in told
     assert "order_ref=78" in told
-    assert "Missed of the shop" in told
+    assert "Missed from the shop" in told
     assert "The shop can not be reached: &lt;no route&gt;" in told
     assert "then press Resume" in told
 
@@ -217,14 +217,14 @@ def test_the_list_costs_the_same_for_many(django_assert_max_num_queries: Any) ->
 
 def test_the_list_says_in_words_what_came_of_each() -> None:
     a_run(state=Run.State.DONE, counts={"seen": 7, "shop": 0, "crm": 2})
-    assert "7 seen, 2 missed of the CRM" in signed_in("viewer").get(LIST).content.decode()
+    assert "7 seen, 2 missed from the CRM" in signed_in("viewer").get(LIST).content.decode()
 
 
 def test_home_shows_what_is_at_work() -> None:
     run = a_run(counts={"seen": 250}, total=1000, actor="anna")
     home = signed_in("viewer").get("/admin/").content.decode()
     assert f"{LIST}{run.pk}/change/" in home
-    assert "1 at work" in home
+    assert "1 running" in home
     assert "250 of 1,000" in home
 
 
@@ -255,7 +255,7 @@ def test_a_reconcile_from_the_back_office_finds_what_was_missed(two_sides: TwoSi
     assert (run.state, run.counts["shop"]) == (Run.State.DONE, 3)
     assert WebhookEvent.objects.filter(source="sweep").count() == 3
     told = page(run)
-    assert "Missed of the shop" in told
+    assert "Missed from the shop" in told
     assert "order.created, from the shop" in told
 
 
@@ -303,10 +303,10 @@ def test_what_is_said_in_the_form_becomes_the_options(kind: str, said: dict[str,
         ("backfill", {"since": "yesterday"}, "Enter a valid date"),
         ("backfill", {"since": "2026-02-01", "until": "2026-01-01"}, "This is before the first day"),
         ("backfill", {"limit": "0"}, "greater than or equal to 1"),
-        ("backfill", {"statuses": "on hold; paid"}, "Write statuses as the shop does"),
-        ("backfill", {"until": "9999-12-31"}, "on a day that is to come"),
-        ("resync", {"which": "orders"}, "Say which, or choose another way above"),
-        ("resync", {"which": "since"}, "Say which, or choose another way above"),
+        ("backfill", {"statuses": "on hold; paid"}, "Write statuses like the shop does"),
+        ("backfill", {"until": "9999-12-31"}, "This day is in the future"),
+        ("resync", {"which": "orders"}, "Fill this in, or choose another option above"),
+        ("resync", {"which": "since"}, "Fill this in, or choose another option above"),
         ("resync", {"which": "nonsense"}, "Select a valid choice"),
         ("resync", {"which": "orders", "orders": "404"}, "No linked order: 404"),
     ],
