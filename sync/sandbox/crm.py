@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import requests
-
 from sync.sandbox.faults import BATCHES, Fault
-from sync.sandbox.outbox import Outbox, Road
+from sync.sandbox.outbox import Outbox, Road, post
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.signing import standard_webhooks
 
+TIMEOUT = 20.0
+"""Seconds that it waits for the answer to a webhook."""
 MOST = 100
 """Orders of one batch."""
 SHOWN = ("id", "external_id", "status", "version", "updated_at")
@@ -183,7 +183,8 @@ class SandboxCrm(LoopbackServer):
         digest = hashlib.sha256(body).hexdigest()
 
         def attempt() -> float | None:
-            status = _post(url, body, standard_webhooks(body, self.webhook_secret, message_id))
+            headers = standard_webhooks(body, self.webhook_secret, message_id)
+            status = post(url, body, {"Content-Type": "application/json", **headers}, TIMEOUT)
             with self.lock:
                 self.deliveries.append(CrmDelivery(crm_id, event_id, status, digest))
             if 200 <= status < 300:
@@ -339,13 +340,3 @@ def _decoded(cursor: str) -> tuple[str, str]:
 
 def _event_id(body: Any) -> str:
     return str(body.get("event_id", "")) if isinstance(body, dict) else ""
-
-
-def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            sent = {"Content-Type": "application/json", **headers}
-            return session.post(url, data=body, headers=sent, timeout=20, allow_redirects=False).status_code
-        except requests.RequestException:
-            return 0

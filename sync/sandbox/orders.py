@@ -24,6 +24,19 @@ BILLING = {
 DEFAULT_LINES = [{"name": "Käse-Fondue „Größe XL“", "product_id": 10, "sku": "LAB-1", "quantity": 2, "price": "19.90"}]
 TAX = Decimal("0.19")
 SHIPPING = Decimal("4.90")
+SHIPPING_TAX = SHIPPING * TAX
+PAYMENT = {
+    "payment_method": "bacs",
+    "payment_method_title": "Überweisung",
+    "transaction_id": "",
+    "customer_ip_address": "",
+    "customer_user_agent": "",
+    "created_via": "admin",
+    "customer_note": "",
+    "date_completed": None,
+    "date_paid": None,
+    "cart_hash": "",
+}
 
 
 def gmt(moment: datetime) -> str:
@@ -67,10 +80,7 @@ def new_order(woo_id: int, now: datetime, shop_url: str, fields: Mapping[str, An
     """The order as the REST API shows it; `fields` win over the template, `line_items` and `billing` are completed."""
     lines = [_line(woo_id * 10 + i, wanted) for i, wanted in enumerate(fields.get("line_items") or DEFAULT_LINES)]
     cart_tax = sum((Decimal(line["total_tax"]) for line in lines), Decimal())
-    shipping_tax = SHIPPING * TAX
-    total = sum((Decimal(line["total"]) for line in lines), Decimal()) + cart_tax + SHIPPING + shipping_tax
     billing = BILLING | dict(fields.get("billing") or {})
-    shipping = {name: value for name, value in billing.items() if name != "email"}
     order: dict[str, Any] = {
         "id": woo_id,
         "parent_id": 0,
@@ -79,55 +89,16 @@ def new_order(woo_id: int, now: datetime, shop_url: str, fields: Mapping[str, An
         "version": "10.5.0",
         "prices_include_tax": False,
         **{name: dated(name, now)[name] for name in ("date_created", "date_modified")},
-        "discount_total": "0.00",
-        "discount_tax": "0.00",
-        "shipping_total": money(SHIPPING),
-        "shipping_tax": money(shipping_tax),
-        "cart_tax": money(cart_tax),
-        "total": money(total),
-        "total_tax": money(cart_tax + shipping_tax),
+        **_totals(lines, cart_tax),
         "customer_id": 0,
         "order_key": f"wc_order_sandbox{woo_id}",
         "billing": billing,
-        "shipping": shipping,
-        "payment_method": "bacs",
-        "payment_method_title": "Überweisung",
-        "transaction_id": "",
-        "customer_ip_address": "",
-        "customer_user_agent": "",
-        "created_via": "admin",
-        "customer_note": "",
-        "date_completed": None,
-        "date_paid": None,
-        "cart_hash": "",
+        "shipping": {name: value for name, value in billing.items() if name != "email"},
+        **PAYMENT,
         "number": str(woo_id),
         "meta_data": [],
         "line_items": lines,
-        "tax_lines": [
-            {
-                "id": woo_id * 10 + 8,
-                "rate_code": "DE-MWST-1",
-                "rate_id": 1,
-                "label": "MwSt",
-                "compound": False,
-                "tax_total": money(cart_tax),
-                "shipping_tax_total": money(shipping_tax),
-                "rate_percent": 19,
-                "meta_data": [],
-            }
-        ],
-        "shipping_lines": [
-            {
-                "id": woo_id * 10 + 9,
-                "method_title": "DHL Paket",
-                "method_id": "flat_rate",
-                "instance_id": "1",
-                "total": money(SHIPPING),
-                "total_tax": money(shipping_tax),
-                "taxes": [{"id": 1, "total": money(shipping_tax), "subtotal": ""}],
-                "meta_data": [],
-            }
-        ],
+        **_lines_of_taxes_and_shipping(woo_id, cart_tax),
         "fee_lines": [],
         "coupon_lines": [],
         "refunds": [],
@@ -149,6 +120,45 @@ def new_order(woo_id: int, now: datetime, shop_url: str, fields: Mapping[str, An
     order.update(own)
     after_status(order, now)
     return order
+
+
+def _totals(lines: list[dict[str, Any]], cart_tax: Decimal) -> dict[str, str]:
+    tax = cart_tax + SHIPPING_TAX
+    total = sum((Decimal(line["total"]) for line in lines), Decimal()) + SHIPPING + tax
+    return {
+        "discount_total": "0.00",
+        "discount_tax": "0.00",
+        "shipping_total": money(SHIPPING),
+        "shipping_tax": money(SHIPPING_TAX),
+        "cart_tax": money(cart_tax),
+        "total": money(total),
+        "total_tax": money(tax),
+    }
+
+
+def _lines_of_taxes_and_shipping(woo_id: int, cart_tax: Decimal) -> dict[str, list[dict[str, Any]]]:
+    taxes = {
+        "id": woo_id * 10 + 8,
+        "rate_code": "DE-MWST-1",
+        "rate_id": 1,
+        "label": "MwSt",
+        "compound": False,
+        "tax_total": money(cart_tax),
+        "shipping_tax_total": money(SHIPPING_TAX),
+        "rate_percent": 19,
+        "meta_data": [],
+    }
+    shipping = {
+        "id": woo_id * 10 + 9,
+        "method_title": "DHL Paket",
+        "method_id": "flat_rate",
+        "instance_id": "1",
+        "total": money(SHIPPING),
+        "total_tax": money(SHIPPING_TAX),
+        "taxes": [{"id": 1, "total": money(SHIPPING_TAX), "subtotal": ""}],
+        "meta_data": [],
+    }
+    return {"tax_lines": [taxes], "shipping_lines": [shipping]}
 
 
 def after_status(order: dict[str, Any], now: datetime) -> None:

@@ -4,26 +4,23 @@ import copy
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-import requests
-
 from sync.sandbox.faults import Fault
-from sync.sandbox.orders import SHOP_OFFSET, STATUSES, after_status, dated, merge, new_order
-from sync.sandbox.outbox import Outbox, Road
+from sync.sandbox.orders import STATUSES, after_status, dated, merge, new_order
+from sync.sandbox.outbox import Outbox, Road, post
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.shop_auth import KeyCheck
+from sync.sandbox.shop_lists import api_error, chosen, invalid, matching, page, unknown_order
 from sync.sandbox.signing import hmac_base64, php_json
 
 API = "/wp-json/wc/v3"
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
 DELIVERY_TIMEOUT = 60
 FAILURES_BEFORE_DISABLING = 5
-UNLISTED = frozenset({"checkout-draft"})
-"""Statuses that `any` leaves out, as WordPress excludes them from searches; the trash is none of the statuses."""
 HIDDEN = ("secret", "failure_count")
 
 
@@ -207,8 +204,8 @@ class SandboxShop(LoopbackServer):
         if topic == "order.deleted":
             return {"id": woo_id}
         if not self.owner_may_read:
-            return _error("woocommerce_rest_cannot_view", "Sorry, you cannot view this resource.", 401)
-        return copy.deepcopy(self.orders[woo_id]) if woo_id in self.orders else _unknown(404).content
+            return api_error("woocommerce_rest_cannot_view", "Sorry, you cannot view this resource.", 401)
+        return copy.deepcopy(self.orders[woo_id]) if woo_id in self.orders else unknown_order(404).content
 
     def _deliver(self, hook_id: int, woo_id: int) -> None:
         with self.lock:
@@ -219,7 +216,7 @@ class SandboxShop(LoopbackServer):
             topic, url = hook["topic"], hook["delivery_url"]
             body = php_json(self._payload(topic, woo_id))
             headers = self.delivery_headers(hook_id, topic, body, hook["secret"])
-        status = _post(url, body, headers, DELIVERY_TIMEOUT)
+        status = post(url, body, headers, DELIVERY_TIMEOUT)
         with self.lock:
             self._count(hook, status)
             self.deliveries.append(Delivery(topic, woo_id, status, hashlib.sha256(body).hexdigest()))
@@ -282,11 +279,11 @@ class SandboxShop(LoopbackServer):
         if path == "/wp-json":
             return Answer(200, {"name": "Sandbox shop", "url": self.url, "gmt_offset": "1", "namespaces": ["wc/v3"]})
         if not path.startswith(API):
-            return Answer(404, _error("rest_no_route", "No route was found matching the URL.", 404))
+            return Answer(404, api_error("rest_no_route", "No route was found matching the URL.", 404))
         self.keys.check(request, self.url)
         found = re.fullmatch(r"/(orders|webhooks|reports/orders/totals)(?:/(\d+))?(/notes)?", path[len(API) :])
         if not found:
-            return Answer(404, _error("rest_no_route", "No route was found matching the URL.", 404))
+            return Answer(404, api_error("rest_no_route", "No route was found matching the URL.", 404))
         kind, number, notes = found[1], int(found[2] or 0), bool(found[3])
         try:
             if kind == "webhooks":
@@ -298,7 +295,7 @@ class SandboxShop(LoopbackServer):
                     return self._note_call(request, number)
                 return self._order_call(request, number, fault)
         except ValueError as error:
-            return Answer(400, _error("rest_invalid_json", f"Invalid JSON body passed: {error}", 400))
+            return Answer(400, api_error("rest_invalid_json", f"Invalid JSON body passed: {error}", 400))
 
     def _order_call(self, request: Request, woo_id: int, fault: Fault | None) -> Answer:
         match request.method, bool(woo_id):
@@ -309,24 +306,24 @@ class SandboxShop(LoopbackServer):
             case "POST", False:
                 return self._create_by_rest(request)
             case "GET", True:
-                return Answer(200, _chosen(self._known(woo_id, 404), request.query))
+                return Answer(200, chosen(self._known(woo_id, 404), request.query))
             case "PUT" | "PATCH" | "POST", True:
                 return self._write(request, woo_id, fault)
             case "DELETE", True:
                 return self._remove(request, woo_id)
-        return Answer(404, _error("rest_no_route", "No route was found matching the URL and method.", 404))
+        return Answer(404, api_error("rest_no_route", "No route was found matching the URL and method.", 404))
 
     def _known(self, woo_id: int, otherwise: int) -> dict[str, Any]:
         if woo_id not in self.orders:
-            raise HttpError(_unknown(otherwise))
+            raise HttpError(unknown_order(otherwise))
         if woo_id in self.hidden:
             words = "Sorry, you cannot view this resource."
-            raise HttpError(Answer(403, _error("woocommerce_rest_cannot_view", words, 403)))
+            raise HttpError(Answer(403, api_error("woocommerce_rest_cannot_view", words, 403)))
         return self.orders[woo_id]
 
     def _check_status(self, fields: Mapping[str, Any]) -> None:
         if "status" in fields and fields["status"] not in self.statuses:
-            raise HttpError(_invalid("status", f"status is not one of {', '.join(self.statuses)}."))
+            raise HttpError(invalid("status", f"status is not one of {', '.join(self.statuses)}."))
 
     def _create_by_rest(self, request: Request) -> Answer:
         fields = request.json()
@@ -354,65 +351,20 @@ class SandboxShop(LoopbackServer):
         if request.query.get("force") == "true":
             self.delete(woo_id)
         elif order["status"] == "trash":
-            return Answer(410, _error("woocommerce_rest_already_trashed", "Already deleted.", 410))
+            return Answer(410, api_error("woocommerce_rest_already_trashed", "Already deleted.", 410))
         else:
             self.trash(woo_id)
         return Answer(200, order)
 
     def _list(self, request: Request, fault: Fault | None) -> Answer:
-        query = request.query
-        page, per_page = _number(query, "page", 1, 10**9), _number(query, "per_page", 10, 100)
-        found = list(filter(self._wanted(request), self.orders.values()))
-        field = "date_modified_gmt" if query.get("orderby") == "modified" else "date_created_gmt"
-        found.sort(
-            key=lambda order: ("" if query.get("orderby") == "id" else order[field] or "", order["id"]),
-            reverse=query.get("order", "desc") == "desc",
-        )
-        if query.get("orderby") == "include":
-            place = {woo_id: n for n, woo_id in enumerate(_many(request, "include"))}
-            found.sort(key=lambda order: place.get(str(order["id"]), 0))
-        shown = found[(page - 1) * per_page : page * per_page]
-        # A page beyond the end is 200 with totals of 0 (FACTS I).
-        total = len(found) if shown else 0
-        headers = {"X-WP-Total": str(total), "X-WP-TotalPages": str(-(-total // per_page))}
-        content = [_chosen(order, query) for order in shown if order["id"] not in self.hidden]
+        shown, headers = page(request.query, matching(request, self.orders, self.statuses))
+        if not shown:  # a page beyond the end is 200 with totals of 0 (FACTS I)
+            headers = dict.fromkeys(headers, "0")
+        content = [chosen(order, request.query) for order in shown if order["id"] not in self.hidden]
         if fault and fault.name == "shifting-pages" and shown:
             # Somebody saves an order of this page, so that it leaves its place and all behind it move up.
             self._save(shown[0], {})
         return Answer(200, content, headers)
-
-    def _wanted(self, request: Request) -> Callable[[Mapping[str, Any]], bool]:
-        """What the query asks for is made out once, not for each of thousands of orders."""
-        query = request.query
-        statuses = {*(_many(request, "status") or ["any"])}
-        if "any" in statuses:  # whatever stands beside it (FACTS B6)
-            statuses = {*self.statuses} - UNLISTED
-        included, excluded = {*_many(request, "include")}, {*_many(request, "exclude")}
-        spans = [
-            (f"date_{what}_gmt", _moment(query, name), is_later)
-            for name, what, is_later in (
-                ("modified_after", "modified", True),
-                ("modified_before", "modified", False),
-                ("after", "created", True),
-                ("before", "created", False),
-            )
-            if query.get(name)
-        ]
-
-        def wanted(order: Mapping[str, Any]) -> bool:
-            if order["status"] not in statuses or str(order["id"]) in excluded:
-                return False
-            if included and str(order["id"]) not in included:
-                return False
-            for field, limit, is_later in spans:
-                if not order[field]:  # as SQL compares NULL
-                    return False
-                moment = datetime.fromisoformat(order[field]).replace(tzinfo=UTC)
-                if not (moment > limit if is_later else moment < limit):
-                    return False
-            return True
-
-        return wanted
 
     def _schema(self) -> dict[str, Any]:
         status = {"description": "Order status.", "type": "string", "default": "pending", "enum": self.statuses}
@@ -444,11 +396,11 @@ class SandboxShop(LoopbackServer):
                 return self._list_webhooks(request)
             hook = self.webhooks.get(hook_id)
             if hook is None:
-                return Answer(404, _error("woocommerce_rest_shop_webhook_invalid_id", "Invalid ID.", 404))
+                return Answer(404, api_error("woocommerce_rest_shop_webhook_invalid_id", "Invalid ID.", 404))
             if request.method == "DELETE":
                 if request.query.get("force") != "true":
                     message = "Webhooks do not support trashing."
-                    return Answer(501, _error("woocommerce_rest_trash_not_supported", message, 501))
+                    return Answer(501, api_error("woocommerce_rest_trash_not_supported", message, 501))
                 del self.webhooks[hook_id]
             elif request.method in ("PUT", "POST", "PATCH"):
                 wanted = ("status", "topic", "delivery_url", "secret", "name")
@@ -459,74 +411,22 @@ class SandboxShop(LoopbackServer):
     def _list_webhooks(self, request: Request) -> Answer:
         status = request.query.get("status", "all")
         shown = [_public(hook) for hook in self.webhooks.values() if status in ("all", hook["status"])]
-        page, per_page = _number(request.query, "page", 1, 10**9), _number(request.query, "per_page", 10, 100)
-        headers = {"X-WP-Total": str(len(shown)), "X-WP-TotalPages": str(-(-len(shown) // per_page))}
-        return Answer(200, shown[(page - 1) * per_page : page * per_page], headers)
+        hooks, headers = page(request.query, shown)
+        return Answer(200, hooks, headers)
 
     def _create_webhook(self, fields: dict[str, Any]) -> Answer:
         for name in ("topic", "delivery_url"):
             if not fields.get(name):
-                return _invalid(name, f"Webhook {name} is required.")
+                return invalid(name, f"Webhook {name} is required.")
         hook = self._add_webhook(fields)
         answer = Answer(201, _public(hook))
         # The ping comes before the answer, unsigned, with five seconds' patience; 201 even if it fails (FACTS A10).
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        if _post(hook["delivery_url"], f"webhook_id={hook['id']}".encode(), form, 5) == 200:
+        if post(hook["delivery_url"], f"webhook_id={hook['id']}".encode(), form, 5) == 200:
             with self.lock:
                 hook.update(dated("date_modified", self.now()))
         return answer
 
 
-def _post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False).status_code
-        except requests.RequestException:
-            return 0
-
-
-def _error(code: str, message: str, status: int, **more: Any) -> dict[str, Any]:
-    return {"code": code, "message": message, "data": {"status": status, **more}}
-
-
-def _invalid(name: str, message: str) -> Answer:
-    return Answer(400, _error("rest_invalid_param", f"Invalid parameter(s): {name}", 400, params={name: message}))
-
-
-def _unknown(status: int) -> Answer:
-    return Answer(status, _error("woocommerce_rest_shop_order_invalid_id", "Invalid ID.", status))
-
-
 def _public(hook: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in hook.items() if name not in HIDDEN}
-
-
-def _chosen(order: dict[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
-    names = query.get("_fields")
-    return {name: order[name] for name in names.split(",") if name in order} if names else copy.deepcopy(order)
-
-
-def _many(request: Request, name: str) -> list[str]:
-    pairs = [value for key, value in request.pairs if re.fullmatch(rf"{name}(\[\d*\])?", key)]
-    return [one for value in pairs for one in value.split(",") if one]
-
-
-def _number(query: Mapping[str, str], name: str, default: int, highest: int) -> int:
-    text = query.get(name, str(default))
-    if not text.isdigit() or not 1 <= int(text) <= highest:
-        raise HttpError(_invalid(name, f"{name} must be between 1 and {highest}."))
-    return int(text)
-
-
-def _moment(query: Mapping[str, str], name: str) -> datetime:
-    """A date filter as WooCommerce reads it: shop time by default, UTC with `dates_are_gmt` or a `Z`, never both."""
-    gmt = query.get("dates_are_gmt") in ("true", "1")
-    try:
-        moment = datetime.fromisoformat(query[name])
-    except ValueError:
-        raise HttpError(_invalid(name, "Invalid date.")) from None
-    if moment.tzinfo is not None:
-        # Both at once returned nothing on a real shop (FACTS I).
-        return moment + timedelta(days=36_500) * (1 if name.endswith("after") else -1) if gmt else moment
-    return moment.replace(tzinfo=UTC) if gmt else (moment - SHOP_OFFSET).replace(tzinfo=UTC)
