@@ -1,7 +1,5 @@
 """Orders that differ between the two sides, as drift saw them."""
 
-import uuid
-from collections.abc import Container
 from datetime import datetime, time
 from functools import cache
 from typing import Any
@@ -21,19 +19,16 @@ from orders import audit
 from orders.asking import UntilForm, ask_reason
 from orders.models import OrderLink
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
+from sync.admin.repairs import repair_event
 from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import Foreseen
-from sync.pipeline.internal_events import resync_event, tell_crm_event
 from webhooks.backoffice.display import ago, badge
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
-from webhooks.models import WebhookEvent
 from webhooks.wake import wake
 
-CRM_IS_BEHIND = (DriftFinding.Kind.CONTENT, DriftFinding.Kind.DELETED)
-"""What the CRM was not told of. It is not for the shop to follow."""
 FORESEEN = 20
 """Orders of which the page that asks shows what a repair would do: both sides are read for each."""
 
@@ -161,13 +156,12 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def repair_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
         """Bring the shop to the CRM's state, as far as the lifecycle allows, or tell the CRM what it was not told, by
         the same path as an event. The page that asks for a reason is a dry run."""
-        untold = set(queryset.filter(kind__in=CRM_IS_BEHIND).values_list("woo_id", flat=True))
         links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id")).order_by("woo_id")
 
         def perform(said: dict[str, Any]) -> str:
             by, reason = request.user.get_username(), said["reason"]
             for link in links:
-                _repair(link, untold, by=by, reason=reason).save(force_insert=True)
+                repair_event(link, by=by, reason=reason).save(force_insert=True)
                 audit.record("repair", actor=by, reason=reason, link=link)
             wake(force=True)
             return f"A worker was asked to repair {len(links)} orders. The page of each order shows the result."
@@ -180,24 +174,18 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             "far as the lifecycle allows; what the CRM was not told of an order, it is told. Nothing is written yet. A "
             "repair would do this now:",
             # Called by the page that asks: the answer to it reads neither side.
-            listed=cache(lambda: _foreseen(links, untold, request.user.get_username())),
+            listed=cache(lambda: _foreseen(links, request.user.get_username())),
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
             perform=perform,
         )
 
 
-def _repair(link: OrderLink, untold: Container[int], *, by: str = "", reason: str = "") -> WebhookEvent:
-    """By which the CRM is told, or the shop is brought to the CRM's state. Not stored yet."""
-    event = tell_crm_event if link.woo_id in untold else resync_event
-    return event(link, key=f"resync:{uuid.uuid4()}", by=by, reason=reason)
-
-
-def _foreseen(links: QuerySet[OrderLink], untold: Container[int], who: str) -> list[str]:
+def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
     """What a repair of the first of them would do now, a line each, and how many were not looked at."""
     first = list(links[:FORESEEN])
     audit.record("dry run of a repair", actor=who, orders=[link.woo_id for link in first])
-    asked = [_repair(link, untold) for link in first]
+    asked = [repair_event(link) for link in first]
     seen = foresee_all(asked, within=SAMPLE_SECONDS)
     lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]
     left = links.count() - len(first)

@@ -21,10 +21,11 @@ from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.admin.one_row import for_row
+from sync.admin.repairs import repair_event
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import foresee_resync
+from sync.pipeline.dry_run import foresee
 from webhooks.backoffice.display import ago
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
@@ -149,10 +150,11 @@ class OrderAdmin(OrderLinkAdmin):
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             reason = form.cleaned_data["reason"]
-            event = internal_events.resync(link, by=actor, reason=reason)
+            event = repair_event(link, by=actor, reason=reason)
+            event.save(force_insert=True)
             audit.record("repair", actor=actor, reason=reason, result="The worker was asked", event=event, link=link)
             return self._asked(request, link, event)
-        foreseen = foresee_resync(link)
+        foreseen = foresee(repair_event(link))
         result = f"{foreseen.kind}: {foreseen.words}"
         audit.record("dry run of a repair", actor=actor, result=result, link=link)
         title, calls = f"Repair order {link.woo_id}", map(summary, foreseen.calls)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orders.models import OrderLink
 from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
@@ -113,11 +112,6 @@ def _foresee(work: worker.Work) -> Foreseen:
         changes=tuple(_changes(decision, work.newest)),
         calls=tuple(work.calls),
     )
-
-
-def foresee_resync(link: OrderLink) -> Foreseen:
-    """What `internal_events.resync` would do now."""
-    return foresee(internal_events.resync_event(link, key="", by="", reason=""))
 
 
 def _kind(decision: Decision) -> Kind:

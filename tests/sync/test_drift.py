@@ -70,8 +70,9 @@ def test_each_kind_of_difference(two_sides: TwoSides) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("place", ["the list of drift", "the page of the order"])
 @pytest.mark.parametrize("kind", ["status", "content", "deleted"])
-def test_what_a_repair_can_mend_is_mended_by_it(two_sides: TwoSides, kind: str) -> None:
+def test_what_a_repair_can_mend_is_mended_by_it(two_sides: TwoSides, kind: str, place: str) -> None:
     """A button that is offered for a kind of finding does something about it."""
     ((woo_id, crm_id),) = linked(two_sides, 1)
     if kind == "status":
@@ -83,7 +84,10 @@ def test_what_a_repair_can_mend_is_mended_by_it(two_sides: TwoSides, kind: str) 
     assert [one[1] for one in found()] == [kind]
     client, url = signed_in("support"), "/admin/sync/driftfinding/"
     chosen = {"action": "repair_selected", "_selected_action": [DriftFinding.objects.get().pk]}
-    assert f"Order {woo_id}: something would be written." in client.post(url, chosen).content.decode()
+    words = f"Order {woo_id}: something would be written."
+    if place == "the page of the order":
+        url, chosen, words = f"/admin/orders/orderlink/{OrderLink.objects.get().pk}/repair/", {}, 'name="reason"'
+    assert words in " ".join(client.post(url, chosen).content.decode().split())
     before = two_sides.writes()
     assert not WebhookEvent.objects.filter(source="resync").exists()
     client.post(url, {**chosen, "confirmed": "yes", "reason": "asked"})
