@@ -14,9 +14,9 @@ from typing import Any, Required, TypedDict, Unpack
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError, connection, transaction
 
-from webhooks import clock, sql
-from webhooks.insert import Row, insert
-from webhooks.models import MAY_BE_NEWS, RefusedDelivery, State, WebhookEvent
+from webhooks import clock
+from webhooks.insert import Row, give_up_keys, insert
+from webhooks.models import RefusedDelivery, State, WebhookEvent
 from webhooks.refusals import count, refusals
 from webhooks.signatures import Verdict
 from webhooks.sources import Signal, Source, clean
@@ -60,13 +60,13 @@ def store(
     # How often each comes in this delivery: there may be the same many times in one array.
     times = Counter(signal.dedupe_key for signal in signals)
     rows = {signal.dedupe_key: _row(signal, body, now, times[signal.dedupe_key]) for signal in reversed(signals)}
-    weak = {signal.dedupe_key for signal in signals if signal.weak}
+    by_hash = {signal.dedupe_key for signal in signals if signal.by_hash}
     known: dict[str, tuple[int, int]] = {}
     # In the order of their keys: two arrays with the same events in another order would wait for each other, and so
     # would a worker that has done with several of them (`WebhookEventQuerySet.hold`).
-    for are_weak, keys in ((False, sorted(rows.keys() - weak)), (True, sorted(weak))):
+    for only_by_hash, keys in ((False, sorted(rows.keys() - by_hash)), (True, sorted(by_hash))):
         for start in range(0, len(keys), CHUNK):
-            known |= _insert(shared, [rows[key] for key in keys[start : start + CHUNK]], weak=are_weak)
+            known |= _insert(shared, [rows[key] for key in keys[start : start + CHUNK]], by_hash=only_by_hash)
     new = {key for key, (_, duplicates) in known.items() if duplicates < times[key]}
     stored = []
     for signal in signals:
@@ -155,31 +155,21 @@ def _row(signal: Signal, body: bytes, now: datetime, times: int) -> Row:
     }
 
 
-def _insert(shared: Row, rows: Sequence[Row], *, weak: bool) -> dict[str, tuple[int, int]]:
+def _insert(shared: Row, rows: Sequence[Row], *, by_hash: bool) -> dict[str, tuple[int, int]]:
     known: dict[str, tuple[int, int]] = {}
     for _ in range(TRIES):
         try:
-            known |= insert(shared, rows, weak=weak)
+            known |= insert(shared, rows, by_hash=by_hash)
+            rows = [row for row in rows if row["dedupe_key"] not in known]
+            if not rows:
+                return known
+            give_up_keys(shared["source"], [row["dedupe_key"] for row in rows])
+            # Another process may do the same between these two: then there is one more round.
         except OperationalError as error:
             # Somebody changes many events at once, and PostgreSQL chose us to let go: the sender may send only once.
             if getattr(error.__cause__, "sqlstate", None) != DEADLOCK or connection.in_atomic_block:
                 raise
-            continue
-        rows = [row for row in rows if row["dedupe_key"] not in known]
-        if not rows:
-            return known
-        _give_up_keys(shared["source"], [row["dedupe_key"] for row in rows])
-        # Another process may do the same between these two: then there is one more round.
     raise IntegrityError(f"{shared['source']}: the key of a delivery changed hands {TRIES} times")
-
-
-def _give_up_keys(source: str, keys: list[str]) -> None:
-    """Of events whose repetition may be news: it is."""
-    sql.execute(
-        "UPDATE webhooks_webhookevent AS known SET dedupe_key = known.dedupe_key || ':' || known.id "  # noqa: S608
-        f"WHERE known.source = %s AND known.dedupe_key IN (%s) AND {MAY_BE_NEWS}",
-        *(source, keys),
-    )
 
 
 def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:

@@ -54,22 +54,6 @@ EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 SENDERS = {Side.SHOP: "woocommerce", Side.CRM: "crm"}
 DELIVERED = tuple(SENDERS.values())
 """The sources of deliveries. Events from any other source were made here."""
-MOST_OF_A_SECOND = 20
-"""Events of one order and second. More are no changes: somebody sends two captured deliveries in turn."""
-MAY_BE_NEWS = (
-    "(known.next_attempt_at IS NULL OR known.state = 'processing') "  # noqa: S608  our own
-    "AND NOT (known.state = 'parked' AND known.order_ref = '') "
-    "AND (known.occurred_at IS NULL OR (EXISTS (SELECT 1 FROM webhooks_webhookevent AS later "
-    "WHERE later.side = known.side AND later.order_ref = known.order_ref AND later.id > known.id "
-    "AND later.source = known.source AND (later.occurred_at IS NULL OR later.occurred_at = known.occurred_at)) "
-    "AND (SELECT count(*) FROM webhooks_webhookevent AS same WHERE same.side = known.side "
-    "AND same.order_ref = known.order_ref AND same.source = known.source "
-    f"AND same.occurred_at = known.occurred_at) < {MOST_OF_A_SECOND}))"
-)
-"""In SQL, of an event that is known by the hash of its body: the same bytes may tell of something else when they come
-again. Not while it waits for its turn or next try, as its read answers both; nor, if nobody understood it, while it
-waits for a person. With a time, which is that of a second, only if something else came between, of the same second or
-without a time: on-hold and back, to the trash and back."""
 
 
 @dataclass(frozen=True)

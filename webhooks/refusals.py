@@ -12,8 +12,6 @@ from collections import Counter
 
 from django.db import Error, connection, transaction
 
-from webhooks import sql
-
 log = logging.getLogger("orderbridge.deliveries")
 
 BURST = 60
@@ -92,9 +90,10 @@ refusals = Refusals()
 
 def count(counts: Counter[tuple[str, str]]) -> None:
     """In the order of their keys: else two processes could wait for each other."""
-    for (source, reason), number in sorted(counts.items()):
-        sql.execute(
-            "INSERT INTO webhooks_refusalcount AS known (source, reason, count) VALUES (%s, %s, %s) "
-            "ON CONFLICT (source, reason) DO UPDATE SET count = known.count + excluded.count",
-            *(source, reason, number),
-        )
+    with connection.cursor() as cursor:
+        for (source, reason), number in sorted(counts.items()):
+            cursor.execute(
+                "INSERT INTO webhooks_refusalcount AS known (source, reason, count) VALUES (%s, %s, %s) "
+                "ON CONFLICT (source, reason) DO UPDATE SET count = known.count + excluded.count",
+                [source, reason, number],
+            )

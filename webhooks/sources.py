@@ -37,8 +37,8 @@ class Signal:
     """One thing that a delivery tells. A `parked_reason` means that a person must look, and says at what."""
 
     dedupe_key: str
-    weak: bool = False
-    "Known by nothing but the hash of its body: its repetition may be news (`models.MAY_BE_NEWS`)."
+    by_hash: bool = False
+    "It has a content-hash key, of nothing but its body: its repetition may be news (`insert.MAY_BE_NEWS`)."
     topic: str = ""
     order_ref: str = ""
     version: int | None = None
@@ -166,7 +166,7 @@ def parse_woocommerce(body: bytes, headers: Mapping[str, str], *, is_edited: boo
     `is_edited`: staff wrote it, who need not write a whole order to name one."""
     signal = Signal(
         dedupe_key=f"hash:{_sha256(body)}",
-        weak=True,
+        by_hash=True,
         topic=clean(headers.get("X-WC-Webhook-Topic", ""), 100),
         delivery_id=clean(headers.get("X-WC-Webhook-Delivery-ID", ""), 128),
     )
@@ -234,7 +234,7 @@ def _gmt(value: Any) -> datetime | None:
 def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) -> list[Signal]:
     """One object or an array of any length; a bad element parks only itself."""
     delivery, _, _ = standard_headers(headers)
-    whole = Signal(dedupe_key=f"hash:{_sha256(body)}", weak=True, delivery_id=clean(delivery, 128))
+    whole = Signal(dedupe_key=f"hash:{_sha256(body)}", by_hash=True, delivery_id=clean(delivery, 128))
     signed_id = delivery if id_is_signed else ""
     try:
         content = _json(body)
@@ -267,7 +267,7 @@ def _crm_signal(event: Any, whole: Signal, signed_id: str, index: int | None = N
         key = f"hash:{_sha256(text) if text else _sha256(whole.dedupe_key.encode(), b'%d' % place)}"
     said: dict[str, Any] = {
         "dedupe_key": key,
-        "weak": not (name or signed_id),
+        "by_hash": not (name or signed_id),
         "topic": clean(topic, 100) if isinstance(topic, str) else "",
         "delivery_id": whole.delivery_id,
         "index": index,
@@ -294,9 +294,9 @@ def _understood(event: Any, *, has_id: bool) -> dict[str, Any]:
         "status": clean(status or "", 64),
     }
     if not has_id and version is not None:
-        said |= {"dedupe_key": _key("version", f"{order}:{version}"), "weak": False}
+        said |= {"dedupe_key": _key("version", f"{order}:{version}"), "by_hash": False}
     elif not has_id and occurred_at is not None:
-        said |= {"dedupe_key": _key("time", f"{order}:{occurred_at.isoformat()}"), "weak": False}
+        said |= {"dedupe_key": _key("time", f"{order}:{occurred_at.isoformat()}"), "by_hash": False}
     return said
 
 

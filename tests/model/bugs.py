@@ -217,8 +217,8 @@ BUGS = (
     Bug(
         name="two states of an order that share a delivery id are one",
         file="webhooks/sources.py",
-        old='dedupe_key=f"hash:{_sha256(body)}",\n        weak=True,\n        topic',
-        new="dedupe_key=headers['X-WC-Webhook-Delivery-ID'],\n        weak=False,\n        topic",
+        old='dedupe_key=f"hash:{_sha256(body)}",\n        by_hash=True,\n        topic',
+        new="dedupe_key=headers['X-WC-Webhook-Delivery-ID'],\n        by_hash=False,\n        topic",
         history="""
             begin(linked=True)
             order_is_edited(order=0)

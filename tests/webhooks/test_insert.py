@@ -1,4 +1,4 @@
-"""The INSERT that is made once: what it does not name has its default, as if Django had written it."""
+"""The INSERT by hand: what it does not name has its default, as if Django had written it."""
 
 import runpy
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ def test_what_is_not_given_has_its_default() -> None:
 
 def test_a_default_that_is_another_one_each_time_has_to_be_given() -> None:
     """It would become that of the first event of this process."""
-    with pytest.raises(TypeError, match="stored_at"):
+    with pytest.raises(KeyError, match="stored_at"):
         insert({name: value for name, value in SHOP.items() if name != "stored_at"}, [{"dedupe_key": "one"}])
 
 

@@ -35,8 +35,9 @@ from tests.deliveries import (
 )
 from webhooks import intake, signatures, sources
 from webhooks import wake as wake_module
+from webhooks.insert import MOST_OF_A_SECOND
 from webhooks.intake import MASK
-from webhooks.models import MOST_OF_A_SECOND, Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
+from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.sources import MAX_EVENTS
 from webhooks.views import DeliveryView
 from webhooks.wake import wake
@@ -485,8 +486,8 @@ def test_a_key_that_changes_hands_meanwhile_is_asked_for_again(times: int, statu
         else:
             given_up(source, keys)
 
-    given_up = intake._give_up_keys
-    with patch("webhooks.intake._give_up_keys", give_up):
+    given_up = intake.give_up_keys
+    with patch("webhooks.intake.give_up_keys", give_up):
         answer = post(WOO, *recorded("00020"))
     assert answer.status_code == status
     if status == 200:
