@@ -1,4 +1,4 @@
-"""How the shop and the CRM are doing: circuit breaker and rate limit, shared by all workers through the database."""
+"""Circuit breaker and rate limit of the shop and the CRM, shared by all workers through the database."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -13,8 +13,8 @@ from webhooks import clock, sql
 
 log = logging.getLogger("orderbridge.sides")
 
-HEARD_EVERY = timedelta(seconds=5)
-DEFAULT_SLOW_DOWN = 5.0
+SUCCESS_EVERY = timedelta(seconds=5)
+DEFAULT_WAIT = 5.0
 """Seconds to wait after a 429 that does not say how long, or 0, or a time that is over by our clock."""
 
 
@@ -22,10 +22,10 @@ def probe_interval() -> timedelta:
     return timedelta(seconds=min(30.0, settings.RETRY_MAX_SECONDS))
 
 
-def heard(names: Collection[str], now: datetime) -> None:
+def record_success(names: Collection[str], now: datetime) -> None:
     """Good answers came. Written at most every few seconds while all is well: no row is hot."""
     is_news = "failures > 0 OR opened_at IS NOT NULL OR last_heard_at IS NULL OR last_heard_at < %s"
-    for side in sql.find(SideState, is_news, now - HEARD_EVERY):
+    for side in sql.find(SideState, is_news, now - SUCCESS_EVERY):
         if side.name in names:
             if side.opened_at:
                 log.warning("breaker closed", extra={"side": side.name})
@@ -34,11 +34,11 @@ def heard(names: Collection[str], now: datetime) -> None:
             )
 
 
-def failed(error: SideError, now: datetime) -> bool:
+def record_failure(error: SideError, now: datetime) -> bool:
     """Count a failure of a whole side. True: its breaker is open, so the event is not to blame."""
     if isinstance(error, RateLimited):
         # No attempt is used up, so that to ask again at once would be for ever.
-        until = now + timedelta(seconds=error.after or DEFAULT_SLOW_DOWN)
+        until = now + timedelta(seconds=error.after or DEFAULT_WAIT)
         SideState.objects.filter(pk=error.side).exclude(wait_until__gt=until).update(
             wait_until=until, last_error=str(error)[:2000]
         )
@@ -55,20 +55,20 @@ def failed(error: SideError, now: datetime) -> bool:
     return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()
 
 
-def gate(now: datetime, pings: Mapping[str, Callable[[], None]], *, only: str = "") -> bool:
-    """True: work may be taken. Both journeys need both sides, so one closed gate stops both. `only`: what asks one side
-    alone, as half a sweep does.
+def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only: str = "") -> bool:
+    """True: work may be taken. Both directions need both sides, so one open breaker stops both. `only`: what asks one
+    side alone, as half a reconcile does.
 
-    An open breaker lets one worker of all probe the way, with a cheap read: a single poisoned order can then neither
-    keep the breaker open nor be the one that every probe falls on (docs/decisions/0006).
+    An open breaker lets one worker of all probe the side by a ping: a single bad order can then neither keep it open
+    nor be the one that every probe falls on (docs/decisions/0006).
     """
-    is_open = True
+    allowed = True
     for side in sql.find(SideState, "paused OR wait_until > %s OR opened_at IS NOT NULL", now):
         if only and side.name != only:
             continue
         held = side.paused or (side.wait_until and side.wait_until > now)
-        is_open = not held and _probe(side, now, pings[side.name]) and is_open
-    return is_open
+        allowed = not held and _probe(side, now, pings[side.name]) and allowed
+    return allowed
 
 
 def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
@@ -78,10 +78,10 @@ def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
     try:
         ping()
     except RateLimited as error:
-        failed(error, clock.now())
+        record_failure(error, clock.now())
         return False
     except SideError as error:
         SideState.objects.filter(pk=side.pk).update(last_error=str(error)[:2000])
         return False
-    heard([side.name], clock.now())
+    record_success([side.name], clock.now())
     return True

@@ -224,7 +224,7 @@ def _settled(page: Sequence[int], run: Run) -> set[int]:
 
 def _may_go(run: Run, book: Book) -> bool:
     """Neither faster than the speed limit, nor while a side can not be called."""
-    if clock.now().timestamp() < book.not_before or not breaker.gate(clock.now(), worker.PINGS):
+    if clock.now().timestamp() < book.not_before or not breaker.allows_calls(clock.now(), worker.PINGS):
         return False
     book.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
     return True

@@ -172,7 +172,7 @@ def scheduled() -> Run | None:
     """Where a side is away, tomorrow is early enough."""
     Run.objects.filter(kind=JOB.kind, actor="", finished_at__lt=clock.now() - KEPT).delete()
     shop_client.connect(), crm_backends.connect()
-    return start(actor="") if breaker.gate(clock.now(), worker.PINGS) else None
+    return start(actor="") if breaker.allows_calls(clock.now(), worker.PINGS) else None
 
 
 def job(run: Run) -> Steps[None]:

@@ -72,7 +72,7 @@ def _may_be_asked(now: datetime) -> bool:
     """One side at least. Where staff paused one, they want no work to be done."""
     if SideState.objects.filter(paused=True).exists():
         return False
-    well = [breaker.gate(now, worker.PINGS, only=side) for side in (Side.SHOP, Side.CRM)]  # each is probed
+    well = [breaker.allows_calls(now, worker.PINGS, only=side) for side in (Side.SHOP, Side.CRM)]  # each is probed
     return any(well)
 
 

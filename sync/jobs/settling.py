@@ -192,7 +192,7 @@ def patiently(read: Callable[[], T], *, side: str = "", patience: float | None =
             except SideError as error:
                 if not error.again or isinstance(error, FINAL) or time.monotonic() > until:
                     raise
-                breaker.failed(error, clock.now())
+                breaker.record_failure(error, clock.now())
                 again_at = time.monotonic() + _delay(attempt, error)
                 while time.monotonic() < again_at:
                     time.sleep(POLL)
@@ -231,7 +231,7 @@ class Gate:
         self.until: float | None = None
 
     def is_open(self) -> bool:
-        if breaker.gate(clock.now(), worker.PINGS, only=self.side):
+        if breaker.allows_calls(clock.now(), worker.PINGS, only=self.side):
             self.until = None
             return True
         self.until = self.until or time.monotonic() + self.patience

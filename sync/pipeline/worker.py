@@ -159,7 +159,7 @@ class Applied:
 def work_once() -> bool:
     """Settle the next due order. False: nothing can be done now."""
     orders = next_orders()
-    if not orders or not breaker.gate(clock.now(), PINGS):
+    if not orders or not breaker.allows_calls(clock.now(), PINGS):
         return False
     for side, order_ref in orders:
         work = take(side, order_ref)
@@ -317,7 +317,7 @@ def take_down(work: Work, decision: Decision) -> None:
 def heard(works: Sequence[Work], but: str = "") -> None:
     """Of the sides that gave good answers."""
     calls = (call for work in works for call in work.calls)
-    breaker.heard({call.side for call in calls if call.status and call.status < 400} - {but}, clock.now())
+    breaker.record_success({call.side for call in calls if call.status and call.status < 400} - {but}, clock.now())
 
 
 def _too_many_changes(work: Work) -> Park | None:
@@ -598,7 +598,7 @@ def tell_of_write(work: Work, plan: Plan, asked: str, answer: ShopSnapshot) -> A
         return Applied(shop=answer, crm=work.crm().update(work.order_ref, told), crm_has_it=True)
     except SideError as error:
         if not _is_about_the_order(work, error):
-            breaker.failed(error, clock.now())
+            breaker.record_failure(error, clock.now())
         words = f"The CRM could not be told what the move brought with it; the shop's next delivery will: {error}"
         work.reasons.append(Reason("not_told_yet", words))
         return Applied(shop=answer)
@@ -910,7 +910,11 @@ def fail(work: Work, error: Exception) -> None:
 def _fail(work: Work, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     result = type(error).__name__
-    if isinstance(error, SideError) and not _is_about_the_order(work, error) and breaker.failed(error, clock.now()):
+    if (
+        isinstance(error, SideError)
+        and not _is_about_the_order(work, error)
+        and breaker.record_failure(error, clock.now())
+    ):
         _put_back(work, timedelta(0), result=result, error=str(error), counted=0)
         return
     attempt = max(event.attempts for event in work.events) + 1
@@ -937,7 +941,7 @@ def _is_about_the_order(work: Work, error: SideError) -> bool:
         ping()
     except SideError:
         return False
-    breaker.heard([error.side], clock.now())
+    breaker.record_success([error.side], clock.now())
     return True
 
 

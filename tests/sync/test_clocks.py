@@ -142,11 +142,11 @@ def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
 def test_a_side_is_waited_for_as_long_as_it_said(on_host: Host, ahead: float) -> None:
-    breaker.failed(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
+    breaker.record_failure(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
     on_host(ahead)
-    assert not breaker.gate(clock.now(), worker.PINGS)
+    assert not breaker.allows_calls(clock.now(), worker.PINGS)
     SideState.objects.update(wait_until=datetime.now(UTC) - timedelta(seconds=1))
-    assert breaker.gate(clock.now(), worker.PINGS)
+    assert breaker.allows_calls(clock.now(), worker.PINGS)
 
 
 @pytest.mark.django_db

@@ -49,7 +49,7 @@ def crm() -> SideState:
 
 
 def fail(error: type[SideError] = ServerTrouble, times: int = 3, now: datetime = NOW) -> bool:
-    return [breaker.failed(error("it is down", side="crm"), now) for _ in range(times)][-1]
+    return [breaker.record_failure(error("it is down", side="crm"), now) for _ in range(times)][-1]
 
 
 class Ping:
@@ -65,9 +65,9 @@ class Ping:
             raise self.error
 
 
-def gate(now: datetime, ping: Callable[[], None] | None = None) -> bool:
-    """The gate, with a shop that is well."""
-    return breaker.gate(now, {"shop": Ping(), "crm": ping or Ping()})
+def allowed(now: datetime, ping: Callable[[], None] | None = None) -> bool:
+    """Whether work may be taken, while the shop is well."""
+    return breaker.allows_calls(now, {"shop": Ping(), "crm": ping or Ping()})
 
 
 # --- opening -------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_a_page_of_maintenance_is_about_the_whole_side() -> None:
 
 def test_a_good_answer_in_between_starts_the_count_anew() -> None:
     fail(times=2)
-    breaker.heard(["crm"], NOW)
+    breaker.record_success(["crm"], NOW)
     assert fail(times=2) is False
     assert (crm().last_heard_at, crm().opened_at) == (NOW, None)
 
@@ -122,25 +122,25 @@ def test_the_way_is_tested_at_least_every_so_often(settings: Any, longest: float
     down = Ping(Unreachable("still down", side="crm"))
     at = NOW + seconds(first)
     for wait, times in ((-0.01, 0), (0, 1), (interval - 0.01, 1), (interval, 2), (2 * interval, 3)):
-        assert gate(at + seconds(wait), down) is False
+        assert allowed(at + seconds(wait), down) is False
         assert down.times == times
     assert crm().last_error == "still down"
 
 
-def test_a_probe_that_is_answered_closes_the_breaker_and_opens_the_gate() -> None:
+def test_a_probe_that_is_answered_closes_the_breaker() -> None:
     fail()
     ping = Ping()
-    assert gate(NOW + seconds(4), ping) is False
-    assert gate(NOW + seconds(6), ping) is True
-    assert gate(NOW + seconds(6), ping) is True
+    assert allowed(NOW + seconds(4), ping) is False
+    assert allowed(NOW + seconds(6), ping) is True
+    assert allowed(NOW + seconds(6), ping) is True
     assert (ping.times, crm().opened_at, crm().failures, crm().last_error) == (1, None, 0, "")
 
 
 def test_a_probe_that_is_told_to_slow_down_is_obeyed() -> None:
     fail()
     limited = Ping(RateLimited("slow down", side="crm", after=3600))
-    assert gate(NOW + seconds(6), limited) is False
-    assert gate(NOW + seconds(3000), limited) is False
+    assert allowed(NOW + seconds(6), limited) is False
+    assert allowed(NOW + seconds(3000), limited) is False
     assert limited.times == 1
     assert crm().opened_at == NOW
 
@@ -156,18 +156,18 @@ def test_of_two_workers_one_probes_and_neither_takes_work_meanwhile() -> None:
         assert may_end.wait(10)
 
     def first_worker() -> None:
-        passed.append(gate(NOW + seconds(6), slow_ping))
+        passed.append(allowed(NOW + seconds(6), slow_ping))
         connection.close()
 
     worker = threading.Thread(target=first_worker)
     worker.start()
     assert begun.wait(10)
     second = Ping()
-    assert gate(NOW + seconds(6), second) is False
+    assert allowed(NOW + seconds(6), second) is False
     may_end.set()
     worker.join(10)
     assert (passed, second.times) == ([True], 0)
-    assert gate(NOW + seconds(6), second) is True
+    assert allowed(NOW + seconds(6), second) is True
 
 
 @pytest.mark.django_db(transaction=True)
@@ -178,7 +178,7 @@ def test_many_workers_at_the_same_moment_probe_once() -> None:
 
     def worker() -> None:
         barrier.wait()
-        gate(NOW + seconds(6), down)
+        allowed(NOW + seconds(6), down)
         connection.close()
 
     workers = [threading.Thread(target=worker) for _ in range(6)]
@@ -193,39 +193,39 @@ def test_many_workers_at_the_same_moment_probe_once() -> None:
 
 
 def test_a_rate_limit_holds_all_workers_until_its_time_and_is_no_failure() -> None:
-    assert breaker.failed(RateLimited("slow down", side="crm", after=40), NOW) is True
+    assert breaker.record_failure(RateLimited("slow down", side="crm", after=40), NOW) is True
     ping = Ping()
-    assert gate(NOW + seconds(39), ping) is False
-    assert gate(NOW + seconds(41), ping) is True
+    assert allowed(NOW + seconds(39), ping) is False
+    assert allowed(NOW + seconds(41), ping) is True
     assert (ping.times, crm().failures, crm().opened_at) == (0, 0, None)
 
 
 @pytest.mark.parametrize("after", [None, 0.0])
 def test_without_a_time_it_waits_a_little(after: float | None) -> None:
     """Also after `Retry-After: 0`, or a date that is over: a worker would else ask again at once, and for ever."""
-    breaker.failed(RateLimited("slow down", side="crm", after=after), NOW)
-    assert crm().wait_until == NOW + seconds(breaker.DEFAULT_SLOW_DOWN)
+    breaker.record_failure(RateLimited("slow down", side="crm", after=after), NOW)
+    assert crm().wait_until == NOW + seconds(breaker.DEFAULT_WAIT)
 
 
 @pytest.mark.parametrize(("afters", "held"), [([60, 5, None, 0], 60), ([5, 60], 60)])
 def test_the_longest_wait_counts(afters: list[float | None], held: float) -> None:
     for after in afters:
-        breaker.failed(RateLimited("slow down", side="crm", after=after), NOW)
+        breaker.record_failure(RateLimited("slow down", side="crm", after=after), NOW)
     assert crm().wait_until == NOW + seconds(held)
 
 
 def test_a_good_answer_of_another_worker_does_not_shorten_the_wait() -> None:
-    breaker.failed(RateLimited("slow down", side="crm", after=60), NOW)
-    breaker.heard(["crm"], NOW + seconds(1))
+    breaker.record_failure(RateLimited("slow down", side="crm", after=60), NOW)
+    breaker.record_success(["crm"], NOW + seconds(1))
     assert crm().wait_until == NOW + seconds(60)
 
 
-# --- the gate ------------------------------------------------------------------------------------------------------
+# --- who is held up ------------------------------------------------------------------------------------------------
 
 
 def test_all_well_lets_work_through_without_a_call() -> None:
     ping = Ping()
-    assert gate(NOW, ping) is True
+    assert allowed(NOW, ping) is True
     assert ping.times == 0
 
 
@@ -236,19 +236,19 @@ def test_all_well_lets_work_through_without_a_call() -> None:
 )
 def test_either_side_closes_it_for_both(name: str, held: dict[str, Any]) -> None:
     SideState.objects.filter(name=name).update(**held)
-    assert gate(NOW) is False
+    assert allowed(NOW) is False
 
 
 def test_a_paused_side_is_not_probed_and_stays_paused() -> None:
     fail()
     SideState.objects.filter(name="crm").update(paused=True)
     ping = Ping()
-    assert gate(NOW + seconds(60), ping) is False
-    breaker.heard(["crm"], NOW)
-    assert (ping.times, crm().paused, gate(NOW + seconds(90), ping)) == (0, True, False)
+    assert allowed(NOW + seconds(60), ping) is False
+    breaker.record_success(["crm"], NOW)
+    assert (ping.times, crm().paused, allowed(NOW + seconds(90), ping)) == (0, True, False)
 
 
 def test_a_good_answer_is_written_down_once_in_a_while() -> None:
     for wait, written in ((0, 0), (1, 0), (4, 0), (6, 6)):
-        breaker.heard(["crm"], NOW + seconds(wait))
+        breaker.record_success(["crm"], NOW + seconds(wait))
         assert crm().last_heard_at == NOW + seconds(written)
