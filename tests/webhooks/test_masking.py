@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.deliveries import PAYLOADS, recorded
-from webhooks.masking import MASK, StillMasked, masked, masked_text, restored
+from webhooks.masking import MANY_DIGITS, MASK, NUMBER, PHONE, StillMasked, masked, masked_text, restored
 
 OF_THE_CUSTOMER = [
     "juergen@",
@@ -199,6 +199,12 @@ def test_what_tells_no_person_is_left_as_it_is(document: Any) -> None:
 )
 def test_in_words_mail_and_phone_are_masked(text: str, shown: str) -> None:
     assert masked_text(text) == shown
+
+
+@given(text=st.text("0123456789００５ +＋()（-–./:,x", min_size=7, max_size=24))
+def test_only_texts_with_many_digits_need_a_search_for_numbers(text: str) -> None:
+    if PHONE.search(text) or NUMBER.search(text):
+        assert MANY_DIGITS.search(text)
 
 
 @pytest.mark.parametrize("length", [30, 700, 1500, 2100, 2600])
