@@ -22,8 +22,8 @@ from webhooks.masking import is_address, quoted
 Cause = tuple[str, str]
 """What is the matter, and what to do."""
 
-ADDRESS = {"shop": "WOO_URL", "crm": "CRM_URL"}
-KEYS = {"shop": "WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET", "crm": "CRM_TOKEN"}
+ADDRESS_SETTING = {"shop": "WOO_URL", "crm": "CRM_URL"}
+KEYS_SETTING = {"shop": "WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET", "crm": "CRM_TOKEN"}
 PERMALINKS = (
     "WordPress knows no such address: pretty permalinks are off, or WOO_URL is not the shop's address",
     "In WordPress choose anything but Plain under Settings → Permalinks; WOO_URL ends without /wp-json or /wc-api.",
@@ -53,7 +53,7 @@ OUT_OF_DATE = {9: "is not valid yet", 10: "has expired"}
 ANOTHER_NAME = (62, 64)
 UNKNOWN_CA = (2, 18, 19, 20, 21)
 """Of OpenSSL's verify_code (openssl-verification-options(1))."""
-LOOKED_AT = 20
+JSON_STARTS = 20
 """Places at which the JSON may begin behind what PHP printed."""
 
 
@@ -88,7 +88,7 @@ def _of_connection(error: BaseException, host: str, setting: str) -> Cause | Non
         case ssl.SSLError():
             return f"{host} does not answer with TLS", f"See that {setting} names the port of https."
         case socket.gaierror() if error.errno == socket.EAI_AGAIN:
-            return f"the name {host} can not be looked up", "See that the DNS of this machine works."
+            return f"the name {host} cannot be looked up", "See that the DNS of this machine works."
         case socket.gaierror() | urllib3.NameResolutionError():
             return f"there is no host {host}", f"Correct {setting}."
         case ConnectionRefusedError():
@@ -111,7 +111,7 @@ def _of_transport(error: BaseException, setting: str) -> Cause | None:
         case http.client.IncompleteRead() | urllib3.InvalidChunkLength():
             return "its answer broke off", "If it stays so, see its error log."
         case urllib3.DecodeError():
-            return "its answer can not be unpacked", "See what compresses it on the way."
+            return "its answer cannot be unpacked", "See what compresses it on the way."
         case http.client.HTTPException():
             return "what it answers is not HTTP", f"See that {setting} names the right port."
     return None
@@ -137,7 +137,7 @@ def _host(url: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Odd:
+class BadAnswer:
     """An answer that is no good one."""
 
     side: str
@@ -152,7 +152,7 @@ class Odd:
 
     @property
     def setting(self) -> str:
-        return ADDRESS[self.side]
+        return ADDRESS_SETTING[self.side]
 
     @property
     def is_shop(self) -> bool:
@@ -163,7 +163,7 @@ class Odd:
         return self.base_url.startswith("http://")
 
 
-def of_redirect(odd: Odd) -> Cause:
+def of_redirect(odd: BadAnswer) -> Cause:
     """Where the address is meant to be another one, that is named."""
     to = urljoin(odd.base_url + odd.path, odd.headers.get("Location", ""))
     there, here = urlsplit(to), urlsplit(odd.base_url + odd.path)
@@ -183,7 +183,7 @@ def of_redirect(odd: Odd) -> Cause:
     )
 
 
-def of_refusal(odd: Odd) -> Cause:
+def of_refusal(odd: BadAnswer) -> Cause:
     """401 or 403."""
     asks = odd.headers.get("WWW-Authenticate", "").lower().startswith("basic")
     if not odd.is_json and asks:
@@ -191,7 +191,7 @@ def of_refusal(odd: Odd) -> Cause:
             return "the server in front of the shop does not accept WOO_BASIC_AUTH", "Correct user and password in it."
         return f"a server in front of the {odd.side} asks for user and password (Basic auth)", _let_us_past(odd)
     if not odd.is_shop or odd.status != 401:
-        return "", f"Check the keys and their permissions: {KEYS[odd.side]}."
+        return "", f"Check the keys and their permissions: {KEYS_SETTING[odd.side]}."
     if not odd.code.startswith("woocommerce_rest_authentication"):
         return _of_unread_keys(odd)
     said = odd.message.lower()
@@ -205,7 +205,7 @@ def of_refusal(odd: Odd) -> Cause:
     return "WooCommerce does not accept the key", f"{NEW_KEY}{address}"
 
 
-def _of_unread_keys(odd: Odd) -> Cause:
+def _of_unread_keys(odd: BadAnswer) -> Cause:
     """401 of WordPress, which then knows nobody; who may not is 403."""
     if odd.is_signed:
         return (
@@ -219,7 +219,7 @@ def _of_unread_keys(odd: Odd) -> Cause:
     )
 
 
-def of_page(odd: Odd) -> Cause:
+def of_page(odd: BadAnswer) -> Cause:
     """What is no JSON where JSON was due."""
     body = odd.body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not body:
@@ -238,7 +238,7 @@ def of_page(odd: Odd) -> Cause:
 def _holds_json(body: bytes) -> bool:
     """JSON up to the end with something before it, or from the beginning with something after it."""
     text, at = body.decode("utf-8", "replace"), -1
-    for _ in range(LOOKED_AT):
+    for _ in range(JSON_STARTS):
         at = min((place for one in "{[" if (place := text.find(one, at + 1)) >= 0), default=-1)
         if at < 0:
             return False
@@ -252,7 +252,7 @@ def _holds_json(body: bytes) -> bool:
     return False
 
 
-def _let_us_past(odd: Odd) -> str:
+def _let_us_past(odd: BadAnswer) -> str:
     if odd.is_shop:
         return "Set WOO_BASIC_AUTH to user:password, or let our calls to /wp-json/ past it."
     return "Let our calls past it."

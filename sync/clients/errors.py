@@ -123,7 +123,7 @@ class Unconfirmed(SideError):
 
 
 class Unkept(SideError):
-    """A write was made, and what came of it can not be recorded. Tried again, it would be made again."""
+    """A write was made, and what came of it cannot be recorded. Tried again, it would be made again."""
 
     again = False
 

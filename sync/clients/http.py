@@ -49,7 +49,7 @@ current_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("curr
 
 CONNECT_SECONDS = 3.05
 MAX_ANSWER_BYTES = 5_000_000
-KEPT = 4000
+KEPT_CHARACTERS = 4000
 """Characters of a body that are kept with a call."""
 LONGEST_WAIT = 3600.0
 """Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
@@ -194,9 +194,9 @@ class JsonClient:
                 stream=True,
             )
         except requests.exceptions.InvalidJSONError as error:
-            raise Rejected(f"NaN and Infinity can not be sent to the {self.side}: not JSON.", side=self.side) from error
+            raise Rejected(f"NaN and Infinity cannot be sent to the {self.side}: not JSON.", side=self.side) from error
         except urllib3.exceptions.LocationValueError:
-            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
+            what = f"{causes.ADDRESS_SETTING[self.side]} is no address that can be called."
         except (
             requests.exceptions.ConnectionError,
             requests.exceptions.Timeout,
@@ -207,20 +207,20 @@ class JsonClient:
             self._broken(method, is_write, error)
         except (requests.exceptions.RequestException, ValueError) as error:
             # Such an error may quote a header, and with it the token.
-            what = f"{causes.ADDRESS[self.side]} is no address that can be called."
+            what = f"{causes.ADDRESS_SETTING[self.side]} is no address that can be called."
             if isinstance(error, requests.exceptions.InvalidHeader | UnicodeError):
-                what = f"{causes.KEYS[self.side]}: a character in it can not be sent."
+                what = f"{causes.KEYS_SETTING[self.side]}: a character in it cannot be sent."
         raise NotConfigured(what, advice="Correct .env.", side=self.side)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
-        return Unreachable(f"The {self.side} can not be reached: {clean(words)}.", advice=advice, side=self.side)
+        words, advice = causes.of_silence(error, causes.ADDRESS_SETTING[self.side], self.base_url)
+        return Unreachable(f"The {self.side} cannot be reached: {clean(words)}.", advice=advice, side=self.side)
 
     def _broken(self, method: str, is_write: bool, error: Exception) -> NoReturn:
         """Something was sent and no whole answer came: for a read that is harmless, for a write it is in doubt."""
         if not is_write:
             raise self._unreachable(error) from error
-        words, advice = causes.of_silence(error, causes.ADDRESS[self.side], self.base_url)
+        words, advice = causes.of_silence(error, causes.ADDRESS_SETTING[self.side], self.base_url)
         words = f"The {self.side} did not answer a {method}, which may have taken effect: {clean(words)}."
         raise Ambiguous(words, advice=advice, side=self.side) from error
 
@@ -252,7 +252,7 @@ class JsonClient:
         said = _said(data) if is_json else quoted(_text_of(body)[:200])
         about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
         where = f"{method} on the {self.side}: {status}"
-        odd = causes.Odd(
+        odd = causes.BadAnswer(
             side=self.side,
             base_url=self.base_url,
             path=path,
@@ -306,8 +306,10 @@ class JsonClient:
             url=clean(url),
             status=status,
             milliseconds=round((time.monotonic() - started) * 1000),
-            request_body=clean(jsonlib.dumps(json, ensure_ascii=False, default=str))[:KEPT] if json is not None else "",
-            response_body=clean(body[: 4 * KEPT].decode("utf-8", "replace"))[:KEPT],
+            request_body=clean(jsonlib.dumps(json, ensure_ascii=False, default=str))[:KEPT_CHARACTERS]
+            if json is not None
+            else "",
+            response_body=clean(body[: 4 * KEPT_CHARACTERS].decode("utf-8", "replace"))[:KEPT_CHARACTERS],
             error=error,
             at=at,
             their_time=their_time,
@@ -371,7 +373,7 @@ def _session(side: str, base_url: str) -> requests.Session:
 
 
 def _never_sent(error: BaseException) -> bool:
-    """No connection, or none that is secured yet: the request itself can not have left."""
+    """No connection, or none that is secured yet: the request itself cannot have left."""
     return any(
         isinstance(
             one, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError | ssl.CertificateError
@@ -393,7 +395,7 @@ TAG = re.compile(r"<[^>]*>")
 
 def _text_of(body: bytes) -> str:
     """What a person would read of a page."""
-    text = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT].decode("utf-8", "replace"))
+    text = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT_CHARACTERS].decode("utf-8", "replace"))
     return " ".join(TAG.sub(" ", text).split())
 
 

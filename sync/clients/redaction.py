@@ -34,7 +34,7 @@ SECRETS = (
         ),
         r'\1"•••"',
     ),
-    # JSON in JSON that was cut off: where the value ends can not be told.
+    # JSON in JSON that was cut off: where the value ends cannot be told.
     (re.compile(rf'({SECRET_NAME.pattern}\\+"\s*:).*', re.IGNORECASE | re.DOTALL), r"\1•••"),
 )
 SECRET_SETTING = re.compile(r"[A-Z_]+_(?:KEYS?|SECRETS?|TOKEN|PASSWORD|AUTH)")

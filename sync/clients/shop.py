@@ -29,7 +29,7 @@ from sync.clients.errors import (
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, alone, batches, pages
-from sync.clients.snapshots import LARGEST, ShopSnapshot, is_word
+from sync.clients.snapshots import LARGEST_INTEGER, ShopSnapshot, is_word
 from webhooks.moments import utc
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -40,7 +40,7 @@ NO_WOOCOMMERCE = (
     "WordPress answers, and knows no such address of WooCommerce",
     "See in WordPress that the plugin WooCommerce is active, and that WOO_URL is the shop's.",
 )
-NO_ORDER = 2**53 - 1
+UNUSED_ID = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 NOT_ALLOWED = "woocommerce_rest_cannot_"
 NOT_TO_BE_CHANGED = "woocommerce_rest_cannot_edit"
@@ -113,9 +113,9 @@ class Shop:
             if error.status != HTTPStatus.FORBIDDEN or not error.code.startswith(NOT_ALLOWED):
                 raise  # that may be a firewall
             self.ping()  # raises where the key may read no order at all
-            deed = "change " if error.code == NOT_TO_BE_CHANGED else ""
+            action = "change " if error.code == NOT_TO_BE_CHANGED else ""
             raise Hidden(
-                f"The shop's key may read orders, but not {deed}order {woo_id}.",
+                f"The shop's key may read orders, but not {action}order {woo_id}.",
                 advice=f"Give the user of WOO_CONSUMER_KEY the right to. ({error})",
                 side="shop",
                 status=error.status,
@@ -181,7 +181,7 @@ class Shop:
     def prove_write(self) -> None:
         """Raises AuthFailed where the key may only read. No order has this number, so nothing is written."""
         with suppress(NotFound):
-            self._order("PUT", NO_ORDER, json={})
+            self._order("PUT", UNUSED_ID, json={})
 
     def addresses(self) -> list[str]:
         """How the shop calls itself: WordPress's own address, and that of the site, which may be another."""
@@ -311,7 +311,7 @@ def _snapshot(data: Any, woo_id: int | None = None) -> ShopSnapshot:
         )
     status, modified = data["status"].removeprefix("wc-"), data.get("date_modified_gmt")
     is_good = {
-        "id": data["id"] <= LARGEST,
+        "id": data["id"] <= LARGEST_INTEGER,
         "status": is_word(status),
         "date_modified_gmt": not isinstance(modified, str) or is_word(modified),
     }

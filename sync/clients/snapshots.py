@@ -56,9 +56,9 @@ CARRIED = (
 A9), what follows from the status (`needs_payment`), and what says nothing of the order (`version`, `_links`): see
 docs/decisions/0059."""
 OUR_META = "_orderbridge_*"
-LONGEST = 64
+WORD_LENGTH = 64
 """Characters of an id or a status; a longer one is none, and would not fit into the database."""
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
 COMPOSER = "2"
@@ -106,7 +106,7 @@ def _hash(told: Mapping[str, Any]) -> str:
 
 def is_word(text: str) -> bool:
     """Whether it can be an id, a status or a time: neither too long, nor with characters that none of them has."""
-    return len(text) <= LONGEST and text.replace(" ", "x").isprintable() and not is_spoiled(text)
+    return len(text) <= WORD_LENGTH and text.replace(" ", "x").isprintable() and not is_spoiled(text)
 
 
 @dataclass(frozen=True, kw_only=True)

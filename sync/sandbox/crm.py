@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sync.sandbox.faults import BATCHES, Fault
-from sync.sandbox.outbox import Outbox, Road, post
+from sync.sandbox.outbox import Network, Outbox, post
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.signing import standard_webhooks
 
-TIMEOUT = 20.0
+WEBHOOK_TIMEOUT = 20.0
 """Seconds that it waits for the answer to a webhook."""
-MOST = 100
+BATCH_LIMIT = 100
 """Orders of one batch."""
 SHOWN = ("id", "external_id", "status", "version", "updated_at")
 
@@ -45,7 +45,7 @@ class SandboxCrm(LoopbackServer):
     """In memory, thread-safe. `set_status` is what the CRM's people do; REST is for the service.
 
     `duplicate_next`, `drop_next`: so many of the next webhooks are sent twice, or never. `hold` and `release` reorder.
-    `road` does it by lot. What is written while `list_lag` is set appears in lists only so many seconds later.
+    `network` does it by lot. What is written while `list_lag` is set appears in lists only so many seconds later.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SandboxCrm(LoopbackServer):
         self.next_id = first_id
         self.duplicate_next = 0
         self.drop_next = 0
-        self.road = Road()
+        self.network = Network()
         self._older: dict[str, dict[str, Any]] = {}
         self._listed_from: dict[str, float] = {}
         self._held: list[tuple[str, Any]] | None = None
@@ -184,7 +184,7 @@ class SandboxCrm(LoopbackServer):
 
         def attempt() -> float | None:
             headers = standard_webhooks(body, self.webhook_secret, message_id)
-            status = post(url, body, {"Content-Type": "application/json", **headers}, TIMEOUT)
+            status = post(url, body, {"Content-Type": "application/json", **headers}, WEBHOOK_TIMEOUT)
             with self.lock:
                 self.deliveries.append(CrmDelivery(crm_id, event_id, status, digest))
             if 200 <= status < 300:
@@ -194,7 +194,7 @@ class SandboxCrm(LoopbackServer):
             self.tell(f"crm:  webhook of {crm_id} answered {status or 'not at all'}; {plan}")
             return again
 
-        for delay in self.road.delays():
+        for delay in self.network.delays():
             self._outbox.put(attempt, delay)
 
     # --- REST --------------------------------------------------------------------------------------------------
@@ -290,8 +290,8 @@ class SandboxCrm(LoopbackServer):
         wanted = query[name].split(",")
         if fault is not None and fault.name == "refuses-batches":
             raise ValueError(f"{name} is no parameter")
-        if len(wanted) > MOST:
-            raise ValueError(f"{name} takes {MOST} at most")
+        if len(wanted) > BATCH_LIMIT:
+            raise ValueError(f"{name} takes {BATCH_LIMIT} at most")
         if name == "ids":
             found = [self._read(self.orders[one], fault) for one in wanted if one in self.orders]
         else:

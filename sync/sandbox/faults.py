@@ -5,7 +5,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
-NAMES = frozenset(
+FAULTS = frozenset(
     {
         "down",
         "slow",
@@ -74,8 +74,8 @@ class Faults:
         after: float = 1.0,
         share: float = 1.0,
     ) -> Fault:
-        if name not in NAMES:
-            raise ValueError(f"Unknown fault {name!r}. Known: {', '.join(sorted(NAMES))}.")
+        if name not in FAULTS:
+            raise ValueError(f"Unknown fault {name!r}. Known: {', '.join(sorted(FAULTS))}.")
         fault = Fault(name, times, method or ONLY_METHOD.get(name), path, seconds, after, share)
         with self._lock:
             self._faults.append(fault)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import requests
 
-Job = Callable[[], float | None]
+Sending = Callable[[], float | None]
 """Sends something; the answer is the seconds after which to try again, or None when it is settled."""
 
 
 @dataclass
-class Road:
+class Network:
     """How deliveries get lost, doubled and overtaken: shares from 0 to 1. The same seed, the same fate."""
 
     lose: float = 0.0
@@ -43,7 +43,7 @@ class Outbox:
         self._name = name
         self._senders = senders
         self._condition = threading.Condition()
-        self._heap: list[tuple[float, int, Job]] = []
+        self._heap: list[tuple[float, int, Sending]] = []
         self._numbers = itertools.count()
         self._sending = 0
         self._stopped = True
@@ -58,7 +58,7 @@ class Outbox:
             self._stopped = True
             self._condition.notify_all()
 
-    def put(self, job: Job, delay: float = 0.0) -> None:
+    def put(self, job: Sending, delay: float = 0.0) -> None:
         with self._condition:
             heapq.heappush(self._heap, (time.monotonic() + delay, next(self._numbers), job))
             self._condition.notify_all()
@@ -69,7 +69,7 @@ class Outbox:
             if not self._condition.wait_for(lambda: not self._heap and not self._sending, timeout):
                 raise TimeoutError(f"{self._name}: {len(self._heap)} deliveries still wait after {timeout:g} s")
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Sending | None:
         with self._condition:
             while not self._stopped:
                 if self._heap and self._heap[0][0] <= time.monotonic():

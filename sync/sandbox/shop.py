@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from sync.sandbox.faults import Fault
 from sync.sandbox.orders import STATUSES, after_status, dated, merge, new_order
-from sync.sandbox.outbox import Outbox, Road, post
+from sync.sandbox.outbox import Network, Outbox, post
 from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
 from sync.sandbox.shop_auth import KeyCheck
 from sync.sandbox.shop_lists import api_error, chosen, invalid, matching, page, unknown_order
 from sync.sandbox.signing import hmac_base64, php_json
 
 API = "/wp-json/wc/v3"
-TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
+ORDER_TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
 DELIVERY_TIMEOUT = 60
 FAILURES_BEFORE_DISABLING = 5
 HIDDEN = ("secret", "failure_count")
@@ -45,7 +45,7 @@ class Delivery(NamedTuple):
 class SandboxShop(LoopbackServer):
     """In memory, thread-safe. Methods are what people do in the shop's admin and checkout; REST is for the service.
 
-    `road` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
+    `network` is what its deliveries meet with. `owner_may_read` False: the webhooks' owner was deleted or demoted.
     `hidden`: orders that the key's user may not read, which lists leave out but count; one asked for is 403.
     `plugins`: the status that a plugin makes, within the same call, of one that comes by REST.
     """
@@ -68,7 +68,7 @@ class SandboxShop(LoopbackServer):
         self.status_writes: list[StatusWrite] = []
         self.deliveries: list[Delivery] = []
         self.next_id = first_id
-        self.road = Road()
+        self.network = Network()
         self.owner_may_read = True
         self.hidden: set[int] = set()
         self.plugins: dict[str, str] = {}
@@ -95,7 +95,7 @@ class SandboxShop(LoopbackServer):
 
     def register_webhooks(self, url: str, secret: str) -> None:
         """The four webhooks, as if staff had made them by hand (no ping)."""
-        for topic in TOPICS:
+        for topic in ORDER_TOPICS:
             self.add_webhook(topic, url, secret)
 
     def add_webhook(self, topic: str, url: str, secret: str) -> None:
@@ -196,7 +196,7 @@ class SandboxShop(LoopbackServer):
             waiting = (hook_id, woo_id)
             # Coalesced while one of the same order waits; the payload is built when it goes out (FACTS A5, A8).
             if hook["status"] == "active" and hook["topic"] == topic and waiting not in self._pending:
-                for delay in self.road.delays():
+                for delay in self.network.delays():
                     self._pending.add(waiting)
                     self._outbox.put(partial(self._deliver, hook_id, woo_id), delay)
 

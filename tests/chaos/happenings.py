@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sync.sandbox.crm import SandboxCrm
-from sync.sandbox.outbox import Road
+from sync.sandbox.outbox import Network
 from sync.sandbox.server import LoopbackServer
 from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
@@ -125,14 +125,14 @@ class Happenings:
     def bad_road(self) -> None:
         for server in (self.shop, self.crm):
             rng = random.Random(self.rng.random())
-            server.road = Road(lose=0.1, double=0.2, delay=0.3, longest=2.0, rng=rng)
+            server.network = Network(lose=0.1, double=0.2, delay=0.3, longest=2.0, rng=rng)
 
     def mend(self) -> None:
         """What was lost stays lost; from now on everything works."""
         self.stores.mend()
         for server in (self.shop, self.crm):
             server.faults.clear()
-            server.road = Road()
+            server.network = Network()
             server.clock_is_ahead = timedelta()
         self._set_own_clock(0)
         if self.service.guest in self.service.hosts:

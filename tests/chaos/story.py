@@ -9,7 +9,7 @@ from orders.models import Decision, OrderLink, StatusTransition
 from orders.rules import current_lifecycle
 from sync.clients.snapshots import CARRIED
 from sync.sandbox.crm import SandboxCrm
-from sync.sandbox.outbox import Road
+from sync.sandbox.outbox import Network
 from sync.sandbox.shop import SandboxShop
 from webhooks.models import Outcome, State, WebhookEvent
 
@@ -35,7 +35,7 @@ class Story:
             server.faults.rng.seed(self.rng.random())
             for name, share in FAULTS.items():
                 server.faults.add(name, share=share, after=0.1)
-            server.road = Road(lose=0.3, double=0.2, delay=0.3, longest=0.5, rng=random.Random(self.rng.random()))
+            server.network = Network(lose=0.3, double=0.2, delay=0.3, longest=0.5, rng=random.Random(self.rng.random()))
         self.crm.faults.add("timeout-after-effect", share=0.01, method="POST", seconds=0.0)
         self.shop.faults.add("shifting-pages", share=0.3, path=ORDERS)
         self.crm.list_lag = 1.0
@@ -43,7 +43,7 @@ class Story:
     def mend_the_road(self) -> None:
         """What was lost stays lost; what settling it causes is told. Calls go on failing."""
         for server in (self.shop, self.crm):
-            server.road = Road()
+            server.network = Network()
 
     def order(self, count: int) -> None:
         for _ in range(count):

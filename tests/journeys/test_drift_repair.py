@@ -60,4 +60,4 @@ def test_a_side_that_is_away_is_a_line(world: World) -> None:
     link = linked(world, "paid", "on-hold")
     world.crm.stop()
     page = repair(signed_in("support"), [link])
-    assert f"Order {link.woo_id}: the result is not known yet. " in page and "can not be reached" in page
+    assert f"Order {link.woo_id}: the result is not known yet. " in page and "cannot be reached" in page

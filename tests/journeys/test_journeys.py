@@ -15,7 +15,7 @@ from sync.jobs import engine, reconciliation
 from sync.models import Attempt, Call, SideState
 from sync.monitoring import todo
 from sync.pipeline import internal_events
-from sync.sandbox.outbox import Road
+from sync.sandbox.outbox import Network
 from tests.deliveries import recorded
 from tests.journeys.conftest import World, linked_order, wait_for
 from webhooks.models import WebhookEvent
@@ -142,7 +142,7 @@ def test_what_the_crm_moved_while_the_order_was_in_the_trash_is_made_up_for_once
 
 def test_a_move_that_came_before_the_deletion_needs_nobody_once_the_crm_was_told(world: World) -> None:
     woo_id, crm_id = linked_order(world)
-    world.shop.road = Road(lose=1.0)
+    world.shop.network = Network(lose=1.0)
     world.shop.delete(woo_id)
     world.crm.set_status(crm_id, "paid")
     world.settle()

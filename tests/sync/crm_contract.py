@@ -26,7 +26,7 @@ class Stage:
     move: Callable[[str, str], object]
     "What its people do: (CRM order id, new status)."
     take_away: Callable[[], object]
-    "From now on it can not be reached."
+    "From now on it cannot be reached."
     missing_id: str
     "An id as this CRM writes them, of an order that it does not have."
     status: str

@@ -210,7 +210,7 @@ def test_a_refused_connection_names_the_setting(settings: Any, side: str, settin
     address = f"127.0.0.1:{free_port()}"
     settings.WOO_URL = settings.CRM_URL = f"http://{address}"
     assert told(side) == (
-        f"The {side} can not be reached: {address} refuses the connection. "
+        f"The {side} cannot be reached: {address} refuses the connection. "
         f"Start what should listen there, or correct {setting}."
     )
 

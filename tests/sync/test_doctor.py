@@ -200,7 +200,7 @@ def test_wordpress_in_maintenance_mode(well: TwoSides) -> None:
 
 def test_a_side_that_is_away(well: TwoSides) -> None:
     well.crm.stop()
-    assert "can not be reached" in only_wrong().words
+    assert "cannot be reached" in only_wrong().words
 
 
 @pytest.mark.parametrize(

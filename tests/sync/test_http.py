@@ -294,7 +294,7 @@ def test_long_bodies_are_kept_in_part(answers: responses.RequestsMock) -> None:
     answers.add(WRITE, f"{BASE}/orders", json={"text": "ö" * 50_000})
     records: list[CallRecord] = []
     JsonClient("crm", BASE, on_call=records.append).request(WRITE, "/orders", json={"text": "ü" * 50_000})
-    assert [len(records[0].request_body), len(records[0].response_body)] == [http.KEPT, http.KEPT]
+    assert [len(records[0].request_body), len(records[0].response_body)] == [http.KEPT_CHARACTERS, http.KEPT_CHARACTERS]
 
 
 SECRETS = {

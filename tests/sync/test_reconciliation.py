@@ -582,7 +582,7 @@ def test_a_fault_of_either_side_delays_and_hides_nothing(
 
 
 def test_a_list_of_the_crm_that_breaks_off_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crm_changes, "BATCH", 2)
+    monkeypatch.setattr(crm_changes, "CHANGES", 2)
     orders = [crm_order(at=NOW + timedelta(minutes=n)) for n in range(4)]
     asked: list[datetime] = []
 

@@ -192,7 +192,7 @@ def test_a_period_that_is_gone_on_with_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It begins with the last order of the page before; another one comes again as it changes meanwhile."""
-    monkeypatch.setattr(crm_changes, "BATCH", 2)
+    monkeypatch.setattr(crm_changes, "CHANGES", 2)
     monkeypatch.setattr(shutdown, "asked", shutdown.Flag())
     orders = [crm_id for _, crm_id in linked(two_sides, 5)]
     for crm_id in orders:
@@ -208,7 +208,7 @@ def test_a_period_that_is_gone_on_with_counts_each_order_once(
 def test_a_period_whose_run_died_before_its_checkpoint_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crm_changes, "BATCH", 2)
+    monkeypatch.setattr(crm_changes, "CHANGES", 2)
     for _, crm_id in linked(two_sides, 5):
         two_sides.crm.set_status(crm_id, "paid")
     since = timezone.now() - timedelta(days=7)

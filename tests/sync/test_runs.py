@@ -196,10 +196,10 @@ def test_a_paused_run_is_not_resumed_beside_another() -> None:
 
 
 def test_an_error_of_a_side_fails_the_run_and_the_next_goes_on() -> None:
-    trouble[1] = Unreachable("The shop can not be reached: no route", side="shop")
+    trouble[1] = Unreachable("The shop cannot be reached: no route", side="shop")
     run = backfill()
     engine.carry_out(run)
-    assert (run.state, run.error) == (Run.State.FAILED, "The shop can not be reached: no route")
+    assert (run.state, run.error) == (Run.State.FAILED, "The shop cannot be reached: no route")
     assert engine.carry_out(backfill())
     assert Run.objects.get().state == Run.State.DONE
 

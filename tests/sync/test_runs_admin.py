@@ -164,7 +164,7 @@ def test_the_report_names_what_failed_with_the_way_to_it() -> None:
     event = WebhookEventFactory(state=State.PARKED, next_attempt_at=None, order_ref="77", reason="mail to a@b.example")
     run = a_run(
         state=Run.State.FAILED,
-        error="The shop can not be reached: <no route>",
+        error="The shop cannot be reached: <no route>",
         counts={"seen": 2, "shop": 1, "crm": 0},
         checkpoint={"failed": [event.pk], "found": [["shop", "78", "order.created"]]},
     )
@@ -174,7 +174,7 @@ def test_the_report_names_what_failed_with_the_way_to_it() -> None:
     assert "a@b.example" not in told
     assert "order_ref=78" in told
     assert "Missed from the shop" in told
-    assert "The shop can not be reached: &lt;no route&gt;" in told
+    assert "The shop cannot be reached: &lt;no route&gt;" in told
     assert "then press Resume" in told
 
 

@@ -20,7 +20,7 @@ from requests_oauthlib import OAuth1
 from sync.sandbox import state
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import dated
-from sync.sandbox.outbox import Road
+from sync.sandbox.outbox import Network
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.signing import hmac_base64, php_json, standard_webhooks
 from sync.sandbox.traffic import Traffic
@@ -203,7 +203,7 @@ def test_dates_are_read_in_the_shops_time_unless_told(shop: SandboxShop) -> None
 
 
 def test_the_road_loses_doubles_and_overtakes_by_lot(shop: SandboxShop, receiver: Receiver) -> None:
-    shop.road = Road(lose=0.3, double=0.3, delay=0.5, longest=0.05, rng=random.Random(7))
+    shop.network = Network(lose=0.3, double=0.3, delay=0.5, longest=0.05, rng=random.Random(7))
     for _ in range(30):
         shop.create_order()
     shop.settle()

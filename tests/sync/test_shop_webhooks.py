@@ -262,7 +262,7 @@ def test_another_shop_behind_the_address_is_left_alone(
 def test_a_shop_that_does_not_answer_is_one_clear_line(shop: SandboxShop) -> None:
     shop.stop()
     failure = fails("check")
-    assert (failure.returncode, "can not be reached" in str(failure)) == (1, True)
+    assert (failure.returncode, "cannot be reached" in str(failure)) == (1, True)
 
 
 def test_more_webhooks_than_a_page_holds(shop: SandboxShop) -> None:

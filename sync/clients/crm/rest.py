@@ -25,7 +25,7 @@ from sync.clients.errors import (
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, readable
 from sync.clients.paging import OF_A_PAGE, PageSize, batches, pages
-from sync.clients.snapshots import LARGEST, CrmSnapshot, is_word
+from sync.clients.snapshots import LARGEST_INTEGER, CrmSnapshot, is_word
 from webhooks.moments import utc
 from webhooks.texts import is_spoiled
 
@@ -79,7 +79,7 @@ class RestCrm:
         return _same(snapshot(answer.data), crm_order_id)
 
     @contextmanager
-    def _of_this_order(self, crm_order_id: str, deed: str) -> Iterator[None]:
+    def _of_this_order(self, crm_order_id: str, action: str) -> Iterator[None]:
         """A right that the token lacks for one order says nothing about the CRM."""
         try:
             yield
@@ -88,7 +88,7 @@ class RestCrm:
                 raise
             self.ping()  # raises where the token may read no order at all
             raise Hidden(
-                f"The CRM's token may read orders, but not {deed}{crm_order_id}.",
+                f"The CRM's token may read orders, but not {action}{crm_order_id}.",
                 advice=f"Give CRM_TOKEN the right to. ({error})",
                 side="crm",
                 status=error.status,
@@ -275,7 +275,7 @@ def _id(value: Any) -> str:
 def _version(value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_INTEGER:
         raise Odd(f"The CRM's version is not an integer: {str(value)[:50]!r}.", side="crm")
     return value
 

@@ -1,7 +1,7 @@
 """The paginators: every list that comes in pages is read here, and has an end, whatever the side answers.
 
 `pages` follows page numbers or cursors; what all share stands beside it. `shop_orders` reads the shop's orders by
-modification, `crm_changes` what the CRM changed, past what its list can not show, and `batches` many orders by id.
+modification, `crm_changes` what the CRM changed, past what its list cannot show, and `batches` many orders by id.
 
 A page that fails is asked for in smaller ones, down to the single order. If that one fails while the side answers well,
 it is left out and named, so that it stops nothing behind it (docs/decisions/0053).
@@ -18,7 +18,7 @@ from sync.clients.errors import Blocked, Endless, ServerTrouble, SideError, TooL
 P = TypeVar("P", bound=Hashable)
 T = TypeVar("T")
 
-LONGEST = 600.0
+LIST_SECONDS = 600.0
 """Seconds that the pages of one list may take together; what is done with them in between does not count."""
 OF_A_PAGE = (ServerTrouble, TooLarge, Unreachable, Blocked)
 """What may be the fault of one order on a page. A list that does not end is none of that: Endless."""
@@ -66,7 +66,7 @@ def pages(
     what: str,
     name: Callable[[T], Hashable],
     most: int | None = None,
-    longest: float = LONGEST,
+    longest: float = LIST_SECONDS,
 ) -> Iterator[list[T]]:
     """Page by page, none of them kept. `fetch`: what stands at a place of the list, and the place that follows; `name`:
     by what an element is known again; `most`: pages, by default LIST_MAX_PAGES.

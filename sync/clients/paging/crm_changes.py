@@ -1,4 +1,4 @@
-"""The paginator of what the CRM changed: batch by batch, past those orders that its list can not show."""
+"""The paginator of what the CRM changed: batch by batch, past those orders that its list cannot show."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,13 +11,13 @@ from sync.clients.errors import Blocked, Endless, SideError
 from sync.clients.paging import OF_A_PAGE, endless
 from sync.clients.snapshots import CrmSnapshot
 
-BATCH = 100
+CHANGES = 100
 STEP = timedelta(seconds=1)
-"""The first step beyond an order that can not be read; each further one is twice as long."""
+"""The first step beyond an order that cannot be read; each further one is twice as long."""
 FARTHEST = timedelta(days=200 * 365)
 """Nothing was changed that long after anything else: it is the list itself that fails."""
 FINE = timedelta(milliseconds=10)
-"""So near the order that can not be read, others are passed over with it."""
+"""So near the order that cannot be read, others are passed over with it."""
 
 
 class CrmPaginator:
@@ -78,7 +78,7 @@ class CrmPaginator:
             for one in self.rest:
                 if one.updated_at != self.since or one.crm_order_id not in self.ids:
                     batch.append(one)
-                if len(batch) == BATCH:
+                if len(batch) == CHANGES:
                     break
             else:
                 self.ended = True
@@ -111,7 +111,7 @@ class CrmPaginator:
         return []
 
     def _passed(self, at: datetime) -> None:
-        words = f"what the CRM changed between {_said(self.since)} and {_said(at)} can not be read from its list"
+        words = f"what the CRM changed between {_said(self.since)} and {_said(at)} cannot be read from its list"
         self.left_out.append(f"{words}: {self.why}" if self.why else words)
         self.since, self.ids, self.gap = at, set(), None
 

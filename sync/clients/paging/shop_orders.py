@@ -14,7 +14,7 @@ from sync.clients.snapshots import ShopSnapshot
 from webhooks.moments import utc
 
 LIGHT = "id,status,date_modified_gmt"
-"""The fields that name an order which can not be read: what fails is mostly the rest of it."""
+"""The fields that name an order which cannot be read: what fails is mostly the rest of it."""
 SECOND = timedelta(seconds=1)
 """The resolution of WooCommerce's dates."""
 
@@ -60,7 +60,7 @@ class _Smaller(Exception):
 
 
 class _Nameless(Exception):
-    """The single order of this page can not be read, and not even its number."""
+    """The single order of this page cannot be read, and not even its number."""
 
 
 class ShopPaginator:
@@ -216,7 +216,7 @@ class ShopPaginator:
         return page
 
     def _single(self, query: dict[str, str]) -> OrderPage:
-        """A page of one order. If that can not be read it is left out, and named by those of its fields that can."""
+        """A page of one order. If that cannot be read it is left out, and named by those of its fields that can."""
         try:
             return alone(lambda: self.shop.orders(query), self.shop.ping)
         except Unreadable as error:
@@ -238,7 +238,7 @@ class ShopPaginator:
         until = f" until {_said(last)}" if last else ""
         for number, why in self.nameless:
             of = f"order {number} of those that the shop changed{since}{until}"
-            words = f"{of}, whose own number can not be read either: {why}"
+            words = f"{of}, whose own number cannot be read either: {why}"
             self.left_out.append(LeftOut(woo_id=None, words=words))
         self.nameless = []
 
