@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q
 
 from sync.clients.errors import Maintenance, RateLimited, SideError
 from sync.models import SideState
-from webhooks import clock, sql
+from webhooks import clock
 
 log = logging.getLogger("orderbridge.sides")
 
@@ -24,14 +24,14 @@ def probe_interval() -> timedelta:
 
 def record_success(names: Collection[str], now: datetime) -> None:
     """Good answers came. Written at most every few seconds while all is well: no row is hot."""
-    is_news = "failures > 0 OR opened_at IS NOT NULL OR last_heard_at IS NULL OR last_heard_at < %s"
-    for side in sql.find(SideState, is_news, now - SUCCESS_EVERY):
-        if side.name in names:
-            if side.opened_at:
-                log.warning("breaker closed", extra={"side": side.name})
-            SideState.objects.filter(pk=side.pk).update(
-                failures=0, opened_at=None, probe_at=None, last_heard_at=now, last_error=""
-            )
+    is_silent = Q(last_heard_at=None) | Q(last_heard_at__lt=now - SUCCESS_EVERY)
+    is_news = is_silent | Q(failures__gt=0) | Q(opened_at__isnull=False)
+    for side in SideState.objects.filter(is_news, name__in=names):
+        if side.opened_at:
+            log.warning("breaker closed", extra={"side": side.name})
+        SideState.objects.filter(pk=side.pk).update(
+            failures=0, opened_at=None, probe_at=None, last_heard_at=now, last_error=""
+        )
 
 
 def record_failure(error: SideError, now: datetime) -> bool:
@@ -63,9 +63,8 @@ def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only
     nor be the one that every probe falls on (docs/decisions/0006).
     """
     allowed = True
-    for side in sql.find(SideState, "paused OR wait_until > %s OR opened_at IS NOT NULL", now):
-        if only and side.name != only:
-            continue
+    troubled = SideState.objects.filter(Q(paused=True) | Q(wait_until__gt=now) | Q(opened_at__isnull=False))
+    for side in troubled.filter(name=only) if only else troubled:
         held = side.paused or (side.wait_until and side.wait_until > now)
         allowed = not held and _probe(side, now, pings[side.name]) and allowed
     return allowed
