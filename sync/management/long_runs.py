@@ -28,14 +28,6 @@ LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
-def begin(start: Callable[[], Run]) -> Run:
-    """The run, held by this process. Raises CommandError where it can not even begin."""
-    try:
-        return start()
-    except engine.NotStarted as error:
-        raise CommandError(str(error), returncode=WRONG_USE) from error
-
-
 def configured_shop() -> Shop:
     """The shop, where both sides are configured. Nobody is called. Raises CommandError."""
     try:
@@ -78,8 +70,12 @@ def at_least_one(option: str, number: int | None) -> int | None:
     return number
 
 
-def carry_out(run: Run) -> Run:
-    """Until it ends. Ctrl-C pauses it, and the same command goes on."""
+def carry_out(start: Callable[[], Run]) -> Run:
+    """Held by this process until it ends. Ctrl-C pauses it, and the same command goes on."""
+    try:
+        run = start()
+    except engine.NotStarted as error:
+        raise CommandError(str(error), returncode=WRONG_USE) from error
     with Progress(run) as progress, quiet():
         try:
             engine.carry_out(run, on_progress=progress.show)
@@ -94,13 +90,14 @@ def carry_out(run: Run) -> Run:
     return run
 
 
-def rehearse(run: Run) -> None:
+def rehearse(run: Run) -> Run:
     """A dry run: the same work without a row of its own, and so without a checkpoint."""
     try:
         with Progress(run) as progress, quiet():
             to_the_end(JOBS[run.kind].work(run), lambda: progress.show(run))
     except (SideError, engine.Failed) as error:
         raise CommandError(str(error), returncode=FAILED) from error
+    return run
 
 
 def to_the_end(steps: Any, at_each: Callable[[], None] = lambda: None) -> None:

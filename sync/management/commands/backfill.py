@@ -53,13 +53,11 @@ class Command(BaseCommand):
             "dry_run": dry_run,
         }
         if dry_run:
-            run = Run(kind=backfill.JOB.kind, options=backfill.options(**chosen))
-            long_runs.rehearse(run)
+            run = long_runs.rehearse(Run(kind=backfill.JOB.kind, options=backfill.options(**chosen)))
         else:
-            run = long_runs.begin(
+            run = long_runs.carry_out(
                 lambda: backfill.start(actor="command", restart=restart, per_minute=per_minute, **chosen)
             )
-            long_runs.carry_out(run)
         long_runs.report(self.stdout, run, as_json=given["json"])
 
 

@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, restart: bool, **given: Any) -> None:
         long_runs.check_sides()
-        run = long_runs.carry_out(long_runs.begin(lambda: drift.start(actor="command", restart=restart)))
+        run = long_runs.carry_out(lambda: drift.start(actor="command", restart=restart))
         known = DriftFinding.objects.filter(gone_at=None)
         ignored = known.filter(ignored_until__gt=timezone.now()).count()
         findings = known.exclude(ignored_until__gt=timezone.now()).order_by("woo_id")

@@ -24,11 +24,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **given: Any) -> None:
         if dry_run:
-            run = Run(kind=pruning.JOB.kind, options={"dry_run": True})
-            long_runs.rehearse(run)
+            run = long_runs.rehearse(Run(kind=pruning.JOB.kind, options={"dry_run": True}))
         else:
-            run = long_runs.begin(lambda: pruning.start(actor="command"))
-            long_runs.carry_out(run)
+            run = long_runs.carry_out(lambda: pruning.start(actor="command"))
         counts = {name: run.counts.get(name, 0) for name in pruning.COUNTS}
         waiting = run.checkpoint["waiting"]
         if given["json"]:

@@ -37,11 +37,10 @@ class Command(BaseCommand):
         chosen: dict[str, Any] = {"deep": deep or confirm_deleted, "confirm_deleted": confirm_deleted}
         long_runs.check_sides(wait=False)  # if the shop is away, the CRM can be asked all the same
         if dry_run:
-            run = Run(kind=reconciliation.JOB.kind, options=reconciliation.options(**chosen, dry_run=True))
-            long_runs.rehearse(run)
+            options = reconciliation.options(**chosen, dry_run=True)
+            run = long_runs.rehearse(Run(kind=reconciliation.JOB.kind, options=options))
         else:
-            run = long_runs.begin(lambda: reconciliation.start(**chosen, actor="command"))
-            long_runs.carry_out(run)
+            run = long_runs.carry_out(lambda: reconciliation.start(**chosen, actor="command"))
         counts = {name: run.counts.get(name, 0) for name in COUNTS}
         found, left_out = run_report.found(run), run_report.left_out(run)
         if given["json"]:

@@ -53,8 +53,7 @@ class Command(BaseCommand):
         if dry_run:
             long_runs.rehearse(run)
         else:
-            run = long_runs.begin(
+            run = long_runs.carry_out(
                 lambda: resync.start(actor="command", restart=restart, per_minute=per_minute, **chosen)
             )
-            long_runs.carry_out(run)
         long_runs.report(self.stdout, run, as_json=given["json"])

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, kind: str, **given: Any) -> None:
         _, starter = registry.startable()[kind]
         chosen = _chosen(starter, given)
-        run = long_runs.carry_out(long_runs.begin(lambda: starter.start(actor="command", reason="", **chosen)))
+        run = long_runs.carry_out(lambda: starter.start(actor="command", reason="", **chosen))
         needs_a_person = [*run_report.left_out(run), *(f"{one.order}: {one.words}" for one in run_report.failures(run))]
         if given["json"]:
             told = {"run": run.pk, "kind": kind, **run.counts, "needs_a_person": needs_a_person}

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n".join(_as_lines(dry_run, verdicts, done)))
         if action == "repair" and done and not dry_run:
-            long_runs.carry_out(long_runs.begin(lambda: reconciliation.start(actor="command", reason="repair")))
+            long_runs.carry_out(lambda: reconciliation.start(actor="command", reason="repair"))
         wrong = [one for one in verdicts if one.state != "ok"]
         if wrong and action != "remove" and not (dry_run and done):
             names = ", ".join(f"{one.topic} {one.state}" for one in wrong)
