@@ -59,7 +59,7 @@ def test_a_list_survives_every_nonsense(admin_client: Client, address: str) -> N
 def test_what_was_not_understood_is_said_and_everything_shown(admin_client: Client, query: str) -> None:
     WebhookEventFactory()
     answer = admin_client.get(f"/admin/webhooks/webhookevent/?{query}", follow=True)
-    assert "names a filter or a page that there is not" in answer.content.decode()
+    assert "names a filter or a page that does not exist" in answer.content.decode()
     assert answer.context["cl"].result_count == 1
 
 

@@ -145,8 +145,6 @@ HARMLESS: tuple[tuple[re.Pattern[str], Callable[[Any], bool]], ...] = tuple(
 hidden: a new field has to be asked for. No name of a house, a birth or a phone is matched by any of these."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """Names of fields are shown if they are identifiers. Anything else that is used as one may be somebody's."""
-
-
 ANY, NONE = re.compile(r".*", re.DOTALL), re.compile(r"(?!)")
 PARENTS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
     (re.compile(parents), names)
@@ -307,8 +305,7 @@ COUNTS = re.compile(
     r"|is linked|has the)\b| ↔|, names\b"
 )
 MANY_DIGITS = re.compile(rf"\d[\d{GAP}]{{6}}")
-"""What every PHONE and NUMBER holds. Most texts do not, and need not be searched for either, which takes ten times as
-long: the lists mask each row."""
+"""What all that PHONE and NUMBER find holds. A text without it, as most are, is not searched for either."""
 HIDDEN_QUOTE = f"«{MASK}»"
 OF_A_SIDE = re.compile(r"«[^»]*(?:»|\Z)")
 OF_A_SIDE_IN_HTML = re.compile(r"«[^»<>\"]*»?")
@@ -343,8 +340,7 @@ def masked_trace(text: str) -> str:
     """A traceback: its quotes hold names of files and lines of our code."""
     if "«" in text:
         text = OF_A_SIDE.sub(HIDDEN_QUOTE, text)
-    text = _address(text)
-    return NUMBER.sub(_of_number, PHONE.sub(MASK, text)) if MANY_DIGITS.search(text) else text
+    return NUMBER.sub(_of_number, PHONE.sub(MASK, _address(text))) if MANY_DIGITS.search(text) else _address(text)
 
 
 def _of_number(match: re.Match[str]) -> str:

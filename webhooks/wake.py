@@ -104,7 +104,7 @@ def _send(task: str, *arguments: Any) -> bool:
             async_task(task, *arguments, broker=_broker())
     except Exception:
         log.warning(
-            "the queue's broker can not be reached; the sweep will see to it", extra={"task": task}, exc_info=True
+            "the queue's broker cannot be reached; the sweep will see to it", extra={"task": task}, exc_info=True
         )
         return False
     return True

@@ -36,7 +36,7 @@ REPLAY, EDIT, RESOLVE = (
     "webhooks.resolve_webhookevent",
 )
 REVEAL = "webhooks.reveal_webhookevent"
-LONGEST_VALUE = 500
+SHOWN_LENGTH = 500
 """Characters of a value that a dry run shows."""
 MEANINGS = {
     "nothing": ("", "A replay would change nothing."),
@@ -305,4 +305,4 @@ def _values(name: str, *values: Any, revealed: bool) -> Iterator[str]:
     for value in values:
         shown = value if revealed else masked({name: value})[name]
         text = "–" if shown in (None, "") else str(shown)
-        yield text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+        yield text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"

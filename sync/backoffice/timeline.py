@@ -34,7 +34,7 @@ class EntryKind(models.TextChoices):
 
 
 ENTRY_KINDS = tuple(EntryKind)
-EVENTS = (EntryKind.SHOP, EntryKind.CRM, EntryKind.OWN)
+EVENT_KINDS = (EntryKind.SHOP, EntryKind.CRM, EntryKind.OWN)
 Key = tuple[datetime, int, int]
 """When, which kind, and the id of the row."""
 
@@ -52,7 +52,7 @@ class Entry:
     @property
     def group(self) -> str:
         """The word of `explain`, for which all events are of one kind."""
-        return "event" if self.kind in EVENTS else self.kind.value
+        return "event" if self.kind in EVENT_KINDS else self.kind.value
 
 
 @dataclass(frozen=True, kw_only=True)

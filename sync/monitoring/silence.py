@@ -22,7 +22,7 @@ WEEK, DAY = timedelta(days=7), timedelta(days=1)
 WEEKS, DAYS = 8, 6
 USUAL_NUMBER = 5
 """Deliveries that a stretch usually brings before its silence is no chance: with 5 expected, none come once in 150."""
-COUNTED_UP_TO = 100
+DELIVERIES_COUNTED = 100
 """More than so many need not be counted."""
 
 SHORTEST = timedelta(minutes=15)
@@ -69,10 +69,10 @@ def listen(side: str, source: str, now: datetime) -> Quiet | None:
     return Quiet(
         long=now - last,
         before=[
-            came.filter(received_at__gt=start, received_at__lte=end)[:COUNTED_UP_TO].count()
+            came.filter(received_at__gt=start, received_at__lte=end)[:DELIVERIES_COUNTED].count()
             for start, end in stretches(first, last, now)
         ],
-        missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:COUNTED_UP_TO].count(),
+        missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:DELIVERIES_COUNTED].count(),
         asked=SideState.objects.filter(name=side, swept_at__gte=now - max(SHORTEST, 3 * _round())).exists(),
     )
 

@@ -145,14 +145,14 @@ DOUBTS = {
     FOUND_ANOTHER: "The CRM's order of this number is another one",
 }
 """Reasons that are alarms, too, and how their words begin."""
-SAME_ORDER = "If it is the same order after all, say so on the order's page (Same order…), then replay."
+SAME_ORDER = "If it is the same order after all, confirm it on the order's page (Confirm same order…), then replay."
 
 
 def another_shop(address: str, woo_url: str) -> Park:
     words = (
         f"{DOUBTS[ANOTHER_SHOP]}: it names {address}, and WOO_URL is {woo_url}. A copy of the shop "
-        "carries its webhooks: remove them there, then resolve this event. If that is an address of this very shop, "
-        "add it to WOO_OTHER_URLS (or set WOO_URL to it, if the shop has moved), then replay."
+        "still has its webhooks: remove them there, then resolve this event. If the address belongs to this shop, "
+        "add it to WOO_OTHER_URLS (or set WOO_URL to it if the shop has moved), then replay."
     )
     return Park(reasons=(Reason(ANOTHER_SHOP, words),))
 
@@ -164,9 +164,9 @@ def another_in_shop(link: LinkFacts | None, shop: ShopSnapshot | None) -> Park |
     if is_same(link.identity, identity(shop.order)):
         return None
     words = (
-        f"{DOUBTS[REUSED_NUMBER]}: {link.woo_id} is linked to {link.crm_order_id}, and has another order key or "
-        "creation time (or, without these, another customer and total) by now. Was the shop restored from a backup? "
-        f"Nothing is written: the new order needs another number, or a person who enters it. {SAME_ORDER}"
+        f"{DOUBTS[REUSED_NUMBER]}: {link.woo_id} is linked to {link.crm_order_id}, but now has another order key or "
+        "creation time (or, without these, another customer and total). Was the shop restored from a backup? "
+        f"Nothing is written. The new order needs another number, or a person who enters it. {SAME_ORDER}"
     )
     return Park(reasons=(Reason(REUSED_NUMBER, words),))
 
@@ -176,9 +176,9 @@ def another_in_crm(link: LinkFacts | None, crm: CrmSnapshot | None) -> Park | No
     if link is None or crm is None or is_named(crm.external_id, link.woo_id, link.prefix, link.external_id):
         return None
     words = (
-        f"{DOUBTS[REUSED_ID]}: {crm.crm_order_id} is linked to the shop's order {link.woo_id}, and its external id is "
-        f"{crm.external_id!r} by now. Nothing is written. If ours was deleted there, make it anew on the order's page; "
-        f"if the external id was changed by hand, correct it in the CRM, then replay. {SAME_ORDER}"
+        f"{DOUBTS[REUSED_ID]}: {crm.crm_order_id} is linked to the shop's order {link.woo_id}, but its external id is "
+        f"now {crm.external_id!r}. Nothing is written. If ours was deleted there, create it again on the order's page. "
+        f"If the external id was changed by hand, correct it in the CRM, then replay. {SAME_ORDER}"
     )
     return Park(reasons=(Reason(REUSED_ID, words),))
 
@@ -190,7 +190,7 @@ def another_found(crm: CrmSnapshot, shop: ShopSnapshot) -> Park | None:
     words = (
         f"{DOUBTS[FOUND_ANOTHER]}: {crm.crm_order_id} has the external id {crm.external_id!r} and shows another order "
         f"key, creation time, customer or total than the shop's order {shop.woo_id}. Do two shops share this CRM "
-        "(EXTERNAL_ID_PREFIX)? Nothing is written: correct the external id in the CRM, then replay."
+        "(EXTERNAL_ID_PREFIX)? Nothing is written. Correct the external id in the CRM, then replay."
     )
     return Park(reasons=(Reason(FOUND_ANOTHER, words),))
 
@@ -218,9 +218,9 @@ def shop_to_crm(
         return another
     if shop.is_known_as(link.woo_fingerprint):
         if link.written_by_us:
-            reason = Reason("echo", "The order is as it was after our own write, and the CRM knows that.")
+            reason = Reason("echo", "The order is unchanged since our own write, which the CRM knows.")
             return Plan(outcome="echo", reasons=(reason,), crm_has=shop)
-        reason = Reason("same_content", "The CRM has this content already.")
+        reason = Reason("same_content", "The CRM already has this content.")
         return Plan(outcome="no_change", reasons=(reason,), crm_has=shop)
     return Plan(
         outcome="updated",
@@ -242,7 +242,7 @@ def _create(
     if found is not None:
         return Plan(
             outcome="created",
-            reasons=(Reason("found", f"The CRM has it already as {found.crm_order_id}; linked and updated."),),
+            reasons=(Reason("found", f"The CRM already has it as {found.crm_order_id}. It was linked and updated."),),
             write=UpdateInCrm(crm_order_id=found.crm_order_id, order=document(shop.order)),
             woo_id=shop.woo_id,
         )
@@ -250,18 +250,16 @@ def _create(
         return ReadAgain(
             after=list_lag - create_tried,
             reasons=(
-                Reason(
-                    "create_in_doubt", "An attempt to create it may have got through; the CRM gets time to show it."
-                ),
+                Reason("create_in_doubt", "An attempt to create it may have succeeded. The CRM gets time to show it."),
             ),
         )
     if not shop.is_known:
-        words = "The shop does not know this order (404), so it is not created in the CRM. Nothing is to be done."
+        words = "The shop does not know this order (404), so it is not created in the CRM. There is nothing to do."
         return Plan(outcome="no_change", reasons=(Reason("shop_404", words),))
     if shop.status in DRAFTS or shop.status == TRASH:
         return Plan(
             outcome="no_change",
-            reasons=(Reason("not_an_order", f"Its status is {shop.status!r} and the CRM does not know it."),),
+            reasons=(Reason("not_an_order", f"Its status is {shop.status!r}, and the CRM does not know it."),),
         )
     return Plan(
         outcome="created",
@@ -300,7 +298,7 @@ def crm_to_shop(
     if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
         return ReadAgain(
             after=delay_before_reading_again(event.waited),
-            reasons=(Reason("crm_lags", f"The event speaks of version {event.version}, the CRM of {crm.version}."),),
+            reasons=(Reason("crm_lags", f"The event names version {event.version}, the CRM version {crm.version}."),),
         )
     if link is not None and event.resync:
         return _resync(event, link, crm, shop, lifecycle, pending)
@@ -309,7 +307,7 @@ def crm_to_shop(
     if link is not None and crm.status == link.crm_status:
         return Plan(
             outcome="no_change",
-            reasons=(Reason("same_status", f"Version {_say(crm)} has the status we know: {crm.status!r}."),),
+            reasons=(Reason("same_status", f"Version {_say(crm)} has the status that we know: {crm.status!r}."),),
             crm_seen=crm,
         )
     return _move(link, crm, shop, lifecycle, pending)
@@ -328,7 +326,7 @@ def _resync(
         return _nothing_new(event, link, crm)
     target = lifecycle.status_map.get(crm.status)
     if crm.status == link.crm_status and shop and target and lifecycle.is_ahead(shop.status, of=target):
-        words = f"The shop is ahead: {shop.status!r}, while the CRM still says {crm.status!r} ({target!r} in the shop)."
+        words = f"The shop is ahead: it shows {shop.status!r}, the CRM still {crm.status!r} ({target!r} in the shop)."
         return Plan(outcome="no_change", reasons=(Reason("shop_ahead", words),), crm_seen=crm)
     return _move(link, crm, shop, lifecycle, pending)
 
@@ -365,7 +363,7 @@ def forced(
             woo_id=woo_id,
             crm_has=_if_told(link, shop),
         )
-    words = f"The shop shows {to_status!r} already." if shop.status == to_status else written[0].reason
+    words = f"The shop already shows {to_status!r}." if shop.status == to_status else written[0].reason
     return Plan(
         outcome="applied" if written else "no_change",
         reasons=(reason, Reason("confirmed" if written else "already_there", words)),
@@ -378,7 +376,7 @@ def _may_come(shop: ShopSnapshot, pending: PendingWrite | None) -> ReadAgain | N
     """A slow shop gets its time to show what nobody answered for: written twice, the customer has two mails."""
     if pending is None or shop.status != pending.from_status or pending.may_come <= timedelta(0):
         return None
-    words = f"The shop did not answer when {pending.to_status!r} was written, and does not show it yet; it gets time."
+    words = f"The shop did not answer when we wrote {pending.to_status!r}. It does not show it yet and gets more time."
     return ReadAgain(after=min(pending.may_come, LOOK_EVERY), reasons=(Reason("write_in_doubt", words),))
 
 
@@ -392,7 +390,7 @@ def _written_before(
     there since, as a plugin may do within the write."""
     if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):
         return ()
-    reason = "Written by an attempt that did not live to record it; found in the shop."
+    reason = "An attempt wrote this but stopped before it could record it. The shop shows it."
     if shop.status != pending.to_status:
         if lifecycle.chain(pending.to_status, shop.status) is None:
             return ()
@@ -404,14 +402,14 @@ def _written_before(
 
 def went_on(asked: str, shown: str) -> str:
     """Of a write that the shop made more of."""
-    return f"The shop shows {shown!r}: something there went on from {asked!r} by itself, as a plugin may."
+    return f"The shop shows {shown!r}: something there, such as a plugin, changed {asked!r} by itself."
 
 
 def _unknown_to_crm(event: EventFacts, link: LinkFacts | None) -> Decision:
     if event.waited < READ_AGAIN_FOR and not (link and event.resync):
         return ReadAgain(
             after=delay_before_reading_again(event.waited),
-            reasons=(Reason("crm_404", "The CRM does not know this order (404); it may be late."),),
+            reasons=(Reason("crm_404", "The CRM does not know this order yet (404)."),),
         )
     return Park(
         reasons=(Reason("unknown_order", "The CRM does not know this order (404). Check its id there, then replay."),)
@@ -425,7 +423,7 @@ def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
                 Reason(
                     "linked_elsewhere",
                     f"The shop's order {crm.external_id} is linked to {linked_elsewhere}, and {crm.crm_order_id} "
-                    f"names it too. Merge them in the CRM so that {linked_elsewhere} stays, then resolve this event.",
+                    f"names it, too. Merge them in the CRM and keep {linked_elsewhere}, then resolve this event.",
                 ),
             )
         )
@@ -458,11 +456,11 @@ def _nothing_new(event: EventFacts, link: LinkFacts, crm: CrmSnapshot) -> Plan:
     if read_is_older or event_is_older:
         return Plan(
             outcome="stale",
-            reasons=(Reason("older_than_known", f"It is older than version {_known(link)}, which we have seen."),),
+            reasons=(Reason("older_than_known", f"It is older than version {_known(link)}, which we know."),),
         )
     return Plan(
         outcome="no_change",
-        reasons=(Reason("same_version", f"Version {_say(crm)} is the one we have seen."),),
+        reasons=(Reason("same_version", f"Version {_say(crm)} is already known."),),
     )
 
 
@@ -485,7 +483,7 @@ def _move(
     except Unmapped as error:
         return Park(reasons=(Reason("unmapped", str(error)),), confirmed=confirmed)
     if shop is None and link and link.woo_status == TRASH:
-        words = f"The shop has deleted order {link.woo_id}, and the CRM was told so: there is nothing to move."
+        words = f"The shop has deleted order {link.woo_id}, and the CRM was told. There is nothing to move."
         return Plan(outcome="no_change", reasons=(Reason("deleted", words),), crm_seen=crm, woo_id=link.woo_id)
     if shop is None:
         woo_id = link.woo_id if link else crm.external_id
@@ -495,9 +493,10 @@ def _move(
     if wait := _may_come(shop, pending):
         return wait
     was = link.crm_status if link and link.crm_status else "not seen before"
-    told = Reason("crm_moved", f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), in the shop {target!r}.")
+    words = f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), which is {target!r} in the shop."
+    told = Reason("crm_moved", words)
     if shop.status == target or (confirmed and confirmed[0].to_status == target):
-        words = f"The shop shows {target!r} already." if shop.status == target else confirmed[0].reason
+        words = f"The shop already shows {target!r}." if shop.status == target else confirmed[0].reason
         return Plan(
             outcome="applied" if confirmed else "no_change",
             reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
@@ -521,7 +520,7 @@ def _move(
             woo_id=shop.woo_id,
         )
     if target == FIRST and pending is None and _never_compared(link):
-        words = f"The two were never compared, and {target!r} is where every order begins: the shop is ahead."
+        words = f"The two sides were never compared, and every order begins as {target!r}: the shop is ahead."
         return Plan(
             outcome="no_change",
             reasons=(told, Reason("begins_there", words)),

@@ -726,7 +726,7 @@ def record(work: Work, plan: Plan, applied: Applied) -> None:
             raise
         log.exception("can not be recorded", extra={"event": work.newest.id, "order": work.order_ref})
         to = Side.CRM if work.side == Side.SHOP else Side.SHOP
-        words = f"The {to} was written to, and what it answered can not be kept: {quoted(str(error))}."
+        words = f"The {to} was written to, and what it answered cannot be kept: {quoted(str(error))}."
         raise Unkept(words) from error
     for draft in plan.transitions:
         log.info(

@@ -120,7 +120,7 @@ def why_no_locks() -> str:
         get_mp_context().Lock()
     except (OSError, ImportError) as error:
         return (
-            f"The workers' processes can not share locks here ({error}): these lie in /dev/shm, which is missing, "
+            f"The workers' processes cannot share locks here ({error}): these lie in /dev/shm, which is missing, "
             "closed or full. Mount it for this user (`mount -t tmpfs -o mode=1777 tmpfs /dev/shm`; in Docker "
             "`--shm-size=64m`; in a systemd unit no InaccessiblePaths=/dev/shm), then start qcluster again."
         )

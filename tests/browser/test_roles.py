@@ -149,7 +149,7 @@ def test_the_lifecycle_refuses_a_status_that_the_shop_does_not_know(world: World
     moved(world, order(world, 5)[1], "paid")
     page = sign_in("manager")
     page.get_by_role("link", name="Status rules").click()
-    expect(page.get_by_role("region", name="The lifecycle drawn")).to_be_visible()
+    expect(page.get_by_role("region", name="Drawing of the lifecycle")).to_be_visible()
     row = page.get_by_role("row").filter(has_text="delivered")
     row.get_by_role("textbox").fill("deliverd")
     page.get_by_role("button", name="Save").click()

@@ -473,7 +473,7 @@ def test_what_is_stale_is_told_with_the_version_or_else_the_time_that_is_known(v
         ({"link": link(crm_status="paid")}, ["Version 2", "'paid'"]),
         ({"link": link(crm_status="paid"), "crm": crm(version=None)}, [str(NOW + seconds(2))]),
         ({"link": link(crm_status="paid", crm_version=2)}, ["Version 2"]),
-        ({"event": event(version=3)}, ["version 3", "CRM of 2"]),
+        ({"event": event(version=3)}, ["version 3", "CRM version 2"]),
         ({"shop": shop("processing")}, ["shows 'processing'"]),
         ({"link": None, "shop": None}, ["'14'"]),
         (
@@ -556,7 +556,7 @@ def test_what_the_crm_says_and_an_attempt_wrote_is_not_written_again(stands: str
         "woo_id": 14,
     }
     assert f"shows {stands!r}" in words(plan)
-    assert ("went on from 'processing'" in words(plan)) is (stands == "completed")
+    assert ("changed 'processing' by itself" in words(plan)) is (stands == "completed")
 
 
 @pytest.mark.parametrize(
@@ -628,7 +628,7 @@ def test_what_was_forced_before_is_found_and_not_written_again(
         expected |= {"write": to_status(written, stands), "moves": [(stands, written, "forced")]}
     assert planned(decision) == expected
     if code and stands == "refunded":
-        assert "went on from 'completed'" in words(decision)
+        assert "changed 'completed' by itself" in words(decision)
 
 
 def test_force_waits_for_nobody_but_the_shop() -> None:

@@ -89,7 +89,7 @@ class ForgivingList(ModelAdmin):
         return self._start_anew(request) if broken or flagged else answer
 
     def _start_anew(self, request: HttpRequest) -> HttpResponse:
-        words = "The address names a filter or a page that there is not, so everything is shown. Choose filters here."
+        words = "The address names a filter or a page that does not exist. This list shows everything."
         self.message_user(request, words, messages.WARNING)
         return HttpResponseRedirect(request.path)
 

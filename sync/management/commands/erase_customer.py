@@ -21,7 +21,7 @@ REMAINS = (
 class Command(BaseCommand):
     help = (
         "Find the orders of an e-mail address, and empty the bodies, headers and calls of all their events. Rows, "
-        "outcomes, hashes and the audit stay. Says what it can not erase."
+        "outcomes, hashes and the audit stay. Says what it cannot erase."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
