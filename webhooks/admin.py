@@ -49,7 +49,7 @@ class OutcomeFilter(DropdownFilter):
 
 
 class AttemptsFilter(DropdownFilter):
-    """Those that failed at least so often. They are few; picked first, so that the index serves on every database."""
+    """Those that failed at least so often. They are few, and picked first: so the index serves on every database."""
 
     title = "failed attempts"
     parameter_name = "attempts"

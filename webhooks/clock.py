@@ -13,7 +13,7 @@ from django.utils import timezone
 KEPT = 30.0
 """Seconds after which the database is asked again."""
 AGREES = timedelta(milliseconds=50)
-"""Less can not be told from the time that the question took."""
+"""Less cannot be told from the time that the question took."""
 WRONG = timedelta(seconds=2)
 """A host that differs by more is told of."""
 ADVICE = "Set the clocks of all hosts by NTP (`timedatectl set-ntp true`)."

@@ -45,7 +45,7 @@ def store(
     received_at: datetime | None = None,
 ) -> list[Stored]:
     """Committed when this returns. One signal, by far the most frequent case, costs one INSERT, be it new or known; of
-    many each chunk is committed for itself, so that a large array keeps no other delivery waiting."""
+    many each chunk is committed by itself: a large array keeps no other delivery waiting."""
     now = clock.now()
     shared: Row = {
         "side": source.side.value,
@@ -75,8 +75,8 @@ def store(
     return stored
 
 
-class Own(TypedDict, total=False):
-    """What an event of our own says. `key` makes it happen once per source, which is also its trigger unless told."""
+class InternalEvent(TypedDict, total=False):
+    """What an internal event says. `key` makes it happen once per source, which is also its trigger unless told."""
 
     side: Required[str]
     source: Required[str]
@@ -93,8 +93,8 @@ class Own(TypedDict, total=False):
     customer: str
 
 
-def own(**said: Unpack[Own]) -> WebhookEvent:
-    """An event of our own, due now: what a sweep found, a backfill met or a person asked for. It is not stored yet."""
+def internal_event(**said: Unpack[InternalEvent]) -> WebhookEvent:
+    """An internal event, due now: reconcile or a backfill found something, or a person asked for it. Not stored yet."""
     text, now = json.dumps(said["body"], separators=(",", ":")).encode(), clock.now()
     return WebhookEvent(
         received_at=now,
@@ -116,9 +116,9 @@ def own(**said: Unpack[Own]) -> WebhookEvent:
     )
 
 
-def post(**said: Unpack[Own]) -> tuple[WebhookEvent, bool]:
-    """Store one event of our own. True: it is new. The caller wakes a worker."""
-    event = own(**said)
+def post(**said: Unpack[InternalEvent]) -> tuple[WebhookEvent, bool]:
+    """Store one internal event. True: it is new. The caller wakes a worker."""
+    event = internal_event(**said)
     try:
         with transaction.atomic():
             event.save(force_insert=True)
@@ -128,7 +128,7 @@ def post(**said: Unpack[Own]) -> tuple[WebhookEvent, bool]:
 
 
 def post_all(events: Sequence[WebhookEvent]) -> None:
-    """Store many events of our own with few statements; those that are known stay as they are."""
+    """Store many internal events with few statements; those that are known stay as they are."""
     WebhookEvent.objects.bulk_create(events, ignore_conflicts=True)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 def utc(text: str) -> datetime:
     """A time without a zone is UTC: so WooCommerce means its `_gmt` fields, and a CRM that leaves the Z out. One with
-    a zone is converted. Raises ValueError where it is no time, or one that UTC can not say."""
+    a zone is converted. Raises ValueError where it is no time, or one that UTC cannot say."""
     try:
         at = datetime.fromisoformat(text)
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -68,7 +68,7 @@ class Source:
 
 
 class Unreadable(Exception):
-    """The delivery is authentic and can not be understood; the message tells staff why and what to do."""
+    """The delivery is authentic and cannot be understood; the message tells staff why and what to do."""
 
 
 def woocommerce() -> Source:
@@ -107,7 +107,7 @@ def clean(text: str, length: int) -> str:
 
 
 def _sha256(*parts: bytes) -> str:
-    """Of the parts with their lengths, so that no two lists of parts look alike."""
+    """Of the parts with their lengths: no two lists of parts look alike."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(b"%d:" % len(part))

@@ -32,7 +32,7 @@ def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
 
 def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
     """The event of `resync`, not stored yet."""
-    return intake.own(
+    return intake.internal_event(
         side=Side.CRM,
         source=RESYNC,
         topic="order.resync",
@@ -45,7 +45,7 @@ def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookE
 
 def tell_crm_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
     """By which the CRM hears what the shop's order says now, as if the shop had told us of it. Not stored yet."""
-    return intake.own(
+    return intake.internal_event(
         side=Side.SHOP,
         source=RESYNC,
         topic="order.resync",
@@ -58,7 +58,7 @@ def tell_crm_event(link: OrderLink, *, key: str, by: str, reason: str) -> Webhoo
 
 def backfill_event(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
     """By which `backfill` creates or finds an order in the CRM, or tells it what changed. Not stored yet."""
-    return intake.own(
+    return intake.internal_event(
         side=Side.SHOP,
         source=BACKFILL,
         topic=topic,
