@@ -48,7 +48,6 @@ class Outcome(models.TextChoices):
     RESOLVED = "resolved", "Resolved by staff"
 
 
-UNFINISHED = (State.PENDING, State.PROCESSING, State.RETRYING)
 EFFECTS = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED)
 """Outcomes of events that changed something on the other side."""
 SENDERS = {Side.SHOP: "woocommerce", Side.CRM: "crm"}
