@@ -50,7 +50,7 @@ def record(
 
 def _append(row: StaffAction) -> None:
     with transaction.atomic():
-        head = ChainHead.locked(STAFF, StaffAction)
+        head = ChainHead.locked(STAFF, StaffAction.objects.all())
         row.sequence, row.previous_hash = head.length + 1, head.hash
         row.hash = row.content_hash()
         row.save()

@@ -170,7 +170,7 @@ def _adopt() -> None:
 
 def _append(row: AuditSeal, follows: AuditSeal | None) -> None:
     with transaction.atomic():
-        head = ChainHead.locked(SEALS, AuditSeal)
+        head = ChainHead.locked(SEALS, AuditSeal.objects.all())
         if AuditSeal.objects.order_by("-sequence").first() != follows:
             raise IntegrityError("another checkpoint was made meanwhile")
         row.sequence, row.previous_hash = head.length + 1, head.hash

@@ -9,7 +9,6 @@ from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from orders.keys import is_signed, sign
-from webhooks import sql
 from webhooks.models import WebhookEvent
 
 STAFF, SEALS = 0, -1
@@ -150,14 +149,11 @@ class ChainHead(models.Model):
         return f"chain {self.pk}: {self.length} rows"
 
     @classmethod
-    def locked(
-        cls, chain: int, rows: "type[StatusTransition | StaffAction | AuditSeal]", where: str = "TRUE", *values: int
-    ) -> Self:
+    def locked(cls, chain: int, rows: models.QuerySet[Any]) -> "ChainHead":
         """Where the next of the chain's rows goes. Nobody else adds one until the transaction ends."""
         head = cls._lock(chain)
         # Not the whole row: what somebody slipped in may be unreadable, and must not stop the chain.
-        newest = f"SELECT sequence, hash FROM {rows._meta.db_table} WHERE {where} ORDER BY sequence DESC LIMIT 1"  # noqa: S608
-        length, digest = next(iter(sql.rows(newest, *values)), (0, ""))
+        length, digest = rows.order_by("-sequence").values_list("sequence", "hash").first() or (0, "")
         if length and (head is None or not head.length):
             head = cls._lock(chain)  # the first row of all came between our two looks, and its head with it
         if head is None:
@@ -167,8 +163,8 @@ class ChainHead(models.Model):
         return head
 
     @classmethod
-    def _lock(cls, chain: int) -> Self | None:
-        return next(iter(sql.find(cls, f"id = %s {sql.for_update()}", chain)), None)
+    def _lock(cls, chain: int) -> "ChainHead | None":
+        return cls._default_manager.select_for_update().filter(pk=chain).first()
 
     def move_to(self, digest: str) -> None:
         """One row longer. Rows whose head was removed get none again: that must stay visible. `migrate` made those of
@@ -220,7 +216,7 @@ class StatusTransition(models.Model):
             raise TypeError("A transition is never changed; log another one.")
         self.crm_answer = as_kept(self.crm_answer)
         with transaction.atomic(savepoint=False):
-            head = ChainHead.locked(self.link_id, StatusTransition, "link_id = %s", self.link_id)
+            head = ChainHead.locked(self.link_id, StatusTransition.objects.filter(link=self.link_id))
             self.sequence, self.previous_hash = head.length + 1, head.hash
             self.hash = self.content_hash()
             super().save(*args, **kwargs)

@@ -4,15 +4,14 @@ from django.db.models import Count
 
 from orders.defaults import NO_ORDER
 from orders.lifecycle import Lifecycle
-from orders.models import OrderLink
-from webhooks import sql
+from orders.models import AllowedMove, OrderLink, StatusRule
 
 
 def current_lifecycle() -> Lifecycle:
     """Two small queries; read anew for each order, so that an edit counts at once on every host."""
     return Lifecycle.of(
-        sql.rows("SELECT crm_status, woo_status, critical FROM orders_statusrule"),
-        sql.rows("SELECT from_status, to_status FROM orders_allowedmove"),
+        StatusRule.objects.values_list("crm_status", "woo_status", "critical"),
+        AllowedMove.objects.values_list("from_status", "to_status"),
     )
 
 

@@ -24,3 +24,7 @@ if "init_command" in (_options := DATABASES["default"].get("OPTIONS", {})):  # n
 
 # Threads see no rows of a test's open transaction; a test of them asks for them.
 QUEUE_THREADS = 1
+
+# What a cluster waits before it takes a worker for stalled, and for one that does not end. A test of processes gives
+# its own with DJANGO_SETTINGS_MODULE=tests.settings.
+CLUSTER_STALLED_SECONDS = CLUSTER_LEAVE_SECONDS = float(os.environ.get("TESTS_CLUSTER_SECONDS", "10"))

@@ -1,4 +1,4 @@
-"""A cluster of django-q2 that is never deaf: what is killed, or takes nothing more from the queue, is started anew.
+"""A cluster of django-q2 that never stalls: what is killed, or takes nothing more from the queue, is started anew.
 
 With a worker that is killed dies the lock that it held. The others wait for it for ever, and django-q2 does not notice
 (docs/decisions/0020). So the cluster ends as a whole, and the next one begins with what is due.
@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connections
 from django_q import cluster as django_q_cluster
 from django_q.cluster import Sentinel, get_mp_context
@@ -28,14 +29,14 @@ from webhooks import clock
 
 log = logging.getLogger("orderbridge.cluster")
 
-LEAVE_SECONDS = 10.0
-"""For the orders in hand, when the cluster ends. What is left then is killed."""
-DEAF_SECONDS = 10.0
+LEAVE_SECONDS: float = getattr(settings, "CLUSTER_LEAVE_SECONDS", 10.0)
+"""For the orders in hand, when the cluster ends. What is left then is killed. Tests set both of these."""
+STALLED_SECONDS: float = getattr(settings, "CLUSTER_STALLED_SECONDS", 10.0)
 """A task that lies so long before a worker that has nothing to do."""
 LONGEST_PAUSE = 30.0
 """Between two attempts to start, when the database or the broker is away."""
 POLL = 0.1
-"""Not `join` with a timeout: it waits for a pipe that the guard's own children hold open, too."""
+"""Not `join` with a timeout: it waits for a pipe that the sentinel's own children hold open, too."""
 IDLE = -1
 
 # What a table names is never run: docs/security.md. Whoever starts a cluster gets these, `--run-once` as well.
@@ -43,8 +44,8 @@ django_q_cluster.scheduler = schedules.enqueue_due
 django_q_cluster.monitor = allowed.acknowledge
 
 
-class Guard(Sentinel):
-    """django-q2's guard of one cluster, in a session of its own: a signal to the terminal's group does not reach it."""
+class Watched(Sentinel):
+    """django-q2's sentinel of one cluster, in a session of its own: signals to the terminal's group pass it by."""
 
     def __init__(self, started: Flag) -> None:
         os.setsid()
@@ -68,7 +69,7 @@ class Guard(Sentinel):
         super().guard()
 
     def _watch(self) -> None:
-        """From a thread, as the guard itself waits for the locks of its workers."""
+        """From a thread, as the sentinel itself waits for the locks of its workers."""
         try:
             why = self._what_is_wrong()
         except Exception as error:
@@ -83,12 +84,12 @@ class Guard(Sentinel):
 
     def _what_is_wrong(self) -> str:
         """Answers when something is."""
-        keeper = parent_process()
-        assert keeper is not None  # noqa: S101  we are its child
+        supervisor = parent_process()
+        assert supervisor is not None  # noqa: S101  we are its child
         heard = time.monotonic()
-        while time.monotonic() - heard < DEAF_SECONDS:
-            ready = wait([keeper.sentinel, *(one.sentinel for one in self.spawned)], timeout=1.0)
-            if keeper.sentinel in ready:
+        while time.monotonic() - heard < STALLED_SECONDS:
+            ready = wait([supervisor.sentinel, *(one.sentinel for one in self.spawned)], timeout=1.0)
+            if supervisor.sentinel in ready:
                 os.killpg(0, signal.SIGKILL)
             for process in [one for one in self.spawned if one.sentinel in ready]:
                 self.spawned.remove(process)
@@ -97,7 +98,7 @@ class Guard(Sentinel):
             if self.took.is_set() or not self._waits_in_vain():
                 self.took.clear()
                 heard = time.monotonic()
-        return f"no worker took a task for {DEAF_SECONDS:.0f} s"
+        return f"no worker took a task for {STALLED_SECONDS:.0f} s"
 
     def _waits_in_vain(self) -> bool:
         """Read past the locks, as one of these may be what was lost."""
@@ -105,10 +106,10 @@ class Guard(Sentinel):
         return waiting > 0 and any(_timer(worker) == IDLE for worker in self.pool)
 
 
-def guard_one(started: Flag) -> None:
+def run_sentinel(started: Flag) -> None:
     """In a process of its own."""
     try:
-        Guard(started)
+        Watched(started)
     except Exception as error:  # the database or the broker is away
         log.error("the cluster could not start", extra={"error": str(error)})
         raise SystemExit(1) from None
@@ -146,7 +147,7 @@ def _exit_code(process: BaseProcess) -> int:
     return code
 
 
-class Keeper:
+class Supervisor:
     """The main process: runs one cluster after the other until a signal ends it."""
 
     def __init__(self) -> None:
@@ -169,17 +170,17 @@ class Keeper:
         connections.close_all()
         started = Flag()
         shutdown.asked.clear()
-        guard = get_mp_context().Process(target=guard_one, args=(started,), name="guard")
+        sentinel = get_mp_context().Process(target=run_sentinel, args=(started,), name="sentinel")
         if not self.ending:
-            guard.start()
-            while guard.is_alive() and not self.ending:
+            sentinel.start()
+            while sentinel.is_alive() and not self.ending:
                 time.sleep(POLL)
             until = time.monotonic() + LEAVE_SECONDS
-            while guard.is_alive() and time.monotonic() < until:
+            while sentinel.is_alive() and time.monotonic() < until:
                 time.sleep(POLL)
             with suppress(ProcessLookupError):
-                os.killpg(guard.pid or 0, signal.SIGKILL)  # what outlived its guard
-            guard.join()
+                os.killpg(sentinel.pid or 0, signal.SIGKILL)  # what outlived its sentinel
+            sentinel.join()
         return started.is_set()
 
     def _pause(self, seconds: float) -> None:

@@ -24,11 +24,11 @@ TESTS = {
     "sync.pipeline.retries": ["sync/test_retries.py"],
     "sync.pipeline.whose": ["sync/test_identity.py"],
     "sync.pipeline.evidence": ["sync/test_evidence.py"],
-    "sync.clients.paging": ["sync/test_paging.py"],
-    "sync.clients.paging.shop_orders": ["sync/test_paging_shop_orders.py", "sync/test_paging.py"],
-    "sync.clients.crm.rest": ["sync/test_crm_rest.py", "sync/test_paging.py"],
+    "sync.clients.paging": ["sync/test_paging_in_memory.py", "sync/test_paging.py"],
+    "sync.clients.paging.shop_orders": ["sync/test_paging_in_memory.py"],
+    "sync.clients.crm.rest": ["sync/test_crm_rest_words.py", "sync/test_crm_rest.py"],
     "sync.clients.paging.batches": ["sync/test_paging_batches.py"],
-    "sync.clients.paging.crm_changes": ["sync/test_drift.py", "sync/test_reconciliation.py"],
+    "sync.clients.paging.crm_changes": ["sync/test_paging_crm_changes.py"],
 }
 """The rules, and the tests that have to notice when one is changed: fast ones, none that start processes."""
 

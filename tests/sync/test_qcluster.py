@@ -26,7 +26,7 @@ def test_without_shared_memory_it_ends_and_says_so(error: Exception, options: di
     """It tried again for ever, with "[Errno 13] Permission denied" each time."""
     with (
         patch("multiprocessing.synchronize._multiprocessing.SemLock", side_effect=error),
-        patch.object(cluster.Keeper, "run") as keeps_on,
+        patch.object(cluster.Supervisor, "run") as keeps_on,
         patch("django_q.cluster.Cluster.start") as starts,
         pytest.raises(CommandError) as raised,
     ):

@@ -1,4 +1,4 @@
-"""`manage.py qcluster`: django-q2's own command, whose cluster is watched and started anew when it is deaf."""
+"""`manage.py qcluster`: django-q2's own command, whose cluster is watched and started anew when it stalls."""
 
 import os
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError
 from django_q.management.commands.qcluster import Command as DjangoQCommand
 
-from sync.queue.cluster import Keeper, why_no_locks
+from sync.queue.cluster import Supervisor, why_no_locks
 
 EXAMPLE = "example:\n  QUEUE_WORKERS=4 python manage.py qcluster"
 
 
 class Command(DjangoQCommand):
-    help = "Run the workers until SIGTERM or Ctrl-C. What is killed or goes deaf is started anew."
+    help = "Run the workers until SIGTERM or Ctrl-C. What is killed or stalls is started anew."
 
     def add_arguments(self, parser: Any) -> None:
         super().add_arguments(parser)
@@ -26,4 +26,4 @@ class Command(DjangoQCommand):
             return
         if options["cluster_name"]:
             os.environ["Q_CLUSTER_NAME"] = options["cluster_name"]
-        Keeper().run()
+        Supervisor().run()
