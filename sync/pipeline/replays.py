@@ -10,8 +10,8 @@ from sync.pipeline import internal_events
 from webhooks.models import State, WebhookEvent
 from webhooks.wake import wake
 
-LOOK = "Look at what came of it, then ask again if need be."
-ONLY_ONCE = "A manager asked for it to be done once, so no replay does it again. Ask for it anew on the order's page."
+LOOK = "Look at the result, then ask again if needed."
+ONLY_ONCE = "A manager asked for this once, so a replay does not repeat it. Ask for it again on the order's page."
 
 
 class NotNow(Exception):
@@ -61,7 +61,7 @@ def replay(pk: int, *, by: str, as_seen: str = "") -> None:
         if obstacle := why_not_again(event):
             raise NotNow(obstacle)
         if as_seen and as_seen != condition(event):
-            raise NotNow(f"The event has moved since you looked at it: it is {event.get_state_display()} now. {LOOK}")
+            raise NotNow(f"The event has changed since you looked at it. It is now {event.get_state_display()}. {LOOK}")
         event.ask_again(trigger="replay", by=by)
     wake(force=True)
 
@@ -70,7 +70,7 @@ def retry_now(pk: int, *, by: str) -> None:
     """A retrying event is due at once. The attempts that it has used up stay counted."""
     with _locked(pk) as event:
         if event.state != State.RETRYING:
-            raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. Replay it to have it tried again.")
+            raise NotNow(f"It does not wait for a retry: it is {event.get_state_display()}. Replay it to try it again.")
         if internal_events.is_staff_action(event):
             raise NotNow(ONLY_ONCE)
         event.retry_now(by=by)
@@ -81,7 +81,9 @@ def cancel_retry(pk: int, *, by: str, reason: str) -> None:
     """No further try; the event waits for a person."""
     with _locked(pk) as event:
         if event.state != State.RETRYING:
-            raise NotNow(f"It waits for no retry: it is {event.get_state_display()}. There is nothing to cancel.")
+            raise NotNow(
+                f"It does not wait for a retry: it is {event.get_state_display()}. There is nothing to cancel."
+            )
         event.park(f"Retries cancelled by {by}: {reason}")
 
 
@@ -89,8 +91,8 @@ def resolve(pk: int, *, by: str, reason: str) -> None:
     """A person saw to it in another way."""
     with _locked(pk) as event:
         if event.state not in (State.PARKED, State.DEAD, State.RETRYING):
-            words = f"It needs nobody: it is {event.get_state_display()}."
-            raise NotNow(f"{words} Only what is parked, dead or retrying can be marked resolved.")
+            words = f"It needs nobody. It is {event.get_state_display()}."
+            raise NotNow(f"{words} Only parked, dead or retrying events can be marked resolved.")
         event.resolve(f"Resolved by {by}: {reason}")
 
 
@@ -120,9 +122,9 @@ def why_not_again(event: WebhookEvent) -> str:
     asked = f", asked for by {event.requested_by}" if event.requested_by else ""
     match event.state:
         case State.PROCESSING:
-            return f"Being processed at this moment{asked}, and so not replayed. {LOOK}"
+            return f"A worker is processing it now{asked}, so it is not replayed. {LOOK}"
         case State.PENDING:
-            return f"It waits for a worker already{asked}. {LOOK}"
+            return f"It already waits for a worker{asked}. {LOOK}"
     return why_unreadable(event)
 
 

@@ -123,7 +123,8 @@ def test_a_replay_is_recorded_with_its_reason(support: Client, dead: WebhookEven
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [(State.PENDING, "waits for a worker already"), (State.PROCESSING, "Being processed")]
+    ("state", "words"),
+    [(State.PENDING, "already waits for a worker"), (State.PROCESSING, "so it is not replayed")],
 )
 def test_what_a_worker_has_or_will_have_is_not_asked_for_twice(
     support: Client, wake: Mock, state: str, words: str
@@ -145,7 +146,7 @@ def test_of_two_who_looked_at_the_same_moment_one_replays(dead: WebhookEvent, wa
     WebhookEvent.objects.filter(pk=dead.pk).update(
         state=State.DEAD, next_attempt_at=None, finished_at=timezone.now() + timedelta(seconds=1)
     )
-    assert "has moved since you looked" in do(bert, dead, "replay", as_seen=seen[1])
+    assert "has changed since you looked" in do(bert, dead, "replay", as_seen=seen[1])
     assert dead.state == State.DEAD
     wake.assert_called_once_with(force=True)
     assert [done.actor for done in StaffAction.objects.all()] == ["anna"]
@@ -202,11 +203,11 @@ def test_a_staff_action_is_not_done_again_by_any_button(
     before = WebhookEvent.objects.filter(pk=event.pk).values().get()
     page = client.get(f"{LIST}{event.pk}/change/").content.decode()
     assert not any(f"{LIST}{event.pk}/{action}/" in page for action in ("replay", "retry", "edit"))
-    assert "Ask for it anew" in do(client, event, "replay")
+    assert "Ask for it again" in do(client, event, "replay")
     if kind == "retrying":
-        assert "Ask for it anew" in do(client, event, "retry")
+        assert "Ask for it again" in do(client, event, "retry")
     else:
-        assert "Ask for it anew" in do(client, event, "dry-run")
+        assert "Ask for it again" in do(client, event, "dry-run")
         do(client, event, "retry")
     client.post(f"{LIST}{event.pk}/edit/", {"body": '{"crm_order_id": "C-1"}', "reason": "x", "confirmed": "yes"})
     assert WebhookEvent.objects.values().get() == before
@@ -263,7 +264,7 @@ def test_cancelled_retries_leave_the_event_to_a_person(support: Client, retrying
 
 @pytest.mark.parametrize("action", ["retry", "cancel"])
 def test_without_a_retry_there_is_none_to_move(support: Client, dead: WebhookEvent, wake: Mock, action: str) -> None:
-    assert "waits for no retry" in do(support, dead, action)
+    assert "does not wait for a retry" in do(support, dead, action)
     assert dead.state == State.DEAD
     wake.assert_not_called()
     assert not StaffAction.objects.exists()

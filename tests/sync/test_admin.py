@@ -103,7 +103,7 @@ def test_an_unknown_event_cannot_be_replayed(support: Client) -> None:
 def test_an_event_in_work_is_left_alone_and_said_so(support: Client, wake: Mock) -> None:
     event = WebhookEventFactory(state=State.PROCESSING)
     answer = support.post(f"{LIST}{event.pk}/replay/", {"reason": "x"}, follow=True)
-    assert "Being processed" in answer.content.decode()
+    assert "so it is not replayed" in answer.content.decode()
     event.refresh_from_db()
     assert event.state == State.PROCESSING
     wake.assert_not_called()

@@ -93,7 +93,7 @@ def test_a_staff_action_is_not_replayed(action: str, wake: Mock) -> None:
     else:
         event = internal_events.make_anew(link, by="mia", reason="asked to")
     WebhookEvent.objects.filter(pk=event.pk).update(state=State.DEAD, next_attempt_at=None)
-    with pytest.raises(CommandError, match=rf"{event.pk}\. Ask for it anew on the order's page") as error:
+    with pytest.raises(CommandError, match=rf"{event.pk}\. Ask for it again on the order's page") as error:
         replay(str(event.pk))
     assert error.value.returncode == 1
     with pytest.raises(CommandError, match="1 would need a person"):

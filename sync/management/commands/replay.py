@@ -81,7 +81,7 @@ def _why_skipped(asked: Asked) -> Iterator[str]:
     if asked.busy:
         yield f"With a worker or waiting for one, and so skipped: {_names(asked.busy)}."
     if asked.forced:
-        yield f"Staff actions are not replayed: {_names(asked.forced)}. Ask for it anew on the order's page."
+        yield f"Staff actions are not replayed: {_names(asked.forced)}. Ask for it again on the order's page."
     if asked.unreadable:
         yield f"Without anything that could be read, and so skipped: {_names(asked.unreadable)}. Their pages say why."
 
