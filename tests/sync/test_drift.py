@@ -349,8 +349,8 @@ def test_an_order_that_can_not_be_read_is_named_and_hides_no_other(
 def test_a_run_that_died_goes_on_and_counts_each_order_once(
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    for module in ("sync.jobs.drift", "sync.clients.paging.crm_changes"):
-        monkeypatch.setattr(f"{module}.BATCH", 2)
+    for size in ("jobs.drift.BATCH", "clients.paging.crm_changes.CHANGES"):
+        monkeypatch.setattr(f"sync.{size}", 2)
     orders = linked(two_sides, 5)
     two_sides.crm.delete(orders[0][1])
     two_sides.crm.set_status(orders[4][1], "paid")

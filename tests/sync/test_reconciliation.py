@@ -21,7 +21,7 @@ from sync.clients.paging import crm_changes, shop_orders
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.jobs import engine, reconciliation
+from sync.jobs import engine, halves, reconciliation
 from sync.jobs.cursors import begin_at
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import is_missed, missed_topic
@@ -486,7 +486,7 @@ def test_a_change_that_the_crm_lists_late_is_behind_the_cursor_and_found(two_sid
 
 def test_equal_times_at_the_edge_hide_nothing(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also without the overlap: whole seconds, and a filter that is strictly 'after' (FACTS I)."""
-    monkeypatch.setattr(reconciliation, "OVERLAP", timedelta())
+    monkeypatch.setattr(halves, "OVERLAP", timedelta())
     at = timezone.now().replace(microsecond=0) - timedelta(seconds=5)
     two_sides.order(1, at)
     reconcile()
