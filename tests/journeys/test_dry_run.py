@@ -6,9 +6,10 @@ from typing import Any
 from django.apps import apps
 from django.core.management import call_command
 
+from orders.models import OrderLink
 from sync.models import SideState
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import foresee, foresee_resync
+from sync.pipeline.dry_run import Foreseen, foresee
 from tests.journeys.conftest import World
 from webhooks.models import WebhookEvent
 
@@ -17,6 +18,10 @@ def linked(world: World, **fields: Any) -> int:
     order = world.shop.create_order(**fields)
     world.settle()
     return int(order["id"])
+
+
+def foresee_resync(link: OrderLink) -> Foreseen:
+    return foresee(internal_events.resync_event(link, key="", by="", reason=""))
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
