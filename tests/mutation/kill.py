@@ -27,9 +27,9 @@ from tests.mutation.mutants import Mutant, Mutated
 PROCESSES = os.cpu_count() or 1
 SLOW = 2.0
 """Seconds: a test that takes longer is no test of a rule, and would be run hundreds of times."""
-HANGS = 10.0
-"""Seconds of processor time beyond those that the tests take: a loop without an end is killed, too. On the clock it is
-six times as long, as the machine may be busy."""
+HANGS = 5.0
+"""Seconds of processor time beyond those that a test takes: a loop without an end is killed, too. A child that waits
+for ever is killed by the clock, later, as the machine may be busy."""
 
 MEMORY = 4 * 2**30
 """Bytes: such a loop may also fill it."""
@@ -89,7 +89,7 @@ class Killer:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             for child, (_, _, began) in running.items():
-                if time.monotonic() - began > 6 * (HANGS + sum(self.clean.seconds)):
+                if time.monotonic() - began > 12 * HANGS + 3 * sum(self.clean.seconds):
                     os.kill(child, signal.SIGKILL)
             time.sleep(0.002)
         elif pid in running:
@@ -140,12 +140,12 @@ class Killer:
         answer.write_text(json.dumps(vars(clean)))
 
     def _try(self, mutant: Mutant, tests: Sequence[int], answer: Path) -> None:
-        limit = int(HANGS + 3 * sum(self.clean.seconds[one] for one in tests))
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         self._own_database()
         set_mutant_under_test(f"{mutant.module}.{mutant.name}")
         for one in tests:
+            limit = time.process_time() + HANGS + 2 * self.clean.seconds[one]
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
             if not self._passes(self.items[one]):
                 answer.write_text(str(one))
                 return
