@@ -54,7 +54,7 @@ def test_an_order_of_the_shop() -> None:
     assert signal.customer
     assert replace(signal, customer="") == Signal(
         dedupe_key=f"hash:{sha(raw(ORDER))}",
-        weak=True,
+        by_hash=True,
         topic="order.updated",
         delivery_id="d-1",
         order_ref="14",
@@ -127,7 +127,7 @@ def test_staff_are_told_what_a_body_is_that_is_no_order(body: Any, words: str) -
     assert words in signal.parked_reason
     assert signal == Signal(
         dedupe_key=f"hash:{sha(raw(body))}",
-        weak=True,
+        by_hash=True,
         topic="order.updated",
         delivery_id="d-1",
         parked_reason=signal.parked_reason,
@@ -211,7 +211,7 @@ def test_an_event_of_the_crm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "key", "weak"),
+    ("changes", "key", "by_hash"),
     [
         ({}, "id:evt_1", False),
         ({"event_id": 5}, "id:5", False),
@@ -229,9 +229,9 @@ def test_an_event_of_the_crm() -> None:
         ({"event_id": "\ud800"}, f"id:sha256:{hexdigest(bytes([0xED, 0xA0, 0x80]))}", False),
     ],
 )
-def test_by_what_an_event_is_known_again(changes: dict[str, Any], key: str, weak: bool) -> None:
+def test_by_what_an_event_is_known_again(changes: dict[str, Any], key: str, by_hash: bool) -> None:
     signal = event(**changes)
-    assert (signal.dedupe_key, signal.weak, signal.parked_reason) == (key, weak, "")
+    assert (signal.dedupe_key, signal.by_hash, signal.parked_reason) == (key, by_hash, "")
     assert (signal.order_ref, signal.status, signal.delivery_id) == ("C-1", "shipped", "msg_1")
 
 
@@ -239,7 +239,7 @@ def test_an_event_that_says_neither_id_nor_version_nor_time_is_known_by_its_cont
     bare = {"crm_order_id": "C-1", "status": "shipped"}
     text = json.dumps(bare, sort_keys=True).encode()
     assert crm(bare) == [
-        replace(ONE, dedupe_key=f"hash:{sha(text)}", weak=True, topic="", version=None, occurred_at=None)
+        replace(ONE, dedupe_key=f"hash:{sha(text)}", by_hash=True, topic="", version=None, occurred_at=None)
     ]
     assert crm({"status": "shipped", "crm_order_id": "C-1"})[0].dedupe_key == f"hash:{sha(text)}"
 
@@ -247,12 +247,12 @@ def test_an_event_that_says_neither_id_nor_version_nor_time_is_known_by_its_cont
 def test_the_id_of_a_delivery_counts_where_it_is_signed() -> None:
     bare = [{"crm_order_id": "C-1"}, {"crm_order_id": "C-2"}]
     assert [one.dedupe_key for one in crm(bare, id_is_signed=True)] == ["delivery:msg_1:0", "delivery:msg_1:1"]
-    assert [one.weak for one in crm(bare, id_is_signed=True)] == [False, False]
-    assert [one.weak for one in crm(bare)] == [True, True]
+    assert [one.by_hash for one in crm(bare, id_is_signed=True)] == [False, False]
+    assert [one.by_hash for one in crm(bare)] == [True, True]
     [single] = crm(bare[0], id_is_signed=True)
     assert (single.dedupe_key, single.index) == ("delivery:msg_1:0", None)
     assert crm(EVENT, id_is_signed=True)[0].dedupe_key == "id:evt_1"
-    assert crm({"crm_order_id": "C-1"}, {}, id_is_signed=True)[0].weak
+    assert crm({"crm_order_id": "C-1"}, {}, id_is_signed=True)[0].by_hash
     assert crm(EVENT, {"webhook-id": "m" * 129})[0].delivery_id == "m" * 128
 
 
@@ -275,7 +275,7 @@ def test_an_element_that_can_not_be_written_again_is_known_by_its_place(monkeypa
     first, second = crm(body)
     whole = f"hash:{sha(raw(body))}".encode()
     assert [one.dedupe_key for one in (first, second)] == [f"hash:{sha(whole, b'%d' % n)}" for n in (0, 1)]
-    assert "not a JSON object" in first.parked_reason and first.weak and first.element == second.element == b""
+    assert "not a JSON object" in first.parked_reason and first.by_hash and first.element == second.element == b""
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_body_that_is_not_taken_apart_is_one_signal(body: Any, index: int | No
     [signal] = crm(body)
     assert words in signal.parked_reason
     assert replace(signal, parked_reason="") == Signal(
-        dedupe_key=f"hash:{sha(raw(body))}", weak=True, delivery_id="msg_1", index=index
+        dedupe_key=f"hash:{sha(raw(body))}", by_hash=True, delivery_id="msg_1", index=index
     )
 
 
@@ -304,7 +304,7 @@ def test_an_array_of_the_most_elements_is_taken_apart() -> None:
 def test_an_element_that_is_no_object_is_parked(value: Any) -> None:
     [signal] = crm([value])
     assert "not a JSON object" in signal.parked_reason
-    assert (signal.dedupe_key, signal.weak, signal.topic) == (
+    assert (signal.dedupe_key, signal.by_hash, signal.topic) == (
         f"hash:{sha(json.dumps(value, sort_keys=True).encode())}",
         True,
         "",
@@ -408,4 +408,4 @@ def test_the_crm_signs_as_it_is_set(
     assert (source.name, source.side, source.scheme) == ("crm", "crm", scheme)
     assert (source.header, source.secrets) == (header or "X-CRM-Signature", usable)
     [one] = source.parse(raw({"crm_order_id": "C-1"}), CaseInsensitiveMapping(SENT))
-    assert one.weak is not signed
+    assert one.by_hash is not signed
