@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: test-processes mutate chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: mutate chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,10 +53,7 @@ test: $(VENV)/dev.stamp ## every test
 	$(BIN)/python -m pytest
 
 test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
-	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "not own_database"
-
-test-processes: $(VENV)/dev.stamp ## every other test: they start processes on databases of their own
-	$(BIN)/python -m pytest -m own_database
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "database or equipped"
 
 lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
 	$(BIN)/ruff check .

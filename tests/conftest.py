@@ -21,11 +21,34 @@ from webhooks.refusals import refusals
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
 
+SLOW = (
+    "chaos/test_chaos.py",
+    "journeys/test_cluster.py",
+    "security/test_permissions.py",
+    "fuzz/test_server.py",
+    "security/test_secrets.py",
+    "browser/test_bulk.py",
+    "sync/test_bad_orders.py",
+    "orders/test_tampering.py",
+    "journeys/test_journeys.py",
+    "browser/test_roles.py",
+    "browser/test_pages.py",
+    "journeys/test_reconciliation.py",
+)
+"""The files that take longest, in this order: begun last, one of them would go on alone while other workers idle."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one pass only (docs/decisions/0044) must not depend on which database the tests have."""
-    wrong = [item.nodeid for item in items if item.get_closest_marker("own_database") and _uses_the_database(item)]
-    if wrong:
-        raise pytest.UsageError(f"These use the database of the tests; take own_database off them: {wrong}")
+    """Marks what depends on which database the tests have (docs/decisions/0069), and puts the slow files first."""
+    for item in items:
+        if _uses_the_database(item):
+            item.add_marker("database")
+    items.sort(key=lambda item: SLOW.index(where) if (where := _file(item)) in SLOW else len(SLOW))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0].removeprefix("tests/")
 
 
 def _uses_the_database(item: pytest.Item) -> bool:

@@ -24,7 +24,6 @@ from tests.journeys.processes import ROOT
 from tests.servers import NotInstalled, Redis
 
 
-@pytest.mark.own_database
 def test_nothing_is_lost_or_done_twice_while_processes_are_killed() -> None:
     command = [sys.executable, "-m", "tests.chaos", "--on", "sqlite", "--orders", "60", "--rate", "6", "--only", "kill"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
@@ -104,6 +103,7 @@ def test_a_process_of_that_host_believes_in_another_time(tmp_path: Path) -> None
     assert "CHAOS_CLOCK" not in service.hosts[0].web.env
 
 
+@pytest.mark.equipped
 def test_a_broker_that_hangs_accepts_and_never_answers(tmp_path: Path) -> None:
     try:
         server = Redis(tmp_path)
@@ -150,6 +150,7 @@ for address in sys.argv[2:]:
 """
 
 
+@pytest.mark.equipped
 def test_hosts_have_networks_of_their_own_where_we_may_make_them() -> None:
     """From there nothing is reached by loopback, only by the address of what they share."""
     with networks(2) as made, socket.create_server((made[0].shared, 0)) as shop:

@@ -25,8 +25,6 @@ SECRET = "bench-secret"
 PATH = "/webhooks/woocommerce/"
 CHUNKED = "Transfer-Encoding: chunked"
 
-pytestmark = pytest.mark.own_database
-
 
 class Server:
     def __init__(self, port: int, log: Path) -> None:

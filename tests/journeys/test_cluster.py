@@ -18,8 +18,6 @@ from tests.journeys.processes import CLUSTER, answers, children, descendants, gu
 SOON = 60
 """Seconds: the promise."""
 
-pytestmark = pytest.mark.own_database
-
 
 @dataclass
 class Service:

@@ -7,11 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.journeys.processes import ROOT
-
-pytestmark = pytest.mark.own_database
 
 
 def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path) -> None:

@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.journeys.conftest import Both, wait_for
 from tests.journeys.processes import CLUSTER, gunicorn, ready, running
 
 ORDERS = 30
-
-pytestmark = pytest.mark.own_database
 
 
 def test_web_and_workers_carry_thirty_orders_there_and_their_statuses_back(both: Both, tmp_path: Path) -> None:

@@ -14,8 +14,6 @@ from tests.model.test_model import run
 SEARCH = os.environ.get("MODEL_BUGS") == "all"
 CAUGHT = "tests.model.world.Broken: "
 
-pytestmark = pytest.mark.own_database
-
 
 @pytest.fixture(scope="module")
 def broken(migrated: Path) -> dict[str, dict[str, str]]:

@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.own_database
-
 
 def run(**settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

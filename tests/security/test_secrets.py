@@ -28,8 +28,6 @@ from tests.servers import free_port
 PAGES = 80
 COMMANDS = ("doctor", "shop_webhooks check", "replay --dry-run 1", "explain 1001", "verify_audit")
 
-pytestmark = pytest.mark.own_database
-
 
 def mark(name: str) -> str:
     """Characters that URLs, JSON and HTML each spell in their own way."""
