@@ -13,7 +13,6 @@ class SyncConfig(AppConfig):
 
     def ready(self) -> None:
         from sync import checks, jobs, roles  # noqa: F401  registers the system checks
-        from sync.queue import signals  # noqa: F401  registers the queue's signals
 
         for module in iter_modules(jobs.__path__):
             import_module(f"sync.jobs.{module.name}")  # registers its job

@@ -1,4 +1,8 @@
-"""Wake a worker up. A hint only: the row is the truth, and a sweep finds the rows whose wake-up was lost."""
+"""Tell the workers of something to do. A hint only: the rows say what, and every cluster looks at them itself.
+
+With the database as the broker there is nothing to tell of an event: clusters look at the inbox as often as they
+would at the broker. Redis pushes, and so is told; a hint that it loses costs a second.
+"""
 
 import functools
 import logging
@@ -18,10 +22,7 @@ from redis.retry import Retry
 log = logging.getLogger("orderbridge.wake")
 
 WAKE_INTERVAL = 0.5
-"""Seconds between two wake-ups of one process. The drain looks on for longer than this after its last find."""
-ENOUGH = 3
-"""Tasks that wait unread: one more tells the workers nothing, as each of these starts after this row was stored, and
-settles what is due or ends with a wake-up. While a backlog lasts, other tasks wait behind so many drains."""
+"""Seconds between two wake-ups of one process. A drain looks on for longer than this after its last find."""
 DRAIN = "sync.tasks.drain"
 TIMEOUT = 1.0
 """Seconds for a broker to be reached, and to answer."""
@@ -52,12 +53,14 @@ def _broker() -> Broker:
     return get_broker() if settings.QUEUE_BROKER == "orm" else Impatient()
 
 
-def wake(*, force: bool = False) -> None:
-    """Call after the rows are committed. A broker that is away costs a log line, never the delivery."""
+def wake() -> None:
+    """Events are due. Call after their rows are committed."""
     global _last
+    if settings.QUEUE_BROKER == "orm":
+        return
     with _lock:
         now = time.monotonic()
-        if not force and now - _last < WAKE_INTERVAL:
+        if now - _last < WAKE_INTERVAL:
             return
         _last = now
     enqueue(DRAIN)
@@ -100,7 +103,8 @@ def _forget_for_a_while() -> None:
 
 def _send(task: str, *arguments: Any) -> bool:
     try:
-        if task != DRAIN or _broker().queue_size() < ENOUGH:
+        # Where a task waits unread, a worker that gets free looks at the inbox anyway.
+        if task != DRAIN or not _broker().queue_size():
             async_task(task, *arguments, broker=_broker())
     except Exception:
         log.warning(

@@ -210,7 +210,7 @@ class EventActions(WebhookEventAdmin):
             copy = edited.post_copy(event, *said["body"], by=by, once=str(said["once"] or uuid.uuid4()))
             result = f"Copied as event {copy.pk}. Changed: {', '.join(said['touched']) or 'nothing'}."
             audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
-            wake(force=True)
+            wake()
             messages.success(request, f"A worker was asked to process this copy. Event {event.pk} is unchanged.")
             return HttpResponseRedirect(page_of(copy))
 

@@ -163,7 +163,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             for link in links:
                 repair_event(link, by=by, reason=reason).save(force_insert=True)
                 audit.record("repair", actor=by, reason=reason, link=link)
-            wake(force=True)
+            wake()
             return f"A worker was asked to repair {len(links)} orders. The page of each order shows the result."
 
         return ask_reason(

@@ -104,7 +104,7 @@ class SideStateAdmin(ReadOnlyAdmin):
             audit.record(
                 f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
             )
-            wake(force=True)
+            wake()
             return f"{side.get_name_display()}: {done}"
 
         return ask_reason(

@@ -219,7 +219,7 @@ class OrderAdmin(OrderLinkAdmin):
         )
 
     def _asked(self, request: HttpRequest, link: OrderLink, event: WebhookEvent) -> HttpResponse:
-        wake(force=True)
+        wake()
         url = reverse("admin:webhooks_webhookevent_change", args=[event.pk])
         words = format_html('The worker was asked: <a class="underline" href="{}">event {}</a>.', url, event.pk)
         self.message_user(request, words, messages.SUCCESS)

@@ -51,7 +51,7 @@ def ask_again(
                 event.ask_again(trigger="replay", by=by)
                 asked.again.append(pk)
     if asked.again and wake_up:
-        wake(force=True)
+        wake()
     return asked
 
 
@@ -63,7 +63,7 @@ def replay(pk: int, *, by: str, as_seen: str = "") -> None:
         if as_seen and as_seen != condition(event):
             raise NotNow(f"The event has changed since you looked at it. It is now {event.get_state_display()}. {LOOK}")
         event.ask_again(trigger="replay", by=by)
-    wake(force=True)
+    wake()
 
 
 def retry_now(pk: int, *, by: str) -> None:
@@ -74,7 +74,7 @@ def retry_now(pk: int, *, by: str) -> None:
         if internal_events.is_staff_action(event):
             raise NotNow(ONLY_ONCE)
         event.retry_now(by=by)
-    wake(force=True)
+    wake()
 
 
 def cancel_retry(pk: int, *, by: str, reason: str) -> None:

@@ -6,12 +6,13 @@ nothing else. All else is removed and raises an alarm. Of the schedules see `syn
 
 import logging
 import time
+import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from multiprocessing.queues import Queue
 from typing import Any
 
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.db.models.functions import Now
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
@@ -19,9 +20,12 @@ from django_q.brokers.redis_broker import Redis
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from redis import RedisError
 
 from sync import alarms, registry
 from webhooks import clock
+from webhooks.models import WebhookEvent
+from webhooks.wake import DRAIN
 
 log = logging.getLogger("orderbridge.queue")
 
@@ -41,6 +45,10 @@ ADVICE = (
     "Somebody else can write to the database or to the queue's broker. Change their passwords, find out who had "
     "access, and run `verify_audit`: docs/security.md."
 )
+BETWEEN_DRAINS = 1.0
+"""Seconds in which a cluster starts one drain: each looks on for as long after its last find."""
+BETWEEN_LOOKS = 0.25
+"""Seconds between two looks at a table of tasks that was empty."""
 QUIET = timedelta(days=1)
 """The alarm ends when nothing more was found for so long."""
 
@@ -78,10 +86,24 @@ def calm_down() -> None:
 
 
 class _OnlyOurs(Broker):
-    """A broker that hands out nothing else."""
+    """A broker that hands out nothing else; and while none of it waits, a drain for what is due in the inbox.
+
+    This is what finds events: no row and no list has to tell of them, and a retry needs nobody to keep watch.
+    """
+
+    drained_at = float("-inf")
 
     def dequeue(self) -> list[tuple[Any, Any]]:
-        return [(key, payload) for key, payload in self._waiting() if self._is_ours(key, payload)]
+        waiting = [(key, payload) for key, payload in self._waiting() if self._is_ours(key, payload)]
+        return waiting or self._drain()
+
+    def _drain(self) -> list[tuple[Any, Any]]:
+        """In no broker, so that it is acknowledged to none."""
+        if time.monotonic() - self.drained_at < BETWEEN_DRAINS or not _is_due():
+            return []
+        self.drained_at = time.monotonic()
+        drain = {"id": uuid.uuid4().hex, "name": "drain", "func": DRAIN, "args": (), "kwargs": {}}
+        return [(None, SignedPackage.dumps(drain))]
 
     def _waiting(self) -> Iterable[tuple[Any, Any]]:
         return super().dequeue() or ()
@@ -99,12 +121,21 @@ class _OnlyOurs(Broker):
         return False
 
 
+def _is_due() -> bool:
+    if transaction.get_autocommit():
+        close_old_connections()  # one that the database has ended would else stay for ever
+    return WebhookEvent.objects.due(clock.now()).exists()
+
+
 def _name(task: Any) -> str:
     return str(task.get("func") if isinstance(task, dict) else type(task).__name__)[:100]
 
 
 class OrmBroker(_OnlyOurs, ORM):
-    """By the database's clock, as several hosts share it."""
+    """By the database's clock, as several hosts share it. Its table holds schedules' tasks and runs, which may wait a
+    quarter of a second; the inbox is looked at each time."""
+
+    was_empty_at = float("-inf")
 
     def enqueue(self, task: str) -> int:
         row: OrmQ = self.get_connection().create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=Now())
@@ -115,17 +146,28 @@ class OrmBroker(_OnlyOurs, ORM):
 
     def _waiting(self) -> Iterable[tuple[Any, Any]]:
         """The time itself is not read: one that nobody can read, slipped in, would stop all the others."""
+        if time.monotonic() - self.was_empty_at < BETWEEN_LOOKS:
+            time.sleep(Conf.POLL)
+            return
         waiting = self.get_connection().filter(key=self.list_key, lock__lte=Now())
         some = list(waiting.values_list("pk", "payload")[: Conf.BULK])
         if not some:
-            time.sleep(Conf.POLL)
+            self.was_empty_at = time.monotonic()
         for pk, payload in some:
             if waiting.filter(pk=pk).update(lock=Now() + timedelta(seconds=Conf.RETRY)):
                 yield pk, payload
 
 
 class RedisBroker(_OnlyOurs, Redis):
-    """Redis, with the same care."""
+    """Redis, with the same care. It wakes at once; while it is away, the inbox alone is looked at."""
+
+    def _waiting(self) -> Iterable[tuple[Any, Any]]:
+        try:
+            return super()._waiting()
+        except RedisError:
+            log.warning("Redis cannot be reached", exc_info=True)
+            time.sleep(BETWEEN_DRAINS)
+            return ()
 
 
 def acknowledge(results: "Queue[Any]", broker: Broker) -> None:

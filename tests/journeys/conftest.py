@@ -41,10 +41,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
 def run_queue() -> None:
     """What a worker of the cluster does with the broker's tasks, in this process."""
     broker = get_broker()
-    while broker.queue_size():  # an empty one would be waited for
-        for pk, payload in broker.dequeue() or ():
+    while some := broker.dequeue():
+        broker.was_empty_at = float("-inf")
+        for pk, payload in some:
             task = SignedPackage.loads(payload)
-            broker.acknowledge(pk)
+            if pk:
+                broker.acknowledge(pk)
             function = pydoc.locate(task["func"])
             assert callable(function), task["func"]
             function(*task["args"], **task["kwargs"])
@@ -119,7 +121,6 @@ def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: 
     settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(tasks, "LINGER", 0.0)
-    monkeypatch.setattr(tasks, "WATCH_AHEAD", timedelta(days=-1))
     yield World(shop=shop, crm=crm, endpoint=f"{live_server.url}/webhooks/woocommerce/")
     shop.stop()
     crm.stop()

@@ -37,8 +37,14 @@ class Service:
         return children(self.guard())
 
     def has_nothing_to_do(self) -> bool:
-        """A task is deleted when it is over."""
-        return queue(self.both, "select count(*) from django_q_ormq") == [(0,)]
+        """A task is deleted when it is over, and a drain looks on for a second after its last find."""
+        lately = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-3 seconds')"
+        busy = (
+            "select pk from (select id as pk from django_q_ormq "  # noqa: S608  our own
+            f"union all select worker from sync_heartbeat where at > {lately} "
+            f"union all select id from webhooks_webhookevent where finished_at > {lately} or next_attempt_at > '')"
+        )
+        return queue(self.both, busy) == []
 
     def freezes_idle(self, workers: list[int]) -> bool:
         """Frozen at a task is not deaf, but ended by the task's timeout. It may have begun one at this moment."""

@@ -36,7 +36,7 @@ def test_nothing_of_an_erased_customer_is_left_in_any_table(world: World) -> Non
     world.shop.edit(order, billing={**BILLING, "phone": "1"})
     world.settle()
     force(world.link(order), to_status="processing", by="ann", reason=f"{EMAIL} asked")
-    wake(force=True)
+    wake()
     world.settle()
     linked_order(world, billing={"email": "other@example.org", "first_name": "Bob"})
     assert {"WebhookEvent.body", "Call.request_body"} <= told()

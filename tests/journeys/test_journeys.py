@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 import requests
 from django.core.management import call_command
-from django_q.models import OrmQ
 
 from orders.models import OrderLink, StatusRule, StatusTransition
-from sync import tasks
 from sync.jobs import engine, reconciliation
 from sync.models import Attempt, Call, SideState
 from sync.monitoring import todo
@@ -374,15 +372,6 @@ def test_a_rejected_order_is_parked_with_what_the_crm_said(world: World) -> None
     world.settle()
     assert OrderLink.objects.count() == 1
     assert [attempt.result for attempt in Attempt.objects.filter(event=event).order_by("id")] == ["Rejected", "created"]
-
-
-def test_a_worker_that_finds_work_wakes_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.shop.create_order(status="pending")
-    world.shop.settle(5)
-    OrmQ.objects.all().delete()
-    monkeypatch.setattr("webhooks.wake._last", float("-inf"))
-    tasks.drain()
-    assert OrmQ.objects.exists()
 
 
 def test_what_staff_set_by_hand_after_the_shop_had_not_taken_it_is_not_logged_as_ours(world: World) -> None:

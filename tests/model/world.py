@@ -34,7 +34,7 @@ from tests.model.sides import (
     ShopClient,
     ShopInMemory,
 )
-from webhooks import intake, sources, wake
+from webhooks import intake, sources
 from webhooks.models import State, WebhookEvent
 from webhooks.signatures import Verdict
 
@@ -420,19 +420,11 @@ def allowed(old: str, new: str) -> bool:
     return new in reached
 
 
-class Full:
-    """The queue's broker, with wake-ups enough: the model decides who works when."""
-
-    def queue_size(self) -> int:
-        return wake.ENOUGH
-
-
 def plug(current: Callable[[], World]) -> None:
-    """Once for the process: the two sides, the steps to die at, chance, the queue, and what few orders are."""
+    """Once for the process: the two sides, the steps to die at, chance, and what few orders are."""
     disappearance.FEW = 1  # of the few that a history has
     shop.connect = lambda *args, **kwargs: current().connect_shop(*args, **kwargs)  # type: ignore[assignment]
     crm_backends.connect = lambda *args, **kwargs: current().connect_crm(*args, **kwargs)  # type: ignore[assignment]
-    wake._broker = Full  # type: ignore[assignment]
     worker.delay_before = lambda **known: retries.delay_before(**known, rng=current().rng)
     for owner, name in CALLED_STEPS:
         setattr(owner, name, _stepping(getattr(owner, name), current))

@@ -100,9 +100,9 @@ FILLED_IN = {
 }
 """What a person would write; the rest of a form is sent as the page offers it."""
 AUDIT = {"orders.StaffAction", "orders.ChainHead"}
-EVENT = {*AUDIT, "webhooks.WebhookEvent", "django_q.OrmQ"}
+EVENT = {*AUDIT, "webhooks.WebhookEvent"}
 RUN = {*AUDIT, "sync.Run", "django_q.OrmQ"}
-SIDE = {*AUDIT, "sync.SideState", "django_q.OrmQ"}
+SIDE = {*AUDIT, "sync.SideState"}
 RULE = {*AUDIT, "orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
 MOVE = {*AUDIT, "orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
 USER = {*AUDIT, "auth.User", "auth.User_groups", "admin.LogEntry"}

@@ -119,7 +119,7 @@ def test_a_replay_is_recorded_with_its_reason(support: Client, dead: WebhookEven
         dead.pk,
     )
     assert "Replay by support" in page and "the CRM was mended" in page
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_of_two_who_looked_at_the_same_moment_one_replays(dead: WebhookEvent, wa
     )
     assert "has changed since you looked" in do(bert, dead, "replay", as_seen=seen[1])
     assert dead.state == State.DEAD
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
     assert [done.actor for done in StaffAction.objects.all()] == ["anna"]
 
 
@@ -238,7 +238,7 @@ def test_a_permission_follows_what_the_event_does_not_the_button(
     user.user_permissions.add(Permission.objects.get(codename=missing.split(".")[1]))
     assert url in client.get(f"{LIST}{event.pk}/change/").content.decode()
     do(client, event, action)
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
 
 
 # --- retries -------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_a_retry_is_brought_forward_and_its_attempts_stay_counted(
     do(support, retrying, "retry")
     assert (retrying.state, retrying.attempts, retrying.requested_by) == (State.RETRYING, 4, "support")
     assert worker.next_orders() == [(retrying.side, retrying.order_ref)]
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
     assert StaffAction.objects.get().action == "retry now"
 
 

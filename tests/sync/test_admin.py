@@ -80,7 +80,7 @@ def test_support_replays_one_with_a_reason(support: Client, dead: WebhookEvent, 
     assert support.post(f"{LIST}{dead.pk}/replay/", {"reason": "CRM mended"}).status_code == 302
     dead.refresh_from_db()
     assert (dead.state, dead.attempts, dead.trigger, dead.requested_by) == (State.PENDING, 0, "replay", "support")
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
     assert "CRM mended" in support.get(f"{LIST}{dead.pk}/change/").content.decode()
 
 

@@ -80,14 +80,6 @@ def test_a_lease_is_held_whatever_the_clock_of_the_other(on_host: Host, ahead: f
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
-def test_one_worker_watches(on_host: Host, ahead: float) -> None:
-    assert tasks.Watch()._hold()
-    on_host(ahead)
-    assert not tasks.Watch()._hold()
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("ahead", SKEWS)
 def test_what_one_host_stores_is_due_at_once_on_the_other_and_what_is_claimed_or_later_is_not(
     on_host: Host, ahead: float
 ) -> None:

@@ -82,7 +82,7 @@ def test_the_copy_is_processed_and_the_original_stays_as_it_came(
     assert "These fields differ: crm_order_id, version." in page
     assert f"{LIST}{from_crm.pk}/change/" in page
     assert f"{LIST}{copy.pk}/change/" in operator.get(f"{LIST}{from_crm.pk}/change/").content.decode()
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
 
 
 def test_it_is_recorded_with_the_names_of_the_fields_and_nothing_personal(

@@ -46,7 +46,7 @@ def test_a_named_event_is_asked_again_and_its_attempts_stay(wake: Mock) -> None:
     event.refresh_from_db()
     assert (event.state, event.trigger, event.requested_by) == (State.PENDING, "replay", "command")
     assert event.tries.get().error == "502"
-    wake.assert_called_once_with(force=True)
+    wake.assert_called_once_with()
 
 
 def test_selectors_narrow_each_other() -> None:

@@ -51,7 +51,7 @@ def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
     monkeypatch.setattr("sync.tasks.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("sync.tasks.time.sleep", lambda seconds: None)
     monkeypatch.setattr(tasks, "Hands", Backlog)
-    with patch("sync.jobs.engine.enqueue") as enqueued, patch.object(tasks, "wake"):
+    with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
 
@@ -101,8 +101,13 @@ def test_a_replay_of_many_waits_for_the_end_of_the_backlog(monkeypatch: pytest.M
     assert done[20:] == ["replay"] * 12
 
 
-def test_where_nothing_is_due_a_run_is_gone_on_with_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_is_due_a_run_is_gone_on_with_at_once(
+    by_the_clock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No drain comes after this one: a task goes on with what remains."""
     monkeypatch.setattr(tasks, "Hands", Nothing)
-    waiting("reconcile")
+    run = waiting("reconcile")
+    by_the_clock.reset_mock()
     tasks.drain()
     assert done == ["reconcile"] * 4
+    by_the_clock.assert_called_once_with("sync.tasks.carry_out", run.pk)

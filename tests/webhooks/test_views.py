@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
-from django_q.models import OrmQ
+from django_q.brokers import get_broker
+from django_q.signing import SignedPackage
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -34,13 +35,11 @@ from tests.deliveries import (
     signed_by_shop,
 )
 from webhooks import intake, signatures, sources
-from webhooks import wake as wake_module
 from webhooks.insert import MOST_OF_A_SECOND
 from webhooks.intake import MASK
 from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
 from webhooks.sources import MAX_EVENTS
 from webhooks.views import DeliveryView
-from webhooks.wake import wake
 
 pytestmark = pytest.mark.django_db
 EVENT = {
@@ -53,10 +52,9 @@ EVENT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def awake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test begins as a fresh process: nobody was woken yet."""
-    monkeypatch.setattr(wake_module, "_last", float("-inf"))
+def handed_out() -> list[str]:
+    """What a cluster gives to the next worker that is free."""
+    return [SignedPackage.loads(payload)["func"] for _, payload in get_broker().dequeue()]
 
 
 def one() -> WebhookEvent:
@@ -74,7 +72,7 @@ def test_a_new_delivery_is_stored_as_it_came_and_wakes_a_worker(url: str) -> Non
     assert event.headers["X-Wc-Webhook-Signature"] == MASK
     assert (event.state, event.is_finished, event.signed_by[:8]) == (State.PENDING, False, "secret 1")
     assert str(event.occurred_at) == "2026-11-24 02:12:09+00:00"
-    assert OrmQ.objects.count() == 1
+    assert handed_out() == ["sync.tasks.drain"]
 
 
 def test_a_repeated_delivery_is_counted_on_the_first() -> None:
@@ -146,7 +144,7 @@ def test_a_recorded_body_that_is_no_order_is_parked(number: str) -> None:
     assert post(WOO, *recorded(number)).status_code == 200
     event = one()
     assert (event.state, event.next_attempt_at, bool(event.reason)) == (State.PARKED, None, True)
-    assert OrmQ.objects.count() == 0
+    assert handed_out() == []
 
 
 @pytest.mark.parametrize(
@@ -569,18 +567,10 @@ def test_a_database_that_can_not_store_is_503() -> None:
     assert answer.json() == {"error": "storage_unavailable"}
 
 
-def test_a_broker_that_is_away_fails_no_delivery() -> None:
+def test_a_broker_that_is_away_fails_no_delivery(settings: Any) -> None:
+    settings.QUEUE_BROKER = "redis://127.0.0.1:1/0"
     with patch("webhooks.wake._broker", side_effect=ConnectionError):
         assert from_shop(b'{"id": 5}').status_code == 200
-
-
-def test_one_wake_up_serves_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wake_module, "WAKE_INTERVAL", 3600.0)
-    for number in range(1, 6):
-        from_shop(b'{"id": %d}' % number)
-    assert OrmQ.objects.count() == 1
-    wake(force=True)
-    assert OrmQ.objects.count() == 2
 
 
 def test_hubspot_signs_the_public_url(settings: Any) -> None:

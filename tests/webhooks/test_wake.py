@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -41,6 +42,7 @@ class Silent:
 
 @pytest.fixture
 def silent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    monkeypatch.setattr(wake_module, "WAKE_INTERVAL", 0.0)
     for name in ("_last", "_away_until"):
         monkeypatch.setattr(wake_module, name, float("-inf"))
     wake_module._broker.cache_clear()
@@ -60,7 +62,7 @@ def test_no_answer_waits_for_a_broker_that_is_silent(silent: Silent, monkeypatch
     sender = wake_module._sender
     assert silent.asked.wait(20)
     assert sender and sender.is_alive()
-    wake(force=True)
+    wake()
     enqueue("sync.tasks.carry_out", 7)
     assert wake_module._sender is sender
 
@@ -72,10 +74,27 @@ def test_a_broker_that_was_silent_is_left_alone_for_a_while(silent: Silent, monk
         sender.join(20)
     tried = len(silent.lines)
     for _ in range(5):
-        wake(force=True)
+        wake()
         enqueue("sync.tasks.carry_out", 7)
     assert (wake_module._sender, len(silent.lines)) == (None, tried)
     monkeypatch.setattr(wake_module, "_away_until", float("-inf"))
     silent.asked.clear()
-    wake(force=True)
+    wake()
     assert silent.asked.wait(20)
+
+
+def test_one_wake_up_serves_a_burst(silent: Silent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drain that it starts looks on for longer than the next may be held back."""
+    monkeypatch.setattr(wake_module, "WAKE_INTERVAL", 3600.0)
+    with patch.object(wake_module, "enqueue") as enqueued:
+        for _ in range(5):
+            wake()
+    enqueued.assert_called_once_with("sync.tasks.drain")
+
+
+def test_with_the_database_as_the_broker_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clusters look at the inbox itself: a delivery costs no second row."""
+    monkeypatch.setattr(wake_module, "_last", float("-inf"))
+    with patch.object(wake_module, "enqueue") as enqueued:
+        wake()
+    enqueued.assert_not_called()
