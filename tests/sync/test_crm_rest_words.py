@@ -257,17 +257,28 @@ def test_a_token_that_may_read_nothing_is_told_as_that(answers: responses.Reques
     assert (raised.value.status, len(answers.calls)) == (status, 1 if status == 401 else 2)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("LOOK_PAGES", 2), ("LOOK_SECONDS", -1.0)])
+@pytest.mark.parametrize(
+    ("limit", "value", "why"),
+    [("LOOK_PAGES", 2, "it has more than 2 pages"), ("LOOK_SECONDS", -1.0, "1 pages took 0 s")],
+)
 def test_a_look_through_the_whole_list_ends_before_the_queue_ends_it(
-    answers: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+    answers: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, limit: str, value: float, why: str
 ) -> None:
     monkeypatch.setattr(rest, limit, value)
     for number in range(3):
         answers.get(f"{URL}/orders", json=page(ONE | {"id": f"C-{number}", "external_id": "9"}, cursor=f"{number}"))
     answers.assert_all_requests_are_fired = False
-    with pytest.raises(Endless, match=r"The crm's list of orders does not end: ") as raised:
+    with pytest.raises(Endless, match=rf"The crm's list of orders does not end: {why}") as raised:
         connect().find("14")
     assert raised.value.side == "crm"
+
+
+def test_a_page_that_comes_again_is_noticed_whatever_else_varies_on_it(answers: responses.RequestsMock) -> None:
+    for number in range(2):
+        other = ONE | {"external_id": "9", "read_at": number}
+        answers.get(f"{URL}/orders", json=page(other, cursor=f"{number}"))
+    with pytest.raises(Endless, match="page 2 is one that came before"):
+        connect().find("14")
 
 
 def test_changes_without_an_end_are_told_as_changes(answers: responses.RequestsMock) -> None:
