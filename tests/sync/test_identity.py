@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sync.pipeline.whose import agrees, identity, is_same, number_of, woo_id_in
+from sync.pipeline.whose import agrees, external_id, identity, is_named, is_same, number_of, woo_id_in
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,43 @@ ORDER = {"order_key": "k", "date_created_gmt": "2026-01-01T00:00:00", "total": "
 )
 def test_what_a_crm_shows_agrees_with_the_order(shown: dict[str, Any], agree: bool) -> None:
     assert agrees(shown, ORDER) is agree
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seen", "known", "named"),
+    [
+        ("a-14", "", True),
+        ("14", "", True),
+        ("14", "14", True),
+        ("a-14", "14", True),
+        ("14", "a-14", False),
+        ("b-14", "", False),
+        ("b-14", "b-14", True),
+        ("a-15", "a-14", False),
+        ("", "a-14", True),
+        (None, "a-14", True),
+    ],
+)
+def test_whether_it_is_named_as_it_was(seen: str | None, known: str, named: bool) -> None:
+    assert is_named(seen, 14, "a-", known) is named
+
+
+@pytest.mark.parametrize("prefix", ["", "a-", "shop.b:", "EU_", "2x-"])
+def test_a_name_leads_back_to_its_order(prefix: str) -> None:
+    for woo_id in (1, 14, 2**63 - 1):
+        assert woo_id_in(external_id(woo_id, prefix), prefix) == woo_id
+    for other in (
+        None,
+        "",
+        prefix,
+        f"{prefix}0",
+        f"{prefix}-1",
+        f"{prefix}1.0",
+        f"{prefix}{2**63}",
+        f"{prefix}٣",
+        "x14",
+    ):
+        assert woo_id_in(other, prefix) is None

@@ -32,7 +32,7 @@ from sync.monitoring import todo
 from sync.pipeline import doubts, internal_events, origin, replays, worker
 from sync.pipeline.decide import EventFacts
 from sync.pipeline.dry_run import foresee
-from sync.pipeline.whose import agrees, external_id, identity, is_named, is_same, woo_id_in
+from sync.pipeline.whose import agrees, identity, is_same
 from sync.sandbox import crm as sandbox_crm
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import new_order
@@ -851,43 +851,6 @@ def test_a_prefix_that_comes_later_parks_no_order_of_before(
     two_sides.crm.orders[crm]["external_id"] = "a-14"  # the CRM's people have renamed it
     by_resync(two_sides, 14)
     assert alarms() == []
-
-
-@pytest.mark.parametrize(
-    ("seen", "known", "named"),
-    [
-        ("a-14", "", True),
-        ("14", "", True),
-        ("14", "14", True),
-        ("a-14", "14", True),
-        ("14", "a-14", False),
-        ("b-14", "", False),
-        ("b-14", "b-14", True),
-        ("a-15", "a-14", False),
-        ("", "a-14", True),
-        (None, "a-14", True),
-    ],
-)
-def test_whether_it_is_named_as_it_was(seen: str | None, known: str, named: bool) -> None:
-    assert is_named(seen, 14, "a-", known) is named
-
-
-@pytest.mark.parametrize("prefix", ["", "a-", "shop.b:", "EU_", "2x-"])
-def test_a_name_leads_back_to_its_order(prefix: str) -> None:
-    for woo_id in (1, 14, 2**63 - 1):
-        assert woo_id_in(external_id(woo_id, prefix), prefix) == woo_id
-    for other in (
-        None,
-        "",
-        prefix,
-        f"{prefix}0",
-        f"{prefix}-1",
-        f"{prefix}1.0",
-        f"{prefix}{2**63}",
-        f"{prefix}٣",
-        "x14",
-    ):
-        assert woo_id_in(other, prefix) is None
 
 
 # --- how long a lagging CRM is waited for --------------------------------------------------------------------------
