@@ -19,7 +19,7 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {CHANG
 PACKAGES = ("sync", "orders", "webhooks", "integration_site")
 PLACES = (*PACKAGES, "templates", "tests", "docs", "scripts", ".ci")
 
-PATH = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(map(re.escape, PLACES))})/[\w./-]*[\w/])(?![\w*…{{<])")
+PATH = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(map(re.escape, PLACES))})/[\w./-]*[\w/])(?![\w*…{{])")
 FILE = re.compile(r"`([\w-]+\.(?:py|toml|ini))`")
 DOTTED = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)")
 MEMBER = re.compile(r"`(\w+)\.(\w+)\b(?!/)")
