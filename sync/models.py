@@ -59,6 +59,9 @@ class Call(models.Model):
     response_body = models.TextField(blank=True)
     error = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
+    is_shared = models.BooleanField(
+        default=False, db_default=False, help_text="It read several orders, and is counted with the first of them"
+    )
 
     class Meta:
         ordering = ["id"]

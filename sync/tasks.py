@@ -11,8 +11,8 @@ from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
 from sync.monitoring import shop_webhooks, silence, todo
 from sync.pipeline import doubts
-from sync.pipeline.hands import Hands
 from sync.pipeline.leases import worker_name
+from sync.pipeline.process import BatchSize, process_due
 from sync.queue import allowed, shutdown
 from webhooks import clock
 
@@ -33,24 +33,23 @@ def drain() -> None:
     stands behind the drains that came before it, each of which lasts as long as there is a backlog.
     """
     beat()
-    looked_at = float("-inf")
+    looked_at, size = float("-inf"), BatchSize()
     began = time.monotonic()
     linger_until = began + LINGER
-    with Hands() as hands:
-        while time.monotonic() < began + BUDGET and not shutdown.asked.is_set():
-            worked = hands.work_once()
-            if worked:
-                linger_until = time.monotonic() + LINGER
-            if time.monotonic() - looked_at >= LOOK_AGAIN and not (worked and time.monotonic() < began + TURN):
-                looked_at = time.monotonic()
-                if go_on_with_a_run(busy=worked):
-                    return
-            elif worked:
-                pass
-            elif time.monotonic() < linger_until:
-                time.sleep(POLL)
-            else:
+    while time.monotonic() < began + BUDGET and not shutdown.asked.is_set():
+        worked = process_due(size)
+        if worked:
+            linger_until = time.monotonic() + LINGER
+        if time.monotonic() - looked_at >= LOOK_AGAIN and not (worked and time.monotonic() < began + TURN):
+            looked_at = time.monotonic()
+            if go_on_with_a_run(busy=worked):
                 return
+        elif worked:
+            pass
+        elif time.monotonic() < linger_until:
+            time.sleep(POLL)
+        else:
+            return
 
 
 def go_on_with_a_run(*, busy: bool) -> bool:

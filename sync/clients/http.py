@@ -75,6 +75,8 @@ class CallRecord:
     response_body: str
     error: str
     at: datetime
+    is_shared: bool = False
+    "It read several orders, and is counted with the first of them."
     their_time: datetime | None = None
     "By the clock of that side, when it answered; whole seconds."
 

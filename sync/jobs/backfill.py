@@ -86,8 +86,8 @@ def job(run: Run) -> Steps[None]:
                 asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in _to_do(orders)]
                 yield from foresee_page(run, pool, tally, len(orders), asked)
             else:
-                yield from settle_page(run, pool, tally, _post(run, orders), place=paginator.position.as_json())
-        yield from settle_rest(run, pool, tally.open)
+                yield from settle_page(run, tally, _post(run, orders), place=paginator.position.as_json())
+        yield from settle_rest(run, tally.open)
     if not any(run.options[name] for name in ("since", "until", "statuses", "limit")):
         leave_out(run, _not_listed(frozenset(statuses)))
     tally.count(to_the_end=True)

@@ -3,7 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,16 +16,19 @@ from django.db import connection, transaction
 from sync.clients import breaker
 from sync.jobs import engine
 from sync.jobs.selection import Selection, freeze, frozen, in_words
-from sync.jobs.settling import NAMED, POLL, THREADS, Steps, crew
+from sync.jobs.settling import NAMED, POLL, THREADS, Steps
 from sync.models import Attempt, Run
-from sync.pipeline import replays, worker
+from sync.pipeline import replays
+from sync.pipeline.batch import PINGS
+from sync.pipeline.claim import claim
 from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.process import BatchSize, process, process_due
 from sync.registry import Job, register
 from webhooks import clock
 from webhooks.masking import masked_text
 from webhooks.models import State, WebhookEvent
 
-PAGE = 20
+PAGE = 100
 """Events that the checkpoint names before they are asked again."""
 MOST_OPEN = 200
 """So many that are tried again and again are waited for: something is wrong with all of them."""
@@ -176,34 +179,29 @@ def job(run: Run) -> Steps[None]:
     """`checkpoint`: the book. `counts`: events seen, by outcome, and by state where a person is needed."""
     _check(run)
     book = Book.of(run)
-    waiting, flying = deque(book.not_asked()), dict[Future[Asked], int]()
+    waiting, size, own_size = deque(book.not_asked()), BatchSize(), BatchSize()
     more = True
-    with crew() as pool:
-        while more or waiting or flying or book.may_get_on(run):
-            if worker.work_once():
-                pass  # what comes in goes first: it is settled here, too, should there be no other worker
-            elif waiting and len(flying) < THREADS and _may_go(run, book):
-                pk = waiting.popleft()
-                flying[pool.submit(_replay, pk, run.actor)] = pk
-            elif more and not waiting and len(book.open) < MOST_OPEN:
-                page = frozen(run, book.after, PAGE)
-                more = bool(page)
-                if more:
-                    settled = _settled(page, run)
-                    book.claim(page)
-                    for pk in settled:
-                        book.skip(pk, "settled")
-                    book.save(run)
-                    yield  # the claim is saved before any of them is asked: no event is replayed twice
-                    waiting.extend(pk for pk in page if pk not in settled)
-            elif flying:
-                wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
-            else:
-                time.sleep(POLL)
-            if _collect(book, flying) | book.count(but={*waiting, *flying.values()}):
-                book.rests_since = None
+    while more or waiting or book.may_get_on(run):
+        skipped = False
+        if process_due(size):
+            pass  # what comes in goes first: it is processed here, too, should there be no other worker
+        elif waiting and _may_go(run, book):
+            some = [waiting.popleft() for _ in range(1 if run.per_minute else min(own_size.orders, len(waiting)))]
+            skipped = _replay(book, some, run.actor, own_size)
+        elif more and not waiting and len(book.open) < MOST_OPEN:
+            page = frozen(run, book.after, PAGE)
+            more = bool(page)
+            if more:
+                book.claim(page)
                 book.save(run)
-            yield
+                yield  # the claim is saved before any of them is asked: no event is replayed twice
+                waiting.extend(page)
+        else:
+            time.sleep(POLL)
+        if book.count(but=set(waiting)) or skipped:
+            book.rests_since = None
+            book.save(run)
+        yield
     if book.open:
         book.counts["again"] = len(book.open)
     book.save(run)
@@ -224,43 +222,36 @@ def _settled(page: Sequence[int], run: Run) -> set[int]:
 
 def _may_go(run: Run, book: Book) -> bool:
     """Neither faster than the speed limit, nor while a side can not be called."""
-    if clock.now().timestamp() < book.not_before or not breaker.allows_calls(clock.now(), worker.PINGS):
+    if clock.now().timestamp() < book.not_before or not breaker.allows_calls(clock.now(), PINGS):
         return False
     book.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
     return True
 
 
-def _replay(pk: int, actor: str) -> Asked:
-    """Asked again and settled at once, so that it never stands in the queue before what comes in."""
-    asked = replays.ask_again([pk], by=actor, may=partial(_may, actor), wake_up=False)
-    if asked.forced:
-        return "forced"
-    if asked.barred:
-        return "barred"
-    if not asked.again:
-        return "unreadable" if asked.unreadable else "skipped"
-    event = WebhookEvent.objects.only("side", "order_ref").get(pk=pk)
-    work = worker.take(event.side, event.order_ref)
-    if work is not None:
-        worker.settle(work)
-    return "again"
+def _replay(book: Book, events: list[int], actor: str, size: BatchSize) -> bool:
+    """Asked again and processed at once, so that they never stand in the queue before what comes in. Whether any was
+    left alone."""
+    began = time.monotonic()
+    asked = replays.ask_again(events, by=actor, may=partial(_may, actor), wake_up=False)
+    left: dict[Asked, list[int]] = {
+        "forced": asked.forced,
+        "barred": asked.barred,
+        "unreadable": asked.unreadable,
+        "skipped": asked.busy,
+    }
+    for why, pks in left.items():
+        for pk in pks:
+            book.skip(pk, why)
+    again = WebhookEvent.objects.filter(pk__in=asked.again).order_by("pk").values_list("side", "order_ref")
+    process(claim(list(dict.fromkeys(again))))
+    size.learn(len(events), time.monotonic() - began)
+    return any(left.values())
 
 
 def _may(actor: str, permission: str) -> bool:
     """Whoever started the run, now. Whose account is gone may do nothing."""
     person = get_user_model().objects.filter(username=actor).first()
     return person is not None and person.has_perm(permission)
-
-
-def _collect(book: Book, flying: dict[Future[Asked], int]) -> bool:
-    """Whether any was left alone."""
-    skipped = False
-    for one in [one for one in flying if one.done()]:
-        pk, result = flying.pop(one), one.result()
-        if result != "again":
-            book.skip(pk, result)
-            skipped = True
-    return skipped
 
 
 def _options_in_words(run: Run) -> list[tuple[str, str]]:

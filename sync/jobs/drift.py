@@ -36,8 +36,9 @@ from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
 from sync.jobs.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
 from sync.models import DriftFinding, Run
-from sync.pipeline import worker
+from sync.pipeline.batch import PINGS
 from sync.pipeline.decide import another_in_crm
+from sync.pipeline.read import facts_of
 from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
 from webhooks.models import Side
@@ -88,7 +89,7 @@ def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
         if link.woo_status == TRASH:
             return None
         return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
-    if crm is None or another_in_crm(worker.facts_of(link), crm):
+    if crm is None or another_in_crm(facts_of(link), crm):
         return Kind.MISSING_IN_CRM
     if link.woo_status == TRASH:  # it is back, and the CRM was told that it is deleted
         return Kind.DELETED
@@ -172,7 +173,7 @@ def scheduled() -> Run | None:
     """Where a side is away, tomorrow is early enough."""
     Run.objects.filter(kind=JOB.kind, actor="", finished_at__lt=clock.now() - KEPT).delete()
     shop_client.connect(), crm_backends.connect()
-    return start(actor="") if breaker.allows_calls(clock.now(), worker.PINGS) else None
+    return start(actor="") if breaker.allows_calls(clock.now(), PINGS) else None
 
 
 def job(run: Run) -> Steps[None]:

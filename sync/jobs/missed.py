@@ -18,9 +18,9 @@ from orders.rules import current_lifecycle
 from sync.clients.paging.shop_orders import LeftOut, modified, stamp
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.models import Run
-from sync.pipeline import worker
 from sync.pipeline.decide import DRAFTS, another_in_crm
 from sync.pipeline.internal_events import SWEEP
+from sync.pipeline.read import facts_of
 from sync.pipeline.whose import woo_id_in
 from webhooks import intake
 from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
@@ -96,7 +96,7 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
     """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
     if link is None:
         return _shop_order(crm) is not None
-    if another_in_crm(worker.facts_of(link), crm):
+    if another_in_crm(facts_of(link), crm):
         return True  # a worker parks it
     if not link.crm_status:
         # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.

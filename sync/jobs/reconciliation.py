@@ -17,7 +17,7 @@ from sync.jobs import engine, forms, halves, shop_identity
 from sync.jobs.cursors import Clock
 from sync.jobs.settling import LEFT_OUT, Steps
 from sync.models import Run, SideState
-from sync.pipeline import worker
+from sync.pipeline.batch import PINGS
 from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
 from webhooks.masking import masked_text
@@ -72,7 +72,7 @@ def _may_be_asked(now: datetime) -> bool:
     """One side at least. Where staff paused one, they want no work to be done."""
     if SideState.objects.filter(paused=True).exists():
         return False
-    well = [breaker.allows_calls(now, worker.PINGS, only=side) for side in (Side.SHOP, Side.CRM)]  # each is probed
+    well = [breaker.allows_calls(now, PINGS, only=side) for side in (Side.SHOP, Side.CRM)]  # each is probed
     return any(well)
 
 

@@ -100,7 +100,7 @@ def job(run: Run) -> Steps[None]:
         left = _left_behind(run, counted)
         if left.events:
             counted = max(left.events)
-            yield from settle_page(run, pool, tally, left, **pages.place(), counted=counted)
+            yield from settle_page(run, tally, left, **pages.place(), counted=counted)
         while (links := (yield from patiently(pages.next))) is not None:
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, link)) for link in links]
@@ -108,8 +108,8 @@ def job(run: Run) -> Steps[None]:
             else:
                 page = _post(run, links, counted)
                 counted = max([counted, *page.events])
-                yield from settle_page(run, pool, tally, page, **pages.place(), counted=counted)
-        yield from settle_rest(run, pool, tally.open)
+                yield from settle_page(run, tally, page, **pages.place(), counted=counted)
+        yield from settle_rest(run, tally.open)
     tally.count(to_the_end=True)
     tally.save(run, **pages.place(), counted=counted)
     run.total = tally.counts["seen"]

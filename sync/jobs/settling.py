@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,8 +19,10 @@ from sync.clients.errors import AuthFailed, Endless, NotConfigured, SideError
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs.engine import Failed
 from sync.models import Attempt, Run, SideState
-from sync.pipeline import linking, worker
+from sync.pipeline.batch import PINGS
+from sync.pipeline.claim import claim
 from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.process import FRESH, BatchSize, process
 from sync.pipeline.retries import delay_before
 from webhooks import clock
 from webhooks.masking import masked_text
@@ -36,8 +38,6 @@ Steps = Generator[None, None, T]
 THREADS = 4
 """Orders at once. Their time is spent in waiting for the two sides."""
 POLL = 0.1
-FRESH = 30.0
-"""Seconds for which what a list showed of an order stands for the order itself."""
 PATIENCE = 300.0
 """Seconds that a run waits for a side, or for orders that are tried again, without any of them getting on."""
 
@@ -68,11 +68,6 @@ class Order:
     seen: ShopSnapshot | None = None
     seen_at: float = field(default_factory=time.monotonic)
 
-    @property
-    def as_shown(self) -> ShopSnapshot | None:
-        """None: it was too long ago, as behind a speed limit or a side that was away; so it is read again."""
-        return self.seen if time.monotonic() - self.seen_at < FRESH else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -100,53 +95,37 @@ def _leave(together: Barrier) -> None:
     connections.close_all()
 
 
-def settle(run: Run, pool: ThreadPoolExecutor, orders: Iterable[Order]) -> Steps[None]:
-    """Try each order once, as fast as the sides and the speed limit of the run allow."""
-    waiting, flying = deque(_parts(run, list(orders))), set[Future[list[list[Order]]]]()
-    gate, pace = Gate(), Pace(run)
-    while waiting or flying:
-        while waiting and len(flying) < THREADS and pace.allows() and gate.is_open():
+def settle(run: Run, orders: Iterable[Order]) -> Steps[None]:
+    """Try each order once, in batches, as fast as the sides and the speed limit of the run allow."""
+    waiting, gate, pace, size = deque(orders), Gate(), Pace(run), BatchSize()
+    while waiting:
+        if pace.allows() and gate.is_open():
             pace.went()
-            flying.add(pool.submit(_settle, waiting.popleft()))
-        if flying:
-            finished, flying = wait(flying, timeout=POLL, return_when=FIRST_COMPLETED)
-            for one in finished:
-                waiting.extend(one.result())
+            most = 1 if run.per_minute else size.orders
+            _settle([waiting.popleft() for _ in range(min(most, len(waiting)))], size)
         else:
             time.sleep(POLL)
         yield
 
 
-def _parts(run: Run, orders: Sequence[Order]) -> list[list[Order]]:
-    """Those that a list showed go together; where the speed is limited, each goes alone."""
-    shown = [order for order in orders if order.seen is not None and not run.per_minute]
-    size = min(linking.MANY, max(1, -(-len(shown) // THREADS)))
-    alone = [[order] for order in orders if order.seen is None or run.per_minute]
-    return [*map(list, _batched(shown, size)), *alone]
+def _settle(orders: Sequence[Order], size: BatchSize) -> None:
+    began = time.monotonic()
+    claims = claim([(order.side, order.ref) for order in orders])
+    shown = {(order.side, order.ref): order for order in orders}
+    for one in claims:
+        order = shown[one.side, one.order_ref]
+        if order.seen and began - order.seen_at < FRESH:  # behind a speed limit, a page may be an hour old
+            one.seen, one.read_at = order.seen, order.seen_at
+    process(claims)
+    size.learn(len(orders), time.monotonic() - began)
 
 
-def _settle(part: list[Order]) -> list[list[Order]]:
-    """Returns what is left to do of them."""
-    if len(part) > 1:
-        shown = {int(order.ref): seen for order in part if (seen := order.as_shown) is not None}
-        done, again = linking.link(shown) if shown else (set(), set())
-        together = [order for order in part if int(order.ref) in again]
-        alone = [[order] for order in part if int(order.ref) not in done | again]
-        return [together, *alone] if together else alone
-    for order in part:
-        work = worker.take(order.side, order.ref)
-        if work is not None:
-            work.seen = order.as_shown
-            worker.settle(work)
-    return []
-
-
-def settle_page(run: Run, pool: ThreadPoolExecutor, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:
+def settle_page(run: Run, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:
     """Settle what is to be done on a page; then its counts, and where the next one begins, are saved together."""
     tally.counts["seen"] += page.seen
     tally.counts["unchanged"] += page.seen - len(page.events)
     tally.add(page.events)
-    yield from settle(run, pool, page.orders)
+    yield from settle(run, page.orders)
     tally.count()
     tally.save(run, **checkpoint)
     yield
@@ -164,7 +143,7 @@ def foresee_page(
     yield
 
 
-def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> Steps[None]:
+def settle_rest(run: Run, events: Sequence[int]) -> Steps[None]:
     """Until none of the events waits for another try. What does not get on is left to the workers."""
     rest = WebhookEvent.objects.filter(pk__in=events).unfinished()
     left, until = len(events), time.monotonic() + PATIENCE
@@ -172,7 +151,7 @@ def settle_rest(run: Run, pool: ThreadPoolExecutor, events: Sequence[int]) -> St
         if now_left < left:
             left, until = now_left, time.monotonic() + PATIENCE
         due = rest.filter(next_attempt_at__lte=clock.now()).values_list("side", "order_ref")
-        yield from settle(run, pool, [Order(side, ref) for side, ref in due])
+        yield from settle(run, [Order(side, ref) for side, ref in due])
         time.sleep(POLL)
         yield
 
@@ -231,7 +210,7 @@ class Gate:
         self.until: float | None = None
 
     def is_open(self) -> bool:
-        if breaker.allows_calls(clock.now(), worker.PINGS, only=self.side):
+        if breaker.allows_calls(clock.now(), PINGS, only=self.side):
             self.until = None
             return True
         self.until = self.until or time.monotonic() + self.patience

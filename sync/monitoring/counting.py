@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Model, QuerySet, Sum, Value
+from django.db.models import Count, Max, Model, Q, QuerySet, Sum, Value
 
 from orders.models import StatusTransition
 from sync.models import Attempt, Call, Counted
@@ -19,6 +19,9 @@ Counts = dict[tuple[Any, ...], tuple[int, int]]
 """By the values of the columns counted by: how many, and the sum of the table's `total`."""
 
 
+EACH = Q()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Growing:
     """A table whose rows are never removed, and the columns to count by, which never change in a row."""
@@ -26,18 +29,19 @@ class Growing:
     model: type[Model]
     by: tuple[str, ...]
     total: str = ""
+    where: Q = EACH
 
     @property
     def name(self) -> str:
         return self.model._meta.label
 
     def rows(self) -> QuerySet:
-        return self.model._default_manager.order_by()
+        return self.model._default_manager.filter(self.where).order_by()
 
 
 EVENTS = Growing(model=WebhookEvent, by=("source", "side"))
 ATTEMPTS = Growing(model=Attempt, by=("result",))
-CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds")
+CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds", where=Q(is_shared=False))
 TRANSITIONS = Growing(model=StatusTransition, by=("decision",))
 
 

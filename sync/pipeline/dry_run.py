@@ -10,9 +10,12 @@ from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
 from sync.clients.snapshots import CARRIED, ShopSnapshot, document
-from sync.pipeline import internal_events, worker
+from sync.pipeline import internal_events
+from sync.pipeline.batch import PINGS, Batch
+from sync.pipeline.claim import Claim
 from sync.pipeline.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
-from sync.pipeline.leases import Held
+from sync.pipeline.fetch import decide_all
+from sync.pipeline.leases import OrderLease
 from sync.pipeline.replays import ONLY_ONCE, why_unreadable
 from webhooks.models import Side, State, WebhookEvent
 
@@ -47,23 +50,29 @@ class Foreseen:
         return " ".join(reason.words for reason in self.reasons)
 
 
-class NoLease(Held):
-    """The worker's lease, without taking one: looking needs no right."""
+class NoLease(OrderLease):
+    """A worker's lease, without taking one: looking needs no right."""
 
     def __init__(self, until: float = float("inf")) -> None:
-        self.keys = []
+        super().__init__()
         self.until = until
 
     def take(self, key: str) -> None: ...
 
-    def outlast(self) -> None:
+    @property
+    def is_old(self) -> bool:
+        return False
+
+    def ensure_valid(self) -> None:
         """Before each call: whoever waited for the answer may have given up. Raises GivenUp."""
         if time.monotonic() > self.until:
             raise GivenUp("It was not told in time, and was given up.")
 
-    def renew(self) -> None: ...
 
-    def release(self) -> None: ...
+class Looking(Batch):
+    """One order that is only read. That a side fails is told, and neither counted nor looked into."""
+
+    def note(self, error: object) -> None: ...
 
 
 def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
@@ -71,46 +80,48 @@ def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
     monotonic clock; later, nobody is asked any more."""
     if why := ONLY_ONCE if event.is_finished and internal_events.is_staff_action(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
-    work = worker.Work(held=NoLease(until), events=[event], asked=True)
+    claim = Claim(lease=NoLease(until), events=[event], asked=True)
     try:
-        return _foresee(work)
+        return _foresee(claim)
     except SideError as error:
-        return _went_wrong(work, error)
+        return _went_wrong(claim, error)
 
 
 def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foreseen:
     """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
-    work = worker.Work(held=NoLease(), events=[event], seen=seen)
+    claim = Claim(lease=NoLease(), events=[event], seen=seen)
     try:
-        return alone(lambda: _foresee(work), _ping_both)
+        return alone(lambda: _foresee(claim), _ping_both)
     except SideError as error:
         if error.again:
             raise
-        return _went_wrong(work, error)
+        return _went_wrong(claim, error)
 
 
 def _ping_both() -> None:
-    for ping in worker.PINGS.values():
+    for ping in PINGS.values():
         ping()
 
 
-def _went_wrong(work: worker.Work, error: SideError) -> Foreseen:
+def _went_wrong(claim: Claim, error: SideError) -> Foreseen:
     return Foreseen(
         kind="waits" if error.again else "failed",
         outcome=type(error).__name__,
-        reasons=(*work.reasons, Reason("error", str(error))),
-        calls=tuple(work.calls),
+        reasons=(*claim.reasons, Reason("error", str(error))),
+        calls=tuple(claim.calls),
     )
 
 
-def _foresee(work: worker.Work) -> Foreseen:
-    decision = worker.decide(work)
+def _foresee(claim: Claim) -> Foreseen:
+    decision = decide_all(Looking([claim]), [claim])[claim]
+    if isinstance(decision, Exception):
+        raise decision
     return Foreseen(
         kind=_kind(decision),
         outcome=_outcome(decision),
-        reasons=(*work.reasons, *decision.reasons),
-        changes=tuple(_changes(decision, work.newest)),
-        calls=tuple(work.calls),
+        reasons=(*claim.reasons, *decision.reasons),
+        changes=tuple(_changes(decision, claim.newest)),
+        calls=tuple(claim.calls),
     )
 
 

@@ -5,22 +5,22 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from django.db.models.functions import Now
+from django.db import connection
 from django.utils import timezone
-
-from sync.models import Lease
-from webhooks import sql
 
 DURATION = timedelta(seconds=45)
 """A dead worker's order is free again within 60 s (CONTRACT section 5)."""
 YOUNG = timedelta(seconds=10)
 """Of a lease of this age, enough is left for any outgoing call. Each renewal is a commit, and would be half of them."""
+TOO_OLD = timedelta(seconds=20)
+"""At this age a call that takes as long as any may (`sync.clients.http`) might outlast the lease."""
 
 
 class LeaseLost(Exception):
@@ -73,76 +73,104 @@ def _place() -> str:
     return f"{socket.gethostname()[:50]}/{marks}"
 
 
-class Held:
-    """The leases that this worker holds for one order: its shop id, its CRM id, or both."""
+class OrderLease:
+    """The right to work on one order, by its shop id, its CRM id, or both."""
 
     def __init__(self, *keys: str) -> None:
+        """Raises Busy if another worker has one of the keys."""
         self.token = uuid.uuid4()
         self.keys: list[str] = []
         self.renewed_at = timezone.now()  # a span of time only, and so by our own clock, which a sleep does not stop
+        self.thread = threading.get_ident()
         for key in keys:
             self.take(key)
 
     @classmethod
-    def each(cls, keys: Sequence[str]) -> list[Self]:
-        """One for each key that nobody else has, with three statements."""
+    def take_each(cls, keys: Sequence[str]) -> dict[str, Self]:
+        """One for each key that nobody else has, with one statement."""
+        each: dict[str, Self] = {}
         token, now = uuid.uuid4(), timezone.now()
-        mine = {"token": token, "holder": worker_name(), "expires_at": Now() + DURATION}
-        Lease.objects.filter(key__in=keys, expires_at__lte=Now()).update(**mine)
-        # In one order: two that take some of the same keys would else wait for each other.
-        Lease.objects.bulk_create([Lease(key=key, **mine) for key in sorted(keys)], ignore_conflicts=True)
-        taken = Lease.objects.filter(key__in=keys, token=token).order_by("key")
-        return [cls._of(key, token, now) for key in taken.values_list("key", flat=True)]
-
-    @classmethod
-    def _of(cls, key: str, token: uuid.UUID, now: datetime) -> Self:
-        held = cls()
-        held.keys, held.token, held.renewed_at = [key], token, now
-        return held
+        for key in _taken(keys, token):
+            lease = each[key] = cls()
+            lease.keys, lease.token, lease.renewed_at = [key], token, now
+        return each
 
     def take(self, key: str) -> None:
-        """Take one more, or raise Busy. A row that has run out changes hands."""
-        taken = sql.execute(
-            f"INSERT INTO sync_lease (key, token, holder, expires_at) VALUES (%s, {_end()}) "  # noqa: S608
-            "ON CONFLICT (key) DO UPDATE "
-            "SET token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at "
-            f"WHERE sync_lease.expires_at <= {sql.now()}",
-            [key, self.token, worker_name()],
-        )
-        if not taken:
+        """Take one more key. Raises Busy."""
+        if not _taken([key], self.token):
             raise Busy(key)
         self.keys.append(key)
 
-    def outlast(self) -> None:
-        """Before each outgoing call: see to it that the lease does not run out meanwhile."""
-        if not timedelta(0) <= timezone.now() - self.renewed_at < YOUNG:
-            self.renew()
+    @property
+    def is_old(self) -> bool:
+        return not timedelta(0) <= timezone.now() - self.renewed_at < YOUNG
 
-    def renew(self) -> None:
-        renew([self])
+    def ensure_valid(self) -> None:
+        """Before each outgoing call: see to it that the lease does not run out meanwhile. Raises LeaseLost.
 
-    def release(self) -> None:
-        release([self])
+        Threads that only call have no connection to the database: the one that waits for them renews the lease.
+        """
+        if threading.get_ident() == self.thread:
+            if self.is_old:
+                renew([self])
+        elif not timedelta(0) <= timezone.now() - self.renewed_at < TOO_OLD:
+            raise LeaseLost(", ".join(self.keys))
 
 
-def renew(some: Sequence[Held]) -> None:
+def _taken(keys: Sequence[str], token: uuid.UUID) -> list[str]:
+    """Those that nobody else has. A row that has run out changes hands. In one order: two workers that take some of the
+    same keys would else wait for each other."""
+    if not keys:
+        return []
+    row = f"(%s, %s, %s, {_end()})"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO sync_lease (key, token, holder, expires_at) VALUES {', '.join([row] * len(keys))} "  # noqa: S608
+            "ON CONFLICT (key) DO UPDATE "
+            "SET token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at "
+            f"WHERE sync_lease.expires_at <= {_now()} RETURNING key",
+            [value for key in sorted(keys) for value in (key, _adapted(token), worker_name())],
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+def renew(leases: Sequence[OrderLease]) -> None:
+    """Raises LeaseLost if one of them is another worker's by now."""
     now = timezone.now()
-    _each(f"UPDATE sync_lease SET expires_at = {_end()} WHERE key IN (%s) AND token IN (%s)", of=some)  # noqa: S608
-    for held in some:
-        held.renewed_at = now
+    _of_each(f"UPDATE sync_lease SET expires_at = {_end()} WHERE", leases)  # noqa: S608
+    for lease in leases:
+        lease.renewed_at = now
+
+
+def release(leases: Sequence[OrderLease]) -> None:
+    """Give them back. Inside the recording transaction this is the fence: a lost lease records nothing."""
+    _of_each("DELETE FROM sync_lease WHERE", leases)
+
+
+def _of_each(statement: str, leases: Sequence[OrderLease]) -> None:
+    """Of every key of these, or else LeaseLost."""
+    keys = [key for lease in leases for key in lease.keys]
+    tokens = list({_adapted(lease.token) for lease in leases})
+    if not keys:
+        return
+    places = f"key IN ({', '.join(['%s'] * len(keys))}) AND token IN ({', '.join(['%s'] * len(tokens))})"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement} {places}", [*keys, *tokens])
+        if cursor.rowcount != len(keys):
+            raise LeaseLost(", ".join(keys))
+
+
+def _adapted(token: uuid.UUID) -> str | uuid.UUID:
+    return token if connection.features.has_native_uuid_field else token.hex
+
+
+def _now(later: timedelta = timedelta()) -> str:
+    """In a statement: the time by the database's clock, or so much later."""
+    seconds = later.total_seconds()
+    if connection.vendor == "postgresql":
+        return f"clock_timestamp() + interval '{seconds} seconds'"
+    return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '+{seconds} seconds')"
 
 
 def _end() -> str:
-    return sql.now(DURATION)
-
-
-def release(some: Sequence[Held]) -> None:
-    """Give them back. Inside the recording transaction this is the fence: a lost lease records nothing."""
-    _each("DELETE FROM sync_lease WHERE key IN (%s) AND token IN (%s)", of=some)
-
-
-def _each(statement: str, *values: object, of: Sequence[Held]) -> None:
-    """Of every lease of these, or else LeaseLost."""
-    keys, tokens = [key for held in of for key in held.keys], list({held.token for held in of})
-    if sql.execute(statement, *values, keys, tokens) != len(keys):
-        raise LeaseLost(", ".join(keys))
+    return _now(DURATION)

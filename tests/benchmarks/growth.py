@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from tests import servers
+from sync.pipeline.claim import due_orders
+from tests import pipeline, servers
 from tests.benchmarks.drain import KEYS
 from tests.benchmarks.load import WARM_UP, post
 from tests.benchmarks.running import Options, database, environment, migrate, say, talk, web
@@ -71,17 +72,19 @@ def fill(events: int) -> None:
 
 def look() -> dict[str, float]:
     """Milliseconds of each."""
-    from sync.pipeline import worker
+    from sync.pipeline import record
+    from sync.pipeline.apply import Applied
+    from sync.pipeline.batch import Batch
+    from sync.pipeline.decide import Plan
 
     took = []
     for _ in range(CLAIMS):
         # What came in just now waits: there is no worker.
         started = time.perf_counter()
-        work = worker.take(*worker.next_orders()[0])
+        work = pipeline.take(*due_orders(1)[0])
         took.append((time.perf_counter() - started) * 1000)
         assert work is not None
-        work.held.release()
-        worker.finish(work, "done", "no_change")
+        record.finish(Batch([work]), work, Plan(outcome="no_change", reasons=()), Applied())
 
     found = {"a claim": median(took[5:])}
     for address, get in _pages().items():

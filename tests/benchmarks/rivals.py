@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import django
 
+from tests import pipeline
+
 django.setup()
 
 import procrastinate  # noqa: E402
 from celery import Celery  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
-
-from sync.pipeline import worker  # noqa: E402
 
 celery_app = Celery("rivals", broker=os.environ["BENCH_REDIS"])
 celery_app.conf.update(worker_prefetch_multiplier=4, task_ignore_result=True, broker_connection_retry_on_startup=True)
@@ -21,9 +21,9 @@ procrastinate_app = procrastinate.App(connector=procrastinate.PsycopgConnector(c
 def settle(side: str, order_ref: str) -> None:
     """What our own worker does with one due order."""
     close_old_connections()
-    work = worker.take(side, order_ref)
+    work = pipeline.take(side, order_ref)
     if work is not None:
-        worker.settle(work)
+        pipeline.settle(work)
 
 
 on_celery = celery_app.task(name="settle")(settle)

@@ -7,7 +7,7 @@ import pytest
 from orders.models import OrderLink, StatusTransition
 from sync.clients.crm.rest import RestCrm
 from sync.clients.shop import Shop
-from sync.pipeline import leases, worker
+from sync.pipeline import intents, leases, links, process, record
 from tests.journeys.conftest import World
 from webhooks.models import WebhookEvent
 
@@ -17,18 +17,18 @@ class Crash(BaseException):
 
 
 STEPS: dict[str, tuple[Any, str]] = {
-    "claim": (worker, "take"),
-    "intent": (worker, "remember"),
+    "claim": (process, "claim"),
+    "intent": (intents, "save_intents"),
     "create": (RestCrm, "create"),
     "update": (RestCrm, "update"),
     "status": (Shop, "set_status"),
-    "release": (leases.Held, "release"),
-    "link": (worker, "save_link"),
+    "release": (leases, "release"),
+    "link": (links, "save_all"),
     "transition": (StatusTransition, "save"),
-    "forget": (worker, "forget"),
-    "finish": (worker, "finish"),
-    "attempt": (worker, "save_attempt"),
-    "record": (worker, "record"),
+    "forget": (intents, "delete"),
+    "finish": (record, "_change"),
+    "attempt": (record, "save_attempts"),
+    "record": (record, "finish"),
 }
 IN_CREATE = ["claim", "intent", "create", "release", "link", "forget", "finish", "attempt", "record"]
 IN_UPDATE = ["claim", "update", "release", "link", "finish", "attempt", "record"]

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from orders.models import OrderLink
 from sync.clients.crm.rest import RestCrm
-from sync.pipeline import worker
-from sync.pipeline.leases import Held
+from sync.pipeline.leases import OrderLease, release
+from tests import pipeline
 from tests.journeys.conftest import World, linked_order
 
 LAG = 60.0
@@ -88,12 +88,12 @@ def test_an_order_that_was_linked_meanwhile_is_left_to_the_worker_that_has_it(wo
     world.crm.settle(5)
     link = world.link(woo_id)
     OrderLink.objects.filter(pk=link.pk).delete()
-    work = worker.take("crm", crm_id)
+    work = pipeline.take("crm", crm_id)
     assert work is not None
     link.save(force_insert=True)
-    other = Held(f"woo:{woo_id}")
-    worker.settle(work)
+    other = OrderLease(f"woo:{woo_id}")
+    pipeline.settle(work)
     assert world.shop.orders[woo_id]["status"] == "pending"
-    other.release()
+    release([other])
     world.settle()
     assert (world.shop.orders[woo_id]["status"], world.outcomes("crm")) == ("processing", ["applied"])

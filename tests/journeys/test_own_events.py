@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from orders.models import OrderLink, StatusTransition
-from sync.pipeline import internal_events, worker
+from sync.pipeline import internal_events
+from tests import pipeline
 from tests.journeys.conftest import World
 from tests.journeys.test_crashes import IN_STATUS, crash_and_go_on
 from webhooks.models import State, WebhookEvent
@@ -113,7 +114,7 @@ def test_a_forced_move_neither_waits_for_an_earlier_events_retry_nor_causes_it(w
     later = timezone.now() + timedelta(hours=1)
     WebhookEvent.objects.filter(pk=waiting.pk).update(state=State.RETRYING, next_attempt_at=later)
     asked = internal_events.force(link, to_status="on-hold", by="mia", reason="stop it")
-    assert worker.work_once()
+    assert pipeline.work_once()
     asked.refresh_from_db()
     waiting.refresh_from_db()
     assert (asked.outcome, world.shop.orders[link.woo_id]["status"]) == ("applied", "on-hold")

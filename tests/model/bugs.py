@@ -71,8 +71,8 @@ def _bodies(module: CodeType) -> dict[tuple[str, int], CodeType]:
 BUGS = (
     Bug(
         name="an order is created without looking for it in the CRM",
-        file="sync/pipeline/worker.py",
-        old="found = work.crm().find(name) if link is None and (shop.is_known or tried) else None",
+        file="sync/pipeline/read.py",
+        old="found = (yield CrmOrderNamed(name)) if link is None and (shop.is_known or tried) else None",
         new="found = None",
         history="""
             begin(honours_key=False)
@@ -82,9 +82,9 @@ BUGS = (
     ),
     Bug(
         name="a creation that is about to be sent is not remembered",
-        file="sync/pipeline/worker.py",
-        old="            remember(work, int(work.order_ref), Intent.Kind.CREATE)\n",
-        new="",
+        file="sync/pipeline/intents.py",
+        old="            return Intent(woo_id=int(claim.order_ref), kind=Intent.Kind.CREATE, at=at)\n",
+        new="            return None\n",
         history="""
             begin(honours_key=False, list_lag=55.0)
             worker_dies(cause='order is edited', order=0, status='new', steps=14)
@@ -92,9 +92,9 @@ BUGS = (
     ),
     Bug(
         name="a creation in doubt is forgotten",
-        file="sync/pipeline/worker.py",
-        old="    except Unreachable:",
-        new="    except SideError:",
+        file="sync/pipeline/intents.py",
+        old="in_doubt, nothing_sent = error.may_have_got_through, isinstance(error, Unreachable)",
+        new="in_doubt, nothing_sent = False, True",
         history="""
             begin(honours_key=False, list_lag=8.0)
             write_fails(side='crm', trouble='lost to a 500', cause='order is edited', order=0, status='new')
@@ -186,8 +186,8 @@ BUGS = (
     Bug(
         name="a worker goes on after its lease was lost",
         file="sync/pipeline/leases.py",
-        old="keys, tokens) != len(keys):",
-        new='keys, tokens) != len(keys) and "DELETE" in statement:',
+        old="if cursor.rowcount != len(keys):",
+        new='if cursor.rowcount != len(keys) and "DELETE" in statement:',
         history="""
             begin(linked=True)
             worker_sleeps_while_others_work(cause='CRM moves', order=0, status='paid', steps=8)
@@ -196,8 +196,8 @@ BUGS = (
     Bug(
         name="a worker records after its lease was lost",
         file="sync/pipeline/leases.py",
-        old="keys, tokens) != len(keys):",
-        new='keys, tokens) != len(keys) and "UPDATE" in statement:',
+        old="if cursor.rowcount != len(keys):",
+        new='if cursor.rowcount != len(keys) and "UPDATE" in statement:',
         history="""
             begin(linked=True)
             worker_sleeps_while_others_work(cause='CRM moves', order=0, status='on_hold', steps=10)
@@ -205,10 +205,11 @@ BUGS = (
     ),
     Bug(
         name="an event is done before its effect",
-        file="sync/pipeline/worker.py",
-        old="        record(work, decision, apply(work, decision))\n",
-        new="        finish(work, State.DONE, decision.outcome)\n"
-        "        record(work, decision, apply(work, decision))\n",
+        file="sync/pipeline/process.py",
+        old="    plans, begun, old = dict(planned), set[Claim](), list[Claim]()\n",
+        new="    plans, begun, old = dict(planned), set[Claim](), list[Claim]()\n"
+        "    for one, plan in planned:\n"
+        "        record._change(record._done(one, plan.outcome))\n",
         history="""
             begin()
             worker_dies(cause='order is edited', order=0, status='new', steps=12)
@@ -239,10 +240,10 @@ BUGS = (
     ),
     Bug(
         name="what arrives during the work counts as answered by it",
-        file="sync/pipeline/worker.py",
-        old="[event.id for event in work.events[:-1]]",
-        new="list(WebhookEvent.objects.filter(side=work.side, order_ref=work.order_ref).unfinished()"
-        '.exclude(id=work.newest.id).values_list("id", flat=True))',
+        file="sync/pipeline/record.py",
+        old="for event in claim.events[:-1]]",
+        new="for event in WebhookEvent.objects.filter(side=claim.side, order_ref=claim.order_ref).unfinished()"
+        ".exclude(id=claim.newest.id)]",
         history="""
             begin(linked=True)
             more_happens_meanwhile(
@@ -274,7 +275,7 @@ BUGS = (
     ),
     Bug(
         name="a status in the CRM's answer to an update counts as applied",
-        file="sync/pipeline/worker.py",
+        file="sync/pipeline/links.py",
         old="if answer is not None and (applied.created or answer.status == row.crm_status):",
         new="if answer is not None:",
         history="""

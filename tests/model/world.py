@@ -19,8 +19,20 @@ from sync.clients.http import current_event
 from sync.clients.snapshots import TRASH
 from sync.jobs.missed import missed_in_crm, missed_in_shop
 from sync.models import Intent, Lease, SideState
-from sync.pipeline import disappearance, internal_events, leases, replays, retries, worker
+from sync.pipeline import (
+    disappearance,
+    failures,
+    intents,
+    internal_events,
+    leases,
+    links,
+    process,
+    record,
+    replays,
+    retries,
+)
 from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
+from tests import pipeline
 from tests.model.sides import (
     FIRST_MOMENT,
     FIRST_STATUS,
@@ -43,15 +55,15 @@ UNMAPPED = "archived"
 REUSED = 1000
 """So much above its own number is that of the order to which the CRM gave an id again."""
 CALLED_STEPS: tuple[tuple[Any, str], ...] = (
-    (worker, "take"),
-    (worker, "remember"),
-    (worker, "save_link"),
-    (worker, "forget"),
-    (worker, "finish"),
-    (worker, "save_attempt"),
-    (worker, "record"),
-    (leases.Held, "take"),
-    (leases.Held, "release"),
+    (process, "claim"),
+    (intents, "save_intents"),
+    (links, "save_all"),
+    (intents, "delete"),
+    (record, "_change"),
+    (record, "save_attempts"),
+    (record, "finish"),
+    (leases.OrderLease, "take"),
+    (leases, "release"),
     (StatusTransition, "save"),
 )
 """Besides every call to a side: what a process can die before and after."""
@@ -156,7 +168,7 @@ class World:
     def work(self) -> None:
         """What a worker does until it finds nothing more that can be done now."""
         for _ in range(200):
-            if not worker.work_once():
+            if not pipeline.work_once():
                 return
         raise Broken("The worker does not come to rest.")
 
@@ -425,7 +437,7 @@ def plug(current: Callable[[], World]) -> None:
     disappearance.FEW = 1  # of the few that a history has
     shop.connect = lambda *args, **kwargs: current().connect_shop(*args, **kwargs)  # type: ignore[assignment]
     crm_backends.connect = lambda *args, **kwargs: current().connect_crm(*args, **kwargs)  # type: ignore[assignment]
-    worker.delay_before = lambda **known: retries.delay_before(**known, rng=current().rng)
+    failures.delay_before = lambda **known: retries.delay_before(**known, rng=current().rng)
     for owner, name in CALLED_STEPS:
         setattr(owner, name, _stepping(getattr(owner, name), current))
 

@@ -11,7 +11,8 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import OrderLink, StaffAction
-from sync.pipeline import internal_events, worker
+from sync.pipeline import internal_events
+from sync.pipeline.claim import due_orders
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from tests.test_roles import ALL, MAY, person
 from webhooks.models import Outcome, State, WebhookEvent
@@ -249,7 +250,7 @@ def test_a_retry_is_brought_forward_and_its_attempts_stay_counted(
 ) -> None:
     do(support, retrying, "retry")
     assert (retrying.state, retrying.attempts, retrying.requested_by) == (State.RETRYING, 4, "support")
-    assert worker.next_orders() == [(retrying.side, retrying.order_ref)]
+    assert due_orders(1) == [(retrying.side, retrying.order_ref)]
     wake.assert_called_once_with()
     assert StaffAction.objects.get().action == "retry now"
 

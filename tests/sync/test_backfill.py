@@ -17,8 +17,8 @@ from sync.clients import paging
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import backfill, engine, run_report, settling
 from sync.models import Run, SideState
-from sync.pipeline import worker
 from sync.sandbox.server import Answer
+from tests import pipeline
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import State, WebhookEvent
 
@@ -316,7 +316,7 @@ def test_the_workers_keep_to_the_speed_limit_too(two_sides: TwoSides) -> None:
     orders = [two_sides.shop.orders[woo_id] for woo_id in two_sides.orders(3)]
     shown = [ShopSnapshot(woo_id=order["id"], status=order["status"], order=order) for order in orders]
     backfill._post(backfill.start(actor="anna", per_minute=6), shown)
-    while worker.work_once():
+    while pipeline.work_once():
         pass
     assert len(two_sides.crm.creates) == 1
     waiting = WebhookEvent.objects.unfinished().order_by("pk")
@@ -348,11 +348,11 @@ def dying_at(page: int) -> Any:
     """In place of `settle_page`: what is to be done on that page is done, and its checkpoint is not saved."""
     pages = itertools.count(1)
 
-    def settle_page(run: Run, pool: Any, tally: Any, page_: Any, **checkpoint: Any) -> Any:
+    def settle_page(run: Run, tally: Any, page_: Any, **checkpoint: Any) -> Any:
         if next(pages) < page:
-            yield from settling.settle_page(run, pool, tally, page_, **checkpoint)
+            yield from settling.settle_page(run, tally, page_, **checkpoint)
             return
-        yield from settling.settle(run, pool, page_.orders)
+        yield from settling.settle(run, page_.orders)
         raise Died
 
     return settle_page

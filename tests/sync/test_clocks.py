@@ -16,10 +16,13 @@ from sync.jobs import bulk_replay, engine
 from sync.jobs.bulk_replay import Book
 from sync.models import Heartbeat, Intent, Lease, Run, SideState
 from sync.monitoring import doctor, todo
-from sync.pipeline import internal_events, leases, worker
-from sync.pipeline.leases import Busy, Held, worker_name
+from sync.pipeline import internal_events, leases
+from sync.pipeline.batch import PINGS
+from sync.pipeline.claim import due_orders
+from sync.pipeline.leases import Busy, OrderLease, release, renew, worker_name
 from sync.queue.cluster import tell_of_the_clock
 from sync.sandbox.server import Answer, LoopbackServer, Request
+from tests import pipeline
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_reconciliation import linked, reconcile
@@ -63,17 +66,17 @@ def test_where_the_clocks_agree_ours_is_good_enough() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("ahead", SKEWS)
 def test_a_lease_is_held_whatever_the_clock_of_the_other(on_host: Host, ahead: float) -> None:
-    held = Held("woo:1")
+    held = OrderLease("woo:1")
     on_host(ahead)
     with pytest.raises(Busy):
-        Held("woo:1")
-    assert Held.each(["woo:1"]) == []
-    other = Held("woo:2")
+        OrderLease("woo:1")
+    assert OrderLease.take_each(["woo:1"]) == {}
+    other = OrderLease("woo:2")
     on_host(0)
     with pytest.raises(Busy):
-        Held("woo:2")
-    held.renew()
-    other.renew()
+        OrderLease("woo:2")
+    renew([held])
+    renew([other])
     tasks.Lease.objects.filter(expires_at__lt=clock.now()).delete()
     assert Lease.objects.count() == 2
 
@@ -86,20 +89,20 @@ def test_what_one_host_stores_is_due_at_once_on_the_other_and_what_is_claimed_or
     on_host(ahead)
     event = internal_events.resync(OrderLinkFactory())
     on_host(0)
-    [(side, ref)] = worker.next_orders()
-    work = worker.take(side, ref)
+    [(side, ref)] = due_orders(1)
+    work = pipeline.take(side, ref)
     assert work is not None
     on_host(ahead)
-    assert worker.next_orders() == []
-    work.held.release()
+    assert due_orders(1) == []
+    release([work.lease])
     event.refresh_from_db()
     for state in (State.PROCESSING, State.RETRYING):  # the claim of a dead worker; a try that is put off
         soon = clock.now() + timedelta(seconds=30)
         WebhookEvent.objects.update(state=state, next_attempt_at=soon)
-        assert worker.next_orders() == []
-        assert worker.take(side, ref) is None
+        assert due_orders(1) == []
+        assert pipeline.take(side, ref) is None
     WebhookEvent.objects.update(next_attempt_at=datetime.now(UTC) - timedelta(seconds=1))
-    assert worker.next_orders() == [(side, ref)]
+    assert due_orders(1) == [(side, ref)]
 
 
 @pytest.mark.django_db
@@ -111,9 +114,9 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
     on_host(90)
     event = internal_events.backfill_event(order, topic="order.created", key="1", by="")
     event.save(force_insert=True)
-    work = worker.take(Side.SHOP, "14")
+    work = pipeline.take(Side.SHOP, "14")
     assert work is not None
-    worker.settle(work)
+    pipeline.settle(work)
     assert two_sides.writes()["crm POST"] == 0
 
 
@@ -136,9 +139,9 @@ def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
 def test_a_side_is_waited_for_as_long_as_it_said(on_host: Host, ahead: float) -> None:
     breaker.record_failure(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
     on_host(ahead)
-    assert not breaker.allows_calls(clock.now(), worker.PINGS)
+    assert not breaker.allows_calls(clock.now(), PINGS)
     SideState.objects.update(wait_until=datetime.now(UTC) - timedelta(seconds=1))
-    assert breaker.allows_calls(clock.now(), worker.PINGS)
+    assert breaker.allows_calls(clock.now(), PINGS)
 
 
 @pytest.mark.django_db

@@ -15,9 +15,10 @@ from sync.alarms import open_alarms
 from sync.clients.snapshots import TRASH
 from sync.jobs import backfill, engine, reconciliation
 from sync.models import Run
-from sync.pipeline import disappearance, worker
+from sync.pipeline import disappearance
 from sync.pipeline.dry_run import foresee
 from sync.pipeline.replays import replay
+from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks import clock
@@ -55,7 +56,7 @@ def vanish(sides: TwoSides, ids: list[int]) -> dict[int, Any]:
 
 
 def settle() -> None:
-    while worker.work_once():
+    while pipeline.work_once():
         pass
     assert not WebhookEvent.objects.unfinished().exists()
 

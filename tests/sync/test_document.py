@@ -13,8 +13,8 @@ from orders.models import OrderLink
 from sync.clients.snapshots import TRASH, ShopSnapshot, document, fingerprint
 from sync.jobs import backfill, drift, engine, reconciliation
 from sync.models import DriftFinding
-from sync.pipeline import worker
 from sync.sandbox.orders import dated
+from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import WebhookEvent
@@ -31,7 +31,7 @@ def no_wake() -> Iterator[None]:
 
 
 def settle() -> None:
-    while worker.work_once():
+    while pipeline.work_once():
         pass
     assert not WebhookEvent.objects.unfinished().exists()
 

@@ -17,8 +17,8 @@ from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.jobs import backfill, drift, engine, resync
 from sync.jobs.drift import Pair
 from sync.models import DriftFinding, Run, SideState
-from sync.pipeline import worker
 from sync.sandbox.server import Answer
+from tests import pipeline
 from tests.people import signed_in
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import State, WebhookEvent
@@ -91,7 +91,7 @@ def test_what_a_repair_can_mend_is_mended_by_it(two_sides: TwoSides, kind: str, 
     before = two_sides.writes()
     assert not WebhookEvent.objects.filter(source="resync").exists()
     client.post(url, {**chosen, "confirmed": "yes", "reason": "asked"})
-    while worker.work_once():
+    while pipeline.work_once():
         pass
     event = WebhookEvent.objects.get(source="resync")
     assert (event.state, event.requested_by) == (State.DONE, "support"), event.reason

@@ -9,8 +9,8 @@ from orders.verification import Checkup
 from sync.models import TodoItem
 from sync.monitoring import todo
 from sync.pipeline import internal_events
-from sync.pipeline.worker import work_once
 from tests.factories import WebhookEventFactory
+from tests.pipeline import work_once
 from tests.sync.conftest import TwoSides
 from webhooks.models import Outcome, Side, State, WebhookEvent
 

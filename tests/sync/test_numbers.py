@@ -12,8 +12,8 @@ from sync.backoffice.search import search
 from sync.models import DriftFinding
 from sync.monitoring import todo
 from sync.pipeline.whose import number_of
-from sync.pipeline.worker import work_once
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
+from tests.pipeline import work_once
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent
 

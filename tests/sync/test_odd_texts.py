@@ -18,10 +18,11 @@ from sync.clients.crm import rest
 from sync.clients.errors import Odd, SideError
 from sync.clients.shop import _snapshot
 from sync.models import Attempt, Run
-from sync.pipeline import worker
+from sync.pipeline import failures, links, record
+from sync.pipeline.batch import Batch
 from sync.pipeline.whose import identity
-from sync.pipeline.worker import work_once
 from sync.sandbox.server import Answer, LoopbackServer, Request
+from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent
@@ -92,7 +93,7 @@ def spoil_side(sides: TwoSides, side: str, field: str) -> None:
 
 def drain() -> None:
     for _ in range(400):
-        if not work_once() and not WebhookEvent.objects.unfinished().exists():
+        if not pipeline.work_once() and not WebhookEvent.objects.unfinished().exists():
             return
     raise AssertionError("the events do not end")
 
@@ -242,7 +243,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refused(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(worker, "save_link", refused)
+    monkeypatch.setattr(links, "save_all", refused)
 
 
 ERRORS = [DataError("value too long"), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"), OverflowError("int")]
@@ -266,21 +267,17 @@ def test_a_write_whose_answer_can_not_be_recorded_is_not_repeated(
 def test_a_failure_that_can_not_be_recorded_whole_is_recorded_without_what_was_seen(
     prepared: TwoSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = worker._rows
+    def refused(attempt: Any, call: Any) -> Any:
+        raise DataError("value too long")
 
-    def refused(attempt: int, calls: Any) -> Any:
-        if calls:
-            raise DataError("value too long")
-        return rows(attempt, calls)
-
-    monkeypatch.setattr(worker, "_rows", refused)
-    monkeypatch.setattr(worker.log, "disabled", True)  # what pytest keeps of it could not be sent between its processes
+    monkeypatch.setattr(record, "_row", refused)
+    monkeypatch.setattr(record.log, "disabled", True)  # what pytest keeps of it could not be sent between its processes
     prepared.shop.orders.pop(GOOD)
     event("shop", str(GOOD))
-    work = worker.take(Side.SHOP, str(GOOD))
+    work = pipeline.take(Side.SHOP, str(GOOD))
     assert work is not None
     work.calls = [None]  # type: ignore[list-item]
-    with worker.watched(work):
+    with failures.recorded(Batch([work]), work):
         raise ValueError("\ud800 and \0 of a side")
     last = WebhookEvent.objects.latest("pk")
     assert last.state == State.RETRYING

@@ -26,8 +26,8 @@ from sync.jobs.cursors import begin_at
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import is_missed, missed_topic
 from sync.models import Run, SideState
-from sync.pipeline import worker
 from sync.sandbox.orders import dated
+from tests import pipeline
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from webhooks.models import Side, State, WebhookEvent
@@ -50,7 +50,7 @@ def reconcile(**options: Any) -> Run:
 
 
 def settle() -> None:
-    while worker.work_once():
+    while pipeline.work_once():
         pass
     assert not WebhookEvent.objects.unfinished().exists()
 

@@ -9,7 +9,6 @@ import pytest
 from sync import tasks
 from sync.jobs import engine
 from sync.models import Run
-from sync.pipeline.hands import Hands
 from sync.registry import JOBS
 from tests.sync.test_runs import held_by_another
 
@@ -18,19 +17,16 @@ done: list[str] = []
 clock = [0.0]
 
 
-class Backlog(Hands):
+def backlog(size: object) -> bool:
     """There is always one more order, and each takes a second."""
-
-    def work_once(self) -> bool:
-        clock[0] += 1
-        done.append("order")
-        return True
+    clock[0] += 1
+    done.append("order")
+    return True
 
 
-class Nothing(Hands):
-    def work_once(self) -> bool:
-        clock[0] += 1
-        return False
+def nothing(size: object) -> bool:
+    clock[0] += 1
+    return False
 
 
 def pages(run: Run) -> Generator[None, None, None]:
@@ -50,7 +46,7 @@ def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
         monkeypatch.setitem(JOBS, kind, replace(JOBS[kind], work=pages))
     monkeypatch.setattr("sync.tasks.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("sync.tasks.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(tasks, "Hands", Backlog)
+    monkeypatch.setattr(tasks, "process_due", backlog)
     with patch("sync.jobs.engine.enqueue") as enqueued:
         yield enqueued
 
@@ -96,7 +92,7 @@ def test_a_replay_of_many_waits_for_the_end_of_the_backlog(monkeypatch: pytest.M
     waiting("replay")
     tasks.drain()
     assert done == ["order"] * 20
-    monkeypatch.setattr(tasks, "Hands", Nothing)
+    monkeypatch.setattr(tasks, "process_due", nothing)
     tasks.drain()
     assert done[20:] == ["replay"] * 12
 
@@ -105,7 +101,7 @@ def test_where_nothing_is_due_a_run_is_gone_on_with_at_once(
     by_the_clock: Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No drain comes after this one: a task goes on with what remains."""
-    monkeypatch.setattr(tasks, "Hands", Nothing)
+    monkeypatch.setattr(tasks, "process_due", nothing)
     run = waiting("reconcile")
     by_the_clock.reset_mock()
     tasks.drain()

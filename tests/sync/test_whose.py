@@ -29,13 +29,15 @@ from sync.jobs import bulk_replay, drift, engine, reconciliation, resync
 from sync.jobs.selection import Selection
 from sync.models import Intent, Run
 from sync.monitoring import todo
-from sync.pipeline import doubts, internal_events, origin, replays, worker
+from sync.pipeline import doubts, internal_events, origin, replays
+from sync.pipeline.claim import Claim
 from sync.pipeline.decide import EventFacts
 from sync.pipeline.dry_run import foresee
 from sync.pipeline.whose import agrees, identity, is_same
 from sync.sandbox import crm as sandbox_crm
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import new_order
+from tests import pipeline
 from tests.deliveries import from_crm, post, signed_by_shop
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
@@ -66,7 +68,7 @@ def others(two_sides: TwoSides) -> list[int]:
 def work_off() -> None:
     while True:
         WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now())
-        if not worker.work_once():
+        if not pipeline.work_once():
             return
 
 
@@ -866,7 +868,7 @@ def facts(read: CrmSnapshot | None, *waiting: tuple[int, int | None]) -> EventFa
     events = [
         WebhookEventFactory.build(received_at=now - timedelta(seconds=ago), version=version) for ago, version in waiting
     ]
-    return worker.Work(held=None, events=events).facts(read)  # type: ignore[arg-type]
+    return Claim(lease=None, events=events).facts(read)  # type: ignore[arg-type]
 
 
 @pytest.mark.django_db

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from orders.models import StatusTransition
 from sync.clients.errors import ServerTrouble
-from sync.clients.snapshots import ShopSnapshot
 from sync.models import Intent, Lease
-from sync.pipeline import internal_events, linking, worker
+from sync.pipeline import claim as claim_module
+from sync.pipeline import failures, intents, internal_events, record
+from sync.pipeline.apply import Applied
+from sync.pipeline.batch import Batch
+from sync.pipeline.claim import due_orders
+from sync.pipeline.decide import Plan, SetShopStatus
 from sync.pipeline.leases import Busy, LeaseLost
+from tests import pipeline
 from tests.deliveries import from_crm
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
@@ -34,54 +39,41 @@ def due(minutes_ago: float) -> str:
 
 def test_the_longest_due_is_next() -> None:
     orders = [due(minutes) for minutes in (3, 1, 2)]
-    assert [order for _, order in worker.next_orders()] == [orders[0], orders[2], orders[1]]
+    assert [order for _, order in due_orders(1)] == [orders[0], orders[2], orders[1]]
 
 
 def test_an_order_with_many_events_is_named_once() -> None:
-    for _ in range(worker.LOOK_AHEAD):
+    for _ in range(20):
         WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now() - timedelta(hours=1))
-    assert worker.next_orders() == [("shop", "14")]
+    assert due_orders(1) == [("shop", "14")]
 
 
 def test_what_is_not_due_is_not_next() -> None:
     due(-1)
     WebhookEventFactory(next_attempt_at=None)
-    assert worker.next_orders() == []
-    assert not worker.work_once()
+    assert due_orders(1) == []
+    assert not pipeline.work_once()
 
 
 def test_behind_a_backlog_both_the_oldest_and_the_freshest_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    oldest, *_ = [due(600 - place) for place in range(3 * worker.LOOK_AHEAD)]
+    oldest, *_ = [due(600 - place) for place in range(60)]
     fresh = due(0)
     dice = random.Random(7)
-    monkeypatch.setattr(worker.random, "random", dice.random)
-    first = [worker.next_orders()[0][1] for _ in range(40)]
+    monkeypatch.setattr(claim_module.random, "random", dice.random)
+    first = [due_orders(1)[0][1] for _ in range(40)]
     assert set(first) == {oldest, fresh}
-
-
-def test_what_staff_set_aside_while_a_worker_takes_it_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL lets them in between the worker's look and its claim."""
-    order, real = due(1), internal_events.answered_together
-    later = WebhookEventFactory(order_ref=order, state="retrying", next_attempt_at=timezone.now() + timedelta(hours=1))
-
-    def meanwhile(*args: Any) -> Any:
-        WebhookEvent.objects.filter(pk=later.pk).update(state="parked", next_attempt_at=None)
-        return real(*args)
-
-    monkeypatch.setattr(internal_events, "answered_together", meanwhile)
-    with transaction.atomic():
-        assert worker.take("shop", order) is None
-    assert not Lease.objects.exists()
 
 
 def test_a_worker_that_slept_through_its_lease_leaves_no_intent_behind() -> None:
     """Found by the model: the next attempt took such an intent for a write that was made, and logged it twice."""
     order = due(1)
-    work = worker.take("shop", order)
+    work = pipeline.take("shop", order)
     assert work is not None
+    write = SetShopStatus(woo_id=int(order), from_status="pending", to_status="on-hold")
+    plan = Plan(outcome="applied", reasons=(), write=write)
     Lease.objects.all().delete()
     with pytest.raises(LeaseLost):
-        worker.remember(work, int(order), Intent.Kind.STATUS, "pending", "on-hold")
+        intents.save_intents([(work, plan)], timezone.now())
     assert not Intent.objects.exists()
 
 
@@ -89,9 +81,9 @@ def test_a_worker_that_slept_through_its_lease_leaves_no_intent_behind() -> None
 def test_a_lease_that_is_lost_is_no_error_when_a_failure_is_recorded(error: Exception) -> None:
     """Found by the model: it ended the worker's round, and with it the work on all other orders."""
     order = due(1)
-    work = worker.take("shop", order)
+    work = pipeline.take("shop", order)
     assert work is not None
-    with worker.watched(work):
+    with failures.recorded(Batch([work]), work):
         Lease.objects.all().delete()
         raise error
     assert not work.newest.tries.exists()
@@ -102,7 +94,7 @@ def test_a_lease_that_is_lost_is_no_error_when_a_failure_is_recorded(error: Exce
 
 def lose(order: str, *, side: str = "shop") -> None:
     """The order is taken, its worker is killed in the middle of a call, and its lease runs out."""
-    assert worker.take(side, order) is not None
+    assert pipeline.take(side, order) is not None
     past = timezone.now() - timedelta(seconds=1)
     Lease.objects.update(expires_at=past)
     WebhookEvent.objects.unfinished().filter(order_ref=order).update(next_attempt_at=past)
@@ -112,7 +104,7 @@ def lose(order: str, *, side: str = "shop") -> None:
 def test_a_worker_that_ended_without_a_word_has_made_an_attempt(side: str) -> None:
     event = WebhookEventFactory(side=side, order_ref="14", next_attempt_at=timezone.now())
     lose("14", side=side)
-    assert worker.take(side, "14") is not None  # whoever takes it over goes on with it at once
+    assert pipeline.take(side, "14") is not None  # whoever takes it over goes on with it at once
     event.refresh_from_db()
     [attempt] = event.tries.all()
     assert (event.attempts, attempt.result, event.state) == (1, "WorkerLost", "processing")
@@ -125,7 +117,7 @@ def test_an_order_that_ends_every_worker_is_given_up_and_ends_no_more(settings: 
     event = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
     for _ in range(3):
         lose("14")
-    assert worker.take("shop", "14") is None
+    assert pipeline.take("shop", "14") is None
     event.refresh_from_db()
     assert (event.state, event.attempts, event.next_attempt_at) == ("dead", 3, None)
     assert "Given up after 3 attempts" in event.reason
@@ -137,26 +129,17 @@ def test_what_waited_beside_it_has_no_attempt_of_its_own() -> None:
     lost = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
     lose("14")
     beside = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now())
-    assert worker.take("shop", "14") is not None
+    assert pipeline.take("shop", "14") is not None
     for event, attempts in ((lost, 1), (beside, 0)):
         event.refresh_from_db()
         assert event.attempts == attempts
 
 
-def test_a_run_leaves_what_a_worker_was_lost_with_to_the_way_that_counts_it() -> None:
-    order = WebhookEventFactory(order_ref="14", next_attempt_at=timezone.now()).order_ref
-    lose(order)
-    shown = ShopSnapshot(woo_id=14, status="processing", order={"id": 14, "status": "processing"})
-    assert linking.link({14: shown}) == (set(), set())
-    assert worker.take("shop", order) is not None
-    assert WebhookEvent.objects.get().attempts == 1
-
-
 if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has one writer at a time
     DEEDS = {
-        "take": lambda work: worker.take("crm", "C-1"),
-        "finish": lambda work: worker.finish(work, State.DONE, "no_change"),
-        "put back": lambda work: worker.postpone(work, timedelta(minutes=1), result="waiting"),
+        "take": lambda work: pipeline.take("crm", "C-1"),
+        "finish": lambda work: record.finish(Batch([work]), work, Plan(outcome="no_change", reasons=()), Applied()),
+        "put back": lambda work: record.postpone(Batch([work]), work, timedelta(minutes=1)),
     }
 
     def in_opposite_order(work: Any) -> None:
@@ -199,6 +182,28 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
             return bool(cursor.fetchone()[0])
 
     @pytest.mark.django_db(transaction=True)
+    def test_what_a_worker_is_taking_staff_cannot_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+        order, real, refused = due(1), internal_events.answered_together, list[bool]()
+
+        def set_aside() -> None:
+            try:
+                with transaction.atomic():
+                    WebhookEvent.objects.select_for_update(nowait=True).get(order_ref=order)
+            except OperationalError:
+                refused.append(True)
+            connection.close()
+
+        def meanwhile(*args: Any) -> Any:
+            other = threading.Thread(target=set_aside)
+            other.start()
+            other.join(10)
+            return real(*args)
+
+        monkeypatch.setattr(internal_events, "answered_together", meanwhile)
+        assert pipeline.take("shop", order) is not None
+        assert refused == [True]
+
+    @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("deed", DEEDS)
     @pytest.mark.parametrize("names", ["ab", "ba"])
     def test_a_worker_and_a_repeated_array_do_not_wait_for_each_other(
@@ -207,7 +212,7 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
         monkeypatch.setattr("webhooks.intake.DEADLOCK", "")
         for name in names:
             from_crm({"event_id": name, "crm_order_id": "C-1", "status": "paid"})
-        work = None if deed == "take" else worker.take("crm", "C-1")
+        work = None if deed == "take" else pipeline.take("crm", "C-1")
         assert while_an_array_comes(names, DEEDS[deed], work) == 200
         assert set(WebhookEvent.objects.values_list("duplicates", flat=True)) == {1}
 
@@ -238,10 +243,10 @@ def test_what_the_database_refuses_is_named_as_what_it_is(
     StatusTransitionFactory()
     two_sides.order(14)
     event = WebhookEventFactory(order_ref="14", side="shop")
-    monkeypatch.setattr(worker, "forget", breaks)
-    work = worker.take("shop", "14")
+    monkeypatch.setattr(intents, "delete", breaks)
+    work = pipeline.take("shop", "14")
     assert work is not None
-    worker.settle(work)
+    pipeline.settle(work)
     event.refresh_from_db()
     assert event.state == State.RETRYING
     assert words in event.reason

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from sync.models import Attempt, Call, Intent, Lease, SideState
-from sync.pipeline.leases import Held
+from sync.pipeline.leases import OrderLease
 from tests.factories import WebhookEventFactory
 from webhooks import sql
 from webhooks.models import State, WebhookEvent
@@ -24,7 +24,7 @@ def test_a_row_is_found_by_its_columns_and_is_whole() -> None:
 
 
 def test_moments_enums_and_uuids_are_values_like_any_other() -> None:
-    held, now = Held("woo:1"), timezone.now()
+    held, now = OrderLease("woo:1"), timezone.now()
     assert sql.find(Lease, "token = %s AND expires_at > %s", held.token, now) == [Lease.objects.get()]
     assert sql.find(Lease, "token = %s AND expires_at > %s", held.token, now + timedelta(hours=1)) == []
     assert sql.rows("SELECT name FROM sync_sidestate WHERE name = %s", SideState.objects.all()[0].name)

@@ -16,7 +16,7 @@ from webhooks.models import Change, State, WebhookEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "webhooks" / "models.py"
-BEING_REBUILT = {"sync/pipeline/worker.py", "sync/pipeline/linking.py", "sync/jobs/settling.py"}
+BEING_REBUILT: set[str] = set()
 COLUMNS = {"state", "outcome", "reason", "attempts", "next_attempt_at", "finished_at", "trigger", "requested_by"}
 AN_EVENTS_ONLY = {"outcome", "attempts", "next_attempt_at", "trigger"}
 """No other model has these, or only as a part of what is written once."""

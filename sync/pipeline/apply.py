@@ -1,0 +1,90 @@
+"""Make the write of a plan: the only code that writes to the two sides. It calls, and knows no database."""
+
+from dataclasses import dataclass
+
+from sync.clients.errors import Rejected, SideError, Unconfirmed
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot, document
+from sync.pipeline.claim import Claim
+from sync.pipeline.decide import (
+    CreateInCrm,
+    Plan,
+    Reason,
+    SetShopStatus,
+    UpdateInCrm,
+    another_found,
+    another_in_crm,
+    went_on,
+)
+from webhooks.models import Side
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What the two sides answered to the plan's write."""
+
+    crm: CrmSnapshot | None = None
+    created: bool = False
+    shop: ShopSnapshot | None = None
+    crm_has_it: bool = False
+    "The CRM has the order as the shop answered it."
+
+
+def apply(claim: Claim, plan: Plan) -> Applied:
+    """What is about to be written was remembered before (`intents`)."""
+    match plan.write:
+        case CreateInCrm() as creation:
+            return _create(claim, creation)
+        case UpdateInCrm(crm_order_id=crm_order_id, order=order):
+            return Applied(crm=claim.crm().update(crm_order_id, order))
+        case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
+            answer = _set_status(claim, woo_id, old, new)
+            if answer.status != new:
+                claim.reasons.append(Reason("went_on", went_on(new, answer.status)))
+            return _tell_of_write(claim, plan, new, answer)
+        case None:
+            return Applied()
+
+
+def _create(claim: Claim, creation: CreateInCrm) -> Applied:
+    answer, created = claim.crm().create(creation.external_id, creation.order)
+    if not created and claim.shop_order and (another := another_found(answer, claim.shop_order)):
+        [reason] = another.reasons
+        claim.doubts.append(reason)
+        raise Rejected(reason.words, side="crm")
+    return Applied(crm=answer, created=created)
+
+
+def _set_status(claim: Claim, woo_id: int, old: str, new: str) -> ShopSnapshot:
+    """The answer may show a third status: something in the shop went on at once."""
+    answer = claim.shop().set_status(woo_id, new)
+    if answer.status == old:
+        words = f"The shop answered well but still shows {old!r} instead of {new!r}; a plugin may hinder it."
+        raise Unconfirmed(words, side=Side.SHOP)
+    return answer
+
+
+def _tell_of_write(claim: Claim, plan: Plan, asked: str, answer: ShopSnapshot) -> Applied:
+    """What a status brings with it in the shop, as `date_paid`, goes to the CRM at once (docs/decisions/0060).
+
+    If that fails, or if news of the shop's own are on their way, the delivery that our write causes brings it there.
+    """
+    before = plan.crm_has
+    if before is None:
+        return Applied(shop=answer)
+    told = document(answer.order)
+    asked_by_crm = plan.crm_seen is not None  # and not by staff, who force a move
+    if asked_by_crm and told == {**document(before.order), "status": asked}:
+        return Applied(shop=answer, crm_has_it=True)
+    try:
+        # Where a person or the event alone led to the move, the CRM's order was not read yet.
+        crm = claim.crm_order or claim.crm().get(claim.order_ref)
+        if another := another_in_crm(claim.known, crm):
+            claim.reasons.extend(another.reasons)
+            claim.doubts.extend(another.reasons)
+            return Applied(shop=answer)
+        return Applied(shop=answer, crm=claim.crm().update(claim.order_ref, told), crm_has_it=True)
+    except SideError as error:
+        claim.side_errors.append(error)
+        words = f"The CRM could not be told what the move brought with it; the shop's next delivery will: {error}"
+        claim.reasons.append(Reason("not_told_yet", words))
+        return Applied(shop=answer)

@@ -1,0 +1,159 @@
+"""The orders that go together, several of whose calls are made at once."""
+
+import contextvars
+import functools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import TypeVar
+
+from django.conf import settings
+
+from sync.clients import breaker
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.errors import Maintenance, NotConfigured, RateLimited, SideError
+from sync.clients.http import current_event
+from sync.pipeline import leases
+from sync.pipeline.claim import Claim
+from sync.pipeline.leases import LeaseLost
+from webhooks import clock
+from webhooks.models import Side
+
+T = TypeVar("T")
+
+HAND_ON = 1.0
+"""Seconds after which what is finished is handed on although other calls last longer, and leases are looked after."""
+
+
+def _ping_shop() -> None:
+    shop_client.connect().ping()
+
+
+def _ping_crm() -> None:
+    crm_backends.connect().ping()
+
+
+PINGS: dict[str, Callable[[], None]] = {Side.SHOP: _ping_shop, Side.CRM: _ping_crm}
+
+
+class NotBegun(Exception):
+    """A side went away before this order had its turn: it is given back as if it had not been taken."""
+
+
+class Batch:
+    """The claims that are not recorded yet, and what was found out about the two sides meanwhile."""
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self.open = list(claims)
+        self.trouble: SideError | None = None
+        "A side is away, or asks us to wait: nothing more is begun."
+        self._is_well: dict[str, bool] = {}
+
+    def close(self, claim: Claim) -> None:
+        """It is recorded, and its lease given back."""
+        if claim in self.open:
+            self.open.remove(claim)
+
+    def keep_leases(self) -> None:
+        """Renew those that are not young any more; one that was lost is noticed when its order is recorded."""
+        old = [claim.lease for claim in self.open if claim.lease.is_old]
+        try:
+            leases.renew(old)
+        except LeaseLost:
+            for lease in old:
+                with suppress(LeaseLost):
+                    leases.renew([lease])
+
+    def is_about_the_order(self, error: SideError) -> bool:
+        """Whatever a call about an order ended with, read or write: a side that answers a cheap read is not away."""
+        if not error.outage or error.side not in PINGS or isinstance(error, NotConfigured | Maintenance):
+            return False
+        return self.is_well(error.side)
+
+    def is_well(self, side: str) -> bool:
+        """Whether it answers a cheap read. It is asked once: of many orders that fail, one tells."""
+        if side not in self._is_well:
+            self.keep_leases()
+            try:
+                PINGS[side]()
+            except SideError:
+                self._is_well[side] = False
+            else:
+                self._is_well[side] = True
+                breaker.record_success([side], clock.now())
+        return self._is_well[side]
+
+    def note(self, error: object) -> None:
+        """Whether this failure means that what is not begun yet had better wait."""
+        if isinstance(error, SideError) and (
+            isinstance(error, RateLimited) or (error.outage and not self.is_about_the_order(error))
+        ):
+            self.trouble = error
+
+    def each(
+        self,
+        work: Callable[[Claim], T],
+        claims: Sequence[Claim],
+        may_begin: Callable[[Claim, int], bool] = lambda claim, place: True,
+    ) -> Iterator[list[tuple[Claim, T | Exception]]]:
+        """Call the sides for each, several at once, and hand on what came of it, some at a time.
+
+        `may_begin` gets a claim and its place, just before its turn. Who may not, and who has had no turn when a side
+        goes away, is left out. One alone is served by this thread. The others call and nothing else: this one renews
+        the leases, and has the only connection to the database.
+        """
+        finished: list[tuple[Claim, T | Exception]] = []
+        handed_on = time.monotonic()
+        for one in self._outcomes(work, claims, may_begin):
+            if one is not None:
+                finished.append(one)
+                self.note(one[1])
+            if time.monotonic() - handed_on >= HAND_ON:
+                self.keep_leases()
+                yield finished
+                finished, handed_on = [], time.monotonic()
+        yield finished
+
+    def _outcomes(
+        self, work: Callable[[Claim], T], claims: Sequence[Claim], may_begin: Callable[[Claim, int], bool]
+    ) -> Iterator[tuple[Claim, T | Exception] | None]:
+        """As they come in; None, now and then, while they do not."""
+        threads = min(settings.QUEUE_THREADS, len(claims))
+        waiting = deque(enumerate(claims))
+        flying = dict[Future[T | Exception], Claim]()
+        while waiting or flying:
+            while waiting and len(flying) < threads:
+                place, claim = waiting.popleft()
+                if self.trouble or not may_begin(claim, place):
+                    continue
+                if threads == 1:
+                    yield claim, _outcome(work, claim)
+                else:
+                    pool = _pool(os.getpid(), settings.QUEUE_THREADS)
+                    flying[pool.submit(contextvars.copy_context().run, _outcome, work, claim)] = claim
+            if flying:
+                done, _ = wait(flying, timeout=HAND_ON, return_when=FIRST_COMPLETED)
+                yield from ((flying.pop(one), one.result()) for one in done)
+                if not done:
+                    yield None
+
+
+def _outcome(work: Callable[[Claim], T], claim: Claim) -> T | Exception:
+    """What it returned, or what it raised. A process that is to die does so."""
+    token = current_event.set(claim.newest.pk)
+    try:
+        return work(claim)
+    except Exception as error:
+        return error
+    finally:
+        current_event.reset(token)
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
+    """One for the process, so that its connections to the two sides are kept; a forked worker makes its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="calls")

@@ -1,0 +1,174 @@
+"""Take due orders: a lease on each, and its waiting events. The inbox is the queue (docs/decisions/0001)."""
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+
+from django.db import transaction
+
+from orders.models import OrderLink
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.crm.base import Crm
+from sync.clients.errors import SideError
+from sync.clients.http import CallRecord
+from sync.clients.shop import Shop
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.models import Intent
+from sync.pipeline import internal_events, leases
+from sync.pipeline.decide import EventFacts, LinkFacts, Reason
+from sync.pipeline.leases import DURATION, OrderLease
+from webhooks import clock
+from webhooks.models import Side, State, WebhookEvent
+from webhooks.texts import fit
+
+FRESH_SHARE = 0.5
+OrderRef = tuple[str, str]
+"""The side that speaks of it, and its id there."""
+
+
+@dataclass(eq=False)
+class Claim:
+    """All waiting events of one order from one side, under a lease, and what was read and called for them."""
+
+    lease: OrderLease
+    events: list[WebhookEvent]
+    calls: list[CallRecord] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=clock.now)
+    asked: bool = False
+    "A person wants to know what a replay would do."
+    seen: ShopSnapshot | None = None
+    "The shop's order, if a list showed it a moment ago. Good for creating it only: a known one may be newer by now."
+
+    reasons: list[Reason] = field(default_factory=list)
+    compared: dict[str, dict[str, str]] = field(default_factory=dict)
+    "Who says what of the order: the event, we from before, the CRM, the shop. For the page that tells why."
+    decided_at: datetime | None = None
+    customer: str = ""
+    "As the shop's order names the customer; what was not delivered, as a sweep's events, gets it only here."
+    known: LinkFacts | None = None
+    in_doubt: Intent | None = None
+    "What an earlier attempt was about to write, and recorded no answer for."
+    shop_order: ShopSnapshot | None = None
+    "The shop's order as the decision read it, and the CRM's: what tells this order from another one is remembered."
+    crm_order: CrmSnapshot | None = None
+    read_at: float | None = None
+    "When the first of the two was read, by the monotonic clock."
+
+    doubts: list[Reason] = field(default_factory=list)
+    "Alarms to raise, and failures to count, that were met with while the CRM was told of a write to the shop."
+    side_errors: list[SideError] = field(default_factory=list)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """A person asked for just this, and so says that what is gone is gone. A backfill looks at all there are."""
+        by_people = (event.requested_by for event in self.events if event.source != internal_events.BACKFILL)
+        return self.asked or any(by_people) or any(event.trigger == "replay" for event in self.events)
+
+    @property
+    def newest(self) -> WebhookEvent:
+        return self.events[-1]
+
+    @property
+    def side(self) -> str:
+        return self.newest.side
+
+    @property
+    def order_ref(self) -> str:
+        return self.newest.order_ref
+
+    @property
+    def words(self) -> str:
+        return fit(" ".join(reason.words for reason in self.reasons))
+
+    def facts(self, read: CrmSnapshot | None = None) -> EventFacts:
+        """`read`: what the CRM shows. A lag lasts since the first event came that is ahead of that, however many come
+        after it; if none is, what is waited for is the order itself."""
+        ahead = [event for event in self.events if event.version and read and event.version > (read.version or 0)]
+        since = min(event.received_at for event in ahead or self.events)
+        versions = [event.version for event in self.events if event.version is not None]
+        times = [event.occurred_at for event in self.events if event.occurred_at is not None]
+        return EventFacts(
+            version=max(versions, default=None),
+            occurred_at=max(times, default=None),
+            waited=clock.now() - since,
+            resync=any(event.source == internal_events.RESYNC for event in self.events),
+        )
+
+    def shop(self) -> Shop:
+        return shop_client.connect(on_call=self.calls.append, before_call=self.lease.ensure_valid)
+
+    def crm(self) -> Crm:
+        return crm_backends.connect(on_call=self.calls.append, before_call=self.lease.ensure_valid)
+
+    def forget_reads(self) -> None:
+        """Before both sides are read again."""
+        self.reasons, self.compared, self.seen = [], {}, None
+        self.known = self.in_doubt = self.shop_order = self.crm_order = self.read_at = None
+
+
+def due_orders(most: int) -> list[OrderRef]:
+    """Orders with a due event, the longest due first. Behind a backlog the freshest come before them, half as many as
+    are taken at a time, so that an outage that is over does not delay what comes in now."""
+    due = WebhookEvent.objects.due(clock.now()).values_list("side", "order_ref")
+    look = 2 * most + 20  # several events may be of one order, and another worker may have some of them
+    orders = list(due.order_by("next_attempt_at", "id")[:look])
+    if len(orders) == look and (most > 1 or random.random() < FRESH_SHARE):
+        orders = [*due.order_by("-next_attempt_at", "-id")[: max(1, round(most * FRESH_SHARE))], *orders]
+    return list(dict.fromkeys(orders))
+
+
+def claim(orders: Sequence[OrderRef], most: int | None = None) -> list[Claim]:
+    """Those of the orders that no other worker has, with their due events; at most so many. In one transaction."""
+    with transaction.atomic():
+        keys = _lease_keys(orders)
+        taken = OrderLease.take_each(list(dict.fromkeys(keys[order] for order in orders))[:most])
+        mine = {order: taken.pop(keys[order]) for order in orders if keys[order] in taken}
+        now, claims = clock.now(), []
+        for order, waiting in _waiting(mine).items():
+            first = next((event for event in waiting if event.next_attempt_at and event.next_attempt_at <= now), None)
+            if first is not None:
+                # Events of this order that wait for a later try are answered by the same read.
+                events = internal_events.answered_together(waiting, first)
+                claims.append(Claim(lease=mine.pop(order), events=events))
+        leases.release(list(mine.values()))
+        if claims:
+            claimed = [event.pk for one in claims for event in one.events]
+            WebhookEvent.objects.filter(pk__in=claimed).claim(now + DURATION)
+    return claims
+
+
+def _lease_keys(orders: Sequence[OrderRef]) -> dict[OrderRef, str]:
+    """One key for an order whichever side speaks of it, once the pair is known."""
+    of_crm = [ref for side, ref in orders if side == Side.CRM]
+    pairs = OrderLink.objects.filter(crm_order_id__in=of_crm).values_list("crm_order_id", "woo_id") if of_crm else ()
+    known = dict(pairs)
+    return {
+        (side, ref): lease_key(int(ref) if side == Side.SHOP else known.get(ref), crm_order_id=ref)
+        for side, ref in orders
+    }
+
+
+def lease_key(woo_id: int | None, *, crm_order_id: str = "") -> str:
+    return f"crm:{crm_order_id}" if woo_id is None else f"woo:{woo_id}"
+
+
+def _waiting(orders: Collection[OrderRef]) -> dict[OrderRef, list[WebhookEvent]]:
+    """Their unfinished events, locked: nobody sets one of them aside between this look and the claim."""
+    waiting = defaultdict[OrderRef, list[WebhookEvent]](list)
+    for side in {side for side, _ in orders}:
+        events = WebhookEvent.objects.filter(side=side, order_ref__in=[ref for of, ref in orders if of == side])
+        for event in events.unfinished().select_for_update().order_by("dedupe_key"):
+            waiting[event.side, event.order_ref].append(event)
+    return {order: sorted(waiting[order], key=attrgetter("pk")) for order in orders if order in waiting}
+
+
+def abandoned(one: Claim) -> list[WebhookEvent]:
+    """Its events that a worker had which ended before it recorded anything: killed, or with a call that hung."""
+    due = [event for event in one.events if event.next_attempt_at and event.next_attempt_at <= one.started_at]
+    return [event for event in due if event.state == State.PROCESSING]

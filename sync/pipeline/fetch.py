@@ -1,0 +1,197 @@
+"""Answer what the orders of a batch have to know (`read`): each kind of question for all that ask it at once."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import Q
+
+from orders.models import OrderLink
+from orders.rules import current_lifecycle
+from sync.clients import crm as crm_backends
+from sync.clients import shop as shop_client
+from sync.clients.errors import SideError
+from sync.clients.http import KEPT_CHARACTERS, CallRecord
+from sync.clients.redaction import clean
+from sync.models import Intent
+from sync.pipeline.batch import Batch, NotBegun
+from sync.pipeline.claim import Claim, lease_key
+from sync.pipeline.decide import Decision
+from sync.pipeline.leases import Busy
+from sync.pipeline.read import (
+    CrmOrder,
+    CrmOrderNamed,
+    IntentOf,
+    LeaseOn,
+    LifecycleNow,
+    LinkOf,
+    Question,
+    Reading,
+    ShopOrder,
+    decide,
+)
+
+Answers = dict[Claim, Any]
+"""An exception stands for an answer that could not be had."""
+
+
+def decide_all(batch: Batch, claims: Sequence[Claim]) -> dict[Claim, Decision | Exception]:
+    """What is to be done for each, or why that could not be told."""
+    readings: dict[Claim, Reading] = {claim: decide(claim) for claim in claims}
+    decided: dict[Claim, Decision | Exception] = {}
+    asked: dict[Claim, Question] = {}
+
+    def go_on(claim: Claim, answer: Any) -> None:
+        reading = readings[claim]
+        try:
+            asked[claim] = reading.throw(answer) if isinstance(answer, Exception) else reading.send(answer)
+        except StopIteration as end:
+            decided[claim] = end.value
+        except Exception as error:
+            decided[claim] = error
+
+    for claim in claims:
+        go_on(claim, None)
+    while asked:
+        batch.keep_leases()
+        kind = type(next(iter(asked.values())))
+        alike = {claim: asked.pop(claim) for claim, question in list(asked.items()) if type(question) is kind}
+        try:
+            answers = ANSWERED_BY[kind](batch, alike)
+        except Exception as error:  # a bug, or the database: each order records that it failed
+            answers = dict.fromkeys(alike, error)
+        for claim, answer in answers.items():
+            go_on(claim, answer)
+    return {claim: decided[claim] for claim in claims}
+
+
+# --- what we know ourselves ----------------------------------------------------------------------------------------
+
+
+def _lifecycle(batch: Batch, asked: Mapping[Claim, LifecycleNow]) -> Answers:
+    return dict.fromkeys(asked, current_lifecycle())
+
+
+def _links(batch: Batch, asked: Mapping[Claim, LinkOf]) -> Answers:
+    by_shop = [one.woo_id for one in asked.values() if one.woo_id is not None]
+    by_crm = [one.crm_order_id for one in asked.values() if one.woo_id is None]
+    wanted = [Q(woo_id__in=by_shop)] * bool(by_shop) + [Q(crm_order_id__in=by_crm)] * bool(by_crm)
+    found = [link for some in wanted for link in OrderLink.objects.filter(some)]
+    links: dict[Any, OrderLink] = {key: link for link in found for key in (link.woo_id, link.crm_order_id)}
+    return {claim: links.get(one.crm_order_id if one.woo_id is None else one.woo_id) for claim, one in asked.items()}
+
+
+def _intents(batch: Batch, asked: Mapping[Claim, IntentOf]) -> Answers:
+    rows = Intent.objects.filter(woo_id__in=[one.woo_id for one in asked.values()])
+    intents = {IntentOf(row.woo_id, Intent.Kind(row.kind)): row for row in rows}
+    return {claim: intents.get(one) for claim, one in asked.items()}
+
+
+def _leases(batch: Batch, asked: Mapping[Claim, LeaseOn]) -> Answers:
+    """Once the pair is known, the order is known by its shop id."""
+    answers: Answers = {}
+    for claim, one in asked.items():
+        key = lease_key(one.woo_id)
+        answers[claim] = key not in claim.lease.keys
+        if answers[claim]:
+            try:
+                claim.lease.take(key)
+            except Busy as busy:
+                answers[claim] = busy
+    return answers
+
+
+# --- what the two sides say ----------------------------------------------------------------------------------------
+
+
+def _shop_orders(batch: Batch, asked: Mapping[Claim, ShopOrder]) -> Answers:
+    """One list shows them all; whoever is not in it is asked for alone before anything is concluded."""
+    return _read(
+        batch,
+        {claim: one.woo_id for claim, one in asked.items()},
+        many=lambda calls, ids: shop_client.connect(calls.append, batch.keep_leases).get_many(ids),
+        one=lambda claim, woo_id: claim.shop().get(woo_id),
+    )
+
+
+def _crm_orders(batch: Batch, asked: Mapping[Claim, CrmOrder]) -> Answers:
+    return _read(
+        batch,
+        {claim: one.crm_order_id for claim, one in asked.items()},
+        many=_many_of_crm(batch, "get_many"),
+        one=lambda claim, crm_order_id: claim.crm().get(crm_order_id),
+    )
+
+
+def _crm_orders_named(batch: Batch, asked: Mapping[Claim, CrmOrderNamed]) -> Answers:
+    return _read(
+        batch,
+        {claim: one.external_id for claim, one in asked.items()},
+        many=_many_of_crm(batch, "find_many"),
+        one=lambda claim, external_id: claim.crm().find(external_id),
+    )
+
+
+Many = Callable[[list[CallRecord], list[Any]], Mapping[Any, Any]]
+
+
+def _many_of_crm(batch: Batch, verb: str) -> Many:
+    """Not every backend reads many at once."""
+
+    def read(calls: list[CallRecord], ids: list[Any]) -> Mapping[Any, Any]:
+        crm = crm_backends.connect(calls.append, batch.keep_leases)
+        return getattr(crm, verb)(ids) if hasattr(crm, verb) else {}
+
+    return read
+
+
+def _read(
+    batch: Batch,
+    ids: Mapping[Claim, Any],
+    *,
+    many: Many,
+    one: Callable[[Claim, Any], Any],
+) -> Answers:
+    """All at once, and what that does not show one by one, several at a time."""
+    answers: Answers = {}
+    if len(ids) > 1:
+        calls: list[CallRecord] = []
+        try:
+            found = many(calls, sorted(set(ids.values())))
+        except SideError as error:
+            batch.note(error)
+            found = {}
+            if batch.trouble:
+                answers[next(iter(ids))] = error
+        answers |= {claim: found[name] for claim, name in ids.items() if name in found}
+        _share(calls, ids, answers)
+    alone = [claim for claim in ids if claim not in answers]
+    for some in batch.each(lambda claim: one(claim, ids[claim]), alone):
+        answers |= dict(some)
+    for claim in ids:
+        claim.read_at = claim.read_at or time.monotonic()
+    return {claim: answers[claim] if claim in answers else NotBegun() for claim in ids}
+
+
+def _share(calls: Sequence[CallRecord], claims: Iterable[Claim], answers: Answers) -> None:
+    """The calls are kept with the first order; each of the others gets what they said of it."""
+    for place, claim in enumerate(claims):
+        if place == 0:
+            claim.calls.extend(calls)
+        elif calls:
+            said = getattr(answers.get(claim), "order", None) or getattr(answers.get(claim), "answer", None)
+            body = clean(json.dumps(said, ensure_ascii=False, default=str))[:KEPT_CHARACTERS] if said else ""
+            claim.calls.append(replace(calls[-1], response_body=body, is_shared=True))
+
+
+ANSWERED_BY: dict[type, Callable[[Batch, Mapping[Claim, Any]], Answers]] = {
+    LifecycleNow: _lifecycle,
+    LinkOf: _links,
+    IntentOf: _intents,
+    LeaseOn: _leases,
+    ShopOrder: _shop_orders,
+    CrmOrder: _crm_orders,
+    CrmOrderNamed: _crm_orders_named,
+}

@@ -1,0 +1,23 @@
+"""The pipeline, an order at a time."""
+
+from sync.pipeline import failures
+from sync.pipeline.batch import Batch
+from sync.pipeline.claim import Claim, claim
+from sync.pipeline.process import BatchSize, process, process_due
+
+
+def work_once() -> bool:
+    """Process the next due order (the tests' settings have one thread). False: nothing can be done now."""
+    return process_due(BatchSize())
+
+
+def take(side: str, order_ref: str) -> Claim | None:
+    """Claim one, as `process` begins with it; None where it is not to be had, or is given up."""
+    batch = Batch(claim([(side, order_ref)]))
+    for one in list(batch.open):
+        failures.count_abandoned(batch, one)
+    return batch.open[0] if batch.open else None
+
+
+def settle(one: Claim) -> None:
+    process([one])
