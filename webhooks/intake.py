@@ -63,7 +63,7 @@ def store(
     by_hash = {signal.dedupe_key for signal in signals if signal.by_hash}
     known: dict[str, tuple[int, int]] = {}
     # In the order of their keys: two arrays with the same events in another order would wait for each other, and so
-    # would a worker that has done with several of them (`WebhookEventQuerySet.hold`).
+    # would a worker that has done with several of them (`WebhookEventQuerySet`).
     for only_by_hash, keys in ((False, sorted(rows.keys() - by_hash)), (True, sorted(by_hash))):
         for start in range(0, len(keys), CHUNK):
             known |= _insert(shared, [rows[key] for key in keys[start : start + CHUNK]], by_hash=only_by_hash)

@@ -152,10 +152,6 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         with transaction.atomic(savepoint=False):
             return self.model._default_manager.filter(pk__in=mine).update(**values)
 
-    def hold(self) -> None:
-        """Lock them until the transaction ends, in the same order. For what is no change of state."""
-        list(self.order_by("dedupe_key").select_for_update().values_list("pk"))
-
 
 def _by_event(column: str, events: Mapping[Any, list[int]], of: int) -> Any:
     """For an UPDATE: the one value that all of them get, or a CASE of those that differ; the rest keep theirs."""

