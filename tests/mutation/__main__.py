@@ -20,7 +20,7 @@ TESTS = {
     "orders.lifecycle": ["orders/test_lifecycle.py"],
     "webhooks.signatures": ["webhooks/test_signatures.py"],
     "webhooks.sources": ["webhooks/test_sources.py"],
-    "sync.pipeline.leases": ["sync/test_worker_names.py", "sync/test_leases.py"],
+    "sync.pipeline.leases": ["sync/test_worker_names.py", "sync/test_lease_rules.py", "sync/test_leases.py"],
     "sync.pipeline.retries": ["sync/test_retries.py"],
     "sync.pipeline.whose": ["sync/test_identity.py"],
     "sync.pipeline.evidence": ["sync/test_evidence.py"],
