@@ -192,10 +192,13 @@ def job(run: Run) -> Steps[None]:
             page = frozen(run, book.after, PAGE)
             more = bool(page)
             if more:
+                settled = _settled(page, run)
                 book.claim(page)
+                for pk in settled:
+                    book.skip(pk, "settled")
                 book.save(run)
                 yield  # the claim is saved before any of them is asked: no event is replayed twice
-                waiting.extend(page)
+                waiting.extend(pk for pk in page if pk not in settled)
         else:
             time.sleep(POLL)
         if book.count(but=set(waiting)) or skipped:
