@@ -25,8 +25,8 @@ from webhooks.models import Outcome, WebhookEvent
 
 FRESH = 3.0
 """Seconds for which a write may rest on what was read of the order. Later both sides are read again."""
-LARGEST = 100
-"""Orders in a batch: what one list of the shop can show."""
+LARGEST = 99
+"""Orders in a batch: what one list can show, less the order that proves that the CRM answers such a question."""
 LASTS = 0.8
 """Seconds that a batch should last: a fresh delivery waits for the one that is under way."""
 

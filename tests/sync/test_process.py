@@ -180,6 +180,32 @@ def test_many_cost_no_more_statements_than_a_few(two_sides: TwoSides, side: str)
 CHAINED = re.compile(r"statustransition|chainhead|UPDATE .orders_orderlink|SAVEPOINT", re.IGNORECASE)
 
 
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_creation_costs_one_call_where_the_sides_read_many_at_once(two_sides: TwoSides, batches: bool) -> None:
+    """Of those that the CRM does not show it is believed once the same answer shows one that is there."""
+    process(due(Side.SHOP, two_sides.orders(1)))
+    if not batches:
+        two_sides.crm.faults.add("ignores-batches", None)
+    two_sides.forget_calls()
+    process(due(Side.SHOP, two_sides.orders(20, first=2)))
+    assert set(states().values()) == {CREATED}
+    calls = len(two_sides.shop.requests) + len(two_sides.crm.requests)
+    assert calls <= (24 if batches else 44), calls
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_move_costs_one_call_where_the_sides_read_many_at_once(two_sides: TwoSides, batches: bool) -> None:
+    orders = linked(two_sides, 20)
+    if not batches:
+        two_sides.crm.faults.add("ignores-batches", None)
+    process(due(Side.CRM, orders))
+    assert set(states().values()) <= {CREATED, (State.DONE.value, Outcome.APPLIED.value)}
+    writes = two_sides.writes()
+    reads = len(two_sides.shop.requests) + len(two_sides.crm.requests) - sum(writes.values())
+    assert writes["shop PUT"] == 20
+    assert reads <= (4 if batches else 24), reads
+
+
 def test_what_is_linked_or_tried_goes_together_with_what_is_new(two_sides: TwoSides) -> None:
     shown = waiting(two_sides, 6)
     two_sides.crm.honours_idempotency_key = False
@@ -452,10 +478,10 @@ def test_the_size_follows_the_time_that_a_batch_takes(settings: Any) -> None:
     for _ in range(6):
         grown.append(size.orders)
         size.learn(size.orders, 0.01)
-    assert grown == [4, 8, 16, 32, 64, 100]
+    assert grown == [4, 8, 16, 32, 64, 99]
     size.learn(1, 9.0)  # a batch that was not full tells nothing
-    assert size.orders == 100
-    size.learn(100, 10.0)
+    assert size.orders == 99
+    size.learn(99, 10.0)
     assert size.orders == 8
     size.learn(8, 60.0)
     assert size.orders == 4
