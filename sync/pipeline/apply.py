@@ -5,16 +5,8 @@ from dataclasses import dataclass
 from sync.clients.errors import Rejected, SideError, Unconfirmed
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot, document
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import (
-    CreateInCrm,
-    Plan,
-    Reason,
-    SetShopStatus,
-    UpdateInCrm,
-    another_found,
-    another_in_crm,
-    went_on,
-)
+from sync.pipeline.decide import another_found, another_in_crm, went_on
+from sync.pipeline.plan import CreateInCrm, Plan, Reason, SetShopStatus, UpdateInCrm
 from webhooks.models import Side
 
 

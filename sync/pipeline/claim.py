@@ -20,8 +20,8 @@ from sync.clients.shop import Shop
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.models import Intent
 from sync.pipeline import internal_events, leases
-from sync.pipeline.decide import EventFacts, LinkFacts, Reason
 from sync.pipeline.leases import DURATION, OrderLease
+from sync.pipeline.plan import EventFacts, LinkFacts, Reason
 from webhooks import clock
 from webhooks.models import Side, State, WebhookEvent
 from webhooks.texts import fit

@@ -3,137 +3,34 @@
 The worker carries the plan out; a dry run only shows it. Both see the same reasons.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle, Unmapped
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document
+from sync.pipeline.plan import (
+    CreateInCrm,
+    Decision,
+    EventFacts,
+    LinkFacts,
+    Park,
+    PendingWrite,
+    Plan,
+    ReadAgain,
+    Reason,
+    SetShopStatus,
+    TransitionDraft,
+    UpdateInCrm,
+)
 from sync.pipeline.retries import READ_AGAIN_FOR, delay_before_reading_again
-from sync.pipeline.whose import Identity, agrees, identity, is_named, is_same
+from sync.pipeline.whose import agrees, identity, is_named, is_same
 
 LOOK_EVERY = timedelta(seconds=5)
 """How often a slow shop is asked whether a write has come through."""
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventFacts:
-    """What the newest of the waiting events claims, and how long the first of those has waited whose answer is due."""
-
-    version: int | None = None
-    occurred_at: datetime | None = None
-    waited: timedelta = timedelta(0)
-    resync: bool = False
-    "Somebody asked to compare the two sides, whether or not the CRM has news."
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkFacts:
-    """What we know of the pair from before."""
-
-    woo_id: int
-    crm_order_id: str
-    crm_status: str = ""
-    crm_version: int | None = None
-    crm_updated_at: datetime | None = None
-    woo_status: str = ""
-    woo_fingerprint: str = ""
-    written_by_us: bool = False
-    identity: Identity = field(default_factory=dict)
-    external_id: str = ""
-    prefix: str = ""
-    "EXTERNAL_ID_PREFIX as it is now."
-
-
-@dataclass(frozen=True, kw_only=True)
-class PendingWrite:
-    """A status that an earlier attempt was about to write to the shop, and of which it recorded no answer."""
-
-    from_status: str
-    to_status: str
-    may_come: timedelta = timedelta(0)
-    "For so long the shop may still be at it: nobody answered."
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One step of the trace: a word for machines, a sentence for people."""
-
-    code: str
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CreateInCrm:
-    external_id: str
-    order: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateInCrm:
-    crm_order_id: str
-    order: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetShopStatus:
-    woo_id: int
-    from_status: str
-    to_status: str
-
-
-Write = CreateInCrm | UpdateInCrm | SetShopStatus
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransitionDraft:
-    """A transition to log: the same fields as the row."""
-
-    from_status: str
-    to_status: str
-    decision: Literal["applied", "refused", "forced"]
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """An outcome, at most one write, and what to remember."""
-
-    outcome: str
-    reasons: tuple[Reason, ...]
-    write: Write | None = None
-    transitions: tuple[TransitionDraft, ...] = ()
-    confirmed: tuple[TransitionDraft, ...] = ()
-    "Made by an earlier attempt that did not live to record it: logged before anything else is written."
-    crm_seen: CrmSnapshot | None = None
-    "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
-    crm_has: ShopSnapshot | None = field(default=None, repr=False)
-    "The shop's order before any write, if its content is what the CRM was told last."
-    woo_id: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Park:
-    """A person is needed."""
-
-    reasons: tuple[Reason, ...]
-    confirmed: tuple[TransitionDraft, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadAgain:
-    """A side has not caught up with itself: look again after a moment. No attempt is used up."""
-
-    after: timedelta
-    reasons: tuple[Reason, ...]
-
-
-Decision = Plan | Park | ReadAgain
-
 
 # --- whose order it is ---------------------------------------------------------------------------------------------
 
@@ -495,51 +392,26 @@ def _move(
     was = link.crm_status if link and link.crm_status else "not seen before"
     words = f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), which is {target!r} in the shop."
     told = Reason("crm_moved", words)
+    plan = partial(Plan, confirmed=confirmed, crm_seen=crm, woo_id=shop.woo_id)
     if shop.status == target or (confirmed and confirmed[0].to_status == target):
         words = f"The shop already shows {target!r}." if shop.status == target else confirmed[0].reason
-        return Plan(
-            outcome="applied" if confirmed else "no_change",
-            reasons=(told, Reason("confirmed" if confirmed else "already_there", words)),
-            confirmed=confirmed,
-            crm_seen=crm,
-            woo_id=shop.woo_id,
-        )
+        reason = Reason("confirmed" if confirmed else "already_there", words)
+        return plan(outcome="applied" if confirmed else "no_change", reasons=(told, reason))
+    draft = partial(TransitionDraft, from_status=shop.status, to_status=target)
     chain = lifecycle.chain(shop.status, target)
     if chain is None:
         refusal = f"{shop.status} → {target} is not an allowed move."
-        return Plan(
-            outcome="refused",
-            reasons=(told, Reason("move_refused", refusal)),
-            transitions=(
-                TransitionDraft(
-                    from_status=shop.status, to_status=target, decision="refused", reason=f"{told.words} {refusal}"
-                ),
-            ),
-            confirmed=confirmed,
-            crm_seen=crm,
-            woo_id=shop.woo_id,
-        )
+        refused = draft(decision="refused", reason=f"{told.words} {refusal}")
+        return plan(outcome="refused", reasons=(told, Reason("move_refused", refusal)), transitions=(refused,))
     if target == FIRST and pending is None and _never_compared(link):
         words = f"The two sides were never compared, and every order begins as {target!r}: the shop is ahead."
-        return Plan(
-            outcome="no_change",
-            reasons=(told, Reason("begins_there", words)),
-            crm_seen=crm,
-            woo_id=shop.woo_id,
-        )
+        return plan(outcome="no_change", reasons=(told, Reason("begins_there", words)))
     allowed = f"Allowed: {' → '.join(chain)}."
-    return Plan(
+    return plan(
         outcome="applied",
         reasons=(told, Reason("move_allowed", allowed)),
         write=SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=target),
-        transitions=(
-            TransitionDraft(
-                from_status=shop.status, to_status=target, decision="applied", reason=f"{told.words} {allowed}"
-            ),
-        ),
-        confirmed=confirmed,
-        crm_seen=crm,
-        woo_id=shop.woo_id,
+        transitions=(draft(decision="applied", reason=f"{told.words} {allowed}"),),
         crm_has=_if_told(link, shop),
     )
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from orders.models import OrderLink
 from sync import alarms
-from sync.pipeline.decide import Decision, Park, Reason
+from sync.pipeline.plan import Decision, Park, Reason
 from webhooks import clock
 from webhooks.models import Outcome, Side, WebhookEvent
 

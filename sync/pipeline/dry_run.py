@@ -13,9 +13,9 @@ from sync.clients.snapshots import CARRIED, ShopSnapshot, document
 from sync.pipeline import internal_events
 from sync.pipeline.batch import PINGS, Batch
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
 from sync.pipeline.fetch import decide_all
 from sync.pipeline.leases import OrderLease
+from sync.pipeline.plan import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
 from sync.pipeline.replays import ONLY_ONCE, why_unreadable
 from webhooks.models import Side, State, WebhookEvent
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import EventFacts, LinkFacts
+from sync.pipeline.plan import EventFacts, LinkFacts
 from webhooks.sources import clean
 
 LONGEST = 64

@@ -20,8 +20,8 @@ from sync.clients.redaction import clean
 from sync.models import Intent
 from sync.pipeline.batch import Batch, NotBegun
 from sync.pipeline.claim import Claim, lease_key
-from sync.pipeline.decide import Decision
 from sync.pipeline.leases import Busy
+from sync.pipeline.plan import Decision
 from sync.pipeline.read import (
     CrmOrder,
     CrmOrderNamed,

@@ -10,7 +10,7 @@ from sync.clients.errors import SideError, Unreachable
 from sync.models import Intent
 from sync.pipeline import leases
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import CreateInCrm, PendingWrite, Plan, SetShopStatus
+from sync.pipeline.plan import CreateInCrm, PendingWrite, Plan, SetShopStatus
 from webhooks import clock
 
 

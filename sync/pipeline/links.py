@@ -8,7 +8,8 @@ from sync.clients.snapshots import TRASH, fingerprint
 from sync.pipeline import internal_events
 from sync.pipeline.apply import Applied
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import DRAFTS, CreateInCrm, Plan, UpdateInCrm
+from sync.pipeline.decide import DRAFTS
+from sync.pipeline.plan import CreateInCrm, Plan, UpdateInCrm
 from sync.pipeline.whose import identity, number_of
 from webhooks import clock
 from webhooks.models import Side, State, WebhookEvent

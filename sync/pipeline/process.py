@@ -15,9 +15,9 @@ from sync.pipeline import disappearance, doubts, failures, intents, record
 from sync.pipeline.apply import Applied, apply
 from sync.pipeline.batch import PINGS, Batch, NotBegun
 from sync.pipeline.claim import Claim, claim, due_orders
-from sync.pipeline.decide import Decision, Park, Plan, ReadAgain, Reason
 from sync.pipeline.fetch import decide_all
 from sync.pipeline.leases import LeaseLost
+from sync.pipeline.plan import Decision, Park, Plan, ReadAgain, Reason
 from sync.pipeline.record import Finished
 from sync.queue import shutdown
 from webhooks import clock

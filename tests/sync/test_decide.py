@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import (
+from sync.pipeline.decide import crm_to_shop, shop_to_crm
+from sync.pipeline.plan import (
     CreateInCrm,
     Decision,
     EventFacts,
@@ -22,8 +23,6 @@ from sync.pipeline.decide import (
     ReadAgain,
     SetShopStatus,
     UpdateInCrm,
-    crm_to_shop,
-    shop_to_crm,
 )
 
 LIFECYCLE = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])

@@ -10,8 +10,8 @@ import pytest
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import (
-    DOUBTS,
+from sync.pipeline.decide import DOUBTS, another_shop, crm_to_shop, forced, shop_to_crm
+from sync.pipeline.plan import (
     CreateInCrm,
     Decision,
     EventFacts,
@@ -23,10 +23,6 @@ from sync.pipeline.decide import (
     SetShopStatus,
     TransitionDraft,
     UpdateInCrm,
-    another_shop,
-    crm_to_shop,
-    forced,
-    shop_to_crm,
 )
 from sync.pipeline.whose import identity
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import EventFacts, LinkFacts
 from sync.pipeline.evidence import compared
+from sync.pipeline.plan import EventFacts, LinkFacts
 
 AT = datetime(2026, 11, 24, 3, 12, 9, tzinfo=UTC)
 SHOP = ShopSnapshot(

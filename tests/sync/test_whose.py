@@ -31,8 +31,8 @@ from sync.models import Intent, Run
 from sync.monitoring import todo
 from sync.pipeline import doubts, internal_events, origin, replays
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import EventFacts
 from sync.pipeline.dry_run import foresee
+from sync.pipeline.plan import EventFacts
 from sync.pipeline.whose import agrees, identity, is_same
 from sync.sandbox import crm as sandbox_crm
 from sync.sandbox.crm import SandboxCrm

@@ -20,8 +20,8 @@ from sync.pipeline import failures, intents, internal_events, record
 from sync.pipeline.apply import Applied
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import due_orders
-from sync.pipeline.decide import Plan, SetShopStatus
 from sync.pipeline.leases import Busy, LeaseLost
+from sync.pipeline.plan import Plan, SetShopStatus
 from tests import pipeline
 from tests.deliveries import from_crm
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory

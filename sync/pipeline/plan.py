@@ -1,0 +1,124 @@
+"""What a decision works on, and what it comes to: facts in, a plan with its reasons out. All of it is data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.pipeline.whose import Identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFacts:
+    """What the newest of the waiting events claims, and how long the first of those has waited whose answer is due."""
+
+    version: int | None = None
+    occurred_at: datetime | None = None
+    waited: timedelta = timedelta(0)
+    resync: bool = False
+    "Somebody asked to compare the two sides, whether or not the CRM has news."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkFacts:
+    """What we know of the pair from before."""
+
+    woo_id: int
+    crm_order_id: str
+    crm_status: str = ""
+    crm_version: int | None = None
+    crm_updated_at: datetime | None = None
+    woo_status: str = ""
+    woo_fingerprint: str = ""
+    written_by_us: bool = False
+    identity: Identity = field(default_factory=dict)
+    external_id: str = ""
+    prefix: str = ""
+    "EXTERNAL_ID_PREFIX as it is now."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingWrite:
+    """A status that an earlier attempt was about to write to the shop, and of which it recorded no answer."""
+
+    from_status: str
+    to_status: str
+    may_come: timedelta = timedelta(0)
+    "For so long the shop may still be at it: nobody answered."
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One step of the trace: a word for machines, a sentence for people."""
+
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateInCrm:
+    external_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateInCrm:
+    crm_order_id: str
+    order: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetShopStatus:
+    woo_id: int
+    from_status: str
+    to_status: str
+
+
+Write = CreateInCrm | UpdateInCrm | SetShopStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionDraft:
+    """A transition to log: the same fields as the row."""
+
+    from_status: str
+    to_status: str
+    decision: Literal["applied", "refused", "forced"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An outcome, at most one write, and what to remember."""
+
+    outcome: str
+    reasons: tuple[Reason, ...]
+    write: Write | None = None
+    transitions: tuple[TransitionDraft, ...] = ()
+    confirmed: tuple[TransitionDraft, ...] = ()
+    "Made by an earlier attempt that did not live to record it: logged before anything else is written."
+    crm_seen: CrmSnapshot | None = None
+    "The CRM's state that the link shall remember as seen; None: nothing new was learnt."
+    crm_has: ShopSnapshot | None = field(default=None, repr=False)
+    "The shop's order before any write, if its content is what the CRM was told last."
+    woo_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Park:
+    """A person is needed."""
+
+    reasons: tuple[Reason, ...]
+    confirmed: tuple[TransitionDraft, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadAgain:
+    """A side has not caught up with itself: look again after a moment. No attempt is used up."""
+
+    after: timedelta
+    reasons: tuple[Reason, ...]
+
+
+Decision = Plan | Park | ReadAgain
