@@ -20,18 +20,18 @@ from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import engine, forms, shop_identity
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import missed_topic
-from sync.jobs.settling import (
+from sync.jobs.processing import (
+    Counters,
     Order,
     Page,
     Steps,
-    Tally,
-    crew,
-    foresee_page,
+    dry_run_page,
     leave_out,
-    patiently,
-    settle_page,
-    settle_rest,
+    process_page,
+    process_rest,
     space_out,
+    thread_pool,
+    with_retries,
 )
 from sync.models import Run
 from sync.pipeline import internal_events
@@ -67,32 +67,32 @@ def job(run: Run) -> Steps[None]:
     """`checkpoint`: the position of the paginator. `counts`: orders seen, and the effect on each."""
     crm_backends.connect()
     shop = shop_client.connect()
-    yield from patiently(lambda: shop_identity.check(shop))
-    statuses = run.options["statuses"] or (yield from patiently(lambda: all_statuses(shop)))
+    yield from with_retries(lambda: shop_identity.check(shop))
+    statuses = run.options["statuses"] or (yield from with_retries(lambda: all_statuses(shop)))
     since, until, limit = _time(run.options["since"]), _time(run.options["until"]), run.options["limit"]
     place = run.checkpoint.get("place")
     paginator = ShopPaginator(
         shop, statuses=statuses, until=until, position=Position.from_json(place) if place else Position(at=since)
     )
-    tally = Tally.of(run)
-    with crew() as pool:
-        while not paginator.ended and (limit is None or tally.counts["seen"] < limit):
-            orders = yield from patiently(paginator.next)
+    counters = Counters.of(run)
+    with thread_pool() as pool:
+        while not paginator.ended and (limit is None or counters.counts["seen"] < limit):
+            orders = yield from with_retries(paginator.next)
             leave_out(run, [order.words for order in paginator.left_out])
-            seen = tally.counts["seen"]
+            seen = counters.counts["seen"]
             run.total = _smaller(limit, seen + paginator.left if paginator.left is not None else None)
             orders = orders[: limit - seen] if limit is not None else orders
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in _to_do(orders)]
-                yield from foresee_page(run, pool, tally, len(orders), asked)
+                yield from dry_run_page(run, pool, counters, len(orders), asked)
             else:
-                yield from settle_page(run, tally, _post(run, orders), place=paginator.position.as_json())
-        yield from settle_rest(run, tally.open)
+                yield from process_page(run, counters, _post(run, orders), place=paginator.position.as_json())
+        yield from process_rest(run, counters.open)
     if not any(run.options[name] for name in ("since", "until", "statuses", "limit")):
         leave_out(run, _not_listed(frozenset(statuses)))
-    tally.count(to_the_end=True)
-    tally.save(run, place=paginator.position.as_json())
-    run.total = tally.counts["seen"]
+    counters.count(to_the_end=True)
+    counters.save(run, place=paginator.position.as_json())
+    run.total = counters.counts["seen"]
     yield
 
 

@@ -15,8 +15,8 @@ from django.db import connection, transaction
 
 from sync.clients import breaker
 from sync.jobs import engine
+from sync.jobs.processing import NAMED, POLL, THREADS, Steps
 from sync.jobs.selection import Selection, freeze, frozen, in_words
-from sync.jobs.settling import NAMED, POLL, THREADS, Steps
 from sync.models import Attempt, Run
 from sync.pipeline import replays
 from sync.pipeline.batch import PINGS
@@ -102,7 +102,7 @@ def estimate(number: int, per_minute: int | None = None) -> timedelta | None:
 
 
 @dataclass
-class Book:
+class Checkpoint:
     """Which events were claimed, which are being tried, and what became of the others. Saved as the checkpoint."""
 
     after: int
@@ -176,38 +176,38 @@ class Book:
 
 
 def job(run: Run) -> Steps[None]:
-    """`checkpoint`: the book. `counts`: events seen, by outcome, and by state where a person is needed."""
+    """`checkpoint`: see `Checkpoint`. `counts`: events seen, by outcome, and by state where a person is needed."""
     _check(run)
-    book = Book.of(run)
-    waiting, size, own_size = deque(book.not_asked()), BatchSize(), BatchSize()
+    checkpoint = Checkpoint.of(run)
+    waiting, size, own_size = deque(checkpoint.not_asked()), BatchSize(), BatchSize()
     more = True
-    while more or waiting or book.may_get_on(run):
+    while more or waiting or checkpoint.may_get_on(run):
         skipped = False
         if process_due(size):
             pass  # what comes in goes first: it is processed here, too, should there be no other worker
-        elif waiting and _may_go(run, book):
+        elif waiting and _may_go(run, checkpoint):
             some = [waiting.popleft() for _ in range(1 if run.per_minute else min(own_size.orders, len(waiting)))]
-            skipped = _replay(book, some, run.actor, own_size)
-        elif more and not waiting and len(book.open) < MOST_OPEN:
-            page = frozen(run, book.after, PAGE)
+            skipped = _replay(checkpoint, some, run.actor, own_size)
+        elif more and not waiting and len(checkpoint.open) < MOST_OPEN:
+            page = frozen(run, checkpoint.after, PAGE)
             more = bool(page)
             if more:
                 settled = _settled(page, run)
-                book.claim(page)
+                checkpoint.claim(page)
                 for pk in settled:
-                    book.skip(pk, "settled")
-                book.save(run)
+                    checkpoint.skip(pk, "settled")
+                checkpoint.save(run)
                 yield  # the claim is saved before any of them is asked: no event is replayed twice
                 waiting.extend(pk for pk in page if pk not in settled)
         else:
             time.sleep(POLL)
-        if book.count(but=set(waiting)) or skipped:
-            book.rests_since = None
-            book.save(run)
+        if checkpoint.count(but=set(waiting)) or skipped:
+            checkpoint.rests_since = None
+            checkpoint.save(run)
         yield
-    if book.open:
-        book.counts["again"] = len(book.open)
-    book.save(run)
+    if checkpoint.open:
+        checkpoint.counts["again"] = len(checkpoint.open)
+    checkpoint.save(run)
 
 
 def _check(run: Run) -> None:
@@ -223,15 +223,15 @@ def _settled(page: Sequence[int], run: Run) -> set[int]:
     return set(WebhookEvent.objects.filter(pk__in=page, finished_at__gte=run.started_at).values_list("pk", flat=True))
 
 
-def _may_go(run: Run, book: Book) -> bool:
+def _may_go(run: Run, checkpoint: Checkpoint) -> bool:
     """Neither faster than the speed limit, nor while a side can not be called."""
-    if clock.now().timestamp() < book.not_before or not breaker.allows_calls(clock.now(), PINGS):
+    if clock.now().timestamp() < checkpoint.not_before or not breaker.allows_calls(clock.now(), PINGS):
         return False
-    book.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
+    checkpoint.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
     return True
 
 
-def _replay(book: Book, events: list[int], actor: str, size: BatchSize) -> bool:
+def _replay(checkpoint: Checkpoint, events: list[int], actor: str, size: BatchSize) -> bool:
     """Asked again and processed at once, so that they never stand in the queue before what comes in. Whether any was
     left alone."""
     began = time.monotonic()
@@ -244,7 +244,7 @@ def _replay(book: Book, events: list[int], actor: str, size: BatchSize) -> bool:
     }
     for why, pks in left.items():
         for pk in pks:
-            book.skip(pk, why)
+            checkpoint.skip(pk, why)
     again = WebhookEvent.objects.filter(pk__in=asked.again).order_by("pk").values_list("side", "order_ref")
     process(claim(list(dict.fromkeys(again))))
     size.learn(len(events), time.monotonic() - began)

@@ -34,7 +34,7 @@ from sync.jobs import engine, shop_identity
 from sync.jobs.forms import RunForm
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
-from sync.jobs.settling import LEFT_OUT, Steps, crew, leave_out, patiently, together
+from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import DriftFinding, Run
 from sync.pipeline.batch import PINGS
 from sync.pipeline.decide import another_in_crm
@@ -179,10 +179,10 @@ def scheduled() -> Run | None:
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: the step, and where it is. `counts`: orders seen, and in the end what differs, by kind."""
     shop, crm = shop_client.connect(), crm_backends.connect()
-    yield from patiently(lambda: shop_identity.check(shop))
-    statuses = yield from patiently(lambda: all_statuses(shop))
+    yield from with_retries(lambda: shop_identity.check(shop))
+    statuses = yield from with_retries(lambda: all_statuses(shop))
     run.total = OrderLink.objects.count()
-    with crew() as pool:
+    with thread_pool() as pool:
         both = Both(shop, crm, statuses, pool)
         if run.checkpoint.get("step", LISTED) == LISTED:
             yield from _compare_listed(run, both)
@@ -202,7 +202,7 @@ def _enter(run: Run, **place: Any) -> None:
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
     paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
     while not paginator.ended:
-        batch = yield from patiently(paginator.next)
+        batch = yield from with_retries(paginator.next)
         links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
@@ -214,7 +214,7 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
     after = run.checkpoint.get("after", 0)
     rest = OrderLink.objects.exclude(compared_in=run.pk).order_by("pk")
     while batch := list(rest.filter(pk__gt=after)[:BATCH]):
-        pairs = yield from together(both.pool, both.in_crm, batch)
+        pairs = yield from in_parallel(both.pool, both.in_crm, batch)
         known = [pair for pair in pairs if isinstance(pair, Pair)]
         yield from _compare(
             run, both, [pair.link for pair in known], {pair.crm.crm_order_id: pair.crm for pair in known if pair.crm}
@@ -229,7 +229,7 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     """Keep what differs; counts and place are saved by the caller's next step."""
     new = [link for link in links if link.compared_in != run.pk]
     links, began = list(links), clock.now()
-    shown, _ = yield from patiently(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
+    shown, _ = yield from with_retries(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
     shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
     lifecycle = current_lifecycle()
@@ -237,7 +237,7 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     known = _known(suspects)
     certain = [pair for pair in suspects if _is_same(pair, kind_of(pair, lifecycle), known.get(pair.link.woo_id))]
     doubtful = [pair for pair in suspects if pair not in certain]
-    again = yield from together(both.pool, both.again, doubtful)
+    again = yield from in_parallel(both.pool, both.again, doubtful)
     certain += [pair for pair in again if isinstance(pair, Pair)]
     left = [pair for pair in again if isinstance(pair, LeftOut)]
     _leave_out(run, left)

@@ -21,7 +21,7 @@ from sync.clients.snapshots import CARRIED, COMPOSER, TRASH, ShopSnapshot
 from sync.jobs import engine, shop_identity
 from sync.jobs.cursors import OVERLAP, Clock, Cursor, begin_at, known_cursor
 from sync.jobs.missed import Missed, deleted, missed_in_crm, missed_in_shop, unread
-from sync.jobs.settling import Steps, leave_out, patiently
+from sync.jobs.processing import Steps, leave_out, with_retries
 from sync.models import Run, SideState
 from sync.pipeline import disappearance
 from sync.pipeline.decide import DRAFTS
@@ -159,7 +159,7 @@ def all_statuses(shop: Shop) -> list[str]:
 def _asked(run: Run, side: str, read: Callable[[], T]) -> Steps[T]:
     """The answer of one side, whether or not the other one is well. Who waits at a terminal has patience; a run of the
     workers must leave time for the other side, and the next one comes soon."""
-    return patiently(read, side=side, patience=None if run.actor == "command" else PATIENCE)
+    return with_retries(read, side=side, patience=None if run.actor == "command" else PATIENCE)
 
 
 def _keep(

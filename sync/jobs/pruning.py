@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_q.models import Task
 
 from sync.jobs import engine
-from sync.jobs.settling import Steps
+from sync.jobs.processing import Steps
 from sync.models import Call, Run
 from sync.registry import DAY, Job, Planned, register
 from webhooks.customers import rekey

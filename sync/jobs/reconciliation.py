@@ -15,7 +15,7 @@ from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.jobs import engine, forms, halves, shop_identity
 from sync.jobs.cursors import Clock
-from sync.jobs.settling import LEFT_OUT, Steps
+from sync.jobs.processing import LEFT_OUT, Steps
 from sync.models import Run, SideState
 from sync.pipeline.batch import PINGS
 from sync.registry import DAY, Job, Planned, Starter, register

@@ -18,18 +18,18 @@ from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.jobs import engine, forms, shop_identity
-from sync.jobs.settling import (
+from sync.jobs.processing import (
+    Counters,
     Order,
     Page,
     Steps,
-    Tally,
-    crew,
-    foresee_page,
+    dry_run_page,
     leave_out,
-    patiently,
-    settle_page,
-    settle_rest,
+    process_page,
+    process_rest,
     space_out,
+    thread_pool,
+    with_retries,
 )
 from sync.models import DriftFinding, Run
 from sync.pipeline import internal_events
@@ -91,28 +91,28 @@ def job(run: Run) -> Steps[None]:
     """`checkpoint`: up to which link, or which time of the CRM, it is done, and the newest event that is in the counts.
     `counts`: orders seen, and the effects."""
     crm, shop = crm_backends.connect(), shop_client.connect()
-    yield from patiently(lambda: shop_identity.check(shop))
-    tally = Tally.of(run)
+    yield from with_retries(lambda: shop_identity.check(shop))
+    counters = Counters.of(run)
     pages = Changed(run, crm) if run.options["since"] else Chosen(run)
-    run.total = _sum(tally.counts["seen"], pages.left)
+    run.total = _sum(counters.counts["seen"], pages.left)
     counted = run.checkpoint.get("counted", 0)
-    with crew() as pool:
+    with thread_pool() as pool:
         left = _left_behind(run, counted)
         if left.events:
             counted = max(left.events)
-            yield from settle_page(run, tally, left, **pages.place(), counted=counted)
-        while (links := (yield from patiently(pages.next))) is not None:
+            yield from process_page(run, counters, left, **pages.place(), counted=counted)
+        while (links := (yield from with_retries(pages.next))) is not None:
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, link)) for link in links]
-                yield from foresee_page(run, pool, tally, len(links), asked)
+                yield from dry_run_page(run, pool, counters, len(links), asked)
             else:
                 page = _post(run, links, counted)
                 counted = max([counted, *page.events])
-                yield from settle_page(run, tally, page, **pages.place(), counted=counted)
-        yield from settle_rest(run, tally.open)
-    tally.count(to_the_end=True)
-    tally.save(run, **pages.place(), counted=counted)
-    run.total = tally.counts["seen"]
+                yield from process_page(run, counters, page, **pages.place(), counted=counted)
+        yield from process_rest(run, counters.open)
+    counters.count(to_the_end=True)
+    counters.save(run, **pages.place(), counted=counted)
+    run.total = counters.counts["seen"]
     yield
 
 

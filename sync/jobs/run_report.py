@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from sync.jobs import engine
-from sync.jobs.settling import NAMED
+from sync.jobs.processing import NAMED
 from sync.models import Run
 from sync.registry import JOBS
 from webhooks import clock

@@ -16,7 +16,7 @@ from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.clients.shop import Shop
 from sync.jobs import engine, run_report
-from sync.jobs.settling import COUNTS, failures, patiently
+from sync.jobs.processing import COUNTS, failures, with_retries
 from sync.jobs.shop_identity import AnotherShop, check
 from sync.models import Run
 from sync.registry import JOBS
@@ -56,7 +56,7 @@ def read(ask: Callable[[], T]) -> T:
     answers: list[T] = []
     try:
         with quiet():
-            to_the_end(patiently(lambda: answers.append(ask())))
+            to_the_end(with_retries(lambda: answers.append(ask())))
     except AnotherShop:
         raise
     except (SideError, engine.Failed) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync.jobs import settling
+from sync.jobs import processing
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.shop import SandboxShop
@@ -59,8 +59,8 @@ def two_sides(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyP
     settings.CRM_URL, settings.CRM_TOKEN = sides.crm.url, "crm-token"
     settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
-    monkeypatch.setattr(settling, "POLL", 0.01)
-    monkeypatch.setattr(settling, "PATIENCE", 15.0)
+    monkeypatch.setattr(processing, "POLL", 0.01)
+    monkeypatch.setattr(processing, "PATIENCE", 15.0)
     yield sides
     sides.shop.stop()
     sides.crm.stop()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from orders.models import OrderLink
 from sync.clients import paging
 from sync.clients.snapshots import ShopSnapshot
-from sync.jobs import backfill, engine, run_report, settling
+from sync.jobs import backfill, engine, processing, run_report
 from sync.models import Run, SideState
 from sync.sandbox.server import Answer
 from tests import pipeline
@@ -270,7 +270,7 @@ def test_a_create_that_timed_out_is_not_repeated_while_the_crms_list_lags(two_si
 
 def test_a_side_that_must_not_be_called_is_waited_for(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paused, asked for patience by a 429, or out of order: the same gate as for every event."""
-    monkeypatch.setattr(settling, "PATIENCE", 0.1)
+    monkeypatch.setattr(processing, "PATIENCE", 0.1)
     two_sides.orders(2)
     SideState.objects.filter(name="crm").update(wait_until=timezone.now() + timedelta(hours=1))
     run = backfill.start(actor="anna")
@@ -298,7 +298,7 @@ def test_a_shop_whose_clock_is_wrong(two_sides: TwoSides) -> None:
 
 def test_the_speed_limit_outlives_the_page(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [time.time()]
-    monkeypatch.setattr("sync.jobs.settling.time.time", lambda: now[0])
+    monkeypatch.setattr("sync.jobs.processing.time.time", lambda: now[0])
     monkeypatch.setattr(paging, "SIZES", (1, 1))
     two_sides.orders(3)
     steps = backfill.job(backfill.start(actor="anna", per_minute=6))
@@ -326,13 +326,13 @@ def test_the_workers_keep_to_the_speed_limit_too(two_sides: TwoSides) -> None:
 
 def test_the_speed_limit_outlives_the_process(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("sync.jobs.settling.time.time", lambda: now[0])
+    monkeypatch.setattr("sync.jobs.processing.time.time", lambda: now[0])
     run = backfill.start(actor="anna", per_minute=6)
-    assert settling.Pace(run).allows()
-    settling.Pace(run).went()
-    settling.Tally.of(run).save(run, place=None)
+    assert processing.RateLimiter(run).allows()
+    processing.RateLimiter(run).went()
+    processing.Counters.of(run).save(run, place=None)
     assert engine._save(run)
-    pace = settling.Pace(Run.objects.get())
+    pace = processing.RateLimiter(Run.objects.get())
     assert not pace.allows()
     now[0] += 10
     assert pace.allows()
@@ -345,17 +345,17 @@ class Died(Exception):
 
 
 def dying_at(page: int) -> Any:
-    """In place of `settle_page`: what is to be done on that page is done, and its checkpoint is not saved."""
+    """In place of `process_page`: what is to be done on that page is done, and its checkpoint is not saved."""
     pages = itertools.count(1)
 
-    def settle_page(run: Run, tally: Any, page_: Any, **checkpoint: Any) -> Any:
+    def process_page(run: Run, counters: Any, page_: Any, **checkpoint: Any) -> Any:
         if next(pages) < page:
-            yield from settling.settle_page(run, tally, page_, **checkpoint)
+            yield from processing.process_page(run, counters, page_, **checkpoint)
             return
-        yield from settling.settle(run, page_.orders)
+        yield from processing.process_orders(run, page_.orders)
         raise Died
 
-    return settle_page
+    return process_page
 
 
 def die(job: Any, run: Run) -> None:
@@ -374,7 +374,7 @@ def test_a_run_that_dies_before_a_checkpoint_goes_on_and_counts_each_order_once(
     ids = two_sides.orders(8)
     run = backfill.start(actor="anna")
     with monkeypatch.context() as patched:
-        patched.setattr(backfill, "settle_page", dying_at(page))
+        patched.setattr(backfill, "process_page", dying_at(page))
         die(backfill.job, run)
     assert run_it().pk == run.pk
     assert each_once(two_sides, ids)

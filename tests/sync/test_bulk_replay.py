@@ -13,9 +13,9 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from sync.jobs import bulk_replay, engine, run_report, selection
-from sync.jobs.bulk_replay import Book
+from sync.jobs.bulk_replay import Checkpoint
+from sync.jobs.processing import THREADS
 from sync.jobs.selection import Selection
-from sync.jobs.settling import THREADS
 from sync.models import Attempt, Run, RunPart, SideState
 from sync.pipeline import internal_events, process
 from tests.factories import OrderLinkFactory, WebhookEventFactory
@@ -173,14 +173,14 @@ def test_a_process_that_died_before_it_asked_leaves_nothing_out(two_sides: TwoSi
 def test_what_was_claimed_and_not_asked_is_told_from_what_has_ended_since(two_sides: TwoSides) -> None:
     """Also if the next page was claimed by then."""
     lying, ended, tried = given_up(two_sides, 3)
-    book = Book.of(start())
-    book.claim([lying.pk, ended.pk])
+    checkpoint = Checkpoint.of(start())
+    checkpoint.claim([lying.pk, ended.pk])
     WebhookEvent.objects.filter(pk=ended.pk).update(finished_at=timezone.now())
-    book.claim([tried.pk])
+    checkpoint.claim([tried.pk])
     WebhookEvent.objects.filter(pk=tried.pk).update(next_attempt_at=timezone.now())
-    assert book.not_asked() == [lying.pk]
-    assert book.count(but={lying.pk})
-    assert set(book.open) == {lying.pk, tried.pk}
+    assert checkpoint.not_asked() == [lying.pk]
+    assert checkpoint.count(but={lying.pk})
+    assert set(checkpoint.open) == {lying.pk, tried.pk}
 
 
 @pytest.mark.parametrize("dies_at", [1, 4, 6])
@@ -310,10 +310,10 @@ def test_the_speed_limit_outlives_the_process(two_sides: TwoSides, monkeypatch: 
     now = [timezone.now()]
     monkeypatch.setattr(bulk_replay, "clock", SimpleNamespace(now=lambda: now[0]))
     run = start(per_minute=6)
-    book = Book.of(run)
-    assert bulk_replay._may_go(run, book)
-    book.save(run)
-    successor = Book.of(run)
+    checkpoint = Checkpoint.of(run)
+    assert bulk_replay._may_go(run, checkpoint)
+    checkpoint.save(run)
+    successor = Checkpoint.of(run)
     assert not bulk_replay._may_go(run, successor)
     now[0] += timedelta(seconds=9.9)
     assert not bulk_replay._may_go(run, successor)

@@ -31,8 +31,8 @@ from sync.clients.errors import (
 )
 from sync.clients.shop import Shop
 from sync.clients.snapshots import ShopSnapshot
-from sync.jobs import settling
-from sync.jobs.settling import Order
+from sync.jobs import processing
+from sync.jobs.processing import Order
 from sync.models import Attempt, Intent, Lease
 from sync.pipeline import fetch, intents, internal_events, leases, links, record
 from sync.pipeline import process as pipeline_process
@@ -96,7 +96,7 @@ CREATED = (State.DONE.value, Outcome.CREATED.value)
 PENDING = (State.PENDING.value, "")
 
 
-def together(shown: Shown) -> None:
+def in_parallel(shown: Shown) -> None:
     """As a run does with a page."""
     now = time.monotonic()
     claims = claim([(Side.SHOP, str(woo_id)) for woo_id in shown])
@@ -114,7 +114,7 @@ def due(side: str, orders: Iterable[int | str]) -> list[Claim]:
 
 def linked(sides: TwoSides, count: int) -> list[str]:
     """So many orders on both sides, which the CRM has moved since."""
-    together(waiting(sides, count))
+    in_parallel(waiting(sides, count))
     links = list(OrderLink.objects.order_by("woo_id"))
     for link in links:
         sides.shop.orders[link.woo_id] = {**sides.shop.orders[link.woo_id], "status": "pending"}
@@ -125,9 +125,9 @@ def linked(sides: TwoSides, count: int) -> list[str]:
 
 def test_each_is_created_and_recorded_as_one_by_itself(two_sides: TwoSides) -> None:
     shown = waiting(two_sides, 4)
-    together(shown)
+    in_parallel(shown)
     alone = waiting(two_sides, 1, first=9)
-    together(alone)
+    in_parallel(alone)
     assert states() == dict.fromkeys(("1", "2", "3", "4", "9"), CREATED)
     for link in OrderLink.objects.all():
         assert (link.external_id, link.identity["key"][:1] != "") == (str(link.woo_id), True)
@@ -215,7 +215,7 @@ def test_what_is_linked_or_tried_goes_together_with_what_is_new(two_sides: TwoSi
     tell(shown[3], "second")
     OrderLease("woo:4")
     WebhookEvent.objects.filter(order_ref="5").update(next_attempt_at=timezone.now() + timedelta(hours=1))
-    together(shown)
+    in_parallel(shown)
     assert sorted(one.external_id for one in two_sides.crm.creates) == ["2", "3", "6"]
     assert states()["1"] == (State.DONE, Outcome.UPDATED)
     assert states()["4"] == states()["5"] == PENDING
@@ -224,7 +224,7 @@ def test_what_is_linked_or_tried_goes_together_with_what_is_new(two_sides: TwoSi
 
 def test_what_the_crm_has_is_linked_and_told(two_sides: TwoSides) -> None:
     made = two_sides.crm.add_order("2", "paid")
-    together(waiting(two_sides, 3))
+    in_parallel(waiting(two_sides, 3))
     assert OrderLink.objects.get(woo_id=2).crm_order_id == made["id"]
     assert two_sides.writes() == {"crm POST": 2, "crm PATCH": 1}
     nothing_is_left_behind()
@@ -350,7 +350,7 @@ def test_a_list_that_fails_while_orders_can_be_read_is_done_without(
 def test_a_creation_in_doubt_is_looked_for_before_it_is_sent_again(two_sides: TwoSides) -> None:
     two_sides.crm.honours_idempotency_key = False
     two_sides.crm.faults.add("timeout-after-effect", 1, method="POST", seconds=0.0)
-    together(waiting(two_sides, 3))
+    in_parallel(waiting(two_sides, 3))
     assert list(Intent.objects.values_list("woo_id", flat=True)) == [1]
     work_off()
     assert sorted(one.external_id for one in two_sides.crm.creates) == ["1", "2", "3"]
@@ -363,7 +363,7 @@ def test_whose_lease_is_lost_records_nothing(two_sides: TwoSides, monkeypatch: p
     one_by_one(monkeypatch)
     shown = waiting(two_sides, 3)
     after(monkeypatch, RestCrm, at, lambda: Lease.objects.filter(key="woo:2").update(token=leases.uuid.uuid4()))
-    together(shown)
+    in_parallel(shown)
     assert {ref for ref, state in states().items() if state == CREATED} == {"1", "3"}
     assert not OrderLink.objects.filter(woo_id=2).exists()
     assert list(Lease.objects.values_list("key", flat=True)) == ["woo:2"]
@@ -373,7 +373,7 @@ def test_a_pair_that_is_taken_needs_a_person_and_the_others_are_linked(two_sides
     first = two_sides.crm.add_order("500", "paid")["id"]
     taken = f"{first.rpartition('-')[0]}-{int(first.rpartition('-')[2]) + 2}"
     OrderLink.objects.create(woo_id=99, crm_order_id=taken)
-    together(waiting(two_sides, 3))
+    in_parallel(waiting(two_sides, 3))
     assert states() == {"1": CREATED, "2": (State.PARKED, ""), "3": CREATED}
     assert "could not be linked" in WebhookEvent.objects.get(order_ref="2").reason
     assert not Lease.objects.exists()
@@ -402,7 +402,7 @@ def test_a_row_that_cannot_be_recorded_is_recorded_apart(
             return real_row(attempt, call)
 
         monkeypatch.setattr(record, "_row", row)
-    together(waiting(two_sides, 5))
+    in_parallel(waiting(two_sides, 5))
     assert {ref for ref, state in states().items() if state == CREATED} == {"1", "2", "4", "5"}
     assert states()["3"][0] == State.PARKED
     assert not Lease.objects.exists()
@@ -446,14 +446,14 @@ def test_a_list_from_long_ago_is_read_again(two_sides: TwoSides) -> None:
         two_sides.shop.orders[woo_id] = {**two_sides.shop.orders[woo_id], "customer_note": "later"}
     long_ago = time.monotonic() - FRESH - 1
     orders = [Order(Side.SHOP, str(woo_id), seen, long_ago) for woo_id, seen in shown.items()]
-    settling._settle(orders, BatchSize())
+    processing._process(orders, BatchSize())
     assert [two_sides.crm.by_external(str(n))[0]["order"]["customer_note"] for n in shown] == ["later"] * 3
 
 
 def test_no_more_is_begun_when_the_process_is_to_leave(two_sides: TwoSides) -> None:
     shown = waiting(two_sides, 3)
     shutdown.asked.set()
-    together(shown)
+    in_parallel(shown)
     assert states() == {"1": CREATED, "2": PENDING, "3": PENDING}
     nothing_is_left_behind()
 
@@ -467,7 +467,7 @@ def test_no_intent_is_older_than_its_post(two_sides: TwoSides, monkeypatch: pyte
         return real(self, external_id, order)
 
     monkeypatch.setattr(RestCrm, "create", create)
-    together(waiting(two_sides, 4))
+    in_parallel(waiting(two_sides, 4))
     assert ages == [True] * 4
 
 
@@ -563,7 +563,7 @@ def test_what_goes_wrong_in_a_thread_is_not_swallowed(
         return real(self, external_id, order)
 
     monkeypatch.setattr(RestCrm, "create", create)
-    together(waiting(two_sides, 3))
+    in_parallel(waiting(two_sides, 3))
     assert "the disk is full" in WebhookEvent.objects.get(order_ref="2").reason
     assert {ref for ref, state in states().items() if state == CREATED} == {"1", "3"}
 

@@ -165,7 +165,7 @@ def test_a_fault_of_either_side_delays_and_loses_nothing(two_sides: TwoSides, fa
 
 def dies_at_its_second_page(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(resync, "settle_page", dying_at(2))
+        patched.setattr(resync, "process_page", dying_at(2))
         die(resync.job, run)
 
 

@@ -16,7 +16,7 @@ from webhooks.models import Change, State, WebhookEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "webhooks" / "models.py"
-IN_MEMORY = {"sync/jobs/settling.py", "sync/pipeline/failures.py"}
+IN_MEMORY = {"sync/jobs/processing.py", "sync/pipeline/failures.py"}
 """They assign to what is not stored yet, or was only read. What is saved goes through the methods."""
 COLUMNS = {"state", "outcome", "reason", "attempts", "next_attempt_at", "finished_at", "trigger", "requested_by"}
 AN_EVENTS_ONLY = {"outcome", "attempts", "next_attempt_at", "trigger"}

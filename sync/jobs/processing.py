@@ -33,7 +33,7 @@ log = logging.getLogger("orderbridge.runs")
 S = TypeVar("S")
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Work that can be stopped at each step: see `sync.jobs.engine.Job`."""
+"""Work that can be stopped at each step: see `sync.registry.Work`."""
 
 THREADS = 4
 """Orders at once. Their time is spent in waiting for the two sides."""
@@ -79,36 +79,36 @@ class Page:
 
 
 @contextmanager
-def crew() -> Iterator[ThreadPoolExecutor]:
+def thread_pool() -> Iterator[ThreadPoolExecutor]:
     """Threads that call the two sides. Each closes its database connection when the work is over."""
     with ThreadPoolExecutor(THREADS, thread_name_prefix="settling") as pool:
         try:
             yield pool
         finally:
-            together = Barrier(THREADS)  # so that each of the threads gets one
+            barrier = Barrier(THREADS)  # so that each of the threads gets one
             for _ in range(THREADS):
-                pool.submit(_leave, together)
+                pool.submit(_leave, barrier)
 
 
-def _leave(together: Barrier) -> None:
-    together.wait()
+def _leave(barrier: Barrier) -> None:
+    barrier.wait()
     connections.close_all()
 
 
-def settle(run: Run, orders: Iterable[Order]) -> Steps[None]:
+def process_orders(run: Run, orders: Iterable[Order]) -> Steps[None]:
     """Try each order once, in batches, as fast as the sides and the speed limit of the run allow."""
-    waiting, gate, pace, size = deque(orders), Gate(), Pace(run), BatchSize()
+    waiting, sides, limiter, size = deque(orders), SidesCheck(), RateLimiter(run), BatchSize()
     while waiting:
-        if pace.allows() and gate.is_open():
-            pace.went()
+        if limiter.allows() and sides.is_open():
+            limiter.went()
             most = 1 if run.per_minute else size.orders
-            _settle([waiting.popleft() for _ in range(min(most, len(waiting)))], size)
+            _process([waiting.popleft() for _ in range(min(most, len(waiting)))], size)
         else:
             time.sleep(POLL)
         yield
 
 
-def _settle(orders: Sequence[Order], size: BatchSize) -> None:
+def _process(orders: Sequence[Order], size: BatchSize) -> None:
     began = time.monotonic()
     claims = claim([(order.side, order.ref) for order in orders])
     shown = {(order.side, order.ref): order for order in orders}
@@ -120,30 +120,30 @@ def _settle(orders: Sequence[Order], size: BatchSize) -> None:
     size.learn(len(orders), time.monotonic() - began)
 
 
-def settle_page(run: Run, tally: "Tally", page: "Page", **checkpoint: object) -> Steps[None]:
+def process_page(run: Run, counters: "Counters", page: "Page", **checkpoint: object) -> Steps[None]:
     """Settle what is to be done on a page; then its counts, and where the next one begins, are saved together."""
-    tally.counts["seen"] += page.seen
-    tally.counts["unchanged"] += page.seen - len(page.events)
-    tally.add(page.events)
-    yield from settle(run, page.orders)
-    tally.count()
-    tally.save(run, **checkpoint)
+    counters.counts["seen"] += page.seen
+    counters.counts["unchanged"] += page.seen - len(page.events)
+    counters.add(page.events)
+    yield from process_orders(run, page.orders)
+    counters.count()
+    counters.save(run, **checkpoint)
     yield
 
 
-def foresee_page(
-    run: Run, pool: ThreadPoolExecutor, tally: "Tally", seen: int, asked: Sequence[Callable[[], Foreseen]]
+def dry_run_page(
+    run: Run, pool: ThreadPoolExecutor, counters: "Counters", seen: int, asked: Sequence[Callable[[], Foreseen]]
 ) -> Steps[None]:
     """The same in a dry run: nothing is written, and so there is no place to go on from."""
-    tally.counts["seen"] += seen
-    tally.counts["unchanged"] += seen - len(asked)
-    for one in (yield from together(pool, lambda look: look(), asked)):
-        tally.foreseen(one)
-    tally.save(run)
+    counters.counts["seen"] += seen
+    counters.counts["unchanged"] += seen - len(asked)
+    for one in (yield from in_parallel(pool, lambda look: look(), asked)):
+        counters.foreseen(one)
+    counters.save(run)
     yield
 
 
-def settle_rest(run: Run, events: Sequence[int]) -> Steps[None]:
+def process_rest(run: Run, events: Sequence[int]) -> Steps[None]:
     """Until none of the events waits for another try. What does not get on is left to the workers."""
     rest = WebhookEvent.objects.filter(pk__in=events).unfinished()
     left, until = len(events), time.monotonic() + PATIENCE
@@ -151,20 +151,20 @@ def settle_rest(run: Run, events: Sequence[int]) -> Steps[None]:
         if now_left < left:
             left, until = now_left, time.monotonic() + PATIENCE
         due = rest.filter(next_attempt_at__lte=clock.now()).values_list("side", "order_ref")
-        yield from settle(run, [Order(side, ref) for side, ref in due])
+        yield from process_orders(run, [Order(side, ref) for side, ref in due])
         time.sleep(POLL)
         yield
 
 
-def patiently(read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
+def with_retries(read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
     """The answer of a read, also if the side must be waited for. Its errors count as those of any other call.
 
     `side`: only that one need be well; `patience`: seconds, by default PATIENCE.
     """
     patience = PATIENCE if patience is None else patience
-    gate, attempt, until = Gate(side, patience), 0, time.monotonic() + patience
+    sides, attempt, until = SidesCheck(side, patience), 0, time.monotonic() + patience
     while True:
-        if gate.is_open():
+        if sides.is_open():
             attempt += 1
             try:
                 return read()
@@ -181,11 +181,11 @@ def patiently(read: Callable[[], T], *, side: str = "", patience: float | None =
             yield
 
 
-def together(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
+def in_parallel(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
     """The answers of many reads, a few at once; each few is read again if a side must be waited for."""
     answers: list[T] = []
     for some in _batched(items, THREADS):
-        answers += yield from patiently(lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
+        answers += yield from with_retries(lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
         yield
     return answers
 
@@ -201,7 +201,7 @@ def _delay(attempt: int, error: SideError) -> float:
     return delay_before(attempt=attempt, base=settings.RETRY_BASE_SECONDS, longest=longest).total_seconds()
 
 
-class Gate:
+class SidesCheck:
     """Whether both sides may be called, or the one that is named. Raises Failed when that takes too long."""
 
     def __init__(self, side: str = "", patience: float | None = None) -> None:
@@ -230,7 +230,7 @@ def _why_closed(only: str) -> str:
     return "The two sides were out of order for too long."
 
 
-class Pace:
+class RateLimiter:
     """The speed limit of a run. When the next one may go stands in its checkpoint, by the clock on the wall: it
     outlives the page, the stretch and the process."""
 
@@ -259,7 +259,7 @@ def space_out(run: Run, events: Iterable[WebhookEvent]) -> None:
 
 
 @dataclass
-class Tally:
+class Counters:
     """What became of the events of a run: each is counted once, when it is finished."""
 
     counts: dict[str, int]
@@ -269,7 +269,7 @@ class Tally:
     "Events that need a person; the first of them."
 
     @classmethod
-    def of(cls, run: Run) -> "Tally":
+    def of(cls, run: Run) -> "Counters":
         counts = {name: int(run.counts.get(name, 0)) for name in COUNTS}
         return cls(counts, list(run.checkpoint.get("open", [])), list(run.checkpoint.get("failed", [])))
 
