@@ -38,7 +38,7 @@ def test_after_five_wrong_passwords_the_right_one_does_not_open_either() -> None
     answer = sign_in("right-horse-battery")
     assert answer.status_code == 429
     words = answer.content.decode()
-    assert "Too many wrong passwords" in words and "Wait 15 minutes" in words and "axes_reset_username" in words
+    assert "too many wrong passwords" in words and "Wait 15 minutes" in words and "axes_reset_username" in words
 
 
 def test_whoever_signs_in_gets_to_the_home_page() -> None:

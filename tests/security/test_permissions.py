@@ -116,7 +116,7 @@ CHANGES = {
     "webhooks_webhookevent_edit": EVENT,
     "webhooks_webhookevent_cancel": EVENT,
     "webhooks_webhookevent_resolve": EVENT,
-    "webhooks_webhookevent_bulk": RUN,
+    "webhooks_webhookevent_bulk": {*RUN, "sync.RunPart"},
     "webhooks_webhookevent_bulk_sample": AUDIT,
     "orders_orderlink_check": AUDIT,
     "orders_orderlink_repair": EVENT,
