@@ -25,6 +25,8 @@ from webhooks.models import Side
 
 T = TypeVar("T")
 
+WELL = 1.0
+"""Seconds for which a good answer to a cheap read is believed; a bad one is, to the end of the batch."""
 HAND_ON = 1.0
 """Seconds after which what is finished is handed on although other calls last longer, and leases are looked after."""
 
@@ -51,7 +53,10 @@ class Batch:
         self.open = list(claims)
         self.trouble: SideError | None = None
         "A side is away, or asks us to wait: nothing more is begun."
-        self._is_well: dict[str, bool] = {}
+        self.away: set[str] = set()
+        "The sides that this was."
+        self._is_well: dict[str, tuple[bool, float]] = {}
+        "What a cheap read told, and until when that is believed."
 
     def close(self, claim: Claim) -> None:
         """It is recorded, and its lease given back."""
@@ -75,17 +80,18 @@ class Batch:
         return self.is_well(error.side)
 
     def is_well(self, side: str) -> bool:
-        """Whether it answers a cheap read. It is asked once: of many orders that fail, one tells."""
-        if side not in self._is_well:
+        """Whether it answers a cheap read. Of many orders that fail at about the same time, one asks."""
+        well, until = self._is_well.get(side, (True, 0.0))
+        if well and time.monotonic() >= until:
             self.keep_leases()
             try:
                 PINGS[side]()
             except SideError:
-                self._is_well[side] = False
+                self._is_well[side] = False, 0.0
             else:
-                self._is_well[side] = True
+                self._is_well[side] = True, time.monotonic() + WELL
                 breaker.record_success([side], clock.now())
-        return self._is_well[side]
+        return self._is_well[side][0]
 
     def note(self, error: object) -> None:
         """Whether this failure means that what is not begun yet had better wait."""
@@ -93,6 +99,7 @@ class Batch:
             isinstance(error, RateLimited) or (error.outage and not self.is_about_the_order(error))
         ):
             self.trouble = error
+            self.away.add(error.side)
 
     def each(
         self,
@@ -130,6 +137,8 @@ class Batch:
                 place, claim = waiting.popleft()
                 if self.trouble or not may_begin(claim, place):
                     continue
+                if claim.lease.is_old:
+                    self.keep_leases()
                 if threads == 1:
                     yield claim, _outcome(work, claim)
                 else:

@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, or_
 
 from django.db import transaction
+from django.db.models import Q
 
 from orders.models import OrderLink
 from sync.clients import crm as crm_backends
@@ -127,7 +129,9 @@ def claim(orders: Sequence[OrderRef], most: int | None = None) -> list[Claim]:
     """Those of the orders that no other worker has, with their due events; at most so many. In one transaction."""
     with transaction.atomic():
         keys = _lease_keys(orders)
-        taken = OrderLease.take_each(list(dict.fromkeys(keys[order] for order in orders))[:most])
+        wanted = list(dict.fromkeys(keys[order] for order in orders))
+        busy = leases.busy(wanted)
+        taken = OrderLease.take_each([key for key in wanted if key not in busy][:most])
         mine = {order: taken.pop(keys[order]) for order in orders if keys[order] in taken}
         now, claims = clock.now(), []
         for order, waiting in _waiting(mine).items():
@@ -161,9 +165,12 @@ def lease_key(woo_id: int | None, *, crm_order_id: str = "") -> str:
 def _waiting(orders: Collection[OrderRef]) -> dict[OrderRef, list[WebhookEvent]]:
     """Their unfinished events, locked: nobody sets one of them aside between this look and the claim."""
     waiting = defaultdict[OrderRef, list[WebhookEvent]](list)
-    for side in {side for side, _ in orders}:
-        events = WebhookEvent.objects.filter(side=side, order_ref__in=[ref for of, ref in orders if of == side])
-        for event in events.unfinished().select_for_update().order_by("dedupe_key"):
+    of_sides = [
+        Q(side=of, order_ref__in=[ref for side, ref in orders if side == of]) for of in {of for of, _ in orders}
+    ]
+    if of_sides:
+        events = WebhookEvent.objects.filter(reduce(or_, of_sides)).unfinished()
+        for event in events.select_for_update().order_by("dedupe_key"):
             waiting[event.side, event.order_ref].append(event)
     return {order: sorted(waiting[order], key=attrgetter("pk")) for order in orders if order in waiting}
 

@@ -129,13 +129,13 @@ def _crm_orders(batch: Batch, asked: Mapping[Claim, CrmOrder]) -> Answers:
 
 
 def _crm_orders_named(batch: Batch, asked: Mapping[Claim, CrmOrderNamed]) -> Answers:
-    """An answer that shows an order which is known to be there, too, is believed of those that it does not show."""
+    """An answer that shows an order which is known to be there is believed of those that it does not show."""
 
     def many(calls: list[CallRecord], names: list[str]) -> Mapping[str, Any]:
         there = _one_in_crm()
         found = _many_of_crm(batch, "find_many")(calls, [*names, *there])
-        is_proved = len(calls) == 1 and any(name in found for name in there)
-        return {**dict.fromkeys(names), **found} if is_proved else found
+        is_proved = len(calls) == 1 and any(found.get(name) for name in there)
+        return {name: order for name, order in found.items() if order or is_proved}
 
     return _read(
         batch,
@@ -174,6 +174,12 @@ def _read(
 ) -> Answers:
     """All at once, and what that does not show one by one, several at a time."""
     answers: Answers = {}
+    began = time.monotonic()
+
+    def timed(claim: Claim) -> Any:
+        claim.read_at = claim.read_at or time.monotonic()
+        return one(claim, ids[claim])
+
     if len(ids) > 1:
         calls: list[CallRecord] = []
         try:
@@ -186,22 +192,22 @@ def _read(
         answers |= {claim: found[name] for claim, name in ids.items() if name in found}
         _share(calls, ids, answers)
     alone = [claim for claim in ids if claim not in answers]
-    for some in batch.each(lambda claim: one(claim, ids[claim]), alone):
+    for claim in answers:
+        claim.read_at = claim.read_at or began
+    for some in batch.each(timed, alone):
         answers |= dict(some)
-    for claim in ids:
-        claim.read_at = claim.read_at or time.monotonic()
     return {claim: answers[claim] if claim in answers else NotBegun() for claim in ids}
 
 
 def _share(calls: Sequence[CallRecord], claims: Iterable[Claim], answers: Answers) -> None:
-    """The calls are kept with the first order; each of the others gets what they said of it."""
+    """The calls count with the first order. Each order keeps what they said of it, and of no other."""
     for place, claim in enumerate(claims):
-        if place == 0:
-            claim.calls.extend(calls)
-        elif calls:
-            said = getattr(answers.get(claim), "order", None) or getattr(answers.get(claim), "answer", None)
-            body = clean(json.dumps(said, ensure_ascii=False, default=str))[:KEPT_CHARACTERS] if said else ""
-            claim.calls.append(replace(calls[-1], response_body=body, is_shared=True))
+        said = getattr(answers.get(claim), "order", None) or getattr(answers.get(claim), "answer", None)
+        body = clean(json.dumps(said, ensure_ascii=False, default=str))[:KEPT_CHARACTERS] if said else ""
+        for call in calls if place == 0 else calls[-1:]:
+            is_good = call.status is not None and call.status < 400
+            told = body if is_good else call.response_body
+            claim.calls.append(replace(call, response_body=told, is_shared=place > 0))
 
 
 ANSWERED_BY: dict[type, Callable[[Batch, Mapping[Claim, Any]], Answers]] = {

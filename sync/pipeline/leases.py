@@ -117,6 +117,16 @@ class OrderLease:
             raise LeaseLost(", ".join(self.keys))
 
 
+def busy(keys: Sequence[str]) -> set[str]:
+    """Those that somebody has. Whoever tries to take one of them would wait for the lock of its row."""
+    if not keys:
+        return set()
+    with connection.cursor() as cursor:
+        places = ", ".join(["%s"] * len(keys))
+        cursor.execute(f"SELECT key FROM sync_lease WHERE expires_at > {_now()} AND key IN ({places})", [*keys])  # noqa: S608
+        return {key for (key,) in cursor.fetchall()}
+
+
 def _taken(keys: Sequence[str], token: uuid.UUID) -> list[str]:
     """Those that nobody else has. A row that has run out changes hands. In one order: two workers that take some of the
     same keys would else wait for each other."""

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count
 
 from sync.clients import breaker
-from sync.pipeline import disappearance, doubts, failures, intents, record
+from sync.pipeline import disappearance, doubts, failures, intents, leases, record
 from sync.pipeline.apply import Applied, apply
 from sync.pipeline.batch import PINGS, Batch, NotBegun
 from sync.pipeline.claim import Claim, claim, due_orders
 from sync.pipeline.fetch import decide_all
-from sync.pipeline.leases import LeaseLost
 from sync.pipeline.plan import Decision, Park, Plan, ReadAgain, Reason
 from sync.pipeline.record import Finished
 from sync.queue import shutdown
@@ -25,6 +25,8 @@ from webhooks.models import Outcome, WebhookEvent
 
 FRESH = 3.0
 """Seconds for which a write may rest on what was read of the order. Later both sides are read again."""
+READ_AGAIN = 8
+"""So many at a time; the others are given back, and are due at once."""
 LARGEST = 99
 """Orders in a batch: what one list can show, less the order that proves that the CRM answers such a question."""
 LASTS = 0.8
@@ -68,7 +70,7 @@ def process(claims: Sequence[Claim]) -> None:
         left = _apply(batch, planned)
     calls = (call for one in claims for call in one.calls)
     good = {call.side for call in calls if call.status and call.status < 400}
-    breaker.record_success(good - ({batch.trouble.side} if batch.trouble else set()), clock.now())
+    breaker.record_success(good - batch.away, clock.now())
 
 
 def _without_loops(batch: Batch) -> list[Claim]:
@@ -130,7 +132,7 @@ def _with_intents(batch: Batch, planned: Sequence[Planned]) -> list[Planned]:
     at = clock.now() + timedelta(seconds=FRESH if len(planned) > 1 else 0)
     try:
         intents.save_intents(planned, at)
-    except LeaseLost:
+    except Exception:  # a lease that was lost, or what the database refuses: each by itself
         saved = list[Planned]()
         for one in planned:
             with failures.recorded(batch, one[0]):
@@ -154,7 +156,8 @@ def _apply(batch: Batch, planned: Sequence[Planned]) -> list[Claim]:
         begun.add(one)
         return True
 
-    for some in batch.each(lambda one: apply(one, plans[one]), list(plans), may_begin):
+    freshest_first = sorted(plans, key=lambda one: -(one.read_at or 0.0))
+    for some in batch.each(lambda one: apply(one, plans[one]), freshest_first, may_begin):
         done = list[Finished]()
         for one, outcome in some:
             with failures.recorded(batch, one):
@@ -164,16 +167,16 @@ def _apply(batch: Batch, planned: Sequence[Planned]) -> list[Claim]:
                     raise outcome
                 done.append((one, plans[one], outcome))
         _record(batch, done)
-    if batch.trouble or shutdown.asked.is_set():
-        old = []
+    old = [] if batch.trouble or shutdown.asked.is_set() else old[:READ_AGAIN]
     for one in old:
-        with failures.recorded(batch, one):
+        with failures.recorded(batch, one), transaction.atomic():
+            leases.renew([one.lease])
             intents.take_back(one, plans[one])
         one.forget_reads()
     for one, plan in planned:
         if one not in begun and one not in old:
             record.release(batch, one, plan)
-    return old
+    return [one for one in old if one in batch.open]
 
 
 def _tell_of_trouble(batch: Batch, one: Claim) -> None:

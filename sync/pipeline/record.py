@@ -40,6 +40,9 @@ def finish_all(batch: Batch, finished: Sequence[Finished]) -> Sequence[Finished]
         _finish(batch, finished)
     except (IntegrityError, LeaseLost, *REFUSED_BY_DATABASE):
         return finished
+    except Exception:  # a bug in one of them, or the database for a moment: each by itself, and its failure recorded
+        log.exception("not recorded together")
+        return finished
     return []
 
 

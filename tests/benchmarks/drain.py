@@ -10,13 +10,22 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
+import requests
+
 from tests import servers
 from tests.benchmarks.running import Options, database, environment, migrate, python, running, say, talk
 
 PROCESSES = 2
 ROUNDS = 3
-SIDES = {"at once": (0.0, 600), "in 200 ms": (0.2, 60)}
-"""How long each answer of the two sides takes, and how many events are then a fair measure."""
+SIDES = {
+    "at once": (0.0, 600, True),
+    "in 200 ms": (0.2, 60, True),
+    "in 200 ms, one by one": (0.2, 60, False),
+}
+"""How long each answer of the two sides takes, how many events are then a fair measure, and whether the CRM has batch
+reads."""
+MORE = 5
+"""Times as many for ours, whose batches grow with the backlog."""
 PATIENCE = 300.0
 
 
@@ -53,10 +62,10 @@ def drain(options: Options) -> None:
         url = stack.enter_context(database(options.kind, home))
         redis = stack.enter_context(servers.redis())
         queues = [one for one in QUEUES if one.name != "procrastinate" or options.kind == "postgres"]
-        say("  both sides answer   " + "".join(f"{one.name:>18}" for one in queues))
+        say("  both sides answer       " + "".join(f"{one.name:>18}" for one in queues))
         first = True
-        for words, (delay, events) in SIDES.items():
-            with sides(delay, home) as address:
+        for words, (delay, events, reads_many) in SIDES.items():
+            with sides(delay, home, reads_many=reads_many) as address:
                 env = environment(url, 1, WOO_URL=address, CRM_URL=address, BENCH_REDIS=redis, **KEYS)
                 if first:
                     migrate(env)
@@ -64,10 +73,15 @@ def drain(options: Options) -> None:
                         python([*PROCRASTINATE, "schema", "--apply"], env)
                     first = False
                 rates: dict[str, list[float]] = {one.name: [] for one in queues}
+                calls = 0
                 for _ in range(ROUNDS):
                     for one in queues:
-                        rates[one.name].append(rate_of(one, env, home, options.size(events)))
+                        size = options.size(events) * (MORE if one.name == "ours" else 1)
+                        calls_since(address)
+                        rates[one.name].append(rate_of(one, env, home, size))
+                        calls = calls_since(address) if one.name == "ours" else calls
                 _row(words, rates)
+                say(f"  {'':22}  ours: {calls / options.size(events) / MORE:.2f} calls to both sides for each order")
 
 
 KEYS = {
@@ -84,21 +98,33 @@ def _row(words: str, rates: dict[str, list[float]]) -> None:
     for name, of in rates.items():
         ratio = median(mine / theirs for mine, theirs in zip(ours, of, strict=True))
         cells.append(f"{median(of):10.1f}/s" + (f" ({ratio:.2f})" if name != "ours" else "").rjust(7))
-    say(f"  {words:18}" + " ".join(cells))
+    say(f"  {words:22}" + " ".join(cells))
 
 
 @contextmanager
-def sides(delay: float, home: Path) -> Iterator[str]:
+def sides(delay: float, home: Path, *, reads_many: bool = True) -> Iterator[str]:
     """A shop and a CRM that cost next to nothing; their common address."""
     port = servers.free_port()
-    command = [sys.executable, "-m", "tests.benchmarks.stub", str(port), str(delay)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.stub",
+        str(port),
+        str(delay),
+        *([] if reads_many else ["single"]),
+    ]
     with running(command, environment("", port), home / "stub.log"):
         servers.wait_for_port(port)
         yield f"http://127.0.0.1:{port}"
 
 
+def calls_since(address: str) -> int:
+    """The calls to both sides since this was asked last."""
+    return int(requests.get(f"{address}/calls", timeout=10).json())
+
+
 def rate_of(queue: Queue, env: dict[str, str], home: Path, events: int) -> float:
-    """All events are there before the workers start; counted from the first that is finished to the last."""
+    """All events are there before the workers start; counted from the first that is begun to the last that is done."""
     python(["-m", "tests.benchmarks.drain", "fill", queue.name, str(events)], env)
     with ExitStack() as stack:
         for _ in range(PROCESSES if queue.one_process else 1):
@@ -136,6 +162,7 @@ def fill(queue: str, count: int) -> None:
 
 def wait(count: int) -> None:
     """Print events per second once the latest so many are finished."""
+    from sync.models import Attempt
     from webhooks.models import WebhookEvent
 
     until = time.monotonic() + PATIENCE
@@ -143,11 +170,12 @@ def wait(count: int) -> None:
         if time.monotonic() > until:
             raise SystemExit(f"the inbox is not empty after {PATIENCE:.0f} s")
         time.sleep(0.1)
-    done = WebhookEvent.objects.order_by("-id")[:count]
+    done = list(WebhookEvent.objects.order_by("-id")[:count])
     times = sorted(event.finished_at for event in done if event.finished_at and event.outcome == "applied")
     if len(times) != count:
         raise SystemExit(f"{count - len(times)} of {count} events did not end as applied")
-    sys.stdout.write(str((count - 1) / ((times[-1] - times[0]) / timedelta(seconds=1))))
+    [began] = Attempt.objects.filter(event__in=done).order_by("started_at").values_list("started_at", flat=True)[:1]
+    sys.stdout.write(str(count / ((times[-1] - began) / timedelta(seconds=1))))
 
 
 if __name__ == "__main__":

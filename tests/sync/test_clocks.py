@@ -13,7 +13,7 @@ from sync.clients import breaker
 from sync.clients.errors import RateLimited
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import bulk_replay, engine
-from sync.jobs.bulk_replay import Book
+from sync.jobs.bulk_replay import Checkpoint
 from sync.models import Heartbeat, Intent, Lease, Run, SideState
 from sync.monitoring import doctor, todo
 from sync.pipeline import internal_events, leases
@@ -185,13 +185,13 @@ def test_a_bulk_replay_asks_for_each_once_whoever_goes_on(on_host: Host, ahead: 
     lying, asked = (WebhookEventFactory(state=State.DEAD, next_attempt_at=None, finished_at=past) for _ in range(2))
     run = Run.objects.create(kind="replay", per_minute=6)
     on_host(ahead)
-    book = Book.of(run)
-    book.claim([lying.pk, asked.pk])
-    assert bulk_replay._may_go(run, book)
-    book.save(run)
+    checkpoint = Checkpoint.of(run)
+    checkpoint.claim([lying.pk, asked.pk])
+    assert bulk_replay._may_go(run, checkpoint)
+    checkpoint.save(run)
     on_host(0)
     WebhookEvent.objects.filter(pk=asked.pk).update(finished_at=datetime.now(UTC) + timedelta(seconds=1))
-    successor = Book.of(run)
+    successor = Checkpoint.of(run)
     assert successor.not_asked() == [lying.pk]
     assert 0 < successor.not_before - time.time() <= 10
 

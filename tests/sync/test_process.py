@@ -1,5 +1,6 @@
 """Orders go in batches, and each ends as if it had gone by itself."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,7 @@ from sync.clients.shop import Shop
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import processing
 from sync.jobs.processing import Order
-from sync.models import Attempt, Intent, Lease
+from sync.models import Attempt, Call, Intent, Lease
 from sync.pipeline import fetch, intents, internal_events, leases, links, record
 from sync.pipeline import process as pipeline_process
 from sync.pipeline.claim import Claim, claim
@@ -322,12 +323,13 @@ def test_when_the_side_is_away_what_is_not_begun_waits_as_if_it_had_not_been_tak
     two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
 ) -> None:
     one_by_one(monkeypatch)
-    fail_for(monkeypatch, RestCrm, step, "1", error)
+    first = "1" if step == "find" else "4"  # what was read last is written first
+    fail_for(monkeypatch, RestCrm, step, first, error)
     process(due(Side.SHOP, two_sides.orders(4)))
     assert two_sides.crm.creates == []
     assert not Lease.objects.exists()
-    assert set(Intent.objects.values_list("woo_id", flat=True)) <= {1}
-    assert all(event.attempts == 0 for event in WebhookEvent.objects.exclude(order_ref="1"))
+    assert set(Intent.objects.values_list("woo_id", flat=True)) <= {int(first)}
+    assert all(event.attempts == 0 for event in WebhookEvent.objects.exclude(order_ref=first))
     assert {state for state, _ in states().values()} <= {State.PENDING, State.RETRYING}
 
 
@@ -406,6 +408,33 @@ def test_a_row_that_cannot_be_recorded_is_recorded_apart(
     assert {ref for ref, state in states().items() if state == CREATED} == {"1", "2", "4", "5"}
     assert states()["3"][0] == State.PARKED
     assert not Lease.objects.exists()
+
+
+@pytest.mark.parametrize("at", ["delete", "save_intents"])
+def test_a_bug_where_all_are_recorded_together_costs_one_order_only(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    real = getattr(intents, at)
+
+    def failing(first: Any, *rest: Any) -> Any:
+        told = [str(one[0].order_ref) if isinstance(one, tuple) else str(one) for one in first]
+        if "3" in told:
+            raise KeyError("a bug")
+        return real(first, *rest)
+
+    monkeypatch.setattr(intents, at, failing)
+    in_parallel(waiting(two_sides, 5))
+    assert {ref for ref, state in states().items() if state == CREATED} == {"1", "2", "4", "5"}
+    assert states()["3"][0] == State.RETRYING
+    assert not Lease.objects.exists()
+
+
+def test_an_attempt_keeps_what_a_list_said_of_its_own_order_only(two_sides: TwoSides) -> None:
+    process(due(Side.SHOP, two_sides.orders(4)))
+    for attempt in Attempt.objects.all():
+        read = attempt.calls.get(side="shop", method="GET")
+        assert json.loads(read.response_body)["id"] == int(attempt.event.order_ref)
+    assert Call.objects.filter(side="shop", is_shared=False).count() == 1
 
 
 # --- old reads, and when to stop -----------------------------------------------------------------------------------

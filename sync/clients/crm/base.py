@@ -43,5 +43,6 @@ class BatchReads(Protocol):
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
         """Those of these orders that can be read by one call, each as new as `get` would show it."""
 
-    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
-        """By external id, those of these orders that one call finds, each of them once."""
+    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot | None]:
+        """By external id, those of these orders that one call finds, each of them once. None where the answer shows no
+        order of that name; that is believed if the same answer shows an order which is known to be there."""

@@ -1,7 +1,7 @@
 """The default CRM: a plain JSON API (CONTRACT section 3)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -120,25 +120,31 @@ class RestCrm:
             return self.get(crm_order_id)
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
-        return self._many("ids", crm_order_ids, lambda one: _id(one.get(WORDS["crm_order_id"])))
+        return self._many("ids", crm_order_ids, lambda one: _id(one.get(WORDS["crm_order_id"])), [])[0]
 
-    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
-        return self._many("external_ids", external_ids, _named)
+    def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot | None]:
+        unreadable: list[Any] = []
+        found, named = self._many("external_ids", external_ids, _named, unreadable)
+        # An answer without any of them may be that of a CRM which did not understand the question.
+        absent = [one for one in _askable(external_ids) if one not in named] if named and not unreadable else []
+        return dict.fromkeys(absent) | found
 
-    def _many(self, question: str, ids: Sequence[str], name: Callable[[Any], str]) -> dict[str, CrmSnapshot]:
-        """The orders of these names that the CRM shows once and well."""
-        asked = [one for one in dict.fromkeys(ids) if one and "," not in one]
+    def _many(
+        self, question: str, ids: Sequence[str], name: Callable[[Any], str], unreadable: list[Any]
+    ) -> tuple[dict[str, CrmSnapshot], Collection[str]]:
+        """The orders of these names that the CRM shows once and well; then all names that it shows."""
+        asked = _askable(ids)
         ways = batches.of(self.client.base_url, question)
-        listed = ways.read(asked, lambda some: self._batch(question, some, name), self.ping)
+        listed = ways.read(asked, lambda some: self._batch(question, some, name, unreadable), self.ping)
         times = Counter(map(name, listed))
         found: dict[str, CrmSnapshot] = {}
         for one in listed:
             if times[name(one)] == 1:
                 with suppress(Odd):  # the single read tells what is wrong with it
                     found[name(one)] = snapshot(one)
-        return found
+        return found, times
 
-    def _batch(self, question: str, ids: Sequence[str], name: Callable[[Any], str]) -> list[Any]:
+    def _batch(self, question: str, ids: Sequence[str], name: Callable[[Any], str], unreadable: list[Any]) -> list[Any]:
         """What the CRM lists of these. One that ignores the question answers something else."""
         try:
             data = self.client.request("GET", "/orders", params={question: ",".join(ids)}).data
@@ -151,7 +157,10 @@ class RestCrm:
             raise
         if not isinstance(data, dict) or not isinstance(data.get("results"), list):
             raise batches.NotUnderstood
+        if data.get("next_cursor"):
+            raise TooLarge("The CRM answers a batch in pages.", side="crm")
         listed = [one for one in data["results"] if isinstance(one, dict) and _id(one.get(WORDS["crm_order_id"]))]
+        unreadable += [one for one in data["results"] if one not in listed]
         if not {*map(name, listed)} <= {*ids}:
             raise batches.NotUnderstood
         return listed
@@ -252,6 +261,11 @@ def _known_by(data: Any) -> str:
 
 def _state(order: CrmSnapshot) -> tuple[Any, ...]:
     return order.crm_order_id, order.status, order.version, order.updated_at
+
+
+def _askable(ids: Sequence[str]) -> list[str]:
+    """Each once; commas stand between them."""
+    return [one for one in dict.fromkeys(ids) if one and "," not in one]
 
 
 def _named(data: Any) -> str:
