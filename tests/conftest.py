@@ -14,7 +14,7 @@ from django.db import connection
 
 from orders.append_only import GUARDS
 from sync.clients.paging import batches
-from tests import fresh, servers
+from tests import fresh
 from tests.journeys.processes import migrate
 from webhooks.refusals import refusals
 
@@ -97,18 +97,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             unfinished.rename(path)
     return path
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A throwaway PostgreSQL, also when the suite itself runs on SQLite. In CI nothing skips."""
-    try:
-        with servers.postgres() as url:
-            yield url
-    except servers.NotInstalled as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 @pytest.fixture

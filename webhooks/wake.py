@@ -108,7 +108,9 @@ def _send(task: str, *arguments: Any) -> bool:
             async_task(task, *arguments, broker=_broker())
     except Exception:
         log.warning(
-            "the queue's broker cannot be reached; the sweep will see to it", extra={"task": task}, exc_info=True
+            "the queue's broker cannot be reached; the workers look at the inbox themselves",
+            extra={"task": task},
+            exc_info=True,
         )
         return False
     return True

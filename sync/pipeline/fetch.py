@@ -14,6 +14,7 @@ from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
+from sync.clients.crm.base import BatchReads
 from sync.clients.errors import SideError
 from sync.clients.http import KEPT_CHARACTERS, CallRecord
 from sync.clients.redaction import clean
@@ -160,7 +161,7 @@ def _many_of_crm(batch: Batch, verb: str) -> Many:
 
     def read(calls: list[CallRecord], ids: list[Any]) -> Mapping[Any, Any]:
         crm = crm_backends.connect(calls.append, batch.keep_leases)
-        return getattr(crm, verb)(ids) if hasattr(crm, verb) else {}
+        return getattr(crm, verb)(ids) if isinstance(crm, BatchReads) else {}
 
     return read
 
