@@ -63,7 +63,8 @@ def process(claims: Sequence[Claim]) -> None:
     """Each comes to an end here: done, parked, or due again later. One that fails touches no other."""
     batch = Batch(claims)
     for one in claims:
-        failures.count_abandoned(batch, one)
+        with failures.recorded(batch, one):
+            failures.count_abandoned(batch, one)
     left = _without_loops(batch)
     while left:
         planned = _decide(batch, left)

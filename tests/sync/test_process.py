@@ -35,7 +35,7 @@ from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import processing
 from sync.jobs.processing import Order
 from sync.models import Attempt, Call, Intent, Lease
-from sync.pipeline import fetch, intents, internal_events, leases, links, record
+from sync.pipeline import failures, fetch, intents, internal_events, leases, links, record
 from sync.pipeline import process as pipeline_process
 from sync.pipeline.claim import Claim, claim
 from sync.pipeline.leases import Busy, LeaseLost, OrderLease
@@ -427,6 +427,22 @@ def test_a_bug_where_all_are_recorded_together_costs_one_order_only(
     assert {ref for ref, state in states().items() if state == CREATED} == {"1", "2", "4", "5"}
     assert states()["3"][0] == State.RETRYING
     assert not Lease.objects.exists()
+
+
+def test_an_order_whose_lost_worker_cannot_be_counted_touches_no_other(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = failures.count_abandoned
+
+    def counted(batch: Any, one: Claim) -> None:
+        if one.order_ref == "3":
+            raise DataError("no such value")
+        real(batch, one)
+
+    monkeypatch.setattr(failures, "count_abandoned", counted)
+    process(due(Side.SHOP, two_sides.orders(5)))
+    assert {ref for ref, state in states().items() if state == CREATED} == {"1", "2", "4", "5"}
+    assert states()["3"] == (State.RETRYING, "")
 
 
 def test_an_attempt_keeps_what_a_list_said_of_its_own_order_only(two_sides: TwoSides) -> None:
