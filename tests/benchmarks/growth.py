@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from sync.pipeline.claim import due_orders
-from tests import pipeline, servers
+from tests import servers
 from tests.benchmarks.drain import KEYS
 from tests.benchmarks.load import WARM_UP, post
 from tests.benchmarks.running import Options, database, environment, migrate, say, talk, web
@@ -75,7 +74,9 @@ def look() -> dict[str, float]:
     from sync.pipeline import record
     from sync.pipeline.apply import Applied
     from sync.pipeline.batch import Batch
+    from sync.pipeline.claim import due_orders
     from sync.pipeline.decide import Plan
+    from tests import pipeline
 
     took = []
     for _ in range(CLAIMS):

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import django
 
-from tests import pipeline
-
 django.setup()
 
 import procrastinate  # noqa: E402
 from celery import Celery  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
+
+from tests import pipeline  # noqa: E402
 
 celery_app = Celery("rivals", broker=os.environ["BENCH_REDIS"])
 celery_app.conf.update(worker_prefetch_multiplier=4, task_ignore_result=True, broker_connection_retry_on_startup=True)
