@@ -137,6 +137,7 @@ def _secrets() -> Iterator[tuple[str, str, bytes]]:
         ("WOO_WEBHOOK_SECRETS", "feign deliveries of the shop"),
         ("CRM_WEBHOOK_SECRETS", "feign deliveries of the CRM"),
         ("AUDIT_KEYS", "write the history anew"),
+        ("CREDENTIAL_KEYS", "read every stored key, given a copy of the database"),
     ):
         for place, secret in enumerate(getattr(settings, name), start=1):
             yield f"Secret {place} of {name}", can, _bytes(name, secret)

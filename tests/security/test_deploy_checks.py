@@ -69,11 +69,14 @@ WEAK = [
 ]
 
 
-@pytest.mark.parametrize("name", ["WOO_WEBHOOK_SECRETS", "CRM_WEBHOOK_SECRETS", "AUDIT_KEYS", "METRICS_TOKEN"])
+LISTS = ("WOO_WEBHOOK_SECRETS", "CRM_WEBHOOK_SECRETS", "AUDIT_KEYS", "CREDENTIAL_KEYS")
+
+
+@pytest.mark.parametrize("name", [*LISTS, "METRICS_TOKEN"])
 @pytest.mark.parametrize("weak", WEAK)
 def test_a_secret_that_can_be_guessed_is_named_and_not_shown(settings: Any, name: str, weak: str) -> None:
     settings.CRM_SIGNATURE = "hmac-sha256-hex"
-    for one in ("WOO_WEBHOOK_SECRETS", "CRM_WEBHOOK_SECRETS", "AUDIT_KEYS"):
+    for one in LISTS:
         setattr(settings, one, [GOOD])
     assert checks.no_secret_can_be_guessed() == []
     setattr(settings, name, weak if name == "METRICS_TOKEN" else [GOOD, weak])

@@ -101,6 +101,7 @@ WEAK = {
     "CRM_TOKEN": "a",
     "WOO_CONSUMER_SECRET": "a",
     "AUDIT_KEYS": "a",
+    "CREDENTIAL_KEYS": "a",
     "METRICS_TOKEN": "a",
     "WOO_WEBHOOK_SECRETS": f"{secrets.token_hex(24)},a",
     "CRM_WEBHOOK_SECRETS": "whsec_YQ==",

@@ -45,6 +45,7 @@ def marked() -> dict[str, str]:
         "CRM_WEBHOOK_SECRETS": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
         "METRICS_TOKEN": mark("metrics"),
         "AUDIT_KEYS": f"{mark('audit')},{mark('audit')}",
+        "CREDENTIAL_KEYS": f"{mark('credentials')},{mark('credentials')}",
     }
 
 
