@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
+from sync.clients.crm.schema import URL, WEBHOOKS, SettingField
 from sync.clients.errors import (
     AnsweredForAnother,
     AuthFailed,
@@ -48,6 +49,18 @@ LOOK_PAGES, LOOK_SECONDS = 1000, 45.0
 
 class RestCrm:
     """Speaks the `rest` format. Ids are strings, times RFC 3339 in UTC, versions integers that grow."""
+
+    title = "JSON API in the format of Orderbridge (rest)"
+    schema = (
+        URL,
+        SettingField(
+            name="token",
+            label="Token",
+            help="The bearer token of the CRM's API, with the right to read and write orders",
+            secret=True,
+        ),
+        *WEBHOOKS,
+    )
 
     def __init__(self, client: JsonClient) -> None:
         self.client = client

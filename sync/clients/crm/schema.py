@@ -1,0 +1,54 @@
+"""What a backend asks for when somebody connects it: the form in the back office is made of this list.
+
+The names are those of the connection's `settings`, and of its `credentials` where they are secret.
+"""
+
+from dataclasses import dataclass
+
+from webhooks.signatures import SCHEMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingField:
+    """One value, as a person is asked for it."""
+
+    name: str
+    label: str
+    help: str
+    "What it is and where it is found, in one or two sentences."
+    secret: bool = False
+    "Stored encrypted and never shown again."
+    required: bool = True
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    "The only values that it may have."
+
+
+URL = SettingField(
+    name="url", label="Address", help="The base address of the CRM's API, as in https://crm.example/api/v1"
+)
+WEBHOOKS = (
+    SettingField(
+        name="webhook_secrets",
+        label="Webhook secrets",
+        help="With which the CRM signs its webhooks; several are separated by commas, and all are accepted. Empty: the "
+        "CRM is asked every few minutes what changed",
+        secret=True,
+        required=False,
+    ),
+    SettingField(
+        name="signature",
+        label="Signature scheme",
+        help="How the CRM signs its webhooks",
+        default="standard-webhooks",
+        choices=tuple(SCHEMES),
+    ),
+    SettingField(
+        name="signature_header",
+        label="Signature header",
+        help="Only for the two plain HMAC schemes: the header that carries the signature",
+        required=False,
+        default="X-CRM-Signature",
+    ),
+)
+"""Of a CRM that sends webhooks in the format of `rest`."""
