@@ -214,6 +214,8 @@ CRM_SIGNATURE_HEADER = env.str("CRM_SIGNATURE_HEADER", default="X-CRM-Signature"
 CRM_LIST_LAG = env.float("CRM_LIST_LAG", default=10.0)
 META_IGNORED = env.list("META_IGNORED", default=["_edit_lock", "_edit_last"])
 
+ALLOW_PRIVATE_ADDRESSES = env.bool("ALLOW_PRIVATE_ADDRESSES", default=False)
+SANDBOX_URLS = env.list("SANDBOX_URLS", default=[])
 CA_BUNDLE = env.str("CA_BUNDLE", default="")
 VERIFY = env.str("VERIFY", default="always")
 HTTP_TIMEOUT = env.float("HTTP_TIMEOUT", default=10.0)

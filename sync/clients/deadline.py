@@ -18,8 +18,15 @@ from typing import Any
 import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
 from urllib3.util.connection import allowed_gai_family
+
+from sync.clients.addresses import PrivateAddress, is_inside
 
 MAX_HEAD_BYTES = 100_000
 MAX_INTERIM = 10
@@ -40,6 +47,8 @@ class Bounds:
     "Seconds that may pass without anything coming or going."
     answer_bytes: int
     "After the head, as they come: not unpacked, with the sizes of chunks and the trailers."
+    public_only: bool = False
+    "The address was typed at a page: it must not lead into our own network, whatever its name resolves to now."
 
     def left(self) -> float:
         """Seconds until the next step must have ended."""
@@ -112,6 +121,8 @@ class _Bounded(HTTPConnection):
             raise NameResolutionError(name, self, error) from error
         except UnicodeError:
             raise LocationParseError(f"{name}, label empty or too long") from None
+        if bounds.get().public_only and (inside := next(filter(is_inside, (str(one[4][0]) for one in found)), "")):
+            raise PrivateAddress(f"{name} leads to {inside}, which is no public address")
         problem: Exception = NewConnectionError(self, "no address")
         for *_, address in found:
             try:

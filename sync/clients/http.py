@@ -21,7 +21,7 @@ import urllib3.exceptions
 from django.conf import settings
 from requests.auth import AuthBase
 
-from sync.clients import causes
+from sync.clients import addresses, causes
 from sync.clients.deadline import Adapter, Bounds, bounds
 from sync.clients.errors import (
     Ambiguous,
@@ -113,13 +113,13 @@ class JsonClient:
         headers: Mapping[str, str] | None = None,
         on_call: Callable[[CallRecord], None] = ignore,
         before_call: Callable[[], None] = nothing,
+        public_only: bool = False,
     ) -> None:
-        self.side = side
-        self.base_url = base_url
+        self.side, self.base_url = side, base_url
         self.auth = auth
         self.headers = dict(headers or {})
         self.on_call = on_call
-        self.before_call = before_call
+        self.before_call, self.public_only = before_call, public_only
 
     def request(
         self,
@@ -144,7 +144,8 @@ class JsonClient:
         is_write = method not in READS if write is None else write
         # A write that is repeated because it was slow would be made twice, so it is waited for longer.
         most = 2 * settings.HTTP_TIMEOUT
-        bounds.set(Bounds(started + most, most if is_write else settings.HTTP_TIMEOUT, 2 * MAX_ANSWER_BYTES))
+        silence = most if is_write else settings.HTTP_TIMEOUT
+        bounds.set(Bounds(started + most, silence, 2 * MAX_ANSWER_BYTES, self.public_only))
         try:
             response = self._send(method, url, params, json, headers, is_write)
             with response:
@@ -197,6 +198,8 @@ class JsonClient:
             )
         except requests.exceptions.InvalidJSONError as error:
             raise Rejected(f"NaN and Infinity cannot be sent to the {self.side}: not JSON.", side=self.side) from error
+        except addresses.PrivateAddress as error:
+            raise NotConfigured(f"{error}.", advice=addresses.ADVICE, side=self.side) from error
         except urllib3.exceptions.LocationValueError:
             what = f"{causes.ADDRESS_SETTING[self.side]} is no address that can be called."
         except (

@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from sync.sandbox.approval import PATH as APPROVAL
+from sync.sandbox.approval import Approvals, one_process_only
 from sync.sandbox.faults import Fault
 from sync.sandbox.orders import STATUSES, after_status, dated, merge, new_order
 from sync.sandbox.outbox import Network, Outbox, post
@@ -73,6 +75,7 @@ class SandboxShop(LoopbackServer):
         self.hidden: set[int] = set()
         self.plugins: dict[str, str] = {}
         self.keys = KeyCheck(consumer_key, consumer_secret)
+        self.approvals = Approvals(self.keys, "Sandbox shop")
         self._outbox = Outbox("shop deliveries", senders)
         self._pending: set[tuple[int, int]] = set()
         self._before_trash: dict[int, str] = {}
@@ -276,6 +279,9 @@ class SandboxShop(LoopbackServer):
 
     def handle(self, request: Request, fault: Fault | None) -> Answer:
         path = request.path.rstrip("/")
+        if path.startswith(APPROVAL):
+            return self.approvals.handle(request)
+        one_process_only(self.approvals)
         if path == "/wp-json":
             return Answer(200, {"name": "Sandbox shop", "url": self.url, "gmt_offset": "1", "namespaces": ["wc/v3"]})
         if not path.startswith(API):

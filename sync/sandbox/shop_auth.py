@@ -6,7 +6,7 @@ import hmac
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from oauthlib.oauth1.rfc5849 import signature as oauth
@@ -14,19 +14,28 @@ from oauthlib.oauth1.rfc5849 import signature as oauth
 from sync.sandbox.server import Answer, HttpError, Request
 
 WINDOW_SECONDS = 900
+READS = ("GET", "HEAD", "OPTIONS")
 
 
 def refused(message: str, code: str = "woocommerce_rest_authentication_error") -> HttpError:
     return HttpError(Answer(401, {"code": code, "message": message, "data": {"status": 401}}))
 
 
+class Key(NamedTuple):
+    secret: str
+    may_read: bool
+    may_write: bool
+
+
 @dataclass
 class KeyCheck:
-    """The one key of the sandbox shop. Basic is taken over plain http, too, so that curl is enough to look around."""
+    """The keys of the sandbox shop: the one that it begins with, and those that its manager approved since. Basic is
+    taken over plain http, too, so that curl is enough to look around."""
 
     consumer_key: str
     consumer_secret: str
     may_write: bool = True
+    others: dict[str, Key] = field(default_factory=dict)
     _nonces: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -35,23 +44,34 @@ class KeyCheck:
         authorization = request.headers.get("authorization", "")
         query = request.query
         if authorization.startswith("OAuth ") or "oauth_signature" in query:
-            self._oauth(request, shop_url)
+            key = self._oauth(request, shop_url)
         elif "consumer_key" in query:  # looked at before the header
-            self._compare(query["consumer_key"], query.get("consumer_secret", ""))
+            key = self._compare(query["consumer_key"], query.get("consumer_secret", ""))
         elif authorization.startswith("Basic "):
-            self._compare(*_basic(authorization))
+            key = self._compare(*_basic(authorization))
         else:
             raise refused("Sorry, you cannot list resources.", "woocommerce_rest_cannot_view")
-        if request.method not in ("GET", "HEAD", "OPTIONS") and not self.may_write:
-            raise refused("The API key provided does not have write permissions.")
+        action, may = ("read", key.may_read) if request.method in READS else ("write", key.may_write)
+        if not may:
+            raise refused(f"The API key provided does not have {action} permissions.")
 
-    def _compare(self, key: str, secret: str) -> None:
-        if not hmac.compare_digest(key.encode(), self.consumer_key.encode()):
+    def add(self, consumer_key: str, consumer_secret: str, *, may_read: bool, may_write: bool) -> None:
+        self.others[consumer_key] = Key(consumer_secret, may_read, may_write)
+
+    def _known(self, consumer_key: str | None) -> Key:
+        if consumer_key == self.consumer_key:
+            return Key(self.consumer_secret, True, self.may_write)
+        if consumer_key not in self.others:
             raise refused("Consumer key is invalid.")
-        if not hmac.compare_digest(secret.encode(), self.consumer_secret.encode()):
-            raise refused("Consumer secret is invalid.")
+        return self.others[consumer_key]
 
-    def _oauth(self, request: Request, shop_url: str) -> None:
+    def _compare(self, consumer_key: str, secret: str) -> Key:
+        key = self._known(consumer_key)
+        if not hmac.compare_digest(secret.encode(), key.secret.encode()):
+            raise refused("Consumer secret is invalid.")
+        return key
+
+    def _oauth(self, request: Request, shop_url: str) -> Key:
         # The base string uses the shop's own address, whatever host the call named (FACTS I).
         uri = shop_url + request.target
         query = uri.partition("?")[2]
@@ -62,18 +82,18 @@ class KeyCheck:
         except ValueError as error:
             raise refused(f"Malformed OAuth parameters: {error}") from error
         given = dict(pairs)
-        if given.get("oauth_consumer_key") != self.consumer_key:
-            raise refused("Consumer key is invalid.")
+        key = self._known(given.get("oauth_consumer_key"))
         self._fresh(given.get("oauth_nonce", ""), given.get("oauth_timestamp", ""))
         # Any: the stubs of oauthlib are narrower than what it takes.
         method: Any = request.line_method or request.method
         signed: Any = [(name, value) for name, value in pairs if name != "oauth_signature"]
         base = oauth.signature_base_string(method, oauth.base_string_uri(uri), oauth.normalize_parameters(signed))
         digest = "sha1" if given.get("oauth_signature_method") == "HMAC-SHA1" else "sha256"
-        expected = base64.b64encode(hmac.digest(f"{self.consumer_secret}&".encode(), base.encode(), digest)).decode()
+        expected = base64.b64encode(hmac.digest(f"{key.secret}&".encode(), base.encode(), digest)).decode()
         signature = given.get("oauth_signature", "")
         if not hmac.compare_digest(expected, signature) and not hmac.compare_digest(expected, unquote(signature)):
             raise refused("Invalid signature - provided signature does not match.")
+        return key
 
     def _fresh(self, nonce: str, timestamp: str) -> None:
         now = time.time()
