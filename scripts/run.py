@@ -97,6 +97,9 @@ def environment() -> tuple[dict[str, str], int, bool]:
     shop, crm = free_port(8081, taken), free_port(8082, taken)
     made = {name: value for name, value in kept.items() if name != "ORDERBRIDGE_ADMIN_PASSWORD"}
     made |= {"WOO_URL": f"http://127.0.0.1:{shop}", "CRM_URL": f"http://127.0.0.1:{crm}"}
+    # A second pair, and leave to connect it: whoever tries to add another in the back office needs no account anywhere.
+    more = [f"http://127.0.0.1:{free_port(port, taken)}" for port in (8083, 8084)]
+    made |= {"SANDBOX_URLS": ",".join(more), "ALLOW_PRIVATE_ADDRESSES": "true"}
     made |= {"PUBLIC_URL": f"http://127.0.0.1:{web}", "CRM_BACKEND": "rest", "CRM_SIGNATURE": "standard-webhooks"}
     for name, value in made.items():
         env.pop(f"{name}_FILE", None)

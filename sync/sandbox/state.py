@@ -1,15 +1,19 @@
-"""The sandbox's orders in a file, so that a restart does not give old numbers to new orders."""
+"""The sandbox's orders in a file, so that a restart does not give old numbers to new orders. So are the keys that it
+gave away and, of a shop that begins without any, its webhooks."""
 
 import json
 from pathlib import Path
 
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
+from sync.sandbox.shop_auth import Key
 
 
 def save(path: Path, shop: SandboxShop, crm: SandboxCrm) -> None:
     with shop.lock:
-        content = {"shop": {"next_id": shop.next_id, "orders": list(shop.orders.values())}}
+        keys = {key: list(one) for key, one in shop.keys.others.items()}
+        kept = {"orders": list(shop.orders.values()), "webhooks": list(shop.webhooks.values()), "keys": keys}
+        content = {"shop": {"next_id": shop.next_id, **kept}}
         text = json.dumps(content)
     with crm.lock:
         crm_text = json.dumps({"next_id": crm.next_id, "orders": list(crm.orders.values())})
@@ -27,6 +31,9 @@ def load(path: Path, shop: SandboxShop, crm: SandboxCrm) -> bool:
     for order in content["shop"]["orders"]:
         shop.load(order)
     shop.next_id = max(shop.next_id, content["shop"]["next_id"])
+    shop.keys.others.update({key: Key(*one) for key, one in content["shop"].get("keys", {}).items()})
+    if not shop.webhooks:
+        shop.webhooks.update({hook["id"]: hook for hook in content["shop"].get("webhooks", ())})
     with crm.lock:
         crm.orders.update({order["id"]: order for order in content["crm"]["orders"]})
         crm.next_id = max(crm.next_id, content["crm"]["next_id"])

@@ -47,7 +47,7 @@ class Traffic:
         may_order = self.limit is None or self.ordered < self.limit
         dice = self._random.random()
         if may_order and (dice < 0.25 or not self.shop.orders):
-            self._order()
+            self.order()
         elif dice < 0.37:
             self._in_the_shop()
         elif dice < 0.42:
@@ -55,7 +55,7 @@ class Traffic:
         else:
             self._in_the_crm()
 
-    def _order(self) -> None:
+    def order(self) -> None:
         self.ordered += 1
         first, last, city = self._random.choice(PEOPLE)
         lines = [

@@ -4,11 +4,16 @@ import json
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
+from django.utils.text import slugify
 
+from sync.sandbox import second, state
+from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from tests.sync.test_sandbox import Receiver
 
@@ -118,3 +123,23 @@ def test_a_key_can_do_what_it_was_given_for(
 def test_a_shop_of_one_process_answers_nobody_while_it_posts(shop: SandboxShop) -> None:
     shop.approvals.posting = True
     assert requests.get(f"{shop.url}/wp-json/", timeout=5).status_code == 503
+
+
+def test_keys_and_webhooks_survive_a_restart(shop: SandboxShop, receiver: Receiver, tmp_path: Path) -> None:
+    approve(shop, receiver)
+    shop.add_webhook("order.created", receiver.url, "s3cr3t")
+    state.save(tmp_path / "state.json", shop, SandboxCrm())
+    later, with_its_own = SandboxShop(), SandboxShop(webhook_url=receiver.url, webhook_secret="another")
+    for one in (later, with_its_own):
+        assert state.load(tmp_path / "state.json", one, SandboxCrm())
+        assert one.keys.others == shop.keys.others
+    assert later.webhooks == shop.webhooks
+    assert {hook["secret"] for hook in with_its_own.webhooks.values()} == {"another"}
+
+
+def test_the_second_pair_is_where_the_setting_says_and_leads_nowhere_yet(settings: Any) -> None:
+    assert second.shop_url() == second.crm_url() == ""
+    settings.SANDBOX_URLS = ["http://127.0.0.1:18083", "http://127.0.0.1:18084"]
+    shop, crm = second.servers()
+    assert [shop.url, crm.url] == settings.SANDBOX_URLS
+    assert shop.webhooks == {} and crm.webhook_url.endswith(f"/webhooks/crm/{slugify(second.CRM['name'])}/")

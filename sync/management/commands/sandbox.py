@@ -4,6 +4,8 @@ import argparse
 import signal
 import threading
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +13,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync.sandbox import state
+from sync.sandbox import second, state
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAVE_SECONDS = 5
+SECOND_IS_SLOWER = 4
 ID_EPOCH = 1_767_225_600  # 2026-01-01: numbers of a run without a state file start where no earlier run was
 EXAMPLE = """example:
   python manage.py sandbox --rate 2 --seed 7
@@ -29,6 +32,16 @@ EXAMPLE = """example:
 def port_of(url: str, default: int) -> int:
     parts = urlsplit(url)
     return parts.port if parts.hostname in LOOPBACK and parts.port else default
+
+
+Pair = tuple[SandboxShop, SandboxCrm, Path | None]
+"""With the file that keeps their orders."""
+
+
+def _save(pairs: Iterable[Pair]) -> None:
+    for shop, crm, path in pairs:
+        if path:
+            state.save(path, shop, crm)
 
 
 def _stop(signum: int, frame: Any) -> None:
@@ -53,29 +66,45 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["rate"] <= 0:
             raise CommandError("--rate must be above 0; for none at all use --no-traffic.", returncode=2)
-        shop, crm = self._servers(options)
+        pairs = [self._servers(options)]
+        if second.shop_url():
+            pairs.append(self._second(options))
         self._say_lock = threading.Lock()
-        shop.listener = crm.listener = self._say
         stop = threading.Event()
         try:
             signal.signal(signal.SIGTERM, _stop)
-            self._start(shop, crm)
-            traffic = Traffic(shop, crm, options["seed"], options["rate"], options["orders"])
-            if not options["no_traffic"]:
-                threading.Thread(target=traffic.run, args=(stop,), daemon=True).start()
+            for place, (shop, crm, _) in enumerate(pairs):
+                shop.listener = crm.listener = partial(self._say_of, "second " if place else "")
+                self._start(shop, crm)
+                if not options["no_traffic"]:
+                    rate = options["rate"] / (SECOND_IS_SLOWER if place else 1)
+                    traffic = Traffic(shop, crm, options["seed"], rate, options["orders"])
+                    threading.Thread(target=traffic.run, args=(stop,), daemon=True).start()
             while not stop.wait(SAVE_SECONDS):
-                if options["state"]:
-                    state.save(options["state"], shop, crm)
+                _save(pairs)
         except KeyboardInterrupt:
             self._say("sandbox: stopped")
         finally:
             stop.set()
-            shop.stop()
-            crm.stop()
-            if options["state"]:
-                state.save(options["state"], shop, crm)
+            for shop, crm, _ in pairs:
+                shop.stop()
+                crm.stop()
+            _save(pairs)
 
-    def _servers(self, options: dict[str, Any]) -> tuple[SandboxShop, SandboxCrm]:
+    def _second(self, options: dict[str, Any]) -> Pair:
+        """Not connected to anything; somebody may do that in the back office."""
+        shop, crm = second.servers()
+        path = options["state"] and options["state"].with_stem(f"{options['state'].stem}-second")
+        if not (path and state.load(path, shop, crm)):
+            traffic = Traffic(shop, crm, options["seed"])
+            for _ in range(second.ORDERS):
+                traffic.order()
+        return shop, crm, path
+
+    def _say_of(self, whose: str, line: str) -> None:
+        self._say(f"{whose}{line}")
+
+    def _servers(self, options: dict[str, Any]) -> Pair:
         keys: dict[str, Any] = {}
         if settings.WOO_CONSUMER_KEY:
             keys = {"consumer_key": settings.WOO_CONSUMER_KEY, "consumer_secret": settings.WOO_CONSUMER_SECRET}
@@ -98,7 +127,7 @@ class Command(BaseCommand):
         )
         if options["state"] and state.load(options["state"], shop, crm):
             self.stdout.write(f"sandbox: {len(shop.orders)} orders of the last run loaded from {options['state']}")
-        return shop, crm
+        return shop, crm, options["state"]
 
     def _start(self, shop: SandboxShop, crm: SandboxCrm) -> None:
         for name, server in (("shop", shop), ("CRM", crm)):
