@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 
 from orders.models import AuditSeal
 from sync.alarms import open_alarms
+from sync.clients import installation
 from sync.jobs.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
 from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, count_rows
@@ -30,6 +31,7 @@ from webhooks.refusals import refusals
 HEARTBEAT_SECONDS = 180
 OVERDUE_SECONDS = 300
 NO_WORKER = "no worker has reported yet: start `python manage.py qcluster`"
+OF_ANOTHER = "the database belongs to another PUBLIC_URL, so no side is called: see the home page, or `doctor`"
 PROXY_HEADERS = (
     "HTTP_FORWARDED",
     "HTTP_X_FORWARDED_FOR",
@@ -55,13 +57,17 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """200, or 503 that names what is wrong."""
+    paused = {}
     try:
         wrong = what_is_wrong(clock.now())
+        # Not unready: whoever moves an installation has to get to its pages to confirm it.
+        if "migrations" not in wrong and installation.displaced():
+            paused = {"paused": {"installation": OF_ANOTHER}}
     except Error as error:
         wrong = {"database": f"cannot be asked ({type(error).__name__}): check DATABASE_URL and that it runs"}
     if wrong:
-        return JsonResponse({"status": "not_ready", "wrong": wrong}, status=503)
-    return JsonResponse({"status": "ready", "wrong": {}})
+        return JsonResponse({"status": "not_ready", "wrong": wrong, **paused}, status=503)
+    return JsonResponse({"status": "ready", "wrong": {}, **paused})
 
 
 def what_is_wrong(now: datetime) -> dict[str, str]:
@@ -109,7 +115,7 @@ def _oldest_due(now: datetime) -> str:
     if age <= OVERDUE_SECONDS:
         return ""
     held = Q(opened_at__isnull=False) | Q(paused=True) | Q(wait_until__gt=now)
-    if SideState.objects.filter(held).exists():
+    if SideState.objects.filter(held).exists() or installation.displaced():
         return ""
     return f"the oldest due event has waited for {age:.0f} s: more workers, or see `explain` and the attempts"
 

@@ -92,6 +92,23 @@ class SideState(models.Model):
         return self.name
 
 
+class Installation(models.Model):
+    """Whose database this is: the address of the only installation that may call the two sides."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    public_url = models.CharField(max_length=500)
+    since = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        default_permissions = ()
+        permissions = [("confirm_installation", "Can say that this installation is the one that its database is of")]
+
+    def __str__(self) -> str:
+        return self.public_url
+
+
 class Lease(models.Model):
     """A right to work on one order, until a time: a dead worker blocks nobody for long."""
 

@@ -40,6 +40,7 @@ OPERATOR = (
 MANAGER = (
     *OPERATOR,
     "orders.force_orderlink",
+    "sync.confirm_installation",
     *(f"orders.{action}_{model}" for model in ("statusrule", "allowedmove") for action in ("add", "change", "delete")),
 )
 AUDITOR = (

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from orders.checkpoints import make_checkpoint
 from sync import registry
+from sync.clients import installation
 from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
 from sync.monitoring import shop_webhooks, silence, todo
@@ -90,7 +91,9 @@ def seal_audit() -> None:
 
 def watch() -> None:
     """Are the webhooks well, does each side talk as much as usual, is it known whose order each is, and does each sweep
-    come to its end?"""
+    come to its end? Of a copy all of that is news to nobody."""
+    if not installation.may_call():
+        return
     shop_webhooks.on_schedule()
     silence.on_schedule()
     doubts.on_schedule()

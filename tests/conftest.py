@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from orders.append_only import GUARDS
+from sync.clients import installation
 from sync.clients.paging import batches
 from tests import fresh
 from tests.journeys.processes import migrate
@@ -58,7 +59,10 @@ def _uses_the_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches."""
+    """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches. It
+    has looked whose the database is: who makes a client needs none for that."""
+    installation.forget()
+    installation.believe()
     yield
     refusals.forget()
     batches.forget()

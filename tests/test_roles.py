@@ -29,6 +29,7 @@ MAY = {
     "sync.start_run": {"operator", "manager"},
     "sync.ignore_driftfinding": {"operator", "manager"},
     "orders.force_orderlink": {"manager"},
+    "sync.confirm_installation": {"manager"},
     "orders.add_statusrule": {"manager"},
     "orders.change_statusrule": {"manager"},
     "orders.delete_statusrule": {"manager"},

@@ -13,6 +13,7 @@ from unfold.decorators import action
 from orders import audit
 from orders.asking import ask_reason
 from sync.admin.doctor import doctor_view
+from sync.admin.installation import installation_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Alarm, Heartbeat, SideState
 from webhooks import clock
@@ -67,11 +68,12 @@ class SideStateAdmin(ReadOnlyAdmin):
         return ago(side.swept_at)
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
-        """What belongs to the sides and has no table: our webhooks in the shop, and the doctor."""
+        """What belongs to the sides and has no table: webhooks in the shop, doctor, whose database it is."""
         return (
             ("webhooks/", "sync_webhooks", partial(webhooks_view, self)),
             ("webhooks/<slug:action>/", "sync_webhooks_act", partial(act_view, self)),
             ("doctor/", "sync_doctor", partial(doctor_view, self)),
+            ("installation/", "sync_installation", partial(installation_view, self)),
         )
 
     def has_pause_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:

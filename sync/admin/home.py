@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from sync.admin.runs import how_far
+from sync.clients import installation
 from sync.jobs import reconciliation
 from sync.models import Run, SideState
 from sync.monitoring import overview
@@ -131,6 +132,9 @@ def _count(label: str, number: int, level: str, link: str, icon: str) -> Summary
 
 def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> Iterator[Banner]:
     """The most urgent first. A button stands only where the person may press it."""
+    if words := installation.displaced():
+        button = _button(may, "sync.confirm_installation", "Confirm…", "admin:sync_installation")
+        yield Banner(words=words, advice=coded(installation.ADVICE), **button)
     if not seen.workers:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
         yield Banner(
@@ -158,6 +162,8 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
                 **_button(may, "sync.pause_sidestate", "Resume", "admin:sync_sidestate_go_on", side.pk),
             )
     for alarm in seen.alarms:
+        if alarm.key == installation.ALARM:  # told above as it is now
+            continue
         yield Banner(words=alarm.words, advice=coded(alarm.advice), **_mend(alarm.key, may))
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F, Q
 
+from sync.clients import installation
 from sync.clients.errors import Maintenance, RateLimited, SideError
 from sync.models import SideState
 from webhooks import clock
@@ -62,6 +63,8 @@ def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only
     An open breaker lets one worker of all probe the side by a ping: a single bad order can then neither keep it open
     nor be the one that every probe falls on (docs/decisions/0006).
     """
+    if not installation.may_call():
+        return False
     allowed = True
     troubled = SideState.objects.filter(Q(paused=True) | Q(wait_until__gt=now) | Q(opened_at__isnull=False))
     for side in troubled.filter(name=only) if only else troubled:

@@ -15,7 +15,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
-from sync.clients import causes
+from sync.clients import causes, installation
 from sync.clients.errors import (
     AuthFailed,
     Blocked,
@@ -245,6 +245,7 @@ def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callabl
 
     With WOO_BASIC_AUTH that header is taken, and over https the keys go in the address.
     """
+    installation.ensure_ours("shop")
     for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET"):
         if not getattr(settings, name):
             raise NotConfigured(f"{name} is not set. Put it into .env.", side="shop")

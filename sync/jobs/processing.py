@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connections
 
-from sync.clients import breaker
+from sync.clients import breaker, installation
 from sync.clients.errors import AuthFailed, Endless, NotConfigured, SideError
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs.engine import Failed
@@ -220,6 +220,8 @@ class SidesCheck:
 
 
 def _why_closed(only: str) -> str:
+    if words := installation.displaced():
+        return f"{words} {installation.ADVICE}"
     for side in SideState.objects.filter(name__startswith=only).order_by("name"):
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."

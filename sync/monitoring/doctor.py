@@ -26,7 +26,7 @@ from orders.models import OrderLink
 from orders.rules import current_lifecycle, gone_statuses
 from sync.alarms import open_alarms
 from sync.checks import is_private
-from sync.clients import causes
+from sync.clients import causes, installation
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.deadline import Bounds, bounds
@@ -153,6 +153,13 @@ def _settings() -> Iterator[Finding]:
         yield Finding(check="settings", level="ok", words="Addresses, keys and webhook secrets are set.")
 
 
+def _installation() -> Iterator[Finding]:
+    if words := installation.displaced():
+        yield Finding(check="installation", level="error", words=words, advice=installation.ADVICE)
+    else:
+        yield Finding(check="installation", level="ok", words="The database belongs to this installation.")
+
+
 def _public_url() -> Iterator[Finding]:
     url = shop_webhooks.delivery_url()
     yield _answers(url)
@@ -271,8 +278,8 @@ def _schedules() -> Iterator[Finding]:
 
 
 def _alarms() -> Iterator[Finding]:
-    """Those of the webhooks are examined anew."""
-    for alarm in open_alarms().exclude(key__startswith="webhook:"):
+    """Those of the webhooks are examined anew, and so is the installation."""
+    for alarm in open_alarms().exclude(key__startswith="webhook:").exclude(key=installation.ALARM):
         yield Finding(check="alarms", level="error", words=alarm.words, advice=alarm.advice)
 
 
@@ -383,6 +390,7 @@ CHECKS: dict[str, Check] = {
     "migrations": _migrations,
     "queue": _queue,
     "schedules": _schedules,
+    "installation": _installation,
     "public_url": _public_url,
     "shop": _shop,
     "webhooks": _webhooks,

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from orders import audit
 from orders.models import AllowedMove, StatusRule
-from sync.models import Alarm, DriftFinding, Heartbeat, Run, TodoItem
+from sync.models import Alarm, DriftFinding, Heartbeat, Installation, Run, TodoItem
 from sync.roles import ROLES
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import RefusedDelivery, State
@@ -61,6 +61,7 @@ NEEDS = {
     "sync_sidestate_probe": "sync.pause_sidestate",
     "sync_webhooks": "sync.view_sidestate",
     "sync_doctor": "sync.view_sidestate",
+    "sync_installation": "sync.confirm_installation",
     "sync_webhooks_act": "sync.start_run",
     "sync_run_start": "sync.start_run",
     **{f"sync_run_start_{kind}": "sync.start_run" for kind in ("reconcile", "backfill", "resync", "drift")},
@@ -133,6 +134,7 @@ CHANGES = {
     "sync_sidestate_go_on": SIDE,
     "sync_sidestate_probe": SIDE,
     "sync_doctor": AUDIT,
+    "sync_installation": {*AUDIT, "sync.Installation"},
     "sync_run_start": RUN,
     "sync_run_do": RUN,
     **{f"orders_statusrule_{page}": RULE for page in ("add", "change", "delete", "changelist")},
@@ -198,6 +200,7 @@ def rows(db: None) -> None:
     Heartbeat.objects.create(worker="host/1", at=timezone.now())
     Run.objects.create(kind="backfill")
     Alarm.objects.create(key="silence:shop", words="silent", advice="look")
+    Installation.objects.create(public_url="https://elsewhere.example")
     audit.record("check", actor="somebody", link=link)
     for model in (StatusRule, AllowedMove):
         model.objects.order_by("pk").last().save()  # type: ignore[union-attr]  # has a history now

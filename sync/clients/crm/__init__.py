@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from sync.clients import installation
 from sync.clients.crm.base import Crm
 from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, ignore, nothing
@@ -14,6 +15,7 @@ BACKENDS = {"rest": "sync.clients.crm.rest.RestCrm"}
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Crm:
     """A backend ready for use. Raises NotConfigured when a setting is missing."""
+    installation.ensure_ours("crm")
     try:
         backend = import_string(BACKENDS.get(settings.CRM_BACKEND, settings.CRM_BACKEND))
     except ImportError as error:
