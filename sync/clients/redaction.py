@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -50,6 +51,14 @@ def clean(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
+_of_connections: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Those of a connection that this process talks to from now on. A part of one, as in `KEY:SECRET`, is one, too."""
+    _of_connections.update(part for secret in secrets for part in (secret, *re.split("[:,]", secret)) if part)
+
+
 def our_keys() -> tuple[str, ...]:
     return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.WOO_BASIC_AUTH)
 
@@ -57,9 +66,8 @@ def our_keys() -> tuple[str, ...]:
 def _hidden() -> list[str]:
     """Every setting that is named as a secret is one: those of a backend that is yet to come, too."""
     values = (getattr(settings, name) for name in _secret_settings())
-    return _spelled(
-        our_keys(), tuple(one for some in values for one in ([some] if isinstance(some, str) else some or ()))
-    )
+    named = [one for some in values for one in ([some] if isinstance(some, str) else some or ())]
+    return _spelled(our_keys(), (*named, *sorted(_of_connections)))
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from operator import attrgetter
@@ -16,6 +16,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
 
 from sync.clients import causes, installation
+from sync.clients import crm as crm_backends
 from sync.clients.errors import (
     AuthFailed,
     Blocked,
@@ -29,7 +30,7 @@ from sync.clients.errors import (
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, alone, batches, pages
-from sync.clients.snapshots import LARGEST_INTEGER, ShopSnapshot, is_word
+from sync.clients.snapshots import AS_IT_IS, LARGEST_INTEGER, Composer, ShopSnapshot, is_word
 from webhooks.moments import utc
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -75,13 +76,19 @@ class Hook:
 class Shop:
     """WooCommerce's REST API v3, as far as we need it. Raises the errors of `sync.clients.errors`."""
 
-    def __init__(self, client: JsonClient) -> None:
+    def __init__(self, client: JsonClient, composer: Composer = AS_IT_IS) -> None:
+        """`composer`: of the CRM that is told of this shop's orders."""
         self.client = client
+        self.composer = composer
 
     def get(self, woo_id: int) -> ShopSnapshot:
         """The order as it is now: a nonce keeps page caches from answering for the shop (FACTS B7)."""
         with self._of_this_order(woo_id):
-            return _snapshot(self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"}), woo_id)
+            answer = self._order("GET", woo_id, params=_nonce(), headers={"Cache-Control": "no-cache"})
+        return self._snapshot(answer, woo_id)
+
+    def _snapshot(self, data: Any, woo_id: int | None = None) -> ShopSnapshot:
+        return replace(_snapshot(data, woo_id), composer=self.composer)
 
     def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
         """PUT the status and only that. A 200 does not prove the write: the answer may show any status (FACTS B2)."""
@@ -94,7 +101,7 @@ class Shop:
                     raise
                 # mod_security forbids PUT on some hosts (FACTS B7)
                 answer = self._order("POST", woo_id, json=body, headers={"X-HTTP-Method-Override": "PUT"})
-        return _snapshot(answer, woo_id)
+        return self._snapshot(answer, woo_id)
 
     @contextmanager
     def _of_this_order(self, woo_id: int) -> Iterator[None]:
@@ -129,7 +136,7 @@ class Shop:
         if not isinstance(answer.data, list):
             raise Blocked("The shop's answer is not a list of orders.", side="shop", status=answer.status)
         odd: list[tuple[str, str]] = []
-        orders = readable(answer.data, _snapshot, side="shop", left_out=odd)
+        orders = readable(answer.data, self._snapshot, side="shop", left_out=odd)
         total, number = _count(answer, "X-WP-Total"), _count(answer, "X-WP-TotalPages")
         return OrderPage(orders=orders, total=total, pages=number, odd=tuple(odd))
 
@@ -257,7 +264,8 @@ def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callabl
         auth = _InQuery(key, secret)
     if settings.WOO_BASIC_AUTH:
         auth = _Behind(*basic_auth(), auth)
-    return Shop(JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call))
+    client = JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call)
+    return Shop(client, crm_backends.composer())
 
 
 def basic_auth() -> tuple[str, str]:

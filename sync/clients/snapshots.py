@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -61,8 +62,6 @@ WORD_LENGTH = 64
 LARGEST_INTEGER = 2**63 - 1
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
-COMPOSER = "2"
-"""The version of `document`. One that composes otherwise gets the next number, and this one moves to `EARLIER`."""
 
 
 def document(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,17 +90,43 @@ def _document_1(order: Mapping[str, Any]) -> dict[str, Any]:
     return {name: order[name] for name in counted if name in order}
 
 
-EARLIER: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"": _document_1}
-"""By the version that stands before the colon of a fingerprint. Those of version 1 have none."""
-
-
-def fingerprint(order: Mapping[str, Any]) -> str:
-    """Of what the CRM is told. Equal ones: nothing has changed that it should hear of."""
-    return f"{COMPOSER}:{_hash(document(order))}"[:64]
-
-
 def _hash(told: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+Document = Mapping[str, Any]
+"""What a CRM is told of an order: JSON, in whatever form its backend sends."""
+Compose = Callable[[Mapping[str, Any]], Document]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composer:
+    """Makes the document of the shop's order for one CRM. What it makes counts as content, and nothing else does.
+
+    Fingerprints carry its version. One that composes otherwise gets a new version, and the one before moves to
+    `earlier`: an order whose earlier document is unchanged is not sent again (docs/decisions/0084).
+    """
+
+    version: str
+    compose: Compose
+    earlier: Mapping[str, Compose] = field(default_factory=dict)
+    "By version."
+
+    def fingerprint(self, order: Mapping[str, Any]) -> str:
+        """Equal ones: nothing has changed that the CRM should hear of."""
+        return f"{self.version}:{_hash(self.compose(order))}"[:64]
+
+    def is_known_as(self, order: Mapping[str, Any], known: str) -> bool:
+        """Whether this fingerprint is that of its content, also if an earlier composer made it."""
+        version = known.rpartition(":")[0]
+        earlier = self.earlier.get(version)
+        if earlier is None:
+            return known == self.fingerprint(order)
+        return known == (f"{version}:{_hash(earlier(order))}"[:64] if version else _hash(earlier(order)))
+
+
+AS_IT_IS = Composer(version="2", compose=document, earlier={"": _document_1})
+"""For a CRM that takes the shop's order as it is. Fingerprints of its version 1 have none."""
 
 
 def is_word(text: str) -> bool:
@@ -118,19 +143,26 @@ class ShopSnapshot:
     order: Mapping[str, Any] = field(repr=False)
     is_known: bool = True
     "False: the shop answered that it has no such order (404); it is treated as one in the trash."
+    composer: Composer = field(default=AS_IT_IS, repr=False, compare=False)
+    "Of the CRM that is told of it."
 
     @classmethod
-    def gone(cls, woo_id: int) -> Self:
-        return cls(woo_id=woo_id, status=TRASH, order={"id": woo_id, "status": TRASH}, is_known=False)
+    def gone(cls, woo_id: int, composer: Composer = AS_IT_IS) -> Self:
+        order = {"id": woo_id, "status": TRASH}
+        return cls(woo_id=woo_id, status=TRASH, order=order, is_known=False, composer=composer)
+
+    @property
+    def document(self) -> Document:
+        """What the CRM is told of it."""
+        return self.composer.compose(self.order)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.order)
+        return self.composer.fingerprint(self.order)
 
     def is_known_as(self, known: str) -> bool:
-        """Whether this fingerprint is that of its content, also if an earlier release made it."""
-        earlier = EARLIER.get(known.rpartition(":")[0])
-        return known == (_hash(earlier(self.order)) if earlier else self.fingerprint)
+        """Whether the CRM was told just this when this fingerprint was taken."""
+        return self.composer.is_known_as(self.order, known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +177,5 @@ class CrmSnapshot:
     answer: Mapping[str, Any] = field(repr=False)
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     "What it shows of what was bought and by whom, in the words of WooCommerce; compared and never kept."
+    total: Decimal | None = field(default=None, repr=False)
+    "What the customer pays by the CRM's own count, taxes included; None where it does not say."

@@ -17,7 +17,7 @@ from sync.clients.paging import alone
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.paging.shop_orders import Position, ShopPaginator
 from sync.clients.shop import Shop
-from sync.clients.snapshots import CARRIED, COMPOSER, TRASH, ShopSnapshot
+from sync.clients.snapshots import CARRIED, TRASH, ShopSnapshot
 from sync.jobs import engine, shop_identity
 from sync.jobs.cursors import OVERLAP, Clock, Cursor, begin_at, known_cursor
 from sync.jobs.missed import Missed, deleted, missed_in_crm, missed_in_shop, unread
@@ -137,8 +137,10 @@ def _is_gone(shop: Shop, woo_id: int) -> bool:
 
 def _rebase(orders: Sequence[ShopSnapshot]) -> None:
     """The fingerprints of an earlier release become those of this one: only then each field that is told counts."""
-    shown = {order.woo_id: order for order in orders}
-    links = OrderLink.objects.filter(woo_id__in=shown).exclude(woo_fingerprint__startswith=f"{COMPOSER}:")
+    if not orders:
+        return
+    shown, version = {order.woo_id: order for order in orders}, orders[0].composer.version
+    links = OrderLink.objects.filter(woo_id__in=shown).exclude(woo_fingerprint__startswith=f"{version}:")
     for link in links:
         if shown[link.woo_id].is_known_as(link.woo_fingerprint):
             same = OrderLink.objects.filter(pk=link.pk, woo_fingerprint=link.woo_fingerprint)

@@ -1,9 +1,9 @@
 """Make the write of a plan: the only code that writes to the two sides. It calls, and knows no database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync.clients.errors import Rejected, SideError, Unconfirmed
-from sync.clients.snapshots import CrmSnapshot, ShopSnapshot, document
+from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.pipeline.claim import Claim
 from sync.pipeline.decide import another_found, another_in_crm, went_on
 from sync.pipeline.plan import CreateInCrm, Plan, Reason, SetShopStatus, UpdateInCrm
@@ -63,9 +63,9 @@ def _tell_of_write(claim: Claim, plan: Plan, asked: str, answer: ShopSnapshot) -
     before = plan.crm_has
     if before is None:
         return Applied(shop=answer)
-    told = document(answer.order)
+    told = answer.document
     asked_by_crm = plan.crm_seen is not None  # and not by staff, who force a move
-    if asked_by_crm and told == {**document(before.order), "status": asked}:
+    if asked_by_crm and told == replace(before, order={**before.order, "status": asked}).document:
         return Applied(shop=answer, crm_has_it=True)
     try:
         # Where a person or the event alone led to the move, the CRM's order was not read yet.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from orders.defaults import FIRST
 from orders.lifecycle import Lifecycle, Unmapped
-from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot, document
+from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.pipeline.plan import (
     CreateInCrm,
     Decision,
@@ -122,7 +122,7 @@ def shop_to_crm(
     return Plan(
         outcome="updated",
         reasons=(Reason("content_changed", f"The order's content differs from what the CRM has ({shop.status})."),),
-        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=document(shop.order)),
+        write=UpdateInCrm(crm_order_id=link.crm_order_id, order=shop.document),
         woo_id=shop.woo_id,
     )
 
@@ -140,7 +140,7 @@ def _create(
         return Plan(
             outcome="created",
             reasons=(Reason("found", f"The CRM already has it as {found.crm_order_id}. It was linked and updated."),),
-            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=document(shop.order)),
+            write=UpdateInCrm(crm_order_id=found.crm_order_id, order=shop.document),
             woo_id=shop.woo_id,
         )
     if create_tried is not None and create_tried < list_lag:
@@ -161,7 +161,7 @@ def _create(
     return Plan(
         outcome="created",
         reasons=(Reason("create", "The CRM does not know this order yet."),),
-        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=document(shop.order)),
+        write=CreateInCrm(external_id=external_id or str(shop.woo_id), order=shop.document),
         woo_id=shop.woo_id,
     )
 

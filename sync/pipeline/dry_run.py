@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
-from sync.clients.snapshots import CARRIED, ShopSnapshot, document
+from sync.clients.snapshots import AS_IT_IS, ShopSnapshot
 from sync.pipeline import internal_events
 from sync.pipeline.batch import PINGS, Batch
 from sync.pipeline.claim import Claim
@@ -120,7 +120,7 @@ def _foresee(claim: Claim) -> Foreseen:
         kind=_kind(decision),
         outcome=_outcome(decision),
         reasons=(*claim.reasons, *decision.reasons),
-        changes=tuple(_changes(decision, claim.newest)),
+        changes=tuple(_changes(decision, claim)),
         calls=tuple(claim.calls),
     )
 
@@ -147,24 +147,26 @@ def _outcome(decision: Decision) -> str:
     return State.RETRYING
 
 
-def _changes(decision: Decision, event: WebhookEvent) -> Iterator[Change]:
+def _changes(decision: Decision, claim: Claim) -> Iterator[Change]:
     match decision:
         case Plan(write=SetShopStatus(from_status=old, to_status=new)):
             yield Change(side=Side.SHOP, name="status", before=old, after=new)
         case Plan(write=CreateInCrm(order=order)):
-            yield from _fields(order, dict.fromkeys(CARRIED))
+            yield from _fields(order, dict.fromkeys(order))
         case Plan(write=UpdateInCrm(order=order)):
-            yield from _fields(order, _told_before(event))
+            yield from _fields(order, _told_before(claim))
 
 
 def _fields(order: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Change]:
-    for name in CARRIED:
-        if name in order and before.get(name, NOT_KNOWN) != order[name]:
+    for name in order:
+        if before.get(name, NOT_KNOWN) != order[name]:
             yield Change(side=Side.CRM, name=name, before=before.get(name, NOT_KNOWN), after=order[name])
 
 
-def _told_before(event: WebhookEvent) -> Mapping[str, Any]:
+def _told_before(claim: Claim) -> Mapping[str, Any]:
     """The order as the latest finished delivery of the shop had it; the CRM keeps no fields that we could read."""
+    event = claim.newest
+    composer = claim.shop_order.composer if claim.shop_order else AS_IT_IS
     finished = WebhookEvent.objects.filter(
         side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
     ).exclude(pk=event.pk)
@@ -173,5 +175,5 @@ def _told_before(event: WebhookEvent) -> Mapping[str, Any]:
             order = json.loads(bytes(body))
         except ValueError:
             break
-        return document(order) if isinstance(order, dict) else {}
+        return composer.compose(order) if isinstance(order, dict) else {}
     return {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync.clients.snapshots import TRASH, fingerprint
+from sync.clients.snapshots import TRASH
 from sync.pipeline import internal_events
 from sync.pipeline.apply import Applied
 from sync.pipeline.claim import Claim
@@ -98,19 +98,19 @@ def _has_parked_moves(row: OrderLink) -> bool:
 
 def _fill_in(row: OrderLink, claim: Claim, plan: Plan, applied: Applied) -> None:
     if claim.side == Side.SHOP:
-        _remember_shop_content(row, plan, applied)
+        _remember_shop_content(row, claim, plan, applied)
     else:
         _remember_crm_state(row, plan, applied)
     _remember_whose(row, claim, plan, applied)
     row.verified_at = clock.now()
 
 
-def _remember_shop_content(row: OrderLink, plan: Plan, applied: Applied) -> None:
+def _remember_shop_content(row: OrderLink, claim: Claim, plan: Plan, applied: Applied) -> None:
     """After shop → CRM. The answer to our own creation is where the link begins; of an order that was found there
     we have never seen the status, so its next event counts as a move (docs/decisions/0008)."""
-    write = plan.write
-    if isinstance(write, CreateInCrm | UpdateInCrm):
-        row.woo_status, row.woo_fingerprint = str(write.order.get("status", "")), fingerprint(write.order)
+    told = claim.shop_order
+    if told is not None and isinstance(plan.write, CreateInCrm | UpdateInCrm):
+        row.woo_status, row.woo_fingerprint = told.status, told.fingerprint
         row.written_by_us = False
     elif plan.crm_has is not None:
         row.woo_fingerprint = plan.crm_has.fingerprint  # the same, but where an earlier release made it

@@ -106,7 +106,7 @@ def _decide_for_crm(claim: Claim) -> Reading:
             return Plan(outcome=Outcome.NO_CHANGE, reasons=(Reason("still_there", words),))
         link = None  # from here on as an order that was never linked: looked for, then made
     fresh = claim.seen if link is None and len(claim.events) == 1 else None
-    shop = fresh or (yield from _or_none(ShopOrder(woo_id))) or ShopSnapshot.gone(woo_id)
+    shop = fresh or (yield from _or_none(ShopOrder(woo_id))) or ShopSnapshot.gone(woo_id, claim.shop().composer)
     if foreign := _foreign(claim, shop):
         return foreign
     tried = claim.in_doubt = None if link else (yield IntentOf(woo_id, Intent.Kind.CREATE))

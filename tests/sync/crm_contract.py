@@ -22,7 +22,7 @@ class Stage:
     """A CRM to test against, empty at first: its own sandbox, or a stand-in that behaves as it does."""
 
     connect: Callable[[Callable[[CallRecord], None], Callable[[], None]], Crm]
-    "`from_settings` of the backend, with settings that lead to this CRM."
+    "`sync.clients.crm.connect_to`, with the values that lead to this CRM."
     move: Callable[[str, str], object]
     "What its people do: (CRM order id, new status)."
     take_away: Callable[[], object]

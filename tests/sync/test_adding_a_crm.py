@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sync.clients import crm as crm_backends
 from sync.sandbox.crm import SandboxCrm
 from tests.sync.crm_contract import CrmContract, Stage
 
@@ -28,8 +30,9 @@ class TestTheBackendToBeginWith(CrmContract):
         (code,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
         module: dict[str, Any] = {"__name__": "acme.orderbridge"}
         exec(compile(code, str(PAGE), "exec"), module)  # noqa: S102
+        acme = module["AcmeCrm"]
         return Stage(
-            connect=module["AcmeCrm"].from_settings,
+            connect=partial(crm_backends.connect_to, acme, crm_backends.environment(acme)),
             move=sandbox.set_status,
             take_away=sandbox.stop,
             missing_id="C-999",

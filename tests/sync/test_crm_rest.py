@@ -23,7 +23,6 @@ from sync.clients.errors import (
     ServerTrouble,
     SideError,
 )
-from sync.clients.http import ignore, nothing
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.server import Answer
 from tests.sync.crm_contract import LONG_AGO, ORDER, BatchContract, Stage
@@ -46,7 +45,7 @@ class TestRestCrm(BatchContract):
     @pytest.fixture
     def stage(self, sandbox: SandboxCrm) -> Stage:
         return Stage(
-            connect=RestCrm.from_settings,
+            connect=crm_backends.connect,
             move=sandbox.set_status,
             take_away=sandbox.stop,
             missing_id="C-999",
@@ -116,7 +115,9 @@ def answers(settings: Any) -> Iterator[responses.RequestsMock]:
 
 
 def connect() -> RestCrm:
-    return RestCrm.from_settings(ignore, nothing)
+    crm = crm_backends.connect()
+    assert isinstance(crm, RestCrm)
+    return crm
 
 
 def page(*orders: Any, cursor: Any = None) -> dict[str, Any]:

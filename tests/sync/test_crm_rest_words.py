@@ -9,6 +9,7 @@ import pytest
 import responses
 from responses import matchers
 
+from sync.clients import crm as crm_backends
 from sync.clients.crm import rest
 from sync.clients.crm.rest import RestCrm
 from sync.clients.errors import (
@@ -23,7 +24,6 @@ from sync.clients.errors import (
     Rejected,
     SideError,
 )
-from sync.clients.http import ignore, nothing
 from tests.sync.crm_contract import LONG_AGO, ORDER
 
 URL = "https://crm.example/api"
@@ -44,7 +44,9 @@ def answers(settings: Any) -> Iterator[responses.RequestsMock]:
 
 
 def connect() -> RestCrm:
-    return RestCrm.from_settings(ignore, nothing)
+    crm = crm_backends.connect()
+    assert isinstance(crm, RestCrm)
+    return crm
 
 
 def page(*orders: Any, cursor: Any = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from orders.models import OrderLink
-from sync.clients.snapshots import TRASH, ShopSnapshot, document, fingerprint
+from sync.clients.snapshots import AS_IT_IS, TRASH, ShopSnapshot, document
 from sync.jobs import backfill, drift, engine, reconciliation
 from sync.models import DriftFinding
 from sync.sandbox.orders import dated
@@ -18,6 +18,8 @@ from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from webhooks.models import WebhookEvent
+
+fingerprint = AS_IT_IS.fingerprint
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 META = [{"id": 1, "key": "gift", "value": "no"}, {"id": 2, "key": "_vat_number", "value": "DE1"}]

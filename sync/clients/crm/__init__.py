@@ -6,20 +6,55 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from sync.clients import installation
-from sync.clients.crm.base import Crm
+from sync.clients.crm.base import Access, Crm, access
 from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, ignore, nothing
+from sync.clients.redaction import hide
+from sync.clients.snapshots import AS_IT_IS, Composer
 
 BACKENDS = {"rest": "sync.clients.crm.rest.RestCrm"}
+"""The built-in ones by the word that CRM_BACKEND or a connection's kind names them with."""
+
+
+def backend(kind: str) -> type[Crm]:
+    """The class of this name. Raises NotConfigured."""
+    try:
+        found: type[Crm] = import_string(BACKENDS.get(kind, kind))
+    except ImportError as error:
+        known = ", ".join(map(repr, BACKENDS))
+        words = f"CRM_BACKEND is {kind!r}: use {known} or the dotted path of a class ({error})."
+        raise NotConfigured(words, side="crm") from error
+    return found
+
+
+def environment(kind: type[Crm]) -> Access:
+    """Of the connection that the environment defines: `CRM_URL`, `CRM_TOKEN`, `CRM_<OPTION>`."""
+    given = {**settings.CRM_OPTIONS, "url": settings.CRM_URL, "token": settings.CRM_TOKEN}
+    return access(kind.schema, given)
 
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Crm:
     """A backend ready for use. Raises NotConfigured when a setting is missing."""
+    kind = backend(settings.CRM_BACKEND)
+    return connect_to(kind, environment(kind), on_call, before_call)
+
+
+def connect_to(
+    kind: type[Crm],
+    to: Access,
+    on_call: Callable[[CallRecord], None] = ignore,
+    before_call: Callable[[], None] = nothing,
+) -> Crm:
     installation.ensure_ours("crm")
+    to.ensure_whole(kind.schema)
+    hide(to[one.name] for one in kind.schema if one.secret)
+    return kind(to, on_call, before_call)
+
+
+def composer() -> Composer:
+    """What makes the document of an order for the CRM of the settings. Where that is none, nothing is sent."""
     try:
-        backend = import_string(BACKENDS.get(settings.CRM_BACKEND, settings.CRM_BACKEND))
-    except ImportError as error:
-        words = f"CRM_BACKEND is {settings.CRM_BACKEND!r}: use 'rest' or the dotted path of a class ({error})."
-        raise NotConfigured(words, side="crm") from error
-    crm: Crm = backend.from_settings(on_call, before_call)
-    return crm
+        kind = backend(settings.CRM_BACKEND)
+    except NotConfigured:
+        return AS_IT_IS
+    return kind.composer(environment(kind))

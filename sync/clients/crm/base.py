@@ -1,20 +1,116 @@
-"""What a CRM must be able to do for us: six verbs, and two more that it may have."""
+"""What a CRM must be able to do for us, and what it says of itself: settings, traits, statuses, fields.
 
-from collections.abc import Iterator, Mapping, Sequence
+`docs/adding-a-crm.md` shows how to write a backend; `tests/sync/crm_contract.py` proves it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from sync.clients.snapshots import CrmSnapshot
+from sync.clients.crm.schema import SettingField
+from sync.clients.errors import NotConfigured
+from sync.clients.http import CallRecord, JsonClient
+from sync.clients.snapshots import Composer, CrmSnapshot
+
+ENVIRONMENT = "crm"
+"""The slug of the connection that the environment defines (`CRM_URL` …)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What leads to one CRM account: a value for each setting of its backend."""
+
+    values: Mapping[str, str] = field(repr=False)
+    slug: str = ENVIRONMENT
+    "Of the connection. Tokens and caches are kept by it."
+    public_only: bool = False
+    "A person typed the address, who may not lead us into our own network."
+
+    def __getitem__(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def client(self, on_call: Callable[[CallRecord], None], before_call: Callable[[], None], **more: Any) -> JsonClient:
+        """Of its address."""
+        public = self.public_only
+        return JsonClient("crm", self["url"], on_call=on_call, before_call=before_call, public_only=public, **more)
+
+    def ensure_whole(self, schema: Sequence[SettingField]) -> None:
+        """Raises NotConfigured, and names the first that is missing and the place where it belongs."""
+        for one in schema:
+            if one.required and not (self[one.name] or one.default):
+                if self.slug == ENVIRONMENT:
+                    raise NotConfigured(f"{one.variable} is not set. Put it into .env.", side="crm")
+                words = f"The connection {self.slug} has no {one.label}. Enter it on the connection's page."
+                raise NotConfigured(words, side="crm")
+
+
+def access(
+    schema: Sequence[SettingField], values: Mapping[str, str], slug: str = ENVIRONMENT, *, public_only: bool = False
+) -> Access:
+    """Of these values those that the backend knows, defaults where there is none."""
+    known = {one.name: str(values.get(one.name) or one.default) for one in schema}
+    if "url" in known:
+        known["url"] = known["url"].rstrip("/")
+    return Access(values=known, slug=slug, public_only=public_only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """How a CRM behaves, where that makes a difference to the decision. The defaults are the careful ones."""
+
+    unique: Literal["enforced", "search_only"] = "search_only"
+    "enforced: the CRM refuses a second order of the same name. search_only: it makes one, so we look and wait first."
+    updated_at: Literal["microseconds", "seconds"] = "microseconds"
+    "How finely it says when an order was changed. An event's own time is compared no more finely than that."
+    hooks: Literal["signed", "hints", "none"] = "signed"
+    "Whether its webhooks can be trusted. Hints only lead to a read. Without hooks the CRM is asked what changed."
+    hook_before_commit: bool = False
+    "A webhook is sent while the change is not stored yet, so that a read at once shows the old state."
+    ids_reused: bool = False
+    "The id of a deleted order may be given to another one: what an event says of an order is never taken unread."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One that a person can move an order to there. `name` is what a snapshot shows, perhaps `pipeline/stage`."""
+
+    name: str
+    label: str
+    shop_status: str = ""
+    "What it means in the shop unless staff say otherwise; empty: staff have to say."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One that an order has there, as the CRM lists it."""
+
+    name: str
+    label: str
+    kind: Literal["text", "number", "date", "choice", "yes_no", "reference"] = "text"
+    required: bool = False
+    writable: bool = True
+    choices: tuple[str, ...] = ()
+    longest: int | None = None
 
 
 class Crm(Protocol):
-    """A CRM backend. Every method may raise the errors of `sync.clients.errors`, and nothing else.
+    """A CRM backend. Every method may raise the errors of `sync.clients.errors`, and nothing else."""
 
-    `docs/adding-a-crm.md` shows how to write one; `tests/sync/crm_contract.py` proves it.
-    """
+    title: ClassVar[str]
+    "For people who choose one."
+    schema: ClassVar[tuple[SettingField, ...]]
+    traits: ClassVar[Traits]
+
+    def __init__(self, access: Access, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> None:
+        """Makes no call. `access` holds every required setting."""
+
+    @classmethod
+    def composer(cls, access: Access) -> Composer:
+        """What makes the document of an order, without a call. Its hash is the fingerprint."""
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
-        """Create the order, or return the one that is there. True: it is new."""
+        """Create the order of this document, or return the one that is there. True: it is new."""
 
     def get(self, crm_order_id: str) -> CrmSnapshot:
         """Read one order as it is now. Raises NotFound."""
@@ -23,10 +119,16 @@ class Crm(Protocol):
         """The order that names this order of the shop, or None. A CRM may list new orders late."""
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
-        """Tell the CRM what the shop changed. Raises NotFound."""
+        """Tell the CRM the order's document as it is now. Raises NotFound."""
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         """Every order changed at or after `since`, oldest first, page by page. `drift` asks for all there are."""
+
+    def statuses(self) -> list[Status]:
+        """Those that an order can have there; empty: the CRM does not tell."""
+
+    def fields(self) -> list[Field]:
+        """Those that an order has there; empty: the CRM does not tell."""
 
     def ping(self) -> None:
         """A cheap read that proves address and token. Returns nothing; raises what is wrong."""
@@ -46,3 +148,11 @@ class BatchReads(Protocol):
     def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot | None]:
         """By external id, those of these orders that one call finds, each of them once. None where the answer shows no
         order of that name; that is believed if the same answer shows an order which is known to be there."""
+
+
+@runtime_checkable
+class Links(Protocol):
+    """And where a person sees an order in the CRM."""
+
+    def url_of(self, crm_order_id: str) -> str:
+        """The address of the order's page, without a call."""

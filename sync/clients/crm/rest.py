@@ -6,27 +6,25 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-from django.conf import settings
-
+from sync.clients.crm.base import Access, Field, Status, Traits
 from sync.clients.crm.schema import URL, WEBHOOKS, SettingField
 from sync.clients.errors import (
     AnsweredForAnother,
     AuthFailed,
     Blocked,
     Hidden,
-    NotConfigured,
     NotFound,
     Odd,
     Rejected,
     SideError,
     TooLarge,
 )
-from sync.clients.http import Answer, CallRecord, JsonClient, readable
+from sync.clients.http import Answer, CallRecord, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, PageSize, batches, pages
-from sync.clients.snapshots import LARGEST_INTEGER, CrmSnapshot, is_word
+from sync.clients.snapshots import AS_IT_IS, LARGEST_INTEGER, Composer, CrmSnapshot, is_word
 from webhooks.moments import utc
 from webhooks.texts import is_spoiled
 
@@ -58,21 +56,32 @@ class RestCrm:
             label="Token",
             help="The bearer token of the CRM's API, with the right to read and write orders",
             secret=True,
+            required=False,
         ),
         *WEBHOOKS,
     )
+    traits = Traits()
 
-    def __init__(self, client: JsonClient) -> None:
-        self.client = client
+    def __init__(
+        self,
+        access: Access,
+        on_call: Callable[[CallRecord], None] = ignore,
+        before_call: Callable[[], None] = nothing,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {access['token']}"} if access["token"] else {}
+        self.client = access.client(on_call, before_call, headers=headers)
         self.size = PageSize()
         "Of a page of changes."
 
     @classmethod
-    def from_settings(cls, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> Self:
-        if not settings.CRM_URL:
-            raise NotConfigured("CRM_URL is not set. Put it into .env.", side="crm")
-        headers = {"Authorization": f"Bearer {settings.CRM_TOKEN}"} if settings.CRM_TOKEN else {}
-        return cls(JsonClient("crm", settings.CRM_URL, headers=headers, on_call=on_call, before_call=before_call))
+    def composer(cls, access: Access) -> Composer:
+        return AS_IT_IS
+
+    def statuses(self) -> list[Status]:
+        return []
+
+    def fields(self) -> list[Field]:
+        return []
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         answer = self._orders(

@@ -23,10 +23,16 @@ class SettingField:
     choices: tuple[str, ...] = ()
     "The only values that it may have."
 
+    @property
+    def variable(self) -> str:
+        """What gives it to the connection of the environment."""
+        return f"CRM_{self.name.upper()}"
+
 
 URL = SettingField(
     name="url", label="Address", help="The base address of the CRM's API, as in https://crm.example/api/v1"
 )
+TOKEN = SettingField(name="token", label="Token", help="The key that the CRM gives for its API", secret=True)
 WEBHOOKS = (
     SettingField(
         name="webhook_secrets",
