@@ -44,6 +44,7 @@ SIDEBAR: dict[str, list[dict[str, Any]]] = {
         _page("Events", "inbox", "webhooks/webhookevent", "webhooks.view_webhookevent"),
         _page("Refused deliveries", "block", "webhooks/refuseddelivery", "webhooks.view_refuseddelivery"),
         _page("Attempts", "history", "sync/attempt", "sync.view_attempt"),
+        _page("Hourly figures", "bar_chart", "sync/hourlyfigure", "sync.view_hourlyfigure"),
     ],
     "Orders": [
         _page("Orders", "shopping_cart", "orders/orderlink", "orders.view_orderlink"),

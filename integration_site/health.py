@@ -169,7 +169,7 @@ def is_loopback(address: str) -> bool:
 
 
 class FromTheDatabase:
-    """Every figure of CONTRACT section 7 that the tables know. Rows are kept for ever, so that counters only grow."""
+    """Every figure of CONTRACT section 7 that the tables know. Counters only grow, whatever is pruned."""
 
     def collect(self) -> Iterator[Any]:
         now = clock.now()

@@ -167,6 +167,30 @@ class Counted(models.Model):
         return f"{self.table} up to {self.up_to}"
 
 
+class HourlyFigure(models.Model):
+    """What stays of the attempts and calls of an hour once they are past ROWS_RETENTION_DAYS."""
+
+    class What(models.TextChoices):
+        ATTEMPT = "attempt", "Attempts"
+        CALL = "call", "Calls"
+
+    id = models.BigAutoField(primary_key=True)
+    hour = models.DateTimeField(help_text="When it began")
+    what = models.CharField(max_length=8, choices=What.choices)
+    side = models.CharField(max_length=8, choices=SideName.choices, help_text="That was called, or sent the event")
+    result = models.CharField(max_length=32, help_text="Of an attempt; the status of a call, 0: no answer came")
+    count = models.PositiveBigIntegerField(default=0)
+    milliseconds = models.PositiveBigIntegerField(default=0, help_text="All of them together")
+    slowest = models.PositiveIntegerField("slowest (ms)", default=0)
+
+    class Meta:
+        verbose_name = "hourly figure"
+        constraints = [models.UniqueConstraint(fields=["hour", "what", "side", "result"], name="figure_once_an_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.what} {self.side} {self.result}, {self.hour:%Y-%m-%d %H}:00"
+
+
 class Run(models.Model):
     """A long job. It goes on from its checkpoint after a crash, tells how far it is, can be paused and cancelled."""
 

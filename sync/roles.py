@@ -15,6 +15,7 @@ VIEWER = (
     "orders.view_allowedmove",
     "sync.view_attempt",
     "sync.view_call",
+    "sync.view_hourlyfigure",
     "sync.view_sidestate",
     "sync.view_heartbeat",
     "sync.view_run",

@@ -13,7 +13,7 @@ OURS = ("webhooks", "orders", "sync")
 SEEN_BY_ALL = [
     *("webhooks.view_webhookevent", "webhooks.view_refuseddelivery"),
     *("orders.view_orderlink", "orders.view_statustransition", "orders.view_statusrule", "orders.view_allowedmove"),
-    *("sync.view_attempt", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
+    *("sync.view_attempt", "sync.view_hourlyfigure", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
     *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm", "sync.view_todoitem"),
 ]
 ALL = {"viewer", "support", "operator", "manager", "auditor"}

@@ -14,6 +14,7 @@ from django.urls import reverse
 from orders.models import StaffAction
 from sync.admin.attempts import called
 from sync.backoffice.edited import changed
+from sync.backoffice.removed import attempts_removed, is_past
 from sync.backoffice.steps import attempt_for, steps
 from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from sync.models import Attempt
@@ -79,6 +80,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "signature": signature(event),
         "curl": curl(event, revealed=revealed),
         "history": history(event, revealed=revealed),
+        "removed": attempts_removed() if is_past(event) else "",
         "edited": changed(event.copy_of, event) if event.copy_of else [],
         "copies": [masked_row(one) for one in event.copies.order_by("id").defer("body", "headers")],
         "neighbours": list(neighbours(event)),

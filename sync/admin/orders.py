@@ -61,6 +61,7 @@ class Shown:
     filters: list[tuple[str, str, bool]]
     newer: str
     older: str
+    removed: str
 
     @classmethod
     def of(cls, timeline: Timeline, query: dict[str, str]) -> Self:
@@ -79,6 +80,7 @@ class Shown:
             ],
             newer=f"?{urlencode({**chosen, 'page': str(number - 1)})}" if number > 1 else "",
             older=f"?{urlencode({**chosen, 'page': str(number + 1)})}" if len(found) > AT_ONCE else "",
+            removed=timeline.removed,
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sync.backoffice import removed
 from sync.clients.http import READS
 from sync.models import Attempt, Call
 from webhooks.models import Outcome, State, WebhookEvent
@@ -35,7 +36,8 @@ def steps(event: WebhookEvent, attempt: Attempt | None, calls: Sequence[Call]) -
     if attempt:
         way += [_read_back(attempt, calls), _decided(event, attempt), _applied(event, attempt, calls)]
     else:
-        way += [Step(name=name, icon=icon, words="Not yet.") for name, icon in NOT_YET]
+        words = "No longer known." if removed.is_past(event) else "Not yet."
+        way += [Step(name=name, icon=icon, words=words) for name, icon in NOT_YET]
     return list(_with_gaps(way))
 
 
@@ -64,6 +66,8 @@ def _stored(event: WebhookEvent) -> Step:
 
 
 def _started(event: WebhookEvent, attempt: Attempt | None) -> Step:
+    if attempt is None and removed.is_past(event):
+        return Step(name="Started", icon="play_arrow", words=removed.attempts_removed())
     if attempt is None:
         due = event.next_attempt_at
         words = UNTRIED.get(State(event.state), "Not tried yet.")

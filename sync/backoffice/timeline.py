@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q, QuerySet, Value
 
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
+from sync.backoffice.removed import attempts_removed, is_past
 from sync.clients.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
 from webhooks.masking import MASK, masked, masked_text, masked_topic
@@ -75,6 +76,13 @@ class Timeline:
     @property
     def crm_status(self) -> str | None:
         return (self.link.crm_status if self.link else "") or None
+
+    @property
+    def removed(self) -> str:
+        """Empty, or the sentence about attempts that are no longer there."""
+        rows = self._rows()
+        events = (rows[kind].order_by("pk").first() for kind in EVENT_KINDS)
+        return attempts_removed() if any(event and is_past(event) for event in events) else ""
 
     def oldest_first(self) -> Iterator[Entry]:
         """All of it."""

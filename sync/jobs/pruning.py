@@ -1,5 +1,7 @@
-"""After RETENTION_DAYS what was said is forgotten: bodies and headers go; rows, outcomes and transitions stay."""
+"""After RETENTION_DAYS what was said is forgotten: bodies and headers go. After ROWS_RETENTION_DAYS attempts and calls
+go as a whole, and their hourly figures stay. Events, outcomes and transitions stay for ever."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,21 +10,24 @@ from typing import Any
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django.db.models import Q, QuerySet
+from django.db import transaction
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 from django_q.models import Task
 
 from sync.jobs import engine
 from sync.jobs.processing import Steps
-from sync.models import Call, Run
+from sync.models import Attempt, Call, Run
+from sync.monitoring import hourly
+from sync.monitoring.counting import ATTEMPTS, CALLS, cover
 from sync.registry import DAY, Job, Planned, register
 from webhooks.customers import rekey
-from webhooks.models import RefusedDelivery, WebhookEvent
+from webhooks.models import RefusedDelivery, State, WebhookEvent
 
 PAGE = 200
 """Rows of one short transaction."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-COUNTS = ("events", "calls", "refusals", "runs", "tasks", "logins", "sessions")
+COUNTS = ("events", "calls", "attempts", "refusals", "runs", "tasks", "logins", "sessions")
 
 
 def start(*, dry_run: bool = False, actor: str = "", reason: str = "") -> Run:
@@ -34,6 +39,9 @@ def job(run: Run) -> Steps[None]:
     """`checkpoint`: up to where events and calls were seen to. `counts`: what was emptied, and what was removed."""
     if settings.RETENTION_DAYS < 1:
         raise engine.Failed("RETENTION_DAYS must be 1 or more, or all bodies would go at once. Correct it in .env.")
+    if 0 != settings.ROWS_RETENTION_DAYS < settings.RETENTION_DAYS:
+        words = "must not be less than RETENTION_DAYS, or rows would go before what they say. 0 keeps them for ever."
+        raise engine.Failed(f"ROWS_RETENTION_DAYS={settings.ROWS_RETENTION_DAYS} {words} Correct it in .env.")
     before = run.started_at - timedelta(days=settings.RETENTION_DAYS)
     if not run.checkpoint:
         run.checkpoint = _where_the_last_one_ended()
@@ -41,6 +49,8 @@ def job(run: Run) -> Steps[None]:
         rekey(WebhookEvent.objects.all())  # what processes of an older version stored while this one was installed
     yield from _empty_events(run, before)
     yield from _empty_calls(run, before)
+    if settings.ROWS_RETENTION_DAYS:
+        yield from _remove_attempts(run, run.started_at - timedelta(days=settings.ROWS_RETENTION_DAYS))
     for name, done in _leftovers(run, before):
         run.counts = {**run.counts, name: done}
         yield
@@ -107,13 +117,44 @@ def _empty_calls(run: Run, before: datetime) -> Steps[None]:
 
 
 def _old_calls(after: int, before: datetime) -> list[int]:
+    return _old(Call.objects.values_list("id", "at"), after, before)
+
+
+def _old(rows: QuerySet[Any, tuple[int, datetime]], after: int, before: datetime) -> list[int]:
     """Up to the first that is young: ids are given in the order of time, but for those of one moment."""
-    old = []
-    for pk, at in Call.objects.filter(pk__gt=after).order_by("id").values_list("id", "at")[:PAGE]:
-        if at >= before:
-            break
-        old.append(pk)
-    return old
+    page = rows.filter(pk__gt=after).order_by("id")[:PAGE]
+    return [pk for pk, _ in itertools.takewhile(lambda row: row[1] < before, page)]
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _remove_attempts(run: Run, before: datetime) -> Steps[None]:
+    """With their calls. Those of an event that waits for a worker or a person are left alone; as they are few, each run
+    begins with them."""
+    after = run.checkpoint.get("attempts", 0)
+    while page := _old(Attempt.objects.values_list("id", "started_at"), after, before):
+        began = time.monotonic()
+        going = Attempt.objects.filter(pk__in=page, event__state=State.DONE)
+        done = (
+            going.count() if run.options["dry_run"] else _remove_and_remember(list(going.values_list("pk", flat=True)))
+        )
+        after = page[-1]
+        run.checkpoint = {**run.checkpoint, "attempts": after}
+        _count(run, seen=len(page), attempts=done)
+        yield
+        _give_way(began)
+
+
+def _remove_and_remember(attempts: list[int]) -> int:
+    calls = Call.objects.filter(attempt__in=attempts)
+    with transaction.atomic():
+        cover(ATTEMPTS, max(attempts, default=0))
+        cover(CALLS, calls.aggregate(newest=Max("pk"))["newest"] or 0)
+        hourly.remember(attempts)
+        calls.delete()
+        Attempt.objects.filter(pk__in=attempts).delete()
+    return len(attempts)
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Counts over tables that only grow: what is old is counted once and remembered, so that nobody reads it again."""
+"""Counts of all rows that a table ever had: what is old is counted once and remembered. Nobody reads it again, and it
+may be removed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ EACH = Q()
 
 @dataclass(frozen=True, kw_only=True)
 class Growing:
-    """A table whose rows are never removed, and the columns to count by, which never change in a row."""
+    """A table whose rows are removed only once they are counted (`cover`), and the columns to count by, which never
+    change in a row."""
 
     model: type[Model]
     by: tuple[str, ...]
@@ -49,6 +51,8 @@ def count_rows(table: Growing) -> Counts:
     """Exact; what is read are the rows of the last minutes."""
     known = Counted.objects.filter(table=table.name).first() or _begin(table)
     found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
+    if not Counted.objects.filter(pk=known.pk, up_to=known.up_to).exists():
+        return count_rows(table)  # more of them were covered between our two looks, and may have been removed
     if clock.now() - known.next_at > SETTLED:
         _remember(table, known)
     return found
@@ -65,10 +69,25 @@ def _remember(table: Growing, known: Counted) -> None:
     merged = _sum([*_remembered(known), *_read(table, settled)])
     Counted.objects.filter(pk=known.pk, up_to=known.up_to, next_at=known.next_at).update(
         up_to=known.next_up_to,
-        counts=[[*key, *numbers] for key, numbers in merged.items()],
+        counts=_as_kept(merged),
         next_up_to=_newest(table),
         next_at=clock.now(),
     )
+
+
+def cover(table: Growing, up_to: int) -> None:
+    """Remember the rows up to this one, whose time is long over: then they may be removed. In the transaction that
+    removes them, so that counts never fall."""
+    known = Counted.objects.select_for_update().get(pk=_begin(table).pk)
+    if known.up_to < up_to:
+        rows = table.rows().filter(pk__gt=known.up_to, pk__lte=up_to)
+        known.counts = _as_kept(_sum([*_remembered(known), *_read(table, rows)]))
+        known.up_to, known.next_up_to = up_to, max(up_to, known.next_up_to)
+        known.save(update_fields=["counts", "up_to", "next_up_to"])
+
+
+def _as_kept(counts: Counts) -> list[list[Any]]:
+    return [[*key, *numbers] for key, numbers in counts.items()]
 
 
 def _newest(table: Growing) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from tests import servers
-from tests.benchmarks import backoffice, drain, flow, growth, ingest, runs
+from tests.benchmarks import backoffice, drain, flow, growth, ingest, runs, sizes
 from tests.benchmarks.running import Options, say
 
 DATABASES = ("sqlite", "postgres")
@@ -21,9 +21,10 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "backoffice": backoffice.backoffice,
     "runs": runs.runs,
     "runs-many": runs.many,
+    "sizes": sizes.sizes,
 }
 
-ON_REQUEST = ("runs-many",)
+ON_REQUEST = ("runs-many", "sizes")
 """Too long for every time."""
 
 

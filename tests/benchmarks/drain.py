@@ -160,9 +160,8 @@ def fill(queue: str, count: int) -> None:
         rivals.enqueue(queue, [f"C-{n}" for n in numbers])
 
 
-def wait(count: int) -> None:
-    """Print events per second once the latest so many are finished."""
-    from sync.models import Attempt
+def empty() -> None:
+    """Wait until nothing is to be done."""
     from webhooks.models import WebhookEvent
 
     until = time.monotonic() + PATIENCE
@@ -170,6 +169,14 @@ def wait(count: int) -> None:
         if time.monotonic() > until:
             raise SystemExit(f"the inbox is not empty after {PATIENCE:.0f} s")
         time.sleep(0.1)
+
+
+def wait(count: int) -> None:
+    """Print events per second once the latest so many are finished."""
+    from sync.models import Attempt
+    from webhooks.models import WebhookEvent
+
+    empty()
     done = list(WebhookEvent.objects.order_by("-id")[:count])
     times = sorted(event.finished_at for event in done if event.finished_at and event.outcome == "applied")
     if len(times) != count:
@@ -184,5 +191,7 @@ if __name__ == "__main__":
     django.setup()
     if sys.argv[1] == "fill":
         fill(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1] == "empty":
+        empty()
     else:
         wait(int(sys.argv[2]))

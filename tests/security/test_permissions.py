@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from orders import audit
 from orders.models import AllowedMove, StatusRule
-from sync.models import Alarm, DriftFinding, Heartbeat, Installation, Run, TodoItem
+from sync.models import Alarm, DriftFinding, Heartbeat, HourlyFigure, Installation, Run, TodoItem
 from sync.roles import ROLES
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import RefusedDelivery, State
@@ -201,6 +201,7 @@ def rows(db: None) -> None:
     Run.objects.create(kind="backfill")
     Alarm.objects.create(key="silence:shop", words="silent", advice="look")
     Installation.objects.create(public_url="https://elsewhere.example")
+    HourlyFigure.objects.create(hour=timezone.now(), what="call", side="shop", result="200", count=1)
     audit.record("check", actor="somebody", link=link)
     for model in (StatusRule, AllowedMove):
         model.objects.order_by("pk").last().save()  # type: ignore[union-attr]  # has a history now

@@ -41,6 +41,7 @@ def as_json(told: Timeline) -> dict[str, Any]:
         "timeline": [
             {"at": entry.at.isoformat(), "kind": entry.group, "words": entry.words} for entry in told.oldest_first()
         ],
+        "removed": told.removed,
     }
 
 
@@ -50,4 +51,5 @@ def as_lines(told: Timeline) -> list[str]:
         f"shop order {told.woo_id or 'unknown'}{number}: {told.shop_status or 'status unknown'}",
         f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
         *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.group:<10}  {entry.words}" for entry in told.oldest_first()),
+        *([told.removed] if told.removed else []),
     ]

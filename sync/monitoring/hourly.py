@@ -1,0 +1,41 @@
+"""Hourly figures of attempts and calls, which outlive them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sync.models import Attempt, Call, HourlyFigure
+
+What = HourlyFigure.What
+Key = tuple[datetime, str, str, str]
+"""The hour, what, the side, and the result."""
+
+
+def remember(attempts: Sequence[int]) -> None:
+    """Add them and their calls to the figures. In the transaction that removes them: nobody else does at this time."""
+    times: defaultdict[Key, list[int]] = defaultdict(list)
+    for at, what, side, result, milliseconds in _rows(attempts):
+        times[at.replace(minute=0, second=0, microsecond=0), what, side, result].append(milliseconds)
+    hours = {hour for hour, *_ in times}
+    known: dict[Key, HourlyFigure] = {
+        (one.hour, one.what, one.side, one.result): one for one in HourlyFigure.objects.filter(hour__in=hours)
+    }
+    for key, took in times.items():
+        hour, what, side, result = key
+        figure = known.setdefault(key, HourlyFigure(hour=hour, what=what, side=side, result=result))
+        figure.count += len(took)
+        figure.milliseconds += sum(took)
+        figure.slowest = max(figure.slowest, *took)
+    changed = [known[key] for key in times]
+    HourlyFigure.objects.bulk_create([one for one in changed if one._state.adding])
+    old = [one for one in changed if not one._state.adding]
+    HourlyFigure.objects.bulk_update(old, ["count", "milliseconds", "slowest"])
+
+
+def _rows(attempts: Sequence[int]) -> Iterator[tuple[datetime, str, str, str, int]]:
+    tried = Attempt.objects.filter(pk__in=attempts).order_by()
+    for at, side, result, took in tried.values_list("started_at", "event__side", "result", "milliseconds"):
+        yield at, What.ATTEMPT.value, side, result, took
+    called = Call.objects.filter(attempt__in=attempts, is_shared=False).order_by()
+    for at, side, status, took in called.values_list("at", "side", "status", "milliseconds"):
+        yield at, What.CALL.value, side, str(status or 0), took
