@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from sync.clients import installation
 from sync.clients.paging import batches
 from tests import fresh
 from tests.journeys.processes import migrate
+from webhooks import wake
 from webhooks.refusals import refusals
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
 
 
+THREADS_END = 30.0
+"""Seconds until a thread that a test began has ended, on a machine that is busy."""
 SLOW = (
     "chaos/test_chaos.py",
     "journeys/test_cluster.py",
@@ -57,15 +61,32 @@ def _uses_the_database(item: pytest.Item) -> bool:
     return bool(item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db", "live_server"})
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """A wake-up that a thread sends is part of the test: later it would meet the settings of the next one."""
+    outcome = yield
+    if wake._sender:
+        wake._sender.join(THREADS_END)
+    return outcome
+
+
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches. It
-    has looked whose the database is: who makes a client needs none for that."""
+    """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches or
+    whether the broker is there. It has looked whose the database is: who makes a client needs none for that. No thread
+    of it lives on in the next one, but those of the pool for calls."""
     installation.forget()
     installation.believe()
+    before = threading.enumerate()
     yield
     refusals.forget()
     batches.forget()
+    wake._last = wake._away_until = float("-inf")
+    begun = (thread for thread in threading.enumerate() if thread not in before and not thread.daemon)
+    left = [thread for thread in begun if not thread.name.startswith("calls")]
+    for thread in left:
+        thread.join(THREADS_END)
+    assert not [thread.name for thread in left if thread.is_alive()]
 
 
 @pytest.fixture(scope="session")

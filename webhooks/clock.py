@@ -13,7 +13,7 @@ from django.utils import timezone
 KEPT = 30.0
 """Seconds after which the database is asked again."""
 AGREES = timedelta(milliseconds=50)
-"""Less cannot be told from the time that the question took."""
+"""Less is no difference: SQLite tells no more than milliseconds."""
 WRONG = timedelta(seconds=2)
 """A host that differs by more is told of."""
 ADVICE = "Set the clocks of all hosts by NTP (`timedatectl set-ntp true`)."
@@ -53,15 +53,17 @@ def _is_good(last: _Asked, here: datetime, monotonic: float) -> bool:
 
 
 def ahead() -> timedelta:
-    """By how much this host's clock is ahead of the database's; asked anew, zero where they agree."""
+    """By how much this host's clock is ahead of the database's; asked anew, zero where they may agree: the answer is
+    of any moment while the question took, and on a busy machine that is long."""
     question = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     before = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {question}")
         [there] = cursor.fetchone()
-    middle = before + (timezone.now() - before) / 2
+    half = (timezone.now() - before) / 2
     moment = there if isinstance(there, datetime) else datetime.fromisoformat(there).replace(tzinfo=UTC)
-    return difference if abs(difference := middle - moment) >= AGREES else timedelta()
+    difference = before + half - moment
+    return difference if abs(difference) >= half + AGREES else timedelta()
 
 
 def trouble() -> str:

@@ -39,7 +39,7 @@ FOCUSED = """() => {
     const name = at === document.body ? "" : at.getAttribute("aria-label") || label || at.innerText || at.value || "";
     return [name, style.outlineStyle !== "none" || style.boxShadow !== "none"];
 }"""
-WAIT = 20_000
+WAIT = 60_000
 "Milliseconds until a page that does not come is a failure: as long as a loaded machine may need."
 PHONE = {"width": 375, "height": 812}
 DESK = {"width": 1280, "height": 900}

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from django.conf import settings
@@ -34,7 +34,7 @@ from tests.deliveries import (
     signed_by_crm,
     signed_by_shop,
 )
-from webhooks import intake, signatures, sources
+from webhooks import intake, signatures, sources, wake
 from webhooks.insert import MOST_OF_A_SECOND
 from webhooks.intake import MASK
 from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
@@ -567,10 +567,13 @@ def test_a_database_that_can_not_store_is_503() -> None:
     assert answer.json() == {"error": "storage_unavailable"}
 
 
-def test_a_broker_that_is_away_fails_no_delivery(settings: Any) -> None:
+def test_a_broker_that_is_away_fails_no_delivery(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.QUEUE_BROKER = "redis://127.0.0.1:1/0"
-    with patch("webhooks.wake._broker", side_effect=ConnectionError):
-        assert from_shop(b'{"id": 5}').status_code == 200
+    monkeypatch.setattr("webhooks.wake._broker", broker := Mock(side_effect=ConnectionError))
+    assert from_shop(b'{"id": 5}').status_code == 200
+    if wake._sender:
+        wake._sender.join(30)
+    broker.assert_called_once_with()
 
 
 def test_hubspot_signs_the_public_url(settings: Any) -> None:
