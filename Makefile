@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: mutate chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: image mutate chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,12 @@ test: $(VENV)/dev.stamp ## every test
 test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "database or equipped"
 
-lint: $(VENV)/dev.stamp ## style, direction of imports, missing migrations
+lint: $(VENV)/dev.stamp ## style, direction of imports, Dockerfile, compose.yaml, missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec compose.yaml
 	DEBUG=true ORDERBRIDGE_ENV_FILE= DATABASE_URL=sqlite://:memory: $(BIN)/python manage.py makemigrations --check --dry-run
 
 types: $(VENV)/dev.stamp ## mypy
@@ -114,6 +116,9 @@ lock-check: $(VENV)/dev.stamp ## whether the lock files are what requirements*.i
 
 audit-deps: $(VENV)/dev.stamp ## known weaknesses of the exact pins; needs the internet
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
+
+image: $(VENV)/dev.stamp ## the container image, built and run read-only without Docker: needs root, debootstrap, buildah
+	.ci/image
 
 shell: $(VENV)/run.stamp ## Django's shell
 	@$(BIN)/python manage.py shell

@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "webhooks",
     "orders",
     "sync",
+    "integration_site",
     "django_q",  # after sync, whose `qcluster` takes the place of its own
 ]
 MIDDLEWARE = [
@@ -319,7 +320,8 @@ FORMAT_MODULE_PATH = ["integration_site.formats"]
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
+# The container image has them collected and compressed; elsewhere they are served from where they are installed.
+WHITENOISE_USE_FINDERS = os.environ.get("ORDERBRIDGE_STATIC_FILES") != "collected"
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -136,4 +136,5 @@ def test_every_setting_is_explained(name: str) -> None:
 
 def test_the_example_names_nothing_else() -> None:
     names = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert set(names) <= {*SETTINGS, *settings_read()}
+    compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
+    assert set(names) <= {*SETTINGS, *settings_read(), *compose}

@@ -27,11 +27,19 @@ from sync.roles import ROLES
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.models import RefusedDelivery, State
 
-OPEN_TO_ALL = {"login"}
+OPEN_TO_ALL = {"login", "set_up"}
 OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search"}
+BESIDE_THE_ADMIN = {"set_up"}
+"""Below /admin/, and not of Django's admin."""
 NOT_PAGES = {"view_on_site", "autocomplete", "app_list"}
 """Django's own, which answer 404 or decide by what they are asked for."""
-ARGUMENTS: dict[str, str] = {"kind": "reconcile", "name": "pause", "action": "repair", "app_label": "orders"}
+ARGUMENTS: dict[str, str] = {
+    "kind": "reconcile",
+    "name": "pause",
+    "action": "repair",
+    "app_label": "orders",
+    "token": "x",
+}
 RETRYING = {"state": State.RETRYING}
 ROWS = {"webhooks_webhookevent_retry": RETRYING, "webhooks_webhookevent_cancel": RETRYING}
 """Which row's page is walked, where not any will do."""
@@ -182,9 +190,10 @@ def address(name: str, pattern: URLPattern) -> str:
     values = [str(row.pk) if row and one in ("pk", "object_id", "id") else ARGUMENTS[one] for one in names]
     if name.endswith("_simple_history"):
         values[1] = str(row.history.latest().pk)  # type: ignore[union-attr]
+    path = name if name in BESIDE_THE_ADMIN else f"admin:{name}"
     if pattern.pattern.regex.groupindex:
-        return reverse(f"admin:{name}", kwargs=dict(zip(names, values, strict=True)))
-    return reverse(f"admin:{name}", args=values)
+        return reverse(path, kwargs=dict(zip(names, values, strict=True)))
+    return reverse(path, args=values)
 
 
 @pytest.fixture
