@@ -132,7 +132,10 @@ def _fill(model: type[models.Model], count: int, **columns: str) -> None:
     rest = {
         field.attname: field.get_db_prep_save(_default(field), connection)
         for field in model._meta.concrete_fields
-        if not field.primary_key and field.attname not in columns
+        # What only the database knows the default of, it fills in itself.
+        if not field.primary_key
+        and field.attname not in columns
+        and (field.has_default() or not field.has_db_default())
     }
     into = ", ".join((*columns, *rest))
     values = ", ".join((*columns.values(), *_places(model, rest)))
