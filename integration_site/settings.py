@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from integration_site import __version__
 from integration_site.backoffice_settings import UNFOLD as UNFOLD
+from webhooks.configs import PREFIX as _PREFIX
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -198,8 +199,7 @@ WOO_BASIC_AUTH = env.str("WOO_BASIC_AUTH", default="")
 WOO_WEBHOOK_SECRETS = _secrets("WOO_WEBHOOK_SECRETS")
 
 EXTERNAL_ID_PREFIX = env.str("EXTERNAL_ID_PREFIX", default="")
-PREFIX = r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?"
-if not re.fullmatch(PREFIX, EXTERNAL_ID_PREFIX):
+if not re.fullmatch(_PREFIX, EXTERNAL_ID_PREFIX):
     raise ImproperlyConfigured(
         f"EXTERNAL_ID_PREFIX is {EXTERNAL_ID_PREFIX!r}: use at most 20 of A-Z a-z 0-9 . _ : / # -, and no digit at the "
         "end, where the order's number follows; as in EXTERNAL_ID_PREFIX=shop-b-"

@@ -20,6 +20,7 @@ from orders.models import (
     StatusTransition,
     digest,
 )
+from webhooks.connections import DEFAULT_BRIDGE
 
 log = logging.getLogger("orderbridge.audit")
 
@@ -127,8 +128,12 @@ def old_versions(name: str, after: int, upto: int) -> list[Version]:
 
 
 def _said(row: Any) -> dict[str, str]:
+    """The bridge only where it is not the default: checkpoints of before there were others hold as they are."""
     fields = (field for field in row._meta.concrete_fields if field.attname != "history_user_id")
-    return {field.attname: field.value_to_string(row) for field in fields}
+    said = {field.attname: field.value_to_string(row) for field in fields}
+    if row.bridge_id == DEFAULT_BRIDGE:
+        del said["bridge_id"]
+    return said
 
 
 def _covered_by(one: AuditSeal) -> Newest | None:

@@ -16,7 +16,14 @@ def slug(status: str) -> str:
     return status
 
 
-class StatusRuleForm(forms.ModelForm):
+class LifecycleForm(forms.ModelForm):
+    def _get_validation_exclusions(self) -> set[str]:
+        """A row is unique within its bridge, whether or not the form shows that."""
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"bridge"}
+
+
+class StatusRuleForm(LifecycleForm):
     class Meta:
         model = StatusRule
         fields = ("crm_status", "woo_status", "critical")
@@ -25,7 +32,7 @@ class StatusRuleForm(forms.ModelForm):
         return slug(self.cleaned_data["woo_status"])
 
 
-class AllowedMoveForm(forms.ModelForm):
+class AllowedMoveForm(LifecycleForm):
     class Meta:
         model = AllowedMove
         fields = ("from_status", "to_status")

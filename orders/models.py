@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn, Self
 
 from django.db import models, transaction
@@ -9,6 +10,7 @@ from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from orders.keys import is_signed, sign
+from webhooks.connections import DEFAULT_BRIDGE, bridge_field
 from webhooks.models import WebhookEvent
 
 STAFF, SEALS = 0, -1
@@ -23,6 +25,14 @@ class OrderLinkQuerySet(models.QuerySet["OrderLink"]):
             wanted |= models.Q(woo_id=int(term))
         return self.filter(wanted)
 
+    def by_woo_id(self, ids: Iterable[int]) -> dict[int, "OrderLink"]:
+        """Of one bridge."""
+        return {link.woo_id: link for link in self.filter(woo_id__in=list(ids))}
+
+    def by_crm_order_id(self, ids: Iterable[str]) -> dict[str, "OrderLink"]:
+        """Of one bridge."""
+        return {link.crm_order_id: link for link in self.filter(crm_order_id__in=list(ids))}
+
 
 class PairSignature(models.CharField):
     """Made with the row, and never again: a pair that somebody changed must not be signed by the next who saves it."""
@@ -36,7 +46,8 @@ class PairSignature(models.CharField):
 class OrderLink(models.Model):
     """One order, known on both sides."""
 
-    woo_id = models.BigIntegerField("shop order", unique=True)
+    bridge = bridge_field()
+    woo_id = models.BigIntegerField("shop order")
     number = models.CharField(
         max_length=64,
         blank=True,
@@ -44,7 +55,7 @@ class OrderLink(models.Model):
         db_default="",
         help_text="On the invoice, where a plugin of the shop gives orders numbers of their own",
     )
-    crm_order_id = models.CharField("CRM order", max_length=64, unique=True)
+    crm_order_id = models.CharField("CRM order", max_length=64)
     crm_status = models.CharField(
         "CRM status", max_length=64, blank=True, help_text="The CRM's status when we last saw it; empty: never compared"
     )
@@ -81,6 +92,10 @@ class OrderLink(models.Model):
 
     class Meta:
         verbose_name = "order"
+        constraints = [
+            models.UniqueConstraint(fields=["woo_id", "bridge"], name="link_of_shop_order"),
+            models.UniqueConstraint(fields=["crm_order_id", "bridge"], name="link_of_crm_order"),
+        ]
         indexes = [models.Index(fields=["number"], name="link_number", condition=models.Q(number__gt=""))]
         permissions = [
             ("check_orderlink", "Can compare an order on both sides, and repair it"),
@@ -92,23 +107,31 @@ class OrderLink(models.Model):
 
     def sign(self) -> None:
         """Whoever gives an order another id on either side, for a reason, signs the pair anew."""
-        self.mac = sign("order", self.woo_id, self.crm_order_id)
+        self.mac = sign(*self._pair)
 
     @property
     def is_ours(self) -> bool:
-        return is_signed(self.mac, "order", self.woo_id, self.crm_order_id)
+        return is_signed(self.mac, *self._pair)
+
+    @property
+    def _pair(self) -> tuple[object, ...]:
+        """Pairs of the default bridge were signed before there were others."""
+        of = () if self.bridge_id == DEFAULT_BRIDGE else (self.bridge_id,)
+        return ("order", *of, self.woo_id, self.crm_order_id)
 
 
 class StatusRule(models.Model):
     """A status of the CRM, and the WooCommerce status that shows it. A status without a rule parks its event."""
 
-    crm_status = models.CharField("CRM status", max_length=64, unique=True)
+    bridge = bridge_field(editable=True)
+    crm_status = models.CharField("CRM status", max_length=64)
     woo_status = models.CharField("shop status", max_length=64, help_text="Without the prefix wc-")
     critical = models.BooleanField(default=False, help_text="Always read back from the CRM, whatever VERIFY says")
     history = HistoricalRecords()
 
     class Meta:
         ordering = ["crm_status"]
+        constraints = [models.UniqueConstraint(fields=["crm_status", "bridge"], name="rule_once")]
         verbose_name = "status rule"
 
     def __str__(self) -> str:
@@ -118,13 +141,14 @@ class StatusRule(models.Model):
 class AllowedMove(models.Model):
     """One step of the lifecycle. A move is allowed if a chain of steps leads there."""
 
+    bridge = bridge_field(editable=True)
     from_status = models.CharField(max_length=64)
     to_status = models.CharField(max_length=64)
     history = HistoricalRecords()
 
     class Meta:
         ordering = ["from_status", "to_status"]
-        constraints = [models.UniqueConstraint(fields=["from_status", "to_status"], name="move_once")]
+        constraints = [models.UniqueConstraint(fields=["from_status", "to_status", "bridge"], name="move_once")]
         verbose_name = "allowed move"
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 
 
 class SyncConfig(AppConfig):
@@ -13,8 +13,11 @@ class SyncConfig(AppConfig):
 
     def ready(self) -> None:
         from sync import checks, jobs, roles  # noqa: F401  registers the system checks
+        from sync.models import SideState
+        from webhooks.connections import Connection
 
         for module in iter_modules(jobs.__path__):
             import_module(f"sync.jobs.{module.name}")  # registers its job
 
+        post_save.connect(SideState.follow, sender=Connection)
         post_migrate.connect(roles.make_groups, sender=self)

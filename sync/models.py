@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sync import registry
+from webhooks.connections import Connection, bridge_field, no_bridge_field
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.models import Side as SideName
 
@@ -71,9 +72,9 @@ class Call(models.Model):
 
 
 class SideState(models.Model):
-    """How one side is doing, shared by all workers of all hosts."""
+    """How one connection is doing, shared by all workers of all hosts."""
 
-    name = models.CharField(primary_key=True, max_length=8, choices=SideName.choices)
+    name = models.SlugField(primary_key=True, max_length=40, help_text="Of its connection")
     failures = models.PositiveIntegerField(default=0, help_text="Outage-like failures in a row")
     opened_at = models.DateTimeField(null=True, blank=True, help_text="Since when its circuit breaker is open")
     probe_at = models.DateTimeField(null=True, blank=True, help_text="When the next probe may test the way")
@@ -90,6 +91,17 @@ class SideState(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def label(self) -> str:
+        if self.name in SideName.values:
+            return str(SideName(self.name).label)
+        return Connection.objects.filter(slug=self.name).values_list("name", flat=True).first() or self.name
+
+    @classmethod
+    def follow(cls, instance: Connection, **_: object) -> None:
+        """Each connection has one."""
+        cls._default_manager.get_or_create(name=instance.slug)
 
 
 class Installation(models.Model):
@@ -128,6 +140,7 @@ class Intent(models.Model):
         CREATE = "create", "Create the order in the CRM"
         STATUS = "status", "Set the status in the shop"
 
+    bridge = bridge_field()
     woo_id = models.BigIntegerField()
     kind = models.CharField(max_length=8, choices=Kind.choices)
     from_status = models.CharField(max_length=64, blank=True)
@@ -138,7 +151,7 @@ class Intent(models.Model):
     )
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["woo_id", "kind"], name="one_intent_of_a_kind")]
+        constraints = [models.UniqueConstraint(fields=["woo_id", "kind", "bridge"], name="one_intent_of_a_kind")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.woo_id}"
@@ -202,6 +215,7 @@ class Run(models.Model):
         CANCELLED = "cancelled", "Cancelled"
 
     id = models.BigAutoField(primary_key=True)
+    bridge = no_bridge_field()
     kind = models.CharField(max_length=registry.LONGEST_KIND, choices=registry.kinds)
     state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
     options = models.JSONField(default=dict, blank=True)
@@ -223,8 +237,15 @@ class Run(models.Model):
         permissions = [("start_run", "Can start runs, pause and cancel them")]
         constraints = [
             models.UniqueConstraint(
-                fields=["kind"], condition=Q(state="running") & ~Q(kind="replay"), name="one_running_of_a_kind"
-            )
+                fields=["kind", "bridge"],
+                condition=Q(state="running") & ~Q(kind="replay") & Q(bridge__isnull=False),
+                name="one_running_of_a_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=Q(state="running") & ~Q(kind="replay") & Q(bridge__isnull=True),
+                name="one_running_about_no_bridge",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -265,6 +286,7 @@ class DriftFinding(models.Model):
         CONTENT = "content", "Other content"
 
     id = models.BigAutoField(primary_key=True)
+    bridge = bridge_field()
     kind = models.CharField(max_length=16, choices=Kind.choices)
     woo_id = models.BigIntegerField()
     crm_order_id = models.CharField("CRM order", max_length=64, blank=True)
@@ -288,7 +310,9 @@ class DriftFinding(models.Model):
         permissions = [("ignore_driftfinding", "Can ignore a finding until a date")]
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "woo_id", "crm_order_id"], condition=Q(gone_at__isnull=True), name="open_finding_once"
+                fields=["kind", "woo_id", "crm_order_id", "bridge"],
+                condition=Q(gone_at__isnull=True),
+                name="open_finding_once",
             )
         ]
 
@@ -299,6 +323,7 @@ class DriftFinding(models.Model):
 class Alarm(models.Model):
     """Something that needs a person, from when it was raised to when it was over."""
 
+    bridge = no_bridge_field()
     key = models.CharField(max_length=64, help_text="silence:shop, webhook:order.updated, audit …")
     words = models.TextField(help_text="What is wrong")
     advice = models.TextField(help_text="What to do")
@@ -309,7 +334,16 @@ class Alarm(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(fields=["key"], condition=Q(cleared_at__isnull=True), name="open_alarm_once")
+            models.UniqueConstraint(
+                fields=["key", "bridge"],
+                condition=Q(cleared_at__isnull=True, bridge__isnull=False),
+                name="open_alarm_once",
+            ),
+            models.UniqueConstraint(
+                fields=["key"],
+                condition=Q(cleared_at__isnull=True, bridge__isnull=True),
+                name="open_alarm_about_no_bridge",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -334,6 +368,7 @@ class TodoItem(models.Model):
         LOST = "lost", "Lost in the CRM"
 
     id = models.BigAutoField(primary_key=True)
+    bridge = bridge_field()
     cause = models.CharField(max_length=8, choices=Cause.choices)
     order = models.CharField(max_length=80, help_text="woo:14, crm:C-9 while the pair is not known, or event:7")
     woo_id = models.BigIntegerField("shop order", null=True, blank=True)
@@ -357,7 +392,7 @@ class TodoItem(models.Model):
         permissions = [("handle_todoitem", "Can take what needs a person, or put it off until a date")]
         constraints = [
             models.UniqueConstraint(
-                fields=["order", "cause"], condition=Q(closed_at__isnull=True), name="open_todo_once"
+                fields=["order", "cause", "bridge"], condition=Q(closed_at__isnull=True), name="open_todo_once"
             )
         ]
 

@@ -82,7 +82,8 @@ def _statement(rows: int, by_hash: bool, vendor: str) -> str:
     row = (", ".join("?" if vendor == "sqlite" else f"${next(number)}" for _ in COLUMNS) for _ in range(rows))
     return (
         f"INSERT INTO webhooks_webhookevent AS known ({', '.join(COLUMNS)}) VALUES ({'), ('.join(row)}) "  # noqa: S608
-        "ON CONFLICT (source, dedupe_key) DO UPDATE SET duplicates = known.duplicates + excluded.duplicates + 1 "
+        "ON CONFLICT (source, dedupe_key, bridge_id) DO UPDATE "
+        "SET duplicates = known.duplicates + excluded.duplicates + 1 "
         f"{f'WHERE NOT ({MAY_BE_NEWS})' if by_hash else ''} RETURNING dedupe_key, id, duplicates"
     )
 

@@ -199,13 +199,14 @@ def refuse(
     size: int = 0,
 ) -> None:
     """A database that is away must not turn a refusal into anything else. `size`: of a body that was not read."""
-    counts = refusals.add(source.name, reason)
+    counts = refusals.add((source.name, reason, source.connection))
     if not counts:
         return
     try:
         with transaction.atomic():
             row = RefusedDelivery.objects.create(
                 source=source.name,
+                connection=source.connection,
                 reason=reason,
                 detail=detail[:200],
                 headers=masked(headers, source.header),

@@ -12,14 +12,11 @@ from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from webhooks import clock
+from webhooks.connections import Bridge as Bridge
+from webhooks.connections import Connection as Connection
+from webhooks.connections import Side as Side
+from webhooks.connections import bridge_field
 from webhooks.masking import masked_topic
-
-
-class Side(models.TextChoices):
-    """Which of the two systems a signal is about."""
-
-    SHOP = "shop", "Shop"
-    CRM = "crm", "CRM"
 
 
 class State(models.TextChoices):
@@ -174,6 +171,7 @@ class WebhookEvent(models.Model):
     """One signal, as it came. The body is evidence of who said what, never the truth about the order."""
 
     id = models.BigAutoField(primary_key=True)
+    bridge = bridge_field()
     side = models.CharField(max_length=8, choices=Side.choices)
     source = models.CharField(
         max_length=32, help_text="woocommerce or crm; or who of us made it: sweep, backfill, resync or staff"
@@ -243,15 +241,17 @@ class WebhookEvent(models.Model):
             ("reveal_webhookevent", "Can reveal personal data"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["source", "dedupe_key"], name="event_once_per_source"),
+            models.UniqueConstraint(fields=["source", "dedupe_key", "bridge"], name="event_once_per_source"),
         ]
         indexes = [
             models.Index(
-                fields=["next_attempt_at", "id"],
+                fields=["bridge", "next_attempt_at", "id"],
                 name="event_due",
                 condition=models.Q(next_attempt_at__isnull=False),
             ),
             models.Index(fields=["side", "order_ref", "id"], name="event_of_order"),
+            # The default bridge's are the most, or all.
+            models.Index(fields=["bridge", "id"], name="event_bridge", condition=models.Q(bridge__gt=1)),
             models.Index(fields=["state", "id"], name="event_state"),
             models.Index(fields=["received_at"], name="event_received"),
             # Each filter of the list has one: over a big inbox a rare value would take a reading of all bodies.
@@ -314,6 +314,7 @@ class RefusedDelivery(models.Model):
     """A delivery that was not let in. Only the latest are kept, without bodies: strangers must not fill a disk."""
 
     source = models.CharField(max_length=32)
+    connection = models.SlugField(max_length=40, db_index=False, default="", db_default="")
     reason = models.CharField(max_length=32, help_text="The word that was answered, e.g. bad_signature")
     detail = models.CharField(max_length=200, blank=True)
     headers = models.JSONField(default=dict, blank=True, help_text="Secrets masked, bounded")
@@ -331,14 +332,15 @@ class RefusedDelivery(models.Model):
 
 
 class RefusalCount(models.Model):
-    """How many deliveries were refused, ever, by source and reason: the count outlives the kept rows."""
+    """How many deliveries were refused, ever, by connection and reason: the count outlives the kept rows."""
 
     source = models.CharField(max_length=32)
+    connection = models.SlugField(max_length=40, db_index=False, default="", db_default="")
     reason = models.CharField(max_length=32)
     count = models.PositiveBigIntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["source", "reason"], name="refusal_count_once")]
+        constraints = [models.UniqueConstraint(fields=["source", "reason", "connection"], name="refusal_count_once")]
 
     def __str__(self) -> str:
         return f"{self.source}/{self.reason}: {self.count}"

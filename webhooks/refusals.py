@@ -21,19 +21,23 @@ A_SECOND = 5.0
 FLUSH_SECONDS = 1.0
 
 
+Refused = tuple[str, str, str]
+"""Source, reason, and the connection at which it came."""
+
+
 class Refusals:
     """Those of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._unwritten: Counter[tuple[str, str]] = Counter()
+        self._unwritten: Counter[Refused] = Counter()
         self._budget, self._filled_at = float(BURST), time.monotonic()
         self._timer: threading.Timer | None = None
 
-    def add(self, source: str, reason: str) -> Counter[tuple[str, str]]:
+    def add(self, refused: Refused) -> Counter[Refused]:
         """Empty: it will be counted later. If not: what is to be written now."""
         with self._lock:
-            self._unwritten[source, reason] += 1
+            self._unwritten[refused] += 1
             now = time.monotonic()
             self._budget = min(BURST, self._budget + (now - self._filled_at) * A_SECOND)
             self._filled_at = now
@@ -43,7 +47,7 @@ class Refusals:
             self._wait()
             return Counter()
 
-    def put_back(self, counts: Counter[tuple[str, str]]) -> None:
+    def put_back(self, counts: Counter[Refused]) -> None:
         """The database was away. They are written with the next refusal: a process that ends must not wait for that."""
         with self._lock:
             self._unwritten += counts
@@ -68,7 +72,7 @@ class Refusals:
             self._take()
             self._budget = BURST
 
-    def _take(self) -> Counter[tuple[str, str]]:
+    def _take(self) -> Counter[Refused]:
         counts, self._unwritten = self._unwritten, Counter()
         return counts
 
@@ -88,12 +92,13 @@ class Refusals:
 refusals = Refusals()
 
 
-def count(counts: Counter[tuple[str, str]]) -> None:
+def count(counts: Counter[Refused]) -> None:
     """In the order of their keys: else two processes could wait for each other."""
     with connection.cursor() as cursor:
-        for (source, reason), number in sorted(counts.items()):
+        for refused, number in sorted(counts.items()):
             cursor.execute(
-                "INSERT INTO webhooks_refusalcount AS known (source, reason, count) VALUES (%s, %s, %s) "
-                "ON CONFLICT (source, reason) DO UPDATE SET count = known.count + excluded.count",
-                [source, reason, number],
+                "INSERT INTO webhooks_refusalcount AS known (source, reason, connection, count) "
+                "VALUES (%s, %s, %s, %s) "
+                "ON CONFLICT (source, reason, connection) DO UPDATE SET count = known.count + excluded.count",
+                [*refused, number],
             )

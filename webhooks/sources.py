@@ -12,6 +12,7 @@ from typing import Any, Never, TypeGuard
 
 from django.conf import settings
 
+from webhooks.connections import CRM, SHOP
 from webhooks.customers import customer_of
 from webhooks.models import Side
 from webhooks.moments import utc
@@ -59,6 +60,8 @@ Parse = Callable[[bytes, Mapping[str, str]], list[Signal]]
 @dataclass(frozen=True, kw_only=True)
 class Source:
     name: str
+    connection: str
+    "The slug of the one that sends."
     side: Side
     scheme: str
     header: str
@@ -74,6 +77,7 @@ class Unreadable(Exception):
 def woocommerce() -> Source:
     return Source(
         name="woocommerce",
+        connection=SHOP,
         side=Side.SHOP,
         scheme="woocommerce",
         header="X-WC-Webhook-Signature",
@@ -87,6 +91,7 @@ def crm() -> Source:
     secrets = settings.CRM_WEBHOOK_SECRETS if scheme in SCHEMES else []
     return Source(
         name="crm",
+        connection=CRM,
         side=Side.CRM,
         scheme=scheme,
         header=settings.CRM_SIGNATURE_HEADER or "X-CRM-Signature",

@@ -107,12 +107,12 @@ class SideStateAdmin(ReadOnlyAdmin):
                 f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
             )
             wake()
-            return f"{side.get_name_display()}: {done}"
+            return f"{side.label}: {done}"
 
         return ask_reason(
             request,
             self.admin_site,
-            title=f"{button}: {side.get_name_display()}",
+            title=f"{button}: {side.label}",
             words=words,
             button=button,
             back=reverse("admin:sync_sidestate_change", args=[side.pk]),

@@ -68,16 +68,14 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     for side in seen.sides:
         heard = seen.last_received.get(SENDERS[Side(side.name)])
         yield SummaryItem(
-            label=f"Last delivery from the {side.get_name_display()}",
+            label=f"Last delivery from the {side.label}",
             value=str(naturaltime(heard)) if heard else "none recently",
             level=GOOD if heard else WATCH,
             link=f"{events}?source={SENDERS[Side(side.name)]}",
             icon="call_received",
         )
         condition, level = _condition(side, now)
-        yield SummaryItem(
-            label=f"{side.get_name_display()} answers", value=condition, level=level, link=sides, icon="swap_vert"
-        )
+        yield SummaryItem(label=f"{side.label} answers", value=condition, level=level, link=sides, icon="swap_vert")
     waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0
     yield SummaryItem(
         label="Oldest waiting event",
@@ -142,7 +140,7 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
             advice=coded("Start `python manage.py qcluster`. If it is running, restart it."),
         )
     for side in seen.sides:
-        name = side.get_name_display()
+        name = side.label
         if side.opened_at:
             yield Banner(
                 words=f"{name} has been unavailable since {side.opened_at:%Y-%m-%d %H:%M} UTC: {side.last_error}",

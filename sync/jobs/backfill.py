@@ -130,7 +130,7 @@ def _key(run: Run, order: ShopSnapshot) -> str:
 
 
 def _to_do(orders: Sequence[ShopSnapshot]) -> Iterator[tuple[ShopSnapshot, str]]:
-    links = OrderLink.objects.in_bulk([order.woo_id for order in orders], field_name="woo_id")
+    links = OrderLink.objects.by_woo_id(order.woo_id for order in orders)
     for order in orders:
         topic = missed_topic(order, links.get(order.woo_id))
         if topic:

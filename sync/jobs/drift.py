@@ -203,7 +203,7 @@ def _compare_listed(run: Run, both: "Both") -> Steps[None]:
     paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
     while not paginator.ended:
         batch = yield from with_retries(paginator.next)
-        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        links = OrderLink.objects.by_crm_order_id(crm.crm_order_id for crm in batch)
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
         _enter(run, step=LISTED, feed=paginator.position())

@@ -110,7 +110,7 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
 
 
 def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed]:
-    links = OrderLink.objects.in_bulk([order.woo_id for order in page], field_name="woo_id")
+    links = OrderLink.objects.by_woo_id(order.woo_id for order in page)
     heard = heard_of(Side.SHOP, [str(order.woo_id) for order in page], began)
     topics = [(order, missed_topic(order, links.get(order.woo_id))) for order in page]
     return [
@@ -130,7 +130,7 @@ def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed
 
 def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed]:
     ids = [crm.crm_order_id for crm in batch]
-    links = OrderLink.objects.in_bulk(ids, field_name="crm_order_id")
+    links = OrderLink.objects.by_crm_order_id(ids)
     lifecycle = current_lifecycle()
     news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle)]
     heard = heard_of(Side.CRM, [crm.crm_order_id for crm in news], began)

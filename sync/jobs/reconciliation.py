@@ -89,7 +89,7 @@ def see_that_sweeps_end() -> None:
             alarms.clear(key)
             continue
         why = Run.objects.filter(kind=JOB.kind).exclude(error="").values_list("error", flat=True).first()
-        words = f"{side.get_name_display()}: reconcile has not got to the end of it since {since:%Y-%m-%d %H:%M} UTC."
+        words = f"{side.label}: reconcile has not got to the end of it since {since:%Y-%m-%d %H:%M} UTC."
         advice = "The latest runs under /admin/sync/run/ say what hinders it; `doctor` examines the side."
         alarms.raise_alarm(key, f"{words} {masked_text(why)}" if why else words, advice)
 

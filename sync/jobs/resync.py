@@ -161,7 +161,7 @@ class Changed:
             return None
         batch = self.paginator.next()
         leave_out(self.run, self.paginator.left_out)
-        links = OrderLink.objects.in_bulk([crm.crm_order_id for crm in batch], field_name="crm_order_id")
+        links = OrderLink.objects.by_crm_order_id(crm.crm_order_id for crm in batch)
         return list(links.values())
 
     def place(self) -> dict[str, Any]:

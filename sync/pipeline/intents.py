@@ -80,7 +80,7 @@ def upsert(intents: Sequence[Intent]) -> None:
     Intent.objects.bulk_create(
         intents,
         update_conflicts=True,
-        unique_fields=["woo_id", "kind"],
+        unique_fields=["woo_id", "kind", "bridge"],
         update_fields=["from_status", "to_status", "at", "may_come_until"],
     )
 

@@ -1,0 +1,214 @@
+"""Who we talk to, and which shop is bridged to which CRM. The lowest tables: a delivery is verified with them.
+
+The environment's shop, CRM and bridge are made by `migrate`. All others are made in the back office.
+"""
+
+import functools
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from webhooks.configs import PREFIX, CrmConfig, ShopConfig
+
+WOOCOMMERCE = "woocommerce"
+SHOP, CRM = "shop", "crm"
+"""The slugs of the environment's connections."""
+DEFAULT_BRIDGE = 1
+"""The environment's. All that was there before there were several hangs on it."""
+
+
+class Side(models.TextChoices):
+    """Which of the two systems a signal is about."""
+
+    SHOP = "shop", "Shop"
+    CRM = "crm", "CRM"
+
+
+class Connection(models.Model):
+    """One remote system: a WooCommerce shop, or an account of a CRM."""
+
+    slug = models.SlugField(max_length=40, unique=True, help_text="In the address at which it delivers")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=100, help_text="woocommerce, or the name of a CRM backend")
+    settings = models.JSONField(default=dict, blank=True, help_text="In the backend's own schema: url …")
+    credentials = models.TextField(blank=True, editable=False, help_text="Encrypted (webhooks.credentials)")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_environment(self) -> bool:
+        """Its values are Django settings, and locked in the back office."""
+        return self.slug in (SHOP, CRM)
+
+    @property
+    def side(self) -> Side:
+        return Side.SHOP if self.kind == WOOCOMMERCE else Side.CRM
+
+    @property
+    def config(self) -> ShopConfig | CrmConfig:
+        return self.shop_config if self.side == Side.SHOP else self.crm_config
+
+    @property
+    def shop_config(self) -> ShopConfig:
+        if self.is_environment:
+            return ShopConfig.of_environment(self.slug)
+        return ShopConfig.of_row(self.slug, self.settings, self._decrypted)
+
+    @property
+    def crm_config(self) -> CrmConfig:
+        if self.is_environment:
+            return CrmConfig.of_environment(self.slug)
+        return CrmConfig.of_row(self.slug, self.kind, self.settings, self._decrypted)
+
+    @property
+    def _decrypted(self) -> dict[str, str]:
+        return _decrypted(self.credentials)
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Equal for two connections to the same system."""
+        config = self.config
+        return (getattr(config, "backend", WOOCOMMERCE), config.url.lower())
+
+
+@functools.lru_cache(maxsize=128)
+def _decrypted(stored: str) -> dict[str, str]:
+    """Each ciphertext once: a delivery must not wait for it."""
+    return import_module("webhooks.credentials").decrypt(stored) if stored else {}
+
+
+class BridgeQuerySet(models.QuerySet["Bridge"]):
+    def with_connections(self) -> "BridgeQuerySet":
+        return self.select_related("shop", "crm").order_by("pk")
+
+    def on(self) -> "BridgeQuerySet":
+        """Those that work."""
+        return self.with_connections().filter(
+            state=Bridge.State.ON,
+            archived_at=None,
+            shop__archived_at=None,
+            crm__isnull=False,
+            crm__archived_at=None,
+        )
+
+
+class Bridge(models.Model):
+    """One shop joined to one CRM account. Everything about an order hangs on it."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "Being set up"
+        ON = "on", "On"
+        PAUSED = "paused", "Paused"
+
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    shop = models.OneToOneField(Connection, on_delete=models.PROTECT, related_name="bridge")
+    crm = models.ForeignKey(
+        Connection,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="bridges",
+        verbose_name="CRM",
+        help_text="Empty while it is being set up",
+    )
+    external_id_prefix = models.CharField(
+        max_length=20,
+        blank=True,
+        validators=[
+            RegexValidator(
+                rf"^{PREFIX}\Z", "Use at most 20 of A-Z a-z 0-9 . _ : / # -, and no digit at the end, as in shop-b-"
+            )
+        ],
+        help_text="Goes before the shop's order number wherever the CRM is told it",
+    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.DRAFT)
+    options = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = BridgeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_environment(self) -> bool:
+        return self.pk == DEFAULT_BRIDGE
+
+    @property
+    def is_on(self) -> bool:
+        return self.state == self.State.ON and self.archived_at is None
+
+    @property
+    def shop_config(self) -> ShopConfig:
+        return self.shop.shop_config
+
+    @property
+    def crm_config(self) -> CrmConfig:
+        """Raises Connection.DoesNotExist while it has no CRM."""
+        if self.crm is None:
+            raise Connection.DoesNotExist(f"The bridge {self.slug} has no CRM yet. Choose one for it.")
+        return self.crm.crm_config
+
+    @property
+    def prefix(self) -> str:
+        return settings.EXTERNAL_ID_PREFIX if self.is_environment else self.external_id_prefix
+
+    @property
+    def verify(self) -> str:
+        """always or critical (CONTRACT section 1)."""
+        return str(self.options.get("verify") or settings.VERIFY)
+
+    def clean(self) -> None:
+        """Two shops that tell one CRM of their orders by the same names would overwrite each other's."""
+        super().clean()
+        if self.shop_id and self.shop.side != Side.SHOP:
+            raise ValidationError({"shop": f"{self.shop} is no shop. Choose a connection to a WooCommerce shop."})
+        if self.crm is None:
+            return
+        if self.crm.side != Side.CRM:
+            raise ValidationError({"crm": f"{self.crm} is no CRM. Choose a connection to a CRM."})
+        others = Bridge.objects.with_connections().filter(archived_at=None, crm__isnull=False).exclude(pk=self.pk)
+        for other in others:
+            if other.crm and other.crm.account == self.crm.account and other.prefix == self.prefix:
+                raise ValidationError({"external_id_prefix": _same_names(other, self.prefix)})
+
+
+def _same_names(other: Bridge, prefix: str) -> str:
+    named = f"the prefix {prefix!r}" if prefix else "no prefix"
+    return (
+        f"The bridge {other} tells the same CRM account of its orders with {named}: two orders of the same number "
+        "would be one there. Give this bridge a prefix of its own, as in shop-b-"
+    )
+
+
+def bridge_field(**options: Any) -> models.ForeignKey:
+    """Of everything that hangs on an order. What was there before there were several is of the default one.
+
+    Without a constraint in the database: PostgreSQL would lock the bridge's row for each delivery. A bridge is never
+    deleted once something hangs on it (PROTECT); it is archived.
+    """
+    standing = {"default": DEFAULT_BRIDGE, "db_default": DEFAULT_BRIDGE, "related_name": "+", "editable": False}
+    return models.ForeignKey(
+        "webhooks.Bridge", on_delete=models.PROTECT, db_index=False, db_constraint=False, **{**standing, **options}
+    )
+
+
+def no_bridge_field() -> models.ForeignKey:
+    """Of what may be about a bridge, and may be about none."""
+    return bridge_field(null=True, blank=True, default=None, db_default=None, help_text="Empty: it is about none")
