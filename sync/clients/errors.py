@@ -27,6 +27,7 @@ class SideError(Exception):
         after: float | None = None,
         status: int | None = None,
         code: str = "",
+        about_order: bool | None = None,
     ) -> None:
         message, advice = fit(message), fit(advice)  # which may quote what a side said
         super().__init__(f"{message} {advice}" if advice else message)
@@ -40,6 +41,8 @@ class SideError(Exception):
         "The HTTP status of the answer, if one came."
         self.code = code
         "The side's own word for what is wrong, as WooCommerce gives one in `code`."
+        self.about_order = about_order
+        "Whether it is this order or the whole side, where a backend can tell; None: a cheap read tells (`ping`)."
 
     @property
     def may_come_later(self) -> bool:

@@ -1,11 +1,9 @@
 """JSON over HTTP to one side: every call has a timeout, one log line, and an error class that says 'again or not'."""
 
-import codecs
 import contextvars
 import json as jsonlib
 import logging
 import os
-import re
 import ssl
 import threading
 import time
@@ -22,6 +20,7 @@ from django.conf import settings
 from requests.auth import AuthBase
 
 from sync.clients import addresses, causes
+from sync.clients.answers import KEPT_CHARACTERS, Judge, Reply, code, is_page, no_opinion, said, text_of
 from sync.clients.deadline import Adapter, Bounds, bounds
 from sync.clients.errors import (
     Ambiguous,
@@ -38,7 +37,7 @@ from sync.clients.errors import (
 )
 from sync.clients.parsing import http_date, parsed, retry_after
 from sync.clients.redaction import clean, our_keys
-from webhooks.masking import is_error_code, quoted
+from webhooks.masking import quoted
 
 log = logging.getLogger("orderbridge.calls")
 
@@ -49,8 +48,6 @@ current_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("curr
 
 CONNECT_SECONDS = 3.05
 MAX_ANSWER_BYTES = 5_000_000
-KEPT_CHARACTERS = 4000
-"""Characters of a body that are kept with a call."""
 LONGEST_WAIT = 3600.0
 """Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
 BETWEEN = frozenset({400, 401, 403, 405, 406})
@@ -114,12 +111,14 @@ class JsonClient:
         on_call: Callable[[CallRecord], None] = ignore,
         before_call: Callable[[], None] = nothing,
         public_only: bool = False,
+        judge: Judge = no_opinion,
     ) -> None:
         self.side, self.base_url = side, base_url
         self.auth = auth
         self.headers = dict(headers or {})
         self.on_call = on_call
         self.before_call, self.public_only = before_call, public_only
+        self.judge = judge
 
     def request(
         self,
@@ -249,13 +248,17 @@ class JsonClient:
     def _understand(self, method: str, path: str, response: requests.Response, body: bytes) -> Answer:
         status = response.status_code
         data, is_json = parsed(body)
+        text = body[: 4 * KEPT_CHARACTERS].decode("utf-8", "replace")
+        reply = Reply(method=method, path=path, status=status, data=data, text=text, headers=response.headers)
+        if error := self.judge(reply):
+            raise error
         is_good = 200 <= status < 300 and (is_json or status == 204)
         if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
         after = None if after is None else min(after, LONGEST_WAIT)
-        said = _said(data) if is_json else quoted(_text_of(body)[:200])
-        about: dict[str, Any] = {"side": self.side, "status": status, "code": _code(data)}
+        theirs = said(data) if is_json else quoted(text_of(body)[:200])
+        about: dict[str, Any] = {"side": self.side, "status": status, "code": code(data)}
         where = f"{method} on the {self.side}: {status}"
         odd = causes.BadAnswer(
             side=self.side,
@@ -268,14 +271,14 @@ class JsonClient:
             code=about["code"],
             message=str(data.get("message", "")) if isinstance(data, dict) else "",
         )
-        if status == 503 and after is not None and _is_page(response, body):
+        if status == 503 and after is not None and is_page(response, body):
             words, advice = causes.MAINTENANCE[self.side]
             raise Maintenance(f"{where}: {words}", advice=advice, **about)
         if status == 429 or (status == 503 and after is not None):
             asked = f"for {after:.0f} s" if after else "and not told for how long"
-            raise RateLimited(f"{where}: we were asked to wait {asked}. {said}".rstrip(), after=after, **about)
+            raise RateLimited(f"{where}: we were asked to wait {asked}. {theirs}".rstrip(), after=after, **about)
         if status >= 500:
-            raise ServerTrouble(f"{where}: {said}", after=after, **about)
+            raise ServerTrouble(f"{where}: {theirs}", after=after, **about)
         if 300 <= status < 400:
             words, advice = causes.of_redirect(odd)
             raise Blocked(f"{where}: {clean(words)}.", advice=clean(advice), **about)
@@ -283,15 +286,15 @@ class JsonClient:
             words, advice = causes.of_refusal(odd)
             is_guard = status == 403 and not is_json and body.strip() and not words
             if not is_guard and "SG-Captcha" not in response.headers:
-                words = ": ".join(filter(None, (where, words, said)))
+                words = ": ".join(filter(None, (where, words, theirs)))
                 raise AuthFailed(f"{words}.", advice=advice, **about)
         between = status < 300 or status in BETWEEN
         if "SG-Captcha" in response.headers or (between and not is_json):
             words, advice = causes.of_page(odd)
-            raise Blocked(f"{where} with {words}{f': {said}' if said else ''}.", advice=advice, **about)
+            raise Blocked(f"{where} with {words}{f': {theirs}' if theirs else ''}.", advice=advice, **about)
         if status == 404:
-            raise NotFound(f"{where}: not found: {said}", **about)
-        raise Rejected(f"{where}: {said}", **about)
+            raise NotFound(f"{where}: not found: {theirs}", **about)
+        raise Rejected(f"{where}: {theirs}", **about)
 
     def _keep(
         self,
@@ -393,37 +396,6 @@ def _was_cut(error: BaseException | None) -> bool:
     if error is None or _never_sent(error):
         return False
     return any(isinstance(one, ConnectionError) for one in causes.roots(error))
-
-
-TAG = re.compile(r"<[^>]*>")
-
-
-def _text_of(body: bytes) -> str:
-    """What a person would read of a page."""
-    text = clean(body.removeprefix(codecs.BOM_UTF8)[:KEPT_CHARACTERS].decode("utf-8", "replace"))
-    return " ".join(TAG.sub(" ", text).split())
-
-
-def _is_page(response: requests.Response, body: bytes) -> bool:
-    return response.headers.get("Content-Type", "").startswith("text/html") or body.lstrip()[:1] == b"<"
-
-
-def _said(data: Any) -> str:
-    """What an error answer says, in the words of WooCommerce (`code`, `message`) or of others (`error`).
-
-    Codes are for everybody; words may tell of a customer, and are marked as the side's.
-    """
-    if not isinstance(data, dict):
-        return quoted(clean(str(data))[:200])
-    parts = [data[name] for name in ("code", "error", "message") if data.get(name)]
-    codes = ": ".join(dict.fromkeys(str(part) for part in parts if is_error_code(part)))
-    words = clean(": ".join(str(part) for part in parts if not is_error_code(part)))
-    return " ".join(filter(None, [codes, quoted(words[:400])]))
-
-
-def _code(data: Any) -> str:
-    code = data.get("code") if isinstance(data, dict) else ""
-    return code if isinstance(code, str) else ""
 
 
 def readable(

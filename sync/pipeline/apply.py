@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from sync.clients.crm.draft import draft
 from sync.clients.errors import Rejected, SideError, Unconfirmed
-from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.pipeline.claim import Claim
 from sync.pipeline.decide import another_found, another_in_crm, went_on
 from sync.pipeline.plan import CreateInCrm, Plan, Reason, SetShopStatus, UpdateInCrm
@@ -19,6 +20,8 @@ class Applied:
     shop: ShopSnapshot | None = None
     crm_has_it: bool = False
     "The CRM has the order as the shop answered it."
+    needs_a_person: bool = False
+    "It was written, and what came of it is not what should have: a reason says what."
 
 
 def apply(claim: Claim, plan: Plan) -> Applied:
@@ -27,12 +30,13 @@ def apply(claim: Claim, plan: Plan) -> Applied:
         case CreateInCrm() as creation:
             return _create(claim, creation)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
-            return Applied(crm=claim.crm().update(crm_order_id, order))
+            answer = claim.crm().update(crm_order_id, order)
+            return Applied(crm=answer, needs_a_person=_total_differs(claim, answer))
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
-            answer = _set_status(claim, woo_id, old, new)
-            if answer.status != new:
-                claim.reasons.append(Reason("went_on", went_on(new, answer.status)))
-            return _tell_of_write(claim, plan, new, answer)
+            written = _set_status(claim, woo_id, old, new)
+            if written.status != new:
+                claim.reasons.append(Reason("went_on", went_on(new, written.status)))
+            return _tell_of_write(claim, plan, new, written)
         case None:
             return Applied()
 
@@ -43,7 +47,23 @@ def _create(claim: Claim, creation: CreateInCrm) -> Applied:
         [reason] = another.reasons
         claim.doubts.append(reason)
         raise Rejected(reason.words, side="crm")
-    return Applied(crm=answer, created=created)
+    return Applied(crm=answer, created=created, needs_a_person=_total_differs(claim, answer))
+
+
+def _total_differs(claim: Claim, crm: CrmSnapshot) -> bool:
+    """A cent is enough: taxes that are rounded otherwise, or a line that somebody added in the CRM."""
+    shop = claim.shop_order
+    if shop is None or shop.status == TRASH or crm.total is None:
+        return False
+    told = draft(shop.order)
+    if told.total == crm.total:
+        return False
+    words = (
+        f"The CRM's total of order {crm.crm_order_id} is {crm.total:f}, and the shop's is {told.total:f} "
+        f"{told.currency}. Correct the order in the CRM (or its taxes and their rounding), then resolve this event."
+    )
+    claim.reasons.append(Reason("total_differs", words))
+    return True
 
 
 def _set_status(claim: Claim, woo_id: int, old: str, new: str) -> ShopSnapshot:

@@ -75,6 +75,8 @@ class Batch:
 
     def is_about_the_order(self, error: SideError) -> bool:
         """Whatever a call about an order ended with, read or write: a side that answers a cheap read is not away."""
+        if error.about_order is not None:
+            return error.about_order
         if not error.outage or error.side not in PINGS or isinstance(error, NotConfigured | Maintenance):
             return False
         return self.is_well(error.side)

@@ -14,9 +14,10 @@ from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
+from sync.clients.answers import KEPT_CHARACTERS
 from sync.clients.crm.base import BatchReads
 from sync.clients.errors import SideError
-from sync.clients.http import KEPT_CHARACTERS, CallRecord
+from sync.clients.http import CallRecord
 from sync.clients.redaction import clean
 from sync.models import Intent
 from sync.pipeline.batch import Batch, NotBegun

@@ -79,8 +79,8 @@ def _finish(batch: Batch, finished: Sequence[Finished]) -> None:
             done = [plan.woo_id for claim, plan, _ in finished if claim.side == side and plan.woo_id is not None]
             if done:
                 intents.delete(done, kind)
-        _change([change for claim, plan, _ in finished for change in _done(claim, plan.outcome)])
-        save_attempts([(claim, plan.outcome, "") for claim, plan, _ in finished])
+        _change([change for claim, plan, applied in finished for change in _changes(claim, plan, applied)])
+        save_attempts([(one, "parked" if told.needs_a_person else plan.outcome, "") for one, plan, told in finished])
     for claim, plan, _ in finished:
         batch.close(claim)
         _tell_of_transitions(claim, plan)
@@ -189,8 +189,10 @@ def _end(
     batch.close(claim)
 
 
-def _done(claim: Claim, outcome: str) -> list[Change]:
-    return [Change.done(claim.newest, outcome, claim.words, customer=claim.customer), *_superseded(claim)]
+def _changes(claim: Claim, plan: Plan, applied: Applied) -> list[Change]:
+    if applied.needs_a_person:
+        return [Change.parked(claim.newest, claim.words, customer=claim.customer), *_superseded(claim)]
+    return [Change.done(claim.newest, plan.outcome, claim.words, customer=claim.customer), *_superseded(claim)]
 
 
 def _superseded(claim: Claim) -> list[Change]:

@@ -1,0 +1,78 @@
+"""The CRM's total is the shop's, or a person looks at the order, with both figures before her."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from orders.models import OrderLink
+from sync.clients.crm.rest import RestCrm
+from sync.clients.snapshots import CrmSnapshot
+from tests import pipeline
+from tests.factories import WebhookEventFactory
+from tests.sync.conftest import TwoSides
+from webhooks.models import WebhookEvent
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """The CRM shows this total from now on."""
+
+    def shown(total: str | None) -> None:
+        for verb in ("create", "update"):
+            real = getattr(RestCrm, verb, None)
+            real = getattr(real, "real", real)
+
+            def wrapped(crm: RestCrm, *args: Any, real: Any = real) -> Any:
+                answer = real(crm, *args)
+                one = answer if isinstance(answer, CrmSnapshot) else answer[0]
+                one = replace(one, total=Decimal(total) if total else None)
+                return one if isinstance(answer, CrmSnapshot) else (one, answer[1])
+
+            wrapped.real = real  # type: ignore[attr-defined]
+            monkeypatch.setattr(RestCrm, verb, wrapped)
+
+    return shown
+
+
+def deliver(order: dict[str, Any]) -> WebhookEvent:
+    event = WebhookEventFactory(order_ref=str(order["id"]))
+    assert pipeline.work_once()
+    event.refresh_from_db()
+    return event
+
+
+@pytest.mark.parametrize("total", [None, "34.39", "34.3900"])
+def test_the_same_total_is_fine_however_it_is_written(
+    two_sides: TwoSides, says: Callable[[str | None], None], total: str | None
+) -> None:
+    says(total)
+    event = deliver(two_sides.shop.create_order(total="34.39"))
+    assert (event.state, event.outcome) == ("done", "created")
+
+
+def test_a_cent_off_at_the_creation_parks_with_both_figures_and_the_pair_is_known(
+    two_sides: TwoSides, says: Callable[[str | None], None]
+) -> None:
+    says("34.40")
+    order = two_sides.shop.create_order(total="34.39")
+    event = deliver(order)
+    assert event.state == "parked"
+    assert "34.40" in event.reason
+    assert "34.39" in event.reason
+    assert OrderLink.objects.get().woo_id == order["id"], "it is there, and must not be made again"
+    two_sides.forget_calls()
+    assert deliver(order).outcome == "no_change"
+    assert not two_sides.writes()
+
+
+def test_a_cent_off_after_an_update_parks_too(two_sides: TwoSides, says: Callable[[str | None], None]) -> None:
+    says("34.39")
+    order = two_sides.shop.create_order(total="34.39")
+    deliver(order)
+    two_sides.shop.orders[order["id"]]["total"] = "40.00"
+    event = deliver(order)
+    assert event.state == "parked"
+    assert "40.00" in event.reason
