@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from orders.models import STAFF, ChainHead, OrderLink, StaffAction, as_kept
+from orders.models import HASHED, STAFF, ChainHead, OrderLink, StaffAction, as_kept
 from webhooks.masking import masked_text, masked_words
 from webhooks.models import WebhookEvent
 
@@ -51,7 +51,7 @@ def record(
 def _append(row: StaffAction) -> None:
     with transaction.atomic():
         head = ChainHead.locked(STAFF, StaffAction.objects.all())
-        row.sequence, row.previous_hash = head.length + 1, head.hash
+        row.version, row.sequence, row.previous_hash = HASHED, head.length + 1, head.hash
         row.hash = row.content_hash()
         row.save()
         head.move_to(row.hash)

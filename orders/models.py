@@ -204,6 +204,11 @@ class ChainHead(models.Model):
         return is_signed(self.mac, self.pk, self.length, self.hash)
 
 
+HASHED = 2
+"""The version of what is hashed of a transition or a staff action. Each row keeps its own: those of version 1, before
+Orderbridge 0.4, have none (NULL, so that no large table is written anew), and are verified as they were hashed."""
+
+
 class StatusTransition(models.Model):
     """One decision about a status: applied, refused or forced. Rows are only ever added."""
 
@@ -217,6 +222,11 @@ class StatusTransition(models.Model):
     crm_status = models.CharField("CRM status", max_length=64, blank=True)
     crm_version = models.BigIntegerField("CRM version", null=True, blank=True)
     crm_answer = models.JSONField(default=dict, blank=True, help_text="What the CRM said when we read the order")
+    # NULL: see HASHED.
+    schema = models.CharField(  # noqa: DJ001
+        max_length=32, null=True, blank=True, help_text="The schema with which the event was read"
+    )
+    version = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Of what is hashed")
     event = models.ForeignKey(WebhookEvent, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions")
     actor = models.CharField(max_length=150, blank=True, help_text="Empty: the worker")
     created_at = models.DateTimeField(default=timezone.now)
@@ -238,7 +248,7 @@ class StatusTransition(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError("A transition is never changed; log another one.")
-        self.crm_answer = as_kept(self.crm_answer)
+        self.crm_answer, self.version = as_kept(self.crm_answer), HASHED
         with transaction.atomic(savepoint=False):
             head = ChainHead.locked(self.link_id, StatusTransition.objects.filter(link=self.link_id))
             self.sequence, self.previous_hash = head.length + 1, head.hash
@@ -266,6 +276,8 @@ class StatusTransition(models.Model):
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }
+        if self.version is not None or self.schema is not None:
+            said |= {"version": self.version, "schema": self.schema}
         return digest(said)
 
 
@@ -283,6 +295,7 @@ class StaffAction(models.Model):
     )
     link = models.ForeignKey(OrderLink, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_actions")
     details = models.JSONField(default=dict, blank=True)
+    version = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Of what is hashed")
     created_at = models.DateTimeField(default=timezone.now)
     previous_hash = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64)
@@ -316,6 +329,8 @@ class StaffAction(models.Model):
             "at": self.created_at.isoformat(),
             "previous": self.previous_hash,
         }
+        if self.version is not None:
+            said["version"] = self.version
         return digest(said)
 
 

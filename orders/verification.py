@@ -17,6 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from orders import append_only, checkpoints
 from orders.models import (
+    HASHED,
     SEALS,
     STAFF,
     AllowedMove,
@@ -200,7 +201,10 @@ class Checkup:
 
 def follow(before: ChainPlace, row: HistoryRow) -> Iterator[tuple[int, str]]:
     """What is wrong with a row, given the one before it in its chain; and which row that is."""
-    if row.content_hash() != row.hash:
+    newest = checkpoints.CHECKPOINT_VERSION if isinstance(row, AuditSeal) else HASHED
+    if (row.version or 0) > newest:
+        yield row.pk, f"it was hashed as of version {row.version}, which only a newer release knows"
+    elif row.content_hash() != row.hash:
         yield row.pk, "its content was changed after it was written"
     elif row.sequence != before.sequence + 1:
         gone = (

@@ -220,6 +220,10 @@ class Run(models.Model):
     state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
     options = models.JSONField(default=dict, blank=True)
     checkpoint = models.JSONField(default=dict, blank=True, help_text="Where the next step goes on")
+    version = models.PositiveSmallIntegerField(default=1, db_default=1, help_text="Of the checkpoint, by its job")
+    note = models.TextField(
+        blank=True, default="", db_default="", help_text="What became of it, if not all is as usual"
+    )
     counts = models.JSONField(default=dict, blank=True, help_text="What was done so far")
     total = models.PositiveBigIntegerField(null=True, blank=True, help_text="How many there are to do, if it is known")
     per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="The speed limit; empty: none")
@@ -250,6 +254,12 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def kept(self) -> registry.Checkpoint:
+        """Its checkpoint as this release has them; empty where it cannot be read."""
+        job = registry.JOBS.get(self.kind)
+        return (job.read(self.checkpoint, self.version) if job else None) or {}
 
 
 class RunPart(models.Model):

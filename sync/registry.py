@@ -15,6 +15,9 @@ Work = Callable[["Run"], Generator[None, None, None]]
 """Works on a run and yields wherever it may be stopped. It replaces `run.checkpoint` and `run.counts` together, after
 each page: they are saved together, so that a page that is done again is not counted twice."""
 
+Checkpoint = dict[str, Any]
+Upcast = Callable[[Checkpoint], Checkpoint]
+
 DAY = 24 * 60
 NIGHT = time(3, 17)
 """UTC. Not on the hour, when everybody's jobs begin."""
@@ -81,10 +84,22 @@ class Job:
     schedules: Callable[[], Sequence[Planned]] = tuple
     stretch: float = 15.0
     "Seconds that a worker works on it before others get their turn."
+    version: int = 1
+    "Of its checkpoints. A job that writes or reads them in another way gets the next number."
+    upcasts: Mapping[int, Upcast] = field(default_factory=dict)
+    "By version: what makes of such a checkpoint one of the next. Without one a run of before begins anew."
     goes_last: bool = False
     "It takes no turn while anything else is due."
     is_single: bool = True
     "One at a time. The database keeps it, too: another kind of which there may be several needs a migration."
+
+    def read(self, checkpoint: Checkpoint, version: int) -> Checkpoint | None:
+        """A checkpoint of that version as this release has them. None: nobody can tell what it means."""
+        for number in range(version, self.version):
+            if number not in self.upcasts:
+                return None
+            checkpoint = self.upcasts[number](checkpoint)
+        return checkpoint if version <= self.version else None
 
 
 JOBS: dict[str, Job] = {}

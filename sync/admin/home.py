@@ -132,7 +132,7 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
     """The most urgent first. A button stands only where the person may press it."""
     if words := installation.displaced():
         button = _button(may, "sync.confirm_installation", "Confirm…", "admin:sync_installation")
-        yield Banner(words=words, advice=coded(installation.ADVICE), **button)
+        yield Banner(words=masked_text(words), advice=coded(installation.ADVICE), **button)
     if not seen.workers:
         since = f" since {seen.last_beat:%Y-%m-%d %H:%M} UTC" if seen.last_beat else ""
         yield Banner(

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from sync.clients.http import CallRecord
 from sync.models import SideState
+from sync.registry import Checkpoint
 
 OVERLAP = timedelta(minutes=5)
 """What was changed so long before the cursor may have been hidden by a transaction that was still open."""
@@ -34,6 +35,11 @@ def begin_at(cursor: datetime | None, now: datetime, *, overlap: timedelta, deep
     if cursor is None or deep or cursor > now + TOLERANCE:
         return first
     return cursor - overlap
+
+
+def with_feed(checkpoint: Checkpoint) -> Checkpoint:
+    """Of version 1, which the first runs wrote: where the list of the CRM goes on stood among the run's own words."""
+    return checkpoint if "feed" in checkpoint or "since" not in checkpoint else {**checkpoint, "feed": checkpoint}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from sync.clients.paging import alone
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
-from sync.jobs import engine, shop_identity
+from sync.jobs import cursors, engine, shop_identity
 from sync.jobs.forms import RunForm
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
@@ -200,7 +200,7 @@ def _enter(run: Run, **place: Any) -> None:
 
 
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
-    paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed") or run.checkpoint)
+    paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed"))
     while not paginator.ended:
         batch = yield from with_retries(paginator.next)
         links = OrderLink.objects.by_crm_order_id(crm.crm_order_id for crm in batch)
@@ -301,6 +301,8 @@ JOB = register(
         kind="drift",
         label="Drift",
         work=job,
+        version=2,
+        upcasts={1: cursors.with_feed},
         count_names={EXPECTED: "Ahead as expected", **{kind.value: kind.label for kind in Kind}},
         starter=Starter(
             words="We compare every linked order on both sides. Differences appear in the list of drift, where you can "

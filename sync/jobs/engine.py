@@ -65,6 +65,7 @@ def start(
     Raises AlreadyRunning. Then either `carry_out` it here, or `hand_over` to the workers.
     """
     fields = {"options": dict(options), "actor": actor, "reason": reason, "per_minute": per_minute, "total": total}
+    fields["version"] = JOBS[kind].version
     began = {"started_at": clock.now(), "beat_at": clock.now()}
     if not JOBS[kind].is_single:
         return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
@@ -171,6 +172,7 @@ def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
     """True: it got to its end."""
     if run.kind not in JOBS:
         raise Failed(f"No job of this version is a {run.kind!r}. Cancel it, or install the version that has one.")
+    _bring_up_to_date(run)
     saved, saved_at = run.checkpoint, float("-inf")
     began = time.monotonic() - run.worked
     with closing(JOBS[run.kind].work(run)) as steps:
@@ -188,10 +190,27 @@ def _work(run: Run, until: float, on_progress: Callable[[Run], None]) -> bool:
     return _save(run)
 
 
+def _bring_up_to_date(run: Run) -> None:
+    """Another release may have written its checkpoint, which must not be misread."""
+    job = JOBS[run.kind]
+    if run.version == job.version:
+        return
+    known = job.read(run.checkpoint, run.version)
+    if known is None:
+        run.note = (
+            f"It began anew: another release of Orderbridge had begun it, and its checkpoint (version {run.version}) "
+            f"says nothing to this one (version {job.version}). What was done stays done."
+        )
+        log.warning("a run begins anew", extra={"run": run.pk, "kind": run.kind, "checkpoint": run.version})
+        run.counts, run.total = {}, None
+    run.checkpoint, run.version = known or {}, job.version
+
+
 def _save(run: Run) -> bool:
     """False: it was paused, cancelled or taken over meanwhile, so that it is no longer ours."""
     mine = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, holder=worker_name())
     done = {"checkpoint": run.checkpoint, "counts": run.counts, "total": run.total, "worked": run.worked}
+    done |= {"version": run.version, "note": run.note}
     return bool(mine.update(**done, beat_at=clock.now()))
 
 

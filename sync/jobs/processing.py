@@ -329,5 +329,5 @@ def leave_out(run: Run, named: Sequence[str]) -> None:
 
 def failures(run: Run) -> Iterator[str]:
     """The orders that failed, by name and with the reason."""
-    for event in WebhookEvent.objects.filter(pk__in=run.checkpoint.get("failed", [])).order_by("pk"):
+    for event in WebhookEvent.objects.filter(pk__in=run.kept.get("failed", [])).order_by("pk"):
         yield f"order {event.order_ref}: {event.reason} (/admin/webhooks/webhookevent/{event.pk}/)"

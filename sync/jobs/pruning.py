@@ -59,7 +59,7 @@ def job(run: Run) -> Steps[None]:
 def _where_the_last_one_ended() -> dict[str, Any]:
     """What lies before was seen to, and costs nothing again: however old a database is, a night takes as long."""
     last = Run.objects.filter(kind=JOB.kind, state=Run.State.DONE, options__dry_run=False).order_by("-id").first()
-    kept: dict[str, Any] = last.checkpoint if last else {}
+    kept: dict[str, Any] = last.kept if last else {}
     waiting = kept.get("waiting")
     return {
         "events": [waiting, 0] if waiting else kept.get("events", [BEGINNING.isoformat(), 0]),

@@ -17,7 +17,7 @@ from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm
 from sync.clients.paging.crm_changes import CrmPaginator
-from sync.jobs import engine, forms, shop_identity
+from sync.jobs import cursors, engine, forms, shop_identity
 from sync.jobs.processing import (
     Counters,
     Order,
@@ -152,9 +152,7 @@ class Changed:
 
     def __init__(self, run: Run, crm: Crm) -> None:
         self.run = run
-        self.paginator = CrmPaginator(
-            crm, datetime.fromisoformat(run.options["since"]), run.checkpoint.get("feed") or run.checkpoint
-        )
+        self.paginator = CrmPaginator(crm, datetime.fromisoformat(run.options["since"]), run.checkpoint.get("feed"))
 
     def next(self) -> list[OrderLink] | None:
         if self.paginator.ended:
@@ -243,6 +241,8 @@ JOB = register(
         kind="resync",
         label="Resync",
         work=job,
+        version=2,
+        upcasts={1: cursors.with_feed},
         starter=Starter(
             words="We read the linked orders in the CRM and set the shop to their state, in the same way as for an "
             "event. Moves that the lifecycle does not allow are refused here, too.",

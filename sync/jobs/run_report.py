@@ -125,22 +125,22 @@ def _shown(value: Any) -> str:
 
 def found(run: Run) -> list[tuple[str, str, str]]:
     """Of a reconcile: the first finds, as side, order and topic."""
-    return [(side, masked_text(order), masked_text(topic)) for side, order, topic in run.checkpoint.get("found", [])]
+    return [(side, masked_text(order), masked_text(topic)) for side, order, topic in run.kept.get("found", [])]
 
 
 def left_out(run: Run) -> list[str]:
     """The first orders that a side does not show, or not so that they can be read or compared, and why."""
-    return [masked_text(words) for words in run.checkpoint.get("left_out", [])]
+    return [masked_text(words) for words in run.kept.get("left_out", [])]
 
 
 def failures(run: Run) -> Iterator[Failure]:
     """The first orders that failed, with the reason."""
-    return _named(run.checkpoint.get("failed", []))
+    return _named(run.kept.get("failed", []))
 
 
 def still_tried(run: Run) -> Iterator[Failure]:
     """Of a replay that is over: what it left to the workers."""
-    return _named(list(run.checkpoint.get("open", []))[:NAMED] if run.counts.get("again") else [])
+    return _named(list(run.kept.get("open", []))[:NAMED] if run.counts.get("again") else [])
 
 
 def _named(events: list[int]) -> Iterator[Failure]:

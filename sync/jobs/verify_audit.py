@@ -64,7 +64,7 @@ def _many(number: int, what: str) -> str:
 
 def findings(run: Run) -> list[AuditFinding]:
     """By name, the first of them."""
-    return Checkup.from_json(run.checkpoint).findings
+    return Checkup.from_json(run.kept).findings
 
 
 JOB = register(

@@ -83,6 +83,8 @@ def carry_out(start: Callable[[], Run]) -> Run:
             engine.pause(run)
             words = "Stopped. Give the same command again to go on; --restart begins anew."
             raise CommandError(words, returncode=FAILED) from None
+    if run.note:
+        sys.stderr.write(f"{run.note}\n")
     if run.state == Run.State.FAILED:
         raise CommandError(run.error, returncode=FAILED)
     if run.state != Run.State.DONE:

@@ -14,8 +14,9 @@ from django.utils import timezone
 from orders import audit, verification
 from orders.append_only import GUARDS
 from orders.checkpoints import make_checkpoint
-from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
+from orders.models import HASHED, AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
 from orders.verification import AuditFinding, Checkup
+from tests import stored
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 
 pytestmark = pytest.mark.django_db
@@ -78,7 +79,7 @@ def other(value: Any) -> Any:
 CHANGE = "UPDATE orders_statustransition SET {} = %s WHERE id = %s"
 COLUMNS = [
     *("sequence", "from_status", "to_status", "decision", "reason", "crm_status", "crm_version", "crm_answer"),
-    *("actor", "created_at", "previous_hash", "hash"),
+    *("actor", "created_at", "previous_hash", "hash", "version", "schema"),
 ]
 
 
@@ -100,6 +101,34 @@ def test_a_change_of_any_column_is_found(
     assert (first.what, first.order) == ("transition", 80)
     changed = {row.pk, history[1][min(3, place + 1)].pk}  # a row that moved away is missed by the one that follows
     assert first.row in (changed if column == "sequence" else {row.pk})
+
+
+@pytest.mark.parametrize("release", ["0.1.0"])
+def test_a_chain_goes_on_over_an_upgrade_and_each_row_is_verified_as_it_was_hashed(
+    disarmed: Callable[..., None], release: str
+) -> None:
+    stored.load(release)
+    old = StatusTransition.objects.filter(version=None).order_by("pk").last()
+    assert old is not None and old.hash
+    new = StatusTransitionFactory(link=old.link, schema="rest/1")
+    assert (new.version, new.previous_hash) == (HASHED, old.hash)
+    make_checkpoint()
+    assert verified() == []
+    for row, column, value in ((old, "version", HASHED), (old, "schema", "rest/1"), (new, "version", None)):
+        disarmed(CHANGE.format(column), value, row.pk)
+        assert ("transition", row.pk) in named()
+        disarmed(CHANGE.format(column), getattr(row, column), row.pk)
+        assert verified() == []
+
+
+def test_a_row_of_a_newer_release_is_no_forgery_but_cannot_be_proved(
+    history: list[list[StatusTransition]], disarmed: Callable[..., None]
+) -> None:
+    row = history[0][3]
+    disarmed(CHANGE.format("version"), HASHED + 1, row.pk)
+    assert [(one.row, one.words) for one in verified()] == [
+        (row.pk, f"it was hashed as of version {HASHED + 1}, which only a newer release knows")
+    ]
 
 
 @pytest.mark.parametrize("column", ["event_id", "link_id"])

@@ -231,3 +231,75 @@ def test_the_sweep_picks_up_what_the_dead_left(enqueue: Mock, monkeypatch: pytes
     tasks.sweep()
     enqueue.assert_called_once_with("sync.tasks.carry_out", dead.pk)
     assert living.pk != dead.pk
+
+
+# --- an upgrade in the middle of a run -----------------------------------------------------------------------------
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, **of_now: object) -> Run:
+    """A run whose first two pages another release did; this one has another version of the job."""
+    run = backfill()
+    engine.carry_out(run, budget=0)
+    assert run.checkpoint == {"page": 1}
+    done.clear()
+    monkeypatch.setitem(JOBS, "backfill", replace(JOBS["backfill"], **of_now))  # type: ignore[arg-type]
+    return run
+
+
+def renamed(checkpoint: dict[str, int]) -> dict[str, int]:
+    return {"pages": checkpoint["page"]}
+
+
+def counted_again(checkpoint: dict[str, int]) -> dict[str, int]:
+    return {"page": checkpoint["pages"]}
+
+
+def test_a_checkpoint_of_before_is_brought_up_to_date_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begun(monkeypatch, version=3, upcasts={1: renamed, 2: counted_again})
+    assert engine.carry_out(run)
+    assert (done, run.state, run.version, run.note) == ([1, 2, 3, 4], Run.State.DONE, 3, "")
+
+
+@pytest.mark.parametrize("of_now", [{"version": 2}, {"version": 3, "upcasts": {1: renamed}}])
+@pytest.mark.parametrize("how", ["carried out", "started again", "resumed"])
+def test_one_that_nobody_can_read_begins_anew_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, of_now: dict[str, object], how: str
+) -> None:
+    run = begun(monkeypatch, **of_now)
+    if how == "started again":
+        engine.pause(run)
+        run = backfill()
+    elif how == "resumed":
+        engine.pause(run)
+        engine.resume(run)
+        run.refresh_from_db()
+    assert engine.carry_out(run)
+    assert (done, run.state, run.counts) == ([0, 1, 2, 3, 4], Run.State.DONE, {"seen": 5})
+    assert run.version == of_now["version"]
+    assert "began anew" in run.note
+
+
+def test_one_of_a_newer_release_is_not_misread_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = backfill()
+    Run.objects.filter(pk=run.pk).update(version=9, checkpoint={"page": 4})
+    run.refresh_from_db()
+    assert run.kept == {}
+    assert engine.carry_out(run)
+    assert (done, run.version) == ([0, 1, 2, 3, 4], 1)
+    assert "began anew" in run.note
+
+
+@pytest.mark.parametrize("kind", sorted(JOBS))
+def test_the_jobs_of_this_release_read_every_checkpoint_of_before(kind: str) -> None:
+    """Whoever raises the version of a job says what becomes of a run of before."""
+    job = JOBS[kind]
+    assert set(job.upcasts) <= set(range(1, job.version))
+    assert job.read({}, job.version) == {}
+
+
+@pytest.mark.parametrize("kind", ["drift", "resync"])
+def test_where_the_list_of_the_crm_went_on_in_the_first_runs(kind: str) -> None:
+    old = {"since": "2026-11-24T08:00:00+00:00", "gap": None, "pages": 3}
+    assert JOBS[kind].read(old, 1) == {**old, "feed": old}
+    new = {"feed": old, "left_out": []}
+    assert JOBS[kind].read(new, 1) == new
