@@ -16,6 +16,8 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from sync.clients.errors import NotConfigured
 from sync.clients.http import trusted
 from sync.clients.shop import basic_auth
+from webhooks.configs import ShopConfig
+from webhooks.connections import SHOP
 
 
 @register()
@@ -37,13 +39,17 @@ def sides_are_configured(**kwargs: Any) -> list[CheckMessage]:
 def the_way_out_is_usable(**kwargs: Any) -> list[CheckMessage]:
     """Without it no call would get out."""
     found: list[CheckMessage] = []
-    for number, check in (("E022", trusted), ("E023", basic_auth if settings.WOO_BASIC_AUTH else None)):
+    for number, check in (("E022", trusted), ("E023", _basic_auth if settings.WOO_BASIC_AUTH else None)):
         try:
             if check is not None:
                 check()
         except NotConfigured as error:
             found.append(Error(error.message, hint=error.advice, id=f"orderbridge.{number}"))
     return found
+
+
+def _basic_auth() -> None:
+    basic_auth(ShopConfig.of_environment(SHOP))
 
 
 BOUNDS: dict[str, tuple[float, float, str]] = {

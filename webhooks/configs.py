@@ -30,6 +30,8 @@ class ShopConfig:
     "Other addresses at which it is the same shop."
     write_lag: float = 30.0
     "Seconds in which a write that nobody answered may still take effect."
+    public_only: bool = False
+    "A person typed the address, who may not lead us into our own network."
 
     @classmethod
     def of_environment(cls, slug: str) -> Self:
@@ -55,6 +57,7 @@ class ShopConfig:
             basic_auth=credentials.get("basic_auth", ""),
             other_urls=tuple(said.get("other_urls", ())),
             write_lag=float(said.get("write_lag", settings.SHOP_WRITE_LAG)),
+            public_only=not settings.ALLOW_PRIVATE_ADDRESSES,
         )
 
 
@@ -72,6 +75,8 @@ class CrmConfig:
     "Seconds after which it lists a new order at the latest."
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     "What the backend's own schema names besides, its secrets included."
+    public_only: bool = False
+    "As with a shop."
 
     @classmethod
     def of_environment(cls, slug: str) -> Self:
@@ -99,6 +104,7 @@ class CrmConfig:
             signature_header=said.get("signature_header") or SIGNATURE_HEADER,
             list_lag=float(said.get("list_lag", settings.CRM_LIST_LAG)),
             options={**said, **credentials},
+            public_only=not settings.ALLOW_PRIVATE_ADDRESSES,
         )
 
 

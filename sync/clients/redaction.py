@@ -82,6 +82,7 @@ def _spelled(ours: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
     password = user_and_password.partition(":")[2]
     plain = [secret for secret in (*ours, password, *more) if len(secret) >= SHORTEST_SECRET]
     basic = [f"{consumer_key}:{consumer_secret}", *([user_and_password] if user_and_password else [])]
+    basic += [one for one in more if ":" in one]
     spelled = [form for secret in plain for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])]
     return sorted({*spelled, *(base64.b64encode(one.encode()).decode() for one in basic)}, key=len, reverse=True)
 

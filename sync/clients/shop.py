@@ -10,7 +10,6 @@ from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
 
-from django.conf import settings
 from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests_oauthlib import OAuth1
@@ -30,7 +29,10 @@ from sync.clients.errors import (
 )
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, alone, batches, pages
+from sync.clients.redaction import hide
 from sync.clients.snapshots import AS_IT_IS, LARGEST_INTEGER, Composer, ShopSnapshot, is_word
+from webhooks.configs import ShopConfig
+from webhooks.connections import SHOP
 from webhooks.moments import utc
 
 ORDERS = "/wp-json/wc/v3/orders"
@@ -41,6 +43,7 @@ NO_WOOCOMMERCE = (
     "WordPress answers, and knows no such address of WooCommerce",
     "See in WordPress that the plugin WooCommerce is active, and that WOO_URL is the shop's.",
 )
+NEEDED = ("url", "consumer_key", "consumer_secret")
 UNUSED_ID = 2**53 - 1
 NO_SUCH_ORDER = "woocommerce_rest_shop_order_invalid_id"
 NOT_ALLOWED = "woocommerce_rest_cannot_"
@@ -248,29 +251,45 @@ class Shop:
 
 
 def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Shop:
-    """The shop of the settings: Basic over https; OAuth 1.0a over http, where Basic would show the keys.
+    """The shop of the environment."""
+    return connect_to(ShopConfig.of_environment(SHOP), on_call, before_call, crm_backends.composer())
 
-    With WOO_BASIC_AUTH that header is taken, and over https the keys go in the address.
-    """
+
+def connect_to(
+    config: ShopConfig,
+    on_call: Callable[[CallRecord], None] = ignore,
+    before_call: Callable[[], None] = nothing,
+    composer: Composer = AS_IT_IS,
+) -> Shop:
+    """Basic over https; OAuth 1.0a over http, where Basic would show the keys. If a server in front of the shop wants
+    Basic auth, that header is taken, and over https the keys go in the address."""
     installation.ensure_ours("shop")
-    for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET"):
-        if not getattr(settings, name):
-            raise NotConfigured(f"{name} is not set. Put it into .env.", side="shop")
-    key, secret = settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET
+    for name in NEEDED:
+        if not getattr(config, name):
+            raise NotConfigured(_missing(config, name), side="shop")
+    key, secret = config.consumer_key, config.consumer_secret
+    hide((key, secret, f"{key}:{secret}", config.basic_auth, *config.webhook_secrets))
     auth: AuthBase = HTTPBasicAuth(key, secret)
-    if not settings.WOO_URL.startswith("https://"):
+    if not config.url.startswith("https://"):
         auth = OAuth1(key, secret, signature_method="HMAC-SHA256", signature_type="query")
-    elif settings.WOO_BASIC_AUTH:
+    elif config.basic_auth:
         auth = _InQuery(key, secret)
-    if settings.WOO_BASIC_AUTH:
-        auth = _Behind(*basic_auth(), auth)
-    client = JsonClient("shop", settings.WOO_URL, auth=auth, on_call=on_call, before_call=before_call)
-    return Shop(client, crm_backends.composer())
+    if config.basic_auth:
+        auth = _Behind(*basic_auth(config), auth)
+    public = config.public_only
+    client = JsonClient("shop", config.url, auth=auth, on_call=on_call, before_call=before_call, public_only=public)
+    return Shop(client, composer)
 
 
-def basic_auth() -> tuple[str, str]:
-    """User and password of WOO_BASIC_AUTH. Raises NotConfigured."""
-    user, colon, password = settings.WOO_BASIC_AUTH.partition(":")
+def _missing(config: ShopConfig, name: str) -> str:
+    if config.slug == SHOP:
+        return f"WOO_{name.upper()} is not set. Put it into .env."
+    return f"The connection {config.slug} has no {name.replace('_', ' ')}. Enter it on the connection's page."
+
+
+def basic_auth(config: ShopConfig) -> tuple[str, str]:
+    """User and password for a server in front of the shop. Raises NotConfigured."""
+    user, colon, password = config.basic_auth.partition(":")
     if not (user and colon and password):
         raise NotConfigured("WOO_BASIC_AUTH is not user:password.", advice="Correct it in .env.", side="shop")
     return user, password
