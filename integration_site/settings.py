@@ -164,7 +164,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 QUEUE_BROKER = env.str("QUEUE_BROKER", default="orm")
 QUEUE_WORKERS = env.int("QUEUE_WORKERS", default=2)
-QUEUE_THREADS = env.int("QUEUE_THREADS", default=4)
+QUEUE_THREADS = env.int("QUEUE_THREADS", default=10)
 # Why each of these: docs/decisions/0002. Our table is the queue; a task is only a wake-up.
 Q_CLUSTER: dict[str, Any] = {
     "name": "orderbridge",

@@ -27,8 +27,9 @@ T = TypeVar("T")
 
 WELL = 1.0
 """Seconds for which a good answer to a cheap read is believed; a bad one is, to the end of the batch."""
-HAND_ON = 1.0
-"""Seconds after which what is finished is handed on although other calls last longer, and leases are looked after."""
+HAND_ON = 0.1
+"""Seconds after the first of them that finished orders are handed on, and leases looked after. They are recorded while
+the next calls are under way, and so without a time of their own."""
 
 
 def _ping_shop() -> None:
@@ -119,8 +120,8 @@ class Batch:
         handed_on = time.monotonic()
         for one in self._outcomes(work, claims, may_begin):
             if one is not None:
+                handed_on = handed_on if finished else time.monotonic()
                 finished.append(one)
-                self.note(one[1])
             if time.monotonic() - handed_on >= HAND_ON:
                 self.keep_leases()
                 yield finished
@@ -130,11 +131,12 @@ class Batch:
     def _outcomes(
         self, work: Callable[[Claim], T], claims: Sequence[Claim], may_begin: Callable[[Claim, int], bool]
     ) -> Iterator[tuple[Claim, T | Exception] | None]:
-        """As they come in; None, now and then, while they do not."""
+        """As they come in, when the next calls have begun; None, now and then, while they do not."""
         threads = min(settings.QUEUE_THREADS, len(claims))
         waiting = deque(enumerate(claims))
         flying = dict[Future[T | Exception], Claim]()
-        while waiting or flying:
+        answered: list[tuple[Claim, T | Exception]] = []
+        while waiting or flying or answered:
             while waiting and len(flying) < threads:
                 place, claim = waiting.popleft()
                 if self.trouble or not may_begin(claim, place):
@@ -142,13 +144,19 @@ class Batch:
                 if claim.lease.is_old:
                     self.keep_leases()
                 if threads == 1:
-                    yield claim, _outcome(work, claim)
+                    outcome = _outcome(work, claim)
+                    self.note(outcome)
+                    yield claim, outcome
                 else:
                     pool = _pool(os.getpid(), settings.QUEUE_THREADS)
                     flying[pool.submit(contextvars.copy_context().run, _outcome, work, claim)] = claim
+            yield from answered
+            answered = []
             if flying:
                 done, _ = wait(flying, timeout=HAND_ON, return_when=FIRST_COMPLETED)
-                yield from ((flying.pop(one), one.result()) for one in done)
+                answered = [(flying.pop(one), one.result()) for one in done]
+                for _, outcome in answered:
+                    self.note(outcome)
                 if not done:
                     yield None
 

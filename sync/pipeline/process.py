@@ -3,6 +3,7 @@
 Events, backfill, resync and replays all go this way. Network first, transaction after, and short.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,23 +30,25 @@ READ_AGAIN = 8
 """So many at a time; the others are given back, and are due at once."""
 LARGEST = 99
 """Orders in a batch: what one list can show, less the order that proves that the CRM answers such a question."""
-LASTS = 0.8
+LASTS = 1.2
 """Seconds that a batch should last: a fresh delivery waits for the one that is under way."""
 
 Planned = tuple[Claim, Plan]
 
 
 class BatchSize:
-    """How many orders go together: as many as are done within LASTS, and at least one for each thread."""
+    """How many orders go together: as many as are done within LASTS, and so many for each thread, at least one."""
 
     def __init__(self) -> None:
         self.orders = self.least = max(1, settings.QUEUE_THREADS)
 
     def learn(self, orders: int, seconds: float) -> None:
-        """From a batch that was full."""
+        """From a batch that was full. Its reads take the same time for more orders, so it grows by one of each thread
+        even where that looks like too many, and if they were, it shrinks again."""
         if orders >= self.orders:
-            fit = round(orders * LASTS / max(seconds, 0.001))
-            self.orders = max(self.least, min(fit, 2 * self.orders, LARGEST))
+            rounds = orders * LASTS / max(seconds, 0.001) / self.least
+            rounds = math.ceil(rounds) if seconds < LASTS else round(rounds)
+            self.orders = max(self.least, min(rounds * self.least, 2 * self.orders, LARGEST))
 
 
 def process_due(size: BatchSize) -> bool:

@@ -56,6 +56,8 @@ class Both(asyncio.Protocol):
         if method == "POST":
             number = json.loads(body)["external_id"]
             return {"id": f"C-{number}", "external_id": number, "status": "new", "version": 1, "updated_at": None}
+        if found and path.startswith("/orders"):  # as one that ignores the question, and lists what it has
+            return {"results": [self.of_crm("1")], "next_cursor": None}
         return {"results": [], "next_cursor": None} if path.startswith("/orders") else []
 
     def of_crm(self, number: str) -> object:

@@ -1,10 +1,13 @@
 """Orders go in batches, and each ends as if it had gone by itself."""
 
 import json
+import math
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,7 +42,7 @@ from sync.pipeline import failures, fetch, intents, internal_events, leases, lin
 from sync.pipeline import process as pipeline_process
 from sync.pipeline.claim import Claim, claim
 from sync.pipeline.leases import Busy, LeaseLost, OrderLease
-from sync.pipeline.process import FRESH, BatchSize, process
+from sync.pipeline.process import FRESH, LARGEST, LASTS, BatchSize, process
 from sync.queue import shutdown
 from tests import pipeline
 from tests.sync.conftest import TwoSides
@@ -453,6 +456,25 @@ def test_an_attempt_keeps_what_a_list_said_of_its_own_order_only(two_sides: TwoS
     assert Call.objects.filter(side="shop", is_shared=False).count() == 1
 
 
+def test_what_is_finished_is_recorded_while_the_next_calls_are_under_way(
+    two_sides: TwoSides, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.QUEUE_THREADS = 2
+    begun, recorded, seen = count(1), threading.Event(), list[bool]()
+    create = RestCrm.create
+
+    def waits(self: Any, external_id: str, order: Any) -> Any:
+        if next(begun) > 2:
+            seen.append(recorded.wait(20))
+        return create(self, external_id, order)
+
+    monkeypatch.setattr(RestCrm, "create", waits)
+    after(monkeypatch, record, "finish_all", recorded.set)
+    process(due(Side.SHOP, two_sides.orders(4)))
+    assert seen == [True, True]
+    assert set(states().values()) == {CREATED}
+
+
 # --- old reads, and when to stop -----------------------------------------------------------------------------------
 
 
@@ -527,9 +549,32 @@ def test_the_size_follows_the_time_that_a_batch_takes(settings: Any) -> None:
     size.learn(1, 9.0)  # a batch that was not full tells nothing
     assert size.orders == 99
     size.learn(99, 10.0)
-    assert size.orders == 8
-    size.learn(8, 60.0)
+    assert size.orders == 12
+    size.learn(12, 60.0)
     assert size.orders == 4
+
+
+@pytest.mark.parametrize("call", [0.0, 0.05, 0.2, 0.5, 2.0], ids="a call takes {} s".format)
+@pytest.mark.parametrize("own", [0.002, 0.02, 0.1], ids="an order {} s of our own".format)
+@pytest.mark.parametrize("threads", [1, 4, 10])
+def test_a_batch_never_makes_a_fresh_delivery_wait_long_and_is_no_smaller_than_that_needs(
+    settings: Any, call: float, own: float, threads: int
+) -> None:
+    """Two reads for all, a write for each, as many at once as there are threads. It lasts so long, and one round more
+    at most, unless one round alone takes longer."""
+    settings.QUEUE_THREADS = threads
+    size = BatchSize()
+
+    def lasts(orders: int) -> float:
+        return 2 * call + math.ceil(orders / threads) * call + orders * own
+
+    sizes = []
+    for _ in range(40):
+        size.learn(size.orders, lasts(size.orders))
+        sizes.append(size.orders)
+    a_round = call + threads * own
+    assert all(orders == threads or lasts(orders) <= LASTS + max(a_round, LASTS / 4) for orders in sizes[20:])
+    assert max(sizes[20:]) == LARGEST or lasts(max(sizes[20:]) + threads) > LASTS
 
 
 class Crash(BaseException):
