@@ -1,7 +1,7 @@
 """Hourly figures of attempts and calls, which outlive them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sync.models import Attempt, Call, HourlyFigure
@@ -11,11 +11,20 @@ Key = tuple[datetime, str, str, str]
 """The hour, what, the side, and the result."""
 
 
-def remember(attempts: Sequence[int]) -> None:
-    """Add them and their calls to the figures. In the transaction that removes them: nobody else does at this time."""
+Times = Mapping[Key, Sequence[int]]
+"""Milliseconds of each."""
+
+
+def read(attempts: Sequence[int]) -> Times:
+    """What the figures of them and of their calls are made of."""
     times: defaultdict[Key, list[int]] = defaultdict(list)
     for at, what, side, result, milliseconds in _rows(attempts):
         times[at.replace(minute=0, second=0, microsecond=0), what, side, result].append(milliseconds)
+    return times
+
+
+def add(times: Times) -> None:
+    """To the figures. In the transaction that removes the rows: nobody else adds any at this time."""
     hours = {hour for hour, *_ in times}
     known: dict[Key, HourlyFigure] = {
         (one.hour, one.what, one.side, one.result): one for one in HourlyFigure.objects.filter(hour__in=hours)
