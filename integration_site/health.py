@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -22,7 +22,7 @@ from sync.alarms import open_alarms
 from sync.clients import installation
 from sync.jobs.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
-from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, TRANSITIONS, Counts, count_rows
+from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, TRANSITIONS, Counts, count_rows
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
 from webhooks.models import DELIVERED, RefusalCount, Side, State, WebhookEvent
@@ -183,8 +183,8 @@ class FromTheDatabase:
         events = WebhookEvent.objects.order_by()
         all_of_them = _by(count_rows(EVENTS), 0)
         accepted = [(source, n) for source, n in all_of_them.items() if source in DELIVERED]
-        repeated = events.filter(duplicates__gt=0).values_list("source").annotate(n=Sum("duplicates"))
-        duplicates = dict.fromkeys(DELIVERED, 0) | {one: n for one, n in repeated if one in DELIVERED}
+        repeated = count_rows(DUPLICATES).items()
+        duplicates = dict.fromkeys(DELIVERED, 0) | {one: n for (one,), (_, n) in repeated if one in DELIVERED}
         refused = list(RefusalCount.objects.values_list("source", "reason", "count"))
         answers = [((source, "accepted"), n) for source, n in accepted]
         answers += [((source, "duplicate"), n) for source, n in duplicates.items()]

@@ -32,23 +32,26 @@ class Growing:
     by: tuple[str, ...]
     total: str = ""
     where: Q = EACH
+    may_change: Q | None = None
+    "The rows that count, where what counts may change, even in an old row. They are read anew every few minutes."
 
     @property
     def name(self) -> str:
-        return self.model._meta.label
+        return f"{self.model._meta.label}.{self.total}" if self.may_change else self.model._meta.label
 
     def rows(self) -> QuerySet:
         return self.model._default_manager.filter(self.where).order_by()
 
 
 EVENTS = Growing(model=WebhookEvent, by=("source", "side"))
+DUPLICATES = Growing(model=WebhookEvent, by=("source",), total="duplicates", may_change=Q(duplicates__gt=0))
 ATTEMPTS = Growing(model=Attempt, by=("result",))
 CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds", where=Q(is_shared=False))
 TRANSITIONS = Growing(model=StatusTransition, by=("decision",))
 
 
 def count_rows(table: Growing) -> Counts:
-    """Exact; what is read are the rows of the last minutes."""
+    """What is read are the rows of the last minutes. Exact, but for changes of older ones in these minutes."""
     known = Counted.objects.filter(table=table.name).first() or _begin(table)
     found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
     if not Counted.objects.filter(pk=known.pk, up_to=known.up_to).exists():
@@ -65,8 +68,11 @@ def _begin(table: Growing) -> Counted:
 
 def _remember(table: Growing, known: Counted) -> None:
     """Up to the row that was the newest some minutes ago. Of several who do this at the same time one gets through."""
-    settled = table.rows().filter(pk__gt=known.up_to, pk__lte=known.next_up_to)
-    merged = _sum([*_remembered(known), *_read(table, settled)])
+    settled = table.rows().filter(pk__lte=known.next_up_to)
+    if table.may_change:
+        merged = _sum(_read(table, settled.filter(table.may_change)))
+    else:
+        merged = _sum([*_remembered(known), *_read(table, settled.filter(pk__gt=known.up_to))])
     Counted.objects.filter(pk=known.pk, up_to=known.up_to, next_at=known.next_at).update(
         up_to=known.next_up_to,
         counts=_as_kept(merged),
@@ -91,7 +97,7 @@ def _as_kept(counts: Counts) -> list[list[Any]]:
 
 
 def _newest(table: Growing) -> int:
-    return table.rows().aggregate(newest=Max("pk"))["newest"] or 0
+    return table.model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
 
 
 def _read(table: Growing, rows: QuerySet) -> Iterable[tuple[Any, ...]]:

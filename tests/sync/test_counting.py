@@ -10,8 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from sync.models import Call, Counted
 from sync.monitoring import counting
-from sync.monitoring.counting import ATTEMPTS, CALLS, EVENTS, count_rows
+from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, count_rows
 from tests.factories import AttemptFactory, WebhookEventFactory
+from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +52,31 @@ def test_rows_that_are_remembered_are_not_read_again() -> None:
         assert sum(n for n, _ in count_rows(ATTEMPTS).values()) == 3
     read = [one["sql"] for one in queries if 'FROM "sync_attempt"' in one["sql"]]
     assert read and all(f'"id" > {known.up_to}' in sql for sql in read), read
+
+
+def test_what_an_old_row_counts_more_is_found_within_minutes_and_never_falls() -> None:
+    old, new = WebhookEventFactory(duplicates=2), WebhookEventFactory()
+    seen = []
+    for added in (0, 1, 0, 4, 0, 0):
+        WebhookEvent.objects.filter(pk__in=(old.pk, new.pk)).update(duplicates=F("duplicates") + added)
+        WebhookEventFactory(duplicates=1)
+        count_rows(DUPLICATES)
+        minutes_pass()
+        count_rows(DUPLICATES)
+        seen.append(count_rows(DUPLICATES)["woocommerce",][1])
+    assert seen == sorted(seen)
+    assert seen[-1] == sum(WebhookEvent.objects.values_list("duplicates", flat=True))
+
+
+def test_old_rows_without_a_duplicate_are_never_read() -> None:
+    WebhookEventFactory.create_batch(3)
+    for _ in range(2):
+        count_rows(DUPLICATES)
+        minutes_pass()
+    with CaptureQueriesContext(connection) as queries:
+        count_rows(DUPLICATES)
+    read = [one["sql"] for one in queries if "SUM(" in one["sql"]]
+    assert len(read) == 2 and all('"id" > ' in sql or '"duplicates" > 0' in sql for sql in read), read
 
 
 def test_a_row_that_is_committed_late_is_counted() -> None:
