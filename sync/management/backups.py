@@ -15,7 +15,7 @@ from typing import Any
 from django.db import DatabaseError, connection, connections
 from django.db.backends.postgresql.client import DatabaseClient
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.db.utils import load_backend
 
 from orders.models import AuditSeal, OrderLink, StaffAction, StatusTransition
@@ -263,8 +263,9 @@ def _check_version() -> None:
 
 def _sample() -> Iterator[OrderLink]:
     """From the oldest to the newest, at equal distances."""
-    newest = OrderLink.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    places = sorted({newest * number // (SAMPLE - 1) for number in range(SAMPLE)})
+    ends = OrderLink.objects.aggregate(oldest=Min("pk"), newest=Max("pk"))
+    oldest, newest = ends["oldest"] or 0, ends["newest"] or 0
+    places = [oldest + (newest - oldest) * number // (SAMPLE - 1) for number in range(SAMPLE)]
     seen = set[int]()
     for place in places:
         link = OrderLink.objects.filter(pk__gte=place).order_by("pk").first()
