@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 
 from orders.models import AuditSeal
 from sync.alarms import open_alarms
@@ -25,6 +25,7 @@ from sync.models import DriftFinding, Heartbeat, SideState
 from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, TRANSITIONS, Counts, count_rows
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
+from webhooks.durations import durations, histograms
 from webhooks.models import DELIVERED, RefusalCount, Side, State, WebhookEvent
 from webhooks.refusals import refusals
 
@@ -138,6 +139,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if refusal:
         return refusal
     refusals.flush()
+    durations.flush()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FromTheDatabase())
     try:
@@ -197,6 +199,14 @@ class FromTheDatabase:
             ("source", "reason"),
             [((source, why), n) for source, why, n in refused],
         )
+        took = HistogramMetricFamily(
+            "orderbridge_delivery_seconds",
+            "Time until a delivery was answered with 200.",
+            labels=("source", "connection"),
+        )
+        for labels, (buckets, seconds) in sorted(histograms().items()):
+            took.add_metric(labels, buckets, seconds)
+        yield took
         yield _counter(
             "duplicates", "Deliveries seen before.", ("source",), [((one,), n) for one, n in duplicates.items()]
         )

@@ -19,6 +19,7 @@ from sync.clients.paging import batches
 from tests import fresh
 from tests.journeys.processes import migrate
 from webhooks import wake
+from webhooks.durations import durations
 from webhooks.refusals import refusals
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
@@ -80,6 +81,7 @@ def new_process() -> Iterator[None]:
     before = threading.enumerate()
     yield
     refusals.forget()
+    durations.forget()
     batches.forget()
     wake._last = wake._away_until = float("-inf")
     begun = (thread for thread in threading.enumerate() if thread not in before and not thread.daemon)

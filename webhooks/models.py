@@ -344,3 +344,22 @@ class RefusalCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}/{self.reason}: {self.count}"
+
+
+class DeliveryDuration(models.Model):
+    """A bucket of the histogram of how long deliveries took (`webhooks.durations`)."""
+
+    source = models.CharField(max_length=32)
+    connection = models.SlugField(max_length=40, db_index=False)
+    bucket = models.PositiveSmallIntegerField()
+    count = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0, help_text="Of all of them together")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["source", "connection", "bucket"], name="delivery_duration_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}, bucket {self.bucket}: {self.count}"

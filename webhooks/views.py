@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from webhooks import clock, intake, openapi, signatures, sources
+from webhooks.durations import durations
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
 from webhooks.signatures import Delivery, Verdict
@@ -162,13 +163,17 @@ def _stored(
     source: Source, signals: Sequence[Signal], stored: Sequence[Stored], started: float, body: bytes
 ) -> JsonResponse:
     word = "duplicate" if all(seen for _, seen in stored) else "accepted"
+    is_time = durations.add(source.name, source.connection, time.monotonic() - started)
     ids = [str(pk) for pk, _ in stored]
     content: dict[str, Any] = {"status": word}
     if signals[0].index is None:
         content["event"] = ids[0]
     else:
         content["events"] = ids
-    return _answer(source, 200, content, word, started, body, event=ids[0], order=signals[0].order_ref)
+    answer = _answer(source, 200, content, word, started, body, event=ids[0], order=signals[0].order_ref)
+    if is_time:
+        answer._resource_closers.append(durations.flush)  # type: ignore[attr-defined]  # once the sender has it
+    return answer
 
 
 def _answer(
