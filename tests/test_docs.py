@@ -17,7 +17,7 @@ CHANGELOG = ROOT / "CHANGELOG.md"
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {CHANGELOG})
 """The changelog may name what is gone."""
 PACKAGES = ("sync", "orders", "webhooks", "integration_site")
-PLACES = (*PACKAGES, "templates", "tests", "docs", "scripts", ".ci")
+PLACES = (*PACKAGES, "templates", "tests", "docs", "scripts", "deploy", ".ci")
 
 PATH = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(map(re.escape, PLACES))})/[\w./-]*[\w/])(?![\w*…{{])")
 FILE = re.compile(r"`([\w-]+\.(?:py|toml|ini))`")
