@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TRYTON := .venv-tryton
 PACKAGES := integration_site sync orders webhooks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images often forbid it; the tests start a hundred processes, and each would compile our sources anew.
@@ -9,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: image mutate chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: tryton image mutate chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +47,22 @@ $(VENV)/mutate.stamp: $(VENV)/dev.stamp requirements-mutate.txt
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements-mutate.txt
 	@touch $@
 
+# Tryton's own packages, beside ours: some of them want other versions than we have.
+$(TRYTON)/tests.stamp: requirements-tryton.txt tests/tryton/prepare.py
+	@echo "installing requirements-tryton.txt into $(TRYTON), with a database for the tests …"
+	@$(PYTHON) -m venv --clear $(TRYTON)
+	@$(TRYTON)/bin/python -m pip install -q --require-hashes -r requirements-tryton.txt
+	@$(TRYTON)/bin/python tests/tryton/prepare.py $(TRYTON)/orderbridge
+	@touch $@
+
 run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
 	@$(BIN)/python scripts/run.py
 
-test: $(VENV)/dev.stamp ## every test
+test: $(VENV)/dev.stamp ## every test; those with a real Tryton skip where it cannot be installed (in CI nothing skips)
+	@$(MAKE) -s tryton || { [ -z "$$CI" ] && echo "Without Tryton: its tests skip."; }
 	$(BIN)/python -m pytest
+
+tryton: $(TRYTON)/tests.stamp ## a Tryton server for the tests, in an environment of its own
 
 test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "database or equipped"
@@ -99,7 +111,7 @@ fuzz: $(VENV)/dev.stamp ## anything at all, at both endpoints: FUZZ_EXAMPLES=…
 
 # What is locked already stays as it is: only what requirements*.in say, and a release by hand, change it.
 define lock
-@for name in requirements requirements-dev requirements-bench requirements-mutate; do \
+@for name in requirements requirements-dev requirements-bench requirements-mutate requirements-tryton; do \
 	$(BIN)/uv pip compile -q --custom-compile-command 'make lock' --universal --python-version 3.11 --generate-hashes $$name.in -o $(1)$$name.txt $(2) || exit 1; \
 done
 endef
@@ -127,4 +139,4 @@ migrate: $(VENV)/run.stamp ## prepare the database
 	@$(BIN)/python manage.py migrate
 
 clean: ## forget the environment, caches, and what `make run` made but the database
-	rm -rf $(VENV) var staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TRYTON) var staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

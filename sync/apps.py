@@ -13,6 +13,7 @@ class SyncConfig(AppConfig):
 
     def ready(self) -> None:
         from sync import checks, jobs, roles  # noqa: F401  registers the system checks
+        from sync.clients.crm import defaults
         from sync.models import SideState
         from webhooks.connections import Connection
 
@@ -21,3 +22,4 @@ class SyncConfig(AppConfig):
 
         post_save.connect(SideState.follow, sender=Connection)
         post_migrate.connect(roles.make_groups, sender=self)
+        post_migrate.connect(defaults.after_migrate, sender=self)

@@ -41,7 +41,9 @@ def fill(folder: Path) -> None:
     country = Model.get("country.country")
     for code, name in (("DE", "Germany"), ("AT", "Austria"), ("SE", "Sweden")):
         country(code=code, name=name).save()
-    get_currency("JPY")
+    yen = get_currency("JPY")
+    yen.digits, yen.rounding = 0, Decimal(1)
+    yen.save()
     create_company(currency=get_currency("EUR"))
     company = get_company()
     create_chart(company)

@@ -12,7 +12,10 @@ from sync.clients.http import CallRecord, ignore, nothing
 from sync.clients.redaction import hide
 from sync.clients.snapshots import AS_IT_IS, Composer
 
-BACKENDS = {"rest": "sync.clients.crm.rest.RestCrm"}
+BACKENDS = {
+    "rest": "sync.clients.crm.rest.RestCrm",
+    "tryton": "sync.clients.crm.tryton.TrytonCrm",
+}
 """The built-in ones by the word that CRM_BACKEND or a connection's kind names them with."""
 
 

@@ -55,6 +55,21 @@ def access(
     return Access(values=known, slug=slug, public_only=public_only)
 
 
+MARK = "woo-"
+"""Stands before the order's name in a CRM that does not speak `rest`: there, other things have numbers, too."""
+
+
+def marked(external_id: str) -> str:
+    return f"{MARK}{external_id}"
+
+
+def unmarked(seen: Any) -> str | None:
+    """The order's name, of what stands in the CRM; None: nothing does. Somebody else's words name none of ours."""
+    if not isinstance(seen, str) or not seen:
+        return None
+    return seen.removeprefix(MARK) if seen.startswith(MARK) else f"reference {seen}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits:
     """How a CRM behaves, where that makes a difference to the decision. The defaults are the careful ones."""
@@ -101,6 +116,8 @@ class Crm(Protocol):
     "For people who choose one."
     schema: ClassVar[tuple[SettingField, ...]]
     traits: ClassVar[Traits]
+    default_statuses: ClassVar[tuple[Status, ...]]
+    "The map that a new bridge begins with; none: staff begin with an empty one, or with that of `rest`."
 
     def __init__(self, access: Access, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> None:
         """Makes no call. `access` holds every required setting."""

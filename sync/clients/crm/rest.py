@@ -61,6 +61,7 @@ class RestCrm:
         *WEBHOOKS,
     )
     traits = Traits()
+    default_statuses = ()
 
     def __init__(
         self,
