@@ -58,6 +58,8 @@ SIDEBAR: dict[str, list[dict[str, Any]]] = {
     "Health": [
         _page("Sides", "cable", "sync/sidestate", "sync.view_sidestate", active=_is_sides),
         _page("Alarms", "notifications", "sync/alarm", "sync.view_alarm"),
+        _page("Recipients", "contact_mail", "sync/recipient", "sync.view_recipient"),
+        _page("Notifications", "outgoing_mail", "sync/notification", "sync.view_notification"),
         _page("Drift", "compare_arrows", "sync/driftfinding", "sync.view_driftfinding"),
         _page("Runs", "directions_run", "sync/run", "sync.view_run"),
         _page("Webhooks in the shop", "webhook", "sync/sidestate/webhooks", "sync.view_sidestate"),

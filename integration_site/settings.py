@@ -240,6 +240,37 @@ RECONCILE_DAYS = env.int("RECONCILE_DAYS", default=7)
 LIST_MAX_PAGES = env.int("LIST_MAX_PAGES", default=10_000)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
+# --- alarms, and who hears of them ---------------------------------------------------------------------------------
+
+NOTIFY_URLS = _secrets("NOTIFY_URLS")
+NOTIFY_PER_HOUR = env.int("NOTIFY_PER_HOUR", default=5)
+NOTIFY_PER_DAY = env.int("NOTIFY_PER_DAY", default=15)
+NOTIFY_REMIND_HOURS = env.int("NOTIFY_REMIND_HOURS", default=4)
+ALARM_TODO_HOURS = env.int("ALARM_TODO_HOURS", default=24)
+ALARM_URGENT_HOURS = env.int("ALARM_URGENT_HOURS", default=1)
+ALARM_AWAY_MINUTES = env.int("ALARM_AWAY_MINUTES", default=15)
+ALARM_PAUSED_HOURS = env.int("ALARM_PAUSED_HOURS", default=24)
+ALARM_DISK_FREE_PERCENT = env.int("ALARM_DISK_FREE_PERCENT", default=10)
+ALARM_DATABASE_GB = env.int("ALARM_DATABASE_GB", default=20)
+
+_mail: dict[str, Any] = {}
+if _mail_url := env.str("EMAIL_URL", default=""):
+    try:
+        _mail = env.email_url_config(_mail_url)
+    except (ImproperlyConfigured, ValueError):  # which quote it, and with it the password
+        raise ImproperlyConfigured(
+            "EMAIL_URL is no address of a mail server. Write smtp+tls://USER:PASSWORD@HOST:587, smtp+ssl://… with port "
+            "465, or smtp://HOST:25; characters such as @ and / of the password as %40 and %2F."
+        ) from None
+EMAIL_BACKEND = _mail.get("EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+EMAIL_HOST = _mail.get("EMAIL_HOST") or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_TLS")), bool(_mail.get("EMAIL_USE_SSL"))
+EMAIL_PORT = _mail.get("EMAIL_PORT") or (587 if EMAIL_USE_TLS else 465 if EMAIL_USE_SSL else 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_USER") or "", _mail.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_FILE_PATH = _mail.get("EMAIL_FILE_PATH") or None
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="") or EMAIL_HOST_USER or f"orderbridge@{_public.hostname}"
+
 # --- web -----------------------------------------------------------------------------------------------------------
 
 # The receiver reads and bounds its bodies itself (MAX_BODY_BYTES, also for chunked ones).
@@ -335,6 +366,8 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": [], "propagate": False},
         # Its warnings quote whole addresses, signatures included; our own line tells of each call.
         "urllib3": {"level": "ERROR"},
+        # It quotes whole addresses with their tokens; our own line tells of each message.
+        "apprise": {"handlers": [], "propagate": False},
         # Strangers may call us by any name; a traceback for each would let them fill the disk.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

@@ -16,6 +16,8 @@ from orders import audit
 from orders.models import AllowedMove, StatusRule
 from webhooks.masking import MASK
 
+HIDDEN = ("password", "address")
+"""That there is another one is all that is told of these."""
 WATCHED: dict[type[Model], tuple[str, tuple[str, ...]]] = {
     User: ("user", ("username", "is_active", "is_staff", "is_superuser", "password")),
     Group: ("group", ("name",)),
@@ -50,8 +52,7 @@ def record_edit(row: Model, action: str, before: dict[str, Any], after: dict[str
 
 
 def _without_password(side: dict[str, Any]) -> dict[str, Any]:
-    """That there is another one is all that is told of it."""
-    return {name: MASK if name == "password" else value for name, value in side.items()}
+    return {name: MASK if name in HIDDEN else value for name, value in side.items()}
 
 
 def _words(side: dict[str, Any], name: str) -> str:
@@ -60,7 +61,12 @@ def _words(side: dict[str, Any], name: str) -> str:
 
 
 def _fields(row: Model) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in WATCHED[type(row)][1]}
+    """As JSON keeps them."""
+    return {name: _plain(getattr(row, name)) for name in WATCHED[type(row)][1]}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | list) else str(value)
 
 
 def remember_before(sender: type[Model], instance: Any, update_fields: frozenset[str] | None, **_: Any) -> None:
@@ -116,10 +122,20 @@ def _names(rows: QuerySet[Any]) -> set[str]:
     return {f"{app}.{name}" for app, name in rows.values_list("content_type__app_label", "codename")}
 
 
-# Each for its models alone: a receiver for all makes Django read whatever rows it deletes, and slows every save down.
+def watch(model: type[Model]) -> None:
+    """Each for its models alone: a receiver for all makes Django read whatever rows it deletes, and slows saves."""
+    pre_save.connect(remember_before, sender=model)
+    post_save.connect(saved, sender=model)
+    pre_delete.connect(deleted, sender=model)
+
+
+def also_watch(model: type[Model], kind: str, fields: tuple[str, ...]) -> None:
+    """A table of an app above."""
+    WATCHED[model] = (kind, fields)
+    watch(model)
+
+
 for watched in WATCHED:
-    pre_save.connect(remember_before, sender=watched)
-    post_save.connect(saved, sender=watched)
-    pre_delete.connect(deleted, sender=watched)
+    watch(watched)
 for through in GRANT_TABLES:
     m2m_changed.connect(granted, sender=through)

@@ -6,18 +6,19 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from sync.models import Alarm
+from sync.models import Alarm, Severity
 
 log = logging.getLogger("orderbridge.alarms")
 
 
-def raise_alarm(key: str, words: str, advice: str) -> None:
+def raise_alarm(key: str, words: str, advice: str, severity: Severity = Severity.WARNING) -> None:
     """While it is open, raising it again only says that it still is so."""
-    if open_alarms().filter(key=key).update(words=words, advice=advice, seen_at=timezone.now()):
+    said = {"words": words, "advice": advice, "severity": severity}
+    if open_alarms().filter(key=key).update(**said, seen_at=timezone.now()):
         return
     try:
         with transaction.atomic():
-            Alarm.objects.create(key=key, words=words, advice=advice)
+            Alarm.objects.create(key=key, **said)
     except IntegrityError:  # another process saw it at the same moment: `open_alarm_once`
         return
     log.error("alarm raised", extra={"alarm": key, "words": words, "advice": advice})

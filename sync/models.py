@@ -8,6 +8,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sync import registry
+from sync.notification_models import Notification as Notification
+from sync.notification_models import Recipient as Recipient
+from sync.notification_models import Severity as Severity
 from webhooks.connections import Connection, bridge_field, no_bridge_field
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.models import Side as SideName
@@ -330,6 +333,17 @@ class DriftFinding(models.Model):
         return f"{self.get_kind_display()}: {self.woo_id} ↔ {self.crm_order_id or '–'}"
 
 
+class Condition(models.Model):
+    """Since when something is so: what is an alarm only if it lasts."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    since = models.DateTimeField()
+    value = models.JSONField(default=dict, blank=True, help_text="What it was like then")
+
+    def __str__(self) -> str:
+        return f"{self.key} since {self.since:%Y-%m-%d %H:%M} UTC"
+
+
 class Alarm(models.Model):
     """Something that needs a person, from when it was raised to when it was over."""
 
@@ -337,12 +351,22 @@ class Alarm(models.Model):
     key = models.CharField(max_length=64, help_text="silence:shop, webhook:order.updated, audit …")
     words = models.TextField(help_text="What is wrong")
     advice = models.TextField(help_text="What to do")
+    severity = models.PositiveSmallIntegerField(
+        choices=Severity.choices, default=Severity.WARNING, db_default=Severity.WARNING
+    )
     raised_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     cleared_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    acknowledged_because = models.TextField(blank=True, default="", db_default="")
+    muted_until = models.DateTimeField(null=True, blank=True, help_text="Until then nothing is sent about its key")
+    told_at = models.DateTimeField(null=True, blank=True, help_text="When the recipients were last to hear that it is")
+    told_cleared_at = models.DateTimeField(null=True, blank=True, help_text="When they were to hear that it is over")
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("handle_alarm", "Can acknowledge an alarm, and mute it")]
         constraints = [
             models.UniqueConstraint(
                 fields=["key", "bridge"],

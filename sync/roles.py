@@ -21,6 +21,8 @@ VIEWER = (
     "sync.view_run",
     "sync.view_driftfinding",
     "sync.view_alarm",
+    "sync.view_recipient",
+    "sync.view_notification",
     "sync.view_todoitem",
 )
 SUPPORT = (
@@ -29,6 +31,7 @@ SUPPORT = (
     "webhooks.resolve_webhookevent",
     "orders.check_orderlink",
     "sync.handle_todoitem",
+    "sync.handle_alarm",
 )
 OPERATOR = (
     *SUPPORT,
@@ -37,11 +40,13 @@ OPERATOR = (
     "sync.pause_sidestate",
     "sync.start_run",
     "sync.ignore_driftfinding",
+    "sync.test_recipient",
 )
 MANAGER = (
     *OPERATOR,
     "orders.force_orderlink",
     "sync.confirm_installation",
+    *(f"sync.{action}_recipient" for action in ("add", "change", "delete")),
     *(f"orders.{action}_{model}" for model in ("statusrule", "allowedmove") for action in ("add", "change", "delete")),
 )
 AUDITOR = (

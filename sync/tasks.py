@@ -10,7 +10,8 @@ from sync import registry
 from sync.clients import installation
 from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
-from sync.monitoring import shop_webhooks, silence, todo
+from sync.monitoring import growth, lasting, shop_webhooks, silence, todo
+from sync.notifications import rounds
 from sync.pipeline import doubts
 from sync.pipeline.leases import worker_name
 from sync.pipeline.process import BatchSize, process_due
@@ -98,6 +99,13 @@ def watch() -> None:
     silence.on_schedule()
     doubts.on_schedule()
     reconciliation.see_that_sweeps_end()
+    lasting.on_schedule()
+    growth.on_schedule()
+
+
+def notify() -> None:
+    """Every minute: whoever is to hear of an alarm does. The sending itself is another process's."""
+    rounds.start_if_needed()
 
 
 def carry_out(run_id: int) -> None:

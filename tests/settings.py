@@ -28,3 +28,6 @@ QUEUE_THREADS = 1
 # What a cluster waits before it takes a worker for stalled, and for one that does not end. A test of processes gives
 # its own with DJANGO_SETTINGS_MODULE=tests.settings.
 CLUSTER_STALLED_SECONDS = CLUSTER_LEAVE_SECONDS = float(os.environ.get("TESTS_CLUSTER_SECONDS", "10"))
+
+# How long a round of notifications waits for those that hang.
+NOTIFY_SECONDS = float(os.environ.get("TESTS_NOTIFY_SECONDS", "20"))

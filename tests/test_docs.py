@@ -143,3 +143,16 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for _, date in sections[1:])
     parts = re.split(r"^## ", CHANGELOG.read_text(), flags=re.MULTILINE)[1:-1]
     assert all("### Upgrade notes" in part for part in parts)
+
+
+def test_every_alarm_is_on_the_page_for_the_person_on_call() -> None:
+    """By the first word of its key; a new one is found where it is raised."""
+    sources = [path.read_text() for path in (ROOT / "sync").rglob("*.py")]
+    raised = re.compile(
+        r'(?:raise_alarm|raise_or_clear)\(\s*f?"(\w+)|^(?:ALARM|UNSEEN_ALARM|LEFT_OUT) = "(\w+)', re.MULTILINE
+    )
+    words = {one or other for text in sources for one, other in raised.findall(text)}
+    words |= {"sweep", "whose", "notify", "disk", "clock"}  # whose key has a name of its own
+    assert {"audit", "silence", "todo", "backlog", "database"} <= words
+    told = set(re.findall(r"`(\w+)", (ROOT / "docs" / "on-call.md").read_text().split("## Alarms, by their key")[1]))
+    assert words - told == set()

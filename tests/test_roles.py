@@ -15,6 +15,7 @@ SEEN_BY_ALL = [
     *("orders.view_orderlink", "orders.view_statustransition", "orders.view_statusrule", "orders.view_allowedmove"),
     *("sync.view_attempt", "sync.view_hourlyfigure", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
     *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm", "sync.view_todoitem"),
+    *("sync.view_recipient", "sync.view_notification"),
 ]
 ALL = {"viewer", "support", "operator", "manager", "auditor"}
 MAY = {
@@ -23,6 +24,11 @@ MAY = {
     "webhooks.resolve_webhookevent": {"support", "operator", "manager"},
     "orders.check_orderlink": {"support", "operator", "manager"},
     "sync.handle_todoitem": {"support", "operator", "manager"},
+    "sync.handle_alarm": {"support", "operator", "manager"},
+    "sync.test_recipient": {"operator", "manager"},
+    "sync.add_recipient": {"manager"},
+    "sync.change_recipient": {"manager"},
+    "sync.delete_recipient": {"manager"},
     "webhooks.edit_webhookevent": {"operator", "manager"},
     "webhooks.bulk_replay_webhookevent": {"operator", "manager"},
     "sync.pause_sidestate": {"operator", "manager"},

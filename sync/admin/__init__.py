@@ -4,9 +4,35 @@ from django.apps import apps
 from django.contrib import admin
 from django_q import admin as django_q_pages  # noqa: F401  registered now, so that they can be unregistered below
 
-from sync.admin import attempts, audit, events, findings, health, lifecycle, orders, people, runs, todo
+from sync.admin import (
+    alarms,
+    attempts,
+    audit,
+    events,
+    findings,
+    health,
+    lifecycle,
+    orders,
+    people,
+    recipients,
+    runs,
+    todo,
+)
 
-__all__ = ["attempts", "audit", "events", "findings", "health", "lifecycle", "orders", "people", "runs", "todo"]
+__all__ = [
+    "alarms",
+    "attempts",
+    "audit",
+    "events",
+    "findings",
+    "health",
+    "lifecycle",
+    "orders",
+    "people",
+    "recipients",
+    "runs",
+    "todo",
+]
 
 admin.site.index_title = "Home"
 

@@ -15,9 +15,9 @@ from orders.asking import ask_reason
 from sync.admin.doctor import doctor_view
 from sync.admin.installation import installation_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
-from sync.models import Alarm, Heartbeat, SideState
+from sync.models import Heartbeat, SideState
 from webhooks import clock
-from webhooks.backoffice.display import ago, badge, coded, preformatted, pretty
+from webhooks.backoffice.display import ago, badge, preformatted, pretty
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_words
 from webhooks.wake import wake
@@ -127,30 +127,3 @@ class HeartbeatAdmin(ReadOnlyAdmin):
     @admin.display(description="Last seen", ordering="at")
     def seen(self, heartbeat: Heartbeat) -> str:
         return ago(heartbeat.at)
-
-
-@admin.register(Alarm)
-class AlarmAdmin(ReadOnlyAdmin):
-    list_display = ("key", "standing", "words", "raised", "seen", "cleared")
-    list_filter = (("cleared_at", admin.EmptyFieldListFilter),)
-    fields = ("key", "standing", "words", "what_to_do", "raised", "seen", "cleared")
-
-    @admin.display(description="What to do")
-    def what_to_do(self, alarm: Alarm) -> str:
-        return coded(alarm.advice)
-
-    @admin.display(description="State")
-    def standing(self, alarm: Alarm) -> str:
-        return badge("Cleared", "success") if alarm.cleared_at else badge("Open", "danger")
-
-    @admin.display(description="Raised", ordering="raised_at")
-    def raised(self, alarm: Alarm) -> str:
-        return ago(alarm.raised_at)
-
-    @admin.display(description="Last seen", ordering="seen_at")
-    def seen(self, alarm: Alarm) -> str:
-        return ago(alarm.seen_at)
-
-    @admin.display(description="Cleared", ordering="cleared_at")
-    def cleared(self, alarm: Alarm) -> str:
-        return ago(alarm.cleared_at)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from sync.admin.runs import how_far
 from sync.clients import installation
 from sync.jobs import reconciliation
-from sync.models import Run, SideState
+from sync.models import Alarm, Run, SideState
 from sync.monitoring import overview
 from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
 from webhooks import clock
@@ -162,20 +162,26 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
     for alarm in seen.alarms:
         if alarm.key == installation.ALARM:  # told above as it is now
             continue
-        yield Banner(words=alarm.words, advice=coded(alarm.advice), **_mend(alarm.key, may))
+        known = f" {alarm.acknowledged_by} has seen to it." if alarm.acknowledged_at else ""
+        yield Banner(words=f"{alarm.words}{known}", advice=coded(alarm.advice), **_mend(alarm, may))
 
 
 MENDS: Mapping[str, tuple[str, ...]] = {
     "audit": ("orders.verify_statustransition", "Verify…", "admin:orders_statustransition_verify"),
     "webhook": ("sync.start_run", "Repair…", "admin:sync_webhooks"),
+    "todo": ("sync.view_todoitem", "To do…", "admin:sync_todoitem_changelist"),
+    "drift": ("sync.view_driftfinding", "Drift…", "admin:sync_driftfinding_changelist"),
     "silence": ("sync.start_run", "Reconcile…", "admin:sync_run_start", reconciliation.JOB.kind),
 }
 """By the first word of an alarm's key: the permission, the button, and the page that mends it with its arguments."""
 
 
-def _mend(key: str, may: Callable[[str], bool]) -> dict[str, str]:
-    mend = MENDS.get(key.partition(":")[0])
-    return _button(may, *mend) if mend else {}
+def _mend(alarm: Alarm, may: Callable[[str], bool]) -> dict[str, str]:
+    """Where nothing mends it at once, to its page, where it is acknowledged."""
+    mend = MENDS.get(alarm.key.partition(":")[0])
+    return (_button(may, *mend) if mend else {}) or _button(
+        may, "sync.handle_alarm", "Open…", "admin:sync_alarm_change", alarm.pk
+    )
 
 
 def _button(may: Callable[[str], bool], permission: str, button: str, page: str, *args: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.db import transaction
 from orders import audit
 from sync import alarms
 from sync.clients.errors import NotConfigured
-from sync.models import Installation
+from sync.models import Installation, Severity
 
 log = logging.getLogger("orderbridge.installation")
 
@@ -62,7 +62,7 @@ def may_call() -> bool:
     if (before or url in _stored) and time.monotonic() - at < (LOOK_SOON if before else LOOK_AGAIN):
         return not before
     if words := _look(url):
-        alarms.raise_alarm(ALARM, words, ADVICE)
+        alarms.raise_alarm(ALARM, words, ADVICE, Severity.CRITICAL)
         return False
     if before or url not in _stored:
         _store(url)

@@ -16,7 +16,7 @@ from sync.clients.errors import SideError
 from sync.jobs import engine, forms, halves, shop_identity
 from sync.jobs.cursors import Clock
 from sync.jobs.processing import LEFT_OUT, Steps
-from sync.models import Run, SideState
+from sync.models import Run, Severity, SideState
 from sync.pipeline.batch import PINGS
 from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
@@ -91,7 +91,7 @@ def see_that_sweeps_end() -> None:
         why = Run.objects.filter(kind=JOB.kind).exclude(error="").values_list("error", flat=True).first()
         words = f"{side.label}: reconcile has not got to the end of it since {since:%Y-%m-%d %H:%M} UTC."
         advice = "The latest runs under /admin/sync/run/ say what hinders it; `doctor` examines the side."
-        alarms.raise_alarm(key, f"{words} {masked_text(why)}" if why else words, advice)
+        alarms.raise_alarm(key, f"{words} {masked_text(why)}" if why else words, advice, Severity.CRITICAL)
 
 
 def deep_is_due(now: datetime) -> bool:

@@ -10,7 +10,7 @@ from orders.models import StatusTransition
 from orders.verification import AuditFinding, Checkup
 from sync import alarms
 from sync.jobs import engine
-from sync.models import Run
+from sync.models import Run, Severity
 from sync.registry import DAY, Job, Planned, register
 
 ALARM = "audit"
@@ -43,7 +43,7 @@ def conclude(checkup: Checkup, run: Run) -> None:
     """Raise or clear the alarm, record who asked, and make a checkpoint of what there is now."""
     if checkup.findings:
         more = f" And {checkup.number - 1} more." if checkup.number > 1 else ""
-        alarms.raise_alarm(ALARM, f"The audit is broken. {checkup.findings[0]}.{more}", ADVICE)
+        alarms.raise_alarm(ALARM, f"The audit is broken. {checkup.findings[0]}.{more}", ADVICE, Severity.CRITICAL)
     else:
         alarms.clear(ALARM)
     if run.actor:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from orders.models import OrderLink
 from sync import alarms
+from sync.models import Severity
 from sync.pipeline.plan import Decision, Park, Reason
 from webhooks import clock
 from webhooks.models import Outcome, Side, WebhookEvent
@@ -61,7 +62,7 @@ def see(decision: Decision) -> None:
         words = (
             f"The shop answers 404 for more than {FEW} linked orders within {WITHIN // timedelta(minutes=1)} minutes."
         )
-        alarms.raise_alarm(ALARM, f"{words} Of the rest the CRM was not told.", ADVICE)
+        alarms.raise_alarm(ALARM, f"{words} Of the rest the CRM was not told.", ADVICE, Severity.CRITICAL)
 
 
 def found(gone: Iterable[int], of: int, *, quietly: bool) -> str:
@@ -72,5 +73,5 @@ def found(gone: Iterable[int], of: int, *, quietly: bool) -> str:
         f"{len(some)} of {of} linked orders are gone from the shop at once, among them {first}. The CRM was not told."
     )
     if not quietly:
-        alarms.raise_alarm(ALARM, words, ADVICE)
+        alarms.raise_alarm(ALARM, words, ADVICE, Severity.CRITICAL)
     return f"{words} {ADVICE}"

@@ -23,6 +23,7 @@ from django_q.signing import SignedPackage
 from redis import RedisError
 
 from sync import alarms, registry
+from sync.models import Severity
 from webhooks import clock
 from webhooks.models import WebhookEvent
 from webhooks.wake import DRAIN
@@ -34,6 +35,7 @@ TASKS: dict[str, tuple[type, ...]] = {
     "sync.tasks.sweep": (),
     "sync.tasks.seal_audit": (),
     "sync.tasks.watch": (),
+    "sync.tasks.notify": (),
     "sync.tasks.carry_out": (int,),
 }
 """Every task but those of scheduled long runs, and what it takes."""
@@ -74,7 +76,7 @@ def found_foreign(what: str) -> None:
     log.error("foreign task removed", extra={"found": what})
     try:
         with transaction.atomic():
-            alarms.raise_alarm(ALARM, f"Removed from the queue, and not run: {what}.", ADVICE)
+            alarms.raise_alarm(ALARM, f"Removed from the queue, and not run: {what}.", ADVICE, Severity.CRITICAL)
     except Exception:  # the log has it; what is foreign must not stop the queue
         log.exception("no alarm could be raised")
 

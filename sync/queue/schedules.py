@@ -32,6 +32,7 @@ def planned() -> tuple[Planned, ...]:
         *registry.planned(),
         Planned(name="seal audit", task="sync.tasks.seal_audit", minutes=60),
         Planned(name="watch", task="sync.tasks.watch", minutes=5),
+        Planned(name="notify", task="sync.tasks.notify", minutes=1),
     )
 
 

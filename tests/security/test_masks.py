@@ -23,7 +23,7 @@ from webhooks.masking import MASK, OF_STAFF, quoted
 from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
-OF_PEOPLE = ("auth", "admin", "axes", "orders/statusrule", "orders/allowedmove")
+OF_PEOPLE = ("auth", "admin", "axes", "orders/statusrule", "orders/allowedmove", "sync/recipient")
 """Whoever sees these sees accounts of staff, and statuses that managers wrote down."""
 OURS = (
     *(*OF_STAFF, "worker", "holder", "result", "User"),

@@ -22,9 +22,20 @@ from django.utils import timezone
 
 from orders import audit
 from orders.models import AllowedMove, StatusRule
-from sync.models import Alarm, DriftFinding, Heartbeat, HourlyFigure, Installation, Run, TodoItem
+from sync.models import (
+    Alarm,
+    DriftFinding,
+    Heartbeat,
+    HourlyFigure,
+    Installation,
+    Notification,
+    Recipient,
+    Run,
+    TodoItem,
+)
 from sync.roles import ROLES
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
+from webhooks.credentials import encrypt
 from webhooks.models import RefusedDelivery, State
 
 OPEN_TO_ALL = {"login", "set_up"}
@@ -63,6 +74,8 @@ NEEDS = {
     "sync_driftfinding_order": "sync.view_driftfinding",
     **{f"sync_todoitem_{action}": "sync.handle_todoitem" for action in ("take", "give_back", "snooze")},
     "sync_driftfinding_ignore": "sync.ignore_driftfinding",
+    **{f"sync_alarm_{action}": "sync.handle_alarm" for action in ("acknowledge", "mute", "unmute")},
+    "sync_recipient_send_test": "sync.test_recipient",
     **{f"sync_todoitem_{action}": "sync.handle_todoitem" for action in ("take", "give_back", "snooze")},
     "sync_sidestate_pause": "sync.pause_sidestate",
     "sync_sidestate_go_on": "sync.pause_sidestate",
@@ -106,6 +119,7 @@ FILLED_IN = {
     "usable_password": "true",
     "is_superuser": "on",
     "name": "a new name",
+    "new_address": "jsons://hooks.example/a-new-one",
 }
 """What a person would write; the rest of a form is sent as the page offers it."""
 AUDIT = {"orders.StaffAction", "orders.ChainHead"}
@@ -116,6 +130,7 @@ RULE = {*AUDIT, "orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEn
 MOVE = {*AUDIT, "orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
 USER = {*AUDIT, "auth.User", "auth.User_groups", "admin.LogEntry"}
 GROUP = {*AUDIT, "auth.Group", "auth.Group_permissions", "auth.User_groups", "admin.LogEntry"}
+RECIPIENT = {*AUDIT, "sync.Recipient", "sync.Notification", "admin.LogEntry"}
 CHANGES = {
     "webhooks_webhookevent_reveal": AUDIT,
     "webhooks_webhookevent_body": AUDIT,
@@ -135,6 +150,9 @@ CHANGES = {
     "orders_statustransition_export": AUDIT,
     "orders_staffaction_export": AUDIT,
     "orders_statustransition_verify": RUN,
+    **{f"sync_alarm_{action}": {*AUDIT, "sync.Alarm"} for action in ("acknowledge", "mute", "unmute")},
+    **{f"sync_recipient_{page}": RECIPIENT for page in ("add", "change", "delete")},
+    "sync_recipient_send_test": {*AUDIT, "sync.Notification", "django_q.OrmQ"},
     "sync_driftfinding_ignore": {*AUDIT, "sync.DriftFinding"},
     **{f"sync_todoitem_{action}": {*AUDIT, "sync.TodoItem"} for action in ("take", "give_back", "snooze")},
     **{f"sync_todoitem_{action}": {*AUDIT, "sync.TodoItem"} for action in ("take", "give_back", "snooze")},
@@ -208,7 +226,9 @@ def rows(db: None) -> None:
     TodoItem.objects.create(cause=TodoItem.Cause.PARKED, order="woo:14", words="look", owner="somebody")
     Heartbeat.objects.create(worker="host/1", at=timezone.now())
     Run.objects.create(kind="backfill")
-    Alarm.objects.create(key="silence:shop", words="silent", advice="look")
+    alarm = Alarm.objects.create(key="silence:shop", words="silent", advice="look")
+    recipient = Recipient.objects.create(name="the pager", address=encrypt({"url": "slack://a/b/c"}))
+    Notification.objects.create(recipient=recipient, to=recipient.name, alarm=alarm, kind="raised")
     Installation.objects.create(public_url="https://elsewhere.example")
     HourlyFigure.objects.create(hour=timezone.now(), what="call", side="shop", result="200", count=1)
     audit.record("check", actor="somebody", link=link)

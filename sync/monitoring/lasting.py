@@ -1,0 +1,166 @@
+"""What needs a person because it lasts: items that nobody takes, a side that stays away, runs that fail, a backlog."""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Min
+
+from sync import alarms
+from sync.models import Condition, DriftFinding, Run, Severity, SideState, TodoItem
+from sync.registry import JOBS
+from webhooks import clock
+from webhooks.masking import masked_text
+from webhooks.models import RefusedDelivery, Side, WebhookEvent
+
+COUNTED_UP_TO = 1000
+WATCHED_EVERY = timedelta(minutes=5)
+URGENT = (TodoItem.Cause.DEAD, TodoItem.Cause.PAID)
+SWEPT = "reconcile"
+"""Its failures are told by the alarm about the side whose sweep does not end."""
+REFUSED = 5
+"""Wrongly signed deliveries of one sender within an hour, and none that was right: a stranger, or a changed secret."""
+ADVICE = {
+    TodoItem.Cause.PARKED: "Open the list, fix what each event names, and replay it.",
+    TodoItem.Cause.DEAD: "All attempts are used up. Fix what each event names, then replay it.",
+    TodoItem.Cause.REFUSED: "Correct the status in the CRM, or force the move on the order's page.",
+    TodoItem.Cause.PAID: "The CRM holds money for orders that the shop has cancelled: refund them there.",
+    TodoItem.Cause.LOST: "Restore the orders in the CRM, or create them again on their pages.",
+}
+
+
+def on_schedule() -> None:
+    now = clock.now()
+    _todo(now)
+    _drift(now)
+    _backlog(now)
+    for side in SideState.objects.all():
+        _side(side, now)
+    _runs()
+    _refusals(now)
+
+
+def lasts(key: str, is_so: bool, now: datetime) -> timedelta:
+    """For how long it has been so each time we looked; zero: it is not."""
+    if not is_so:
+        Condition.objects.filter(key=key).delete()
+        return timedelta()
+    known, _ = Condition.objects.get_or_create(key=key, defaults={"since": now})
+    return now - known.since
+
+
+def raise_or_clear(key: str, is_so: bool, words: str, advice: str, severity: Severity = Severity.WARNING) -> None:
+    if is_so:
+        alarms.raise_alarm(key, words, advice, severity)
+    else:
+        alarms.clear(key)
+
+
+def _todo(now: datetime) -> None:
+    """Of what was snoozed, a person knows."""
+    for cause in TodoItem.Cause:
+        hours = settings.ALARM_URGENT_HOURS if cause in URGENT else settings.ALARM_TODO_HOURS
+        old = TodoItem.objects.open(now).filter(cause=cause, opened_at__lt=now - timedelta(hours=hours))
+        number = old.order_by()[:COUNTED_UP_TO].count()
+        raise_or_clear(
+            f"todo:{cause}",
+            number > 0,
+            f"To do, for more than {_hours(hours)}: {_orders(number)}. {cause.label}.",
+            f"{ADVICE[cause]} The list is at /admin/sync/todoitem/?cause__exact={cause}. Snooze what can wait.",
+            Severity.CRITICAL if cause == TodoItem.Cause.PAID else Severity.WARNING,
+        )
+
+
+def _drift(now: datetime) -> None:
+    old = DriftFinding.objects.open(now).filter(found_at__lt=now - timedelta(hours=settings.ALARM_TODO_HOURS))
+    number = old.order_by()[:COUNTED_UP_TO].count()
+    raise_or_clear(
+        "drift",
+        number > 0,
+        f"{_orders(number)} {'differs' if number == 1 else 'differ'} between the two sides for more than "
+        f"{_hours(settings.ALARM_TODO_HOURS)}.",
+        "Repair or ignore them at /admin/sync/driftfinding/.",
+    )
+
+
+def _backlog(now: datetime) -> None:
+    """Where a side is away or paused, that is what people are told."""
+    oldest = WebhookEvent.objects.due(now).aggregate(at=Min("next_attempt_at"))["at"]
+    waits = now - oldest if oldest else timedelta()
+    held = any(side.paused or side.opened_at or _asked_lately(side, now) for side in SideState.objects.all())
+    raise_or_clear(
+        "backlog",
+        not held and waits > timedelta(minutes=settings.ALARM_AWAY_MINUTES),
+        f"Events have waited for {waits // timedelta(minutes=1)} minutes, although both sides answer.",
+        "Look whether all workers live (/admin/sync/heartbeat/), and at what they log. More of them: docs/scaling.md.",
+        Severity.CRITICAL,
+    )
+
+
+def _side(side: SideState, now: datetime) -> None:
+    name = dict(Side.choices).get(side.pk, side.pk)
+    away = now - side.opened_at if side.opened_at else timedelta()
+    short = timedelta(minutes=settings.ALARM_AWAY_MINUTES)
+    raise_or_clear(
+        f"away:{side.pk}",
+        away > short,
+        f"{name} has been unavailable for {away // timedelta(minutes=1)} minutes: {masked_text(side.last_error)}",
+        "Nothing is lost. Events wait and are processed once it answers. `doctor` says what is in the way.",
+        Severity.CRITICAL,
+    )
+    limited = lasts(f"limited:{side.pk}", _asked_lately(side, now), now)
+    raise_or_clear(
+        f"limited:{side.pk}",
+        limited > short,
+        f"{name} has asked us to slow down (429) again and again for {limited // timedelta(minutes=1)} minutes.",
+        "Events are late, and none is lost. Raise the limit there, or stop long runs and give them a speed limit.",
+    )
+    paused = lasts(f"paused:{side.pk}", side.paused, now)
+    raise_or_clear(
+        f"paused:{side.pk}",
+        paused > timedelta(hours=settings.ALARM_PAUSED_HOURS),
+        f"{name} has been paused by staff for {paused // timedelta(hours=1)} hours. Events wait.",
+        "Press Resume on its page under Sides. The audit says who paused it, and why.",
+    )
+
+
+def _asked_lately(side: SideState, now: datetime) -> bool:
+    return side.wait_until is not None and side.wait_until > now - WATCHED_EVERY
+
+
+def _runs() -> None:
+    """What runs by the clock, and whose last run failed. Other runs are watched by who started them."""
+    for kind, job in JOBS.items():
+        if kind == SWEPT or not job.schedules():
+            continue
+        ended = Run.objects.filter(kind=kind, actor="").exclude(state__in=(Run.State.RUNNING, Run.State.PAUSED))
+        last = ended.order_by("-pk").first()
+        failed = last is not None and last.state == Run.State.FAILED
+        raise_or_clear(
+            f"run:{kind}",
+            failed,
+            f"{job.label}: the last scheduled run failed. {masked_text(last.error) if last else ''}",
+            f"See /admin/sync/run/{last.pk if last else ''}/change/. Resume it there once the cause is mended.",
+        )
+
+
+def _refusals(now: datetime) -> None:
+    hour = now - timedelta(hours=1)
+    wrong = RefusedDelivery.objects.filter(received_at__gte=hour, reason="bad_signature")
+    for source in ("woocommerce", "crm"):
+        number = wrong.filter(source=source)[:COUNTED_UP_TO].count()
+        heard = number < REFUSED or WebhookEvent.objects.filter(source=source, received_at__gte=hour).exists()
+        raise_or_clear(
+            f"refused:{source}",
+            not heard,
+            f"{number} deliveries of {source} had a wrong signature within an hour, and none a right one.",
+            "Compare the webhook secrets of both ends: `doctor`. If they agree, strangers are knocking.",
+        )
+
+
+def _orders(number: int) -> str:
+    many = f"{COUNTED_UP_TO} or more" if number >= COUNTED_UP_TO else str(number)
+    return f"{many} order{'' if number == 1 else 's'}"
+
+
+def _hours(number: int) -> str:
+    return "an hour" if number == 1 else f"{number} hours"

@@ -1,0 +1,175 @@
+"""What is to be told to whom, and when it may go out: rows, so that nothing is lost with a process.
+
+Alarms are not told by whoever raises them, as that may be a worker with an order in hand. Once a minute a task compares
+alarms with what was told of them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from sync.alarms import open_alarms
+from sync.clients import installation
+from sync.models import Alarm, Notification, Recipient, Severity
+from sync.notifications import messages
+from sync.notifications.timing import is_quiet, local, summary_is_due
+from webhooks.masking import masked_text
+
+Kind, State = Notification.Kind, Notification.State
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MISSED = timedelta(hours=1)
+"""An alarm that was over before it was told is still told of, unless that is longer ago."""
+TOO_OLD = timedelta(days=7)
+"""What could not be sent for so long is given up."""
+AT_ONCE = 200
+"""Alarms of one round, and items of one message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What one recipient gets now, in one message."""
+
+    recipient: Recipient
+    items: Sequence[Notification]
+    waited: bool
+
+
+# --- what is to be told --------------------------------------------------------------------------------------------
+
+
+def fill(now: datetime) -> None:
+    """Make the rows that are missing. Twice does no harm: an alarm is marked with its rows, in one transaction."""
+    recipients = list(Recipient.objects.filter(enabled=True))
+    _tell_of_alarms(recipients, now)
+    if not installation.displaced():
+        _tell_of_ends(now)
+        _summarize(recipients, now)
+    waiting = Notification.objects.filter(state=State.WAITING)
+    waiting.filter(created_at__lt=now - TOO_OLD).update(state=State.DROPPED, error="It waited for a week.")
+    waiting.filter(Q(recipient=None) | Q(recipient__enabled=False)).update(
+        state=State.DROPPED, error="The recipient was removed or switched off."
+    )
+
+
+def _tell_of_alarms(recipients: Sequence[Recipient], now: datetime) -> None:
+    muted = _muted(now)
+    recent = Q(cleared_at=None) | Q(cleared_at__gt=now - MISSED)
+    if installation.displaced():  # the others are those of the installation that this is a copy of
+        recent = Q(cleared_at=None, key=installation.ALARM)
+    for alarm in Alarm.objects.filter(recent, told_at=None).order_by("pk")[:AT_ONCE]:
+        if alarm.key not in muted:
+            _tell(alarm, Kind.RAISED, recipients, now)
+    for alarm in _to_be_repeated(now).filter(recent):
+        if alarm.key not in muted:
+            _tell(alarm, Kind.STILL, recipients, now)
+
+
+def _to_be_repeated(now: datetime) -> QuerySet[Alarm]:
+    """What was muted and is still so; and what is critical, and nobody has said that he sees to it."""
+    told = open_alarms().exclude(told_at=None)
+    again = Q(muted_until__lte=now)
+    if settings.NOTIFY_REMIND_HOURS > 0:
+        late = now - timedelta(hours=settings.NOTIFY_REMIND_HOURS)
+        again |= Q(severity__gte=Severity.CRITICAL, acknowledged_at=None, told_at__lte=late)
+    return told.filter(again)
+
+
+def _tell_of_ends(now: datetime) -> None:
+    """To those who heard that it began."""
+    muted = _muted(now)
+    over = Alarm.objects.filter(cleared_at__isnull=False, told_at__isnull=False, told_cleared_at=None)
+    for alarm in over.order_by("pk")[:AT_ONCE]:
+        heard = Recipient.objects.filter(enabled=True, notifications__alarm=alarm).distinct()
+        _tell(alarm, Kind.CLEARED, [] if alarm.key in muted else heard, now)
+
+
+def _muted(now: datetime) -> set[str]:
+    """By key, not by row: one that comes and goes is muted each time."""
+    return set(Alarm.objects.filter(muted_until__gt=now).values_list("key", flat=True))
+
+
+def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient], now: datetime) -> None:
+    told: dict[str, datetime | None] = {"told_cleared_at": now} if kind == Kind.CLEARED else {"told_at": now}
+    if alarm.muted_until is not None and alarm.muted_until <= now:
+        told["muted_until"] = None
+    with transaction.atomic():
+        Notification.objects.bulk_create(
+            Notification(
+                recipient=one,
+                to=one.name,
+                alarm=alarm,
+                kind=kind,
+                severity=alarm.severity,
+                words=masked_text(alarm.words),
+                next_try_at=now,
+                created_at=now,
+            )
+            for one in recipients
+            if alarm.severity >= one.min_severity and alarm.key != f"notify:{one.pk}"
+        )
+        Alarm.objects.filter(pk=alarm.pk).update(**told)
+
+
+def _summarize(recipients: Iterable[Recipient], now: datetime) -> None:
+    for one in recipients:
+        since = one.created_at
+        if not summary_is_due(now, one.daily_at, one.time_zone, last=one.summary_on, since=since):
+            continue
+        today = local(now, one.time_zone).date()
+        with transaction.atomic():
+            if Recipient.objects.filter(pk=one.pk, summary_on=one.summary_on).update(summary_on=today):
+                title = messages.summary_title(list(open_alarms()))
+                Notification.objects.create(
+                    recipient=one, to=one.name, kind=Kind.SUMMARY, words=title, next_try_at=now, created_at=now
+                )
+
+
+def ask_for_test(recipient: Recipient, now: datetime) -> Notification:
+    return Notification.objects.create(
+        recipient=recipient, to=recipient.name, kind=Kind.TEST, severity=Severity.INFO, next_try_at=now, created_at=now
+    )
+
+
+# --- what may go out now -------------------------------------------------------------------------------------------
+
+
+def due(now: datetime) -> list[Envelope]:
+    """One message for each recipient at most, with all that waits for it: what was held back comes as a digest."""
+    waiting = Notification.objects.filter(state=State.WAITING)
+    if installation.displaced():
+        waiting = waiting.filter(Q(kind=Kind.TEST) | Q(alarm__key=installation.ALARM))
+    recipients = Recipient.objects.filter(enabled=True, pk__in=waiting.values("recipient_id"))
+    return [envelope for one in recipients if (envelope := _envelope(one, waiting.filter(recipient=one), now))]
+
+
+def _envelope(recipient: Recipient, waiting: QuerySet[Notification], now: datetime) -> Envelope | None:
+    if waiting.filter(next_try_at__gt=now).exists():
+        return None  # its last message failed, and is tried again later, with what came since
+    items = list(waiting.select_related("alarm").order_by("pk")[:AT_ONCE])
+    if tests := [one for one in items if one.kind == Kind.TEST]:
+        return Envelope(recipient=recipient, items=tests, waited=False)
+    has_summary = any(one.kind == Kind.SUMMARY for one in items)
+    may = items if has_summary else _allowed(recipient, items, now)
+    if not may:
+        return None
+    waited = any(one.created_at < now - timedelta(minutes=10) for one in may if one.kind != Kind.SUMMARY)
+    return Envelope(recipient=recipient, items=may, waited=waited)
+
+
+def _allowed(recipient: Recipient, items: list[Notification], now: datetime) -> list[Notification]:
+    quiet = is_quiet(now, recipient.quiet_from, recipient.quiet_until, recipient.time_zone)
+    if quiet:
+        items = [one for one in items if recipient.quiet_but_critical and one.severity >= Severity.CRITICAL]
+    if not items or _sent_since(recipient, now - HOUR) >= settings.NOTIFY_PER_HOUR:
+        return []
+    return items if _sent_since(recipient, now - DAY) < settings.NOTIFY_PER_DAY else []
+
+
+def _sent_since(recipient: Recipient, since: datetime) -> int:
+    """Messages, whatever became of them: one that timed out may have arrived."""
+    tried = recipient.notifications.filter(tried_at__gt=since).exclude(kind__in=(Kind.TEST, Kind.SUMMARY))
+    return tried.values("message").distinct().count()
