@@ -42,6 +42,7 @@ class Outcome(models.TextChoices):
     ECHO = "echo", "Echo of our own write"
     SUPERSEDED = "superseded", "Superseded by a later event"
     NOT_OURS = "not_ours", "Not an order of this shop"
+    FILTERED = "filtered", "Left out by the bridge's rule"
     RESOLVED = "resolved", "Resolved by staff"
 
 

@@ -30,7 +30,7 @@ from sync.clients.errors import (
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, alone, batches, pages
 from sync.clients.redaction import hide
-from sync.clients.snapshots import AS_IT_IS, LARGEST_INTEGER, Composer, ShopSnapshot, is_word
+from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, LARGEST_INTEGER, Composer, ShopSnapshot, is_word
 from webhooks.configs import ShopConfig
 from webhooks.connections import SHOP
 from webhooks.moments import utc
@@ -93,9 +93,16 @@ class Shop:
     def _snapshot(self, data: Any, woo_id: int | None = None) -> ShopSnapshot:
         return replace(_snapshot(data, woo_id), composer=self.composer)
 
-    def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
-        """PUT the status and only that. A 200 does not prove the write: the answer may show any status (FACTS B2)."""
-        body = {"status": status}
+    def set_status(self, woo_id: int, status: str, crm_order_id: str = "") -> ShopSnapshot:
+        """PUT the status, beside it the CRM's id if it is told, and only that. A 200 does not prove the write: the
+        answer may show any status (FACTS B2)."""
+        return self._change(woo_id, {"status": status, **(_names(crm_order_id) if crm_order_id else {})})
+
+    def set_crm_order_id(self, woo_id: int, crm_order_id: str) -> ShopSnapshot:
+        """The CRM's id alone. WooCommerce knows a field of ours by its key, so that there is never a second one."""
+        return self._change(woo_id, _names(crm_order_id))
+
+    def _change(self, woo_id: int, body: Mapping[str, Any]) -> ShopSnapshot:
         with self._of_this_order(woo_id):
             try:
                 answer = self._order("PUT", woo_id, json=body)
@@ -322,6 +329,10 @@ class _Behind(AuthBase):
 def _count(answer: Answer, header: str) -> int | None:
     text = answer.headers.get(header, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _names(crm_order_id: str) -> dict[str, Any]:
+    return {"meta_data": [{"key": CRM_ORDER_META, "value": crm_order_id}]}
 
 
 def _nonce() -> dict[str, str]:

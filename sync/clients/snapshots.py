@@ -57,6 +57,8 @@ CARRIED = (
 A9), what follows from the status (`needs_payment`), and what says nothing of the order (`version`, `_links`): see
 docs/decisions/0059."""
 OUR_META = "_orderbridge_*"
+CRM_ORDER_META = "_orderbridge_crm_order_id"
+"""In it, the shop's order says which order of the CRM it is."""
 WORD_LENGTH = 64
 """Characters of an id or a status; a longer one is none, and would not fit into the database."""
 LARGEST_INTEGER = 2**63 - 1
@@ -74,9 +76,12 @@ def document(order: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
+def _key_of(meta: Any) -> str:
+    return str(meta.get("key")) if isinstance(meta, Mapping) else ""
+
+
 def _is_ignored(meta: Any) -> bool:
-    key = str(meta.get("key")) if isinstance(meta, Mapping) else ""
-    return any(fnmatchcase(key, pattern) for pattern in (OUR_META, *settings.META_IGNORED))
+    return any(fnmatchcase(_key_of(meta), pattern) for pattern in (OUR_META, *settings.META_IGNORED))
 
 
 def _document_1(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +160,13 @@ class ShopSnapshot:
     def document(self) -> Document:
         """What the CRM is told of it."""
         return self.composer.compose(self.order)
+
+    @property
+    def crm_order_id(self) -> str:
+        """The CRM's id as the shop shows it in our field of its order; empty: it has none."""
+        meta = self.order.get("meta_data")
+        ours = [one.get("value") for one in meta if _key_of(one) == CRM_ORDER_META] if isinstance(meta, list) else []
+        return str(ours[0]) if len(ours) == 1 else ""
 
     @property
     def fingerprint(self) -> str:

@@ -4,7 +4,7 @@ What is to be done becomes an event like any other, and is settled by the run it
 costs nothing but its place on the page.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from sync.clients.paging.shop_orders import Position, ShopPaginator, stamp
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import engine, forms, shop_identity
 from sync.jobs.halves import all_statuses
-from sync.jobs.missed import missed_topic
+from sync.jobs.missed import is_left_out, missed_topic, rule_of
 from sync.jobs.processing import (
     Counters,
     Order,
@@ -83,8 +83,9 @@ def job(run: Run) -> Steps[None]:
             run.total = _smaller(limit, seen + paginator.left if paginator.left is not None else None)
             orders = orders[: limit - seen] if limit is not None else orders
             if run.options["dry_run"]:
-                asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in _to_do(orders)]
-                yield from dry_run_page(run, pool, counters, len(orders), asked)
+                to_do, filtered = _to_do(run, orders)
+                asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in to_do]
+                yield from dry_run_page(run, pool, counters, len(orders), asked, filtered)
             else:
                 yield from process_page(run, counters, _post(run, orders), place=paginator.position.as_json())
         yield from process_rest(run, counters.open)
@@ -108,15 +109,17 @@ def _not_listed(statuses: frozenset[str]) -> list[str]:
 def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
     """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
     keys = {_key(run, order): order for order in orders}
-    to_do = [_event(run, order, topic) for order, topic in _to_do(orders)]
-    space_out(run, to_do)
-    intake.post_all(to_do)
+    to_do, filtered = _to_do(run, orders)
+    events_to_do = [_event(run, order, topic) for order, topic in to_do]
+    space_out(run, events_to_do)
+    intake.post_all(events_to_do)
     stored = WebhookEvent.objects.filter(source=internal_events.BACKFILL, dedupe_key__in=keys)
     events = dict(stored.values_list("dedupe_key", "pk"))
     return Page(
         seen=len(orders),
         events=list(events.values()),
         orders=[Order(Side.SHOP, str(keys[key].woo_id), seen=keys[key]) for key in events],
+        filtered=filtered,
     )
 
 
@@ -129,12 +132,13 @@ def _key(run: Run, order: ShopSnapshot) -> str:
     return f"{run.pk}:{order.woo_id}:{stamp(order)}"
 
 
-def _to_do(orders: Sequence[ShopSnapshot]) -> Iterator[tuple[ShopSnapshot, str]]:
+def _to_do(run: Run, orders: Sequence[ShopSnapshot]) -> tuple[list[tuple[ShopSnapshot, str]], int]:
+    """The orders that the CRM has to hear of, each with its topic; and how many the bridge's rule leaves out."""
     links = OrderLink.objects.by_woo_id(order.woo_id for order in orders)
-    for order in orders:
-        topic = missed_topic(order, links.get(order.woo_id))
-        if topic:
-            yield order, topic
+    rule = rule_of(run.bridge_id)
+    sent = [order for order in orders if not is_left_out(order, links.get(order.woo_id), rule)]
+    topics = ((order, missed_topic(order, links.get(order.woo_id))) for order in sent)
+    return [(order, topic) for order, topic in topics if topic], len(orders) - len(sent)
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

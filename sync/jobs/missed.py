@@ -21,9 +21,11 @@ from sync.models import Run
 from sync.pipeline.decide import DRAFTS, another_in_crm
 from sync.pipeline.internal_events import SWEEP
 from sync.pipeline.read import facts_of
+from sync.pipeline.sending import SENDS, SendingRule, sends
 from sync.pipeline.whose import woo_id_in
 from webhooks import intake
-from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
+from webhooks.connections import DEFAULT_BRIDGE
+from webhooks.models import Bridge, Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 
 NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 
@@ -92,6 +94,17 @@ def missed_topic(order: ShopSnapshot, link: OrderLink | None) -> str:
     return "order.restored" if link.woo_status == TRASH else "order.updated"
 
 
+def rule_of(bridge_id: int | None) -> SendingRule:
+    """Which orders this bridge sends."""
+    bridge = Bridge.objects.filter(pk=bridge_id or DEFAULT_BRIDGE).first()
+    return SendingRule.of(bridge.options.get(SENDS, {}) if bridge else {})
+
+
+def is_left_out(order: ShopSnapshot, link: OrderLink | None, rule: SendingRule) -> bool:
+    """Nobody missed it: the CRM is not to hear of it. Found again after the rule has changed, it is sent."""
+    return missed_topic(order, link) == "order.created" and not sends(rule, order.order)[0]
+
+
 def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) -> bool:
     """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
     if link is None:
@@ -112,7 +125,12 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
 def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed]:
     links = OrderLink.objects.by_woo_id(order.woo_id for order in page)
     heard = heard_of(Side.SHOP, [str(order.woo_id) for order in page], began)
-    topics = [(order, missed_topic(order, links.get(order.woo_id))) for order in page]
+    rule = rule_of(None)
+    topics = [
+        (order, missed_topic(order, links.get(order.woo_id)))
+        for order in page
+        if not is_left_out(order, links.get(order.woo_id), rule)
+    ]
     return [
         Missed(
             side=Side.SHOP,

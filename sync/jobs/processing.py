@@ -46,9 +46,10 @@ EFFECTS: dict[str, str] = {
     Outcome.UPDATED: "updated",
     Outcome.APPLIED: "applied",
     Outcome.REFUSED: "refused",
+    Outcome.FILTERED: "filtered",
 }
 """The count of each outcome; all others changed nothing."""
-COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "failed")
+COUNTS = ("seen", "created", "linked", "updated", "applied", "unchanged", "refused", "filtered", "failed")
 NAMED = 100
 """Failed orders that a run remembers by name."""
 FINAL = (AuthFailed, NotConfigured, Endless)
@@ -76,6 +77,8 @@ class Page:
     seen: int
     events: Sequence[int]
     orders: Sequence[Order]
+    filtered: int = 0
+    "Of the others, those that the bridge's rule leaves out."
 
 
 @contextmanager
@@ -123,7 +126,8 @@ def _process(orders: Sequence[Order], size: BatchSize) -> None:
 def process_page(run: Run, counters: "Counters", page: "Page", **checkpoint: object) -> Steps[None]:
     """Settle what is to be done on a page; then its counts, and where the next one begins, are saved together."""
     counters.counts["seen"] += page.seen
-    counters.counts["unchanged"] += page.seen - len(page.events)
+    counters.counts["unchanged"] += page.seen - len(page.events) - page.filtered
+    counters.counts["filtered"] += page.filtered
     counters.add(page.events)
     yield from process_orders(run, page.orders)
     counters.count()
@@ -132,11 +136,17 @@ def process_page(run: Run, counters: "Counters", page: "Page", **checkpoint: obj
 
 
 def dry_run_page(
-    run: Run, pool: ThreadPoolExecutor, counters: "Counters", seen: int, asked: Sequence[Callable[[], Foreseen]]
+    run: Run,
+    pool: ThreadPoolExecutor,
+    counters: "Counters",
+    seen: int,
+    asked: Sequence[Callable[[], Foreseen]],
+    filtered: int = 0,
 ) -> Steps[None]:
     """The same in a dry run: nothing is written, and so there is no place to go on from."""
     counters.counts["seen"] += seen
-    counters.counts["unchanged"] += seen - len(asked)
+    counters.counts["unchanged"] += seen - len(asked) - filtered
+    counters.counts["filtered"] += filtered
     for one in (yield from in_parallel(pool, lambda look: look(), asked)):
         counters.foreseen(one)
     counters.save(run)

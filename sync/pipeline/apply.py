@@ -26,14 +26,21 @@ class Applied:
 
 def apply(claim: Claim, plan: Plan) -> Applied:
     """What is about to be written was remembered before (`intents`)."""
+    applied = _write(claim, plan)
+    if plan.names_at_once and applied.crm is not None and plan.woo_id is not None:
+        _name_in_shop(claim, plan.woo_id, applied.crm.crm_order_id)
+    return applied
+
+
+def _write(claim: Claim, plan: Plan) -> Applied:
     match plan.write:
         case CreateInCrm() as creation:
             return _create(claim, creation)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             answer = claim.crm().update(crm_order_id, order)
             return Applied(crm=answer, needs_a_person=_total_differs(claim, answer))
-        case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
-            written = _set_status(claim, woo_id, old, new)
+        case SetShopStatus(to_status=new) as write:
+            written = _set_status(claim, write)
             if written.status != new:
                 claim.reasons.append(Reason("went_on", went_on(new, written.status)))
             return _tell_of_write(claim, plan, new, written)
@@ -66,9 +73,20 @@ def _total_differs(claim: Claim, crm: CrmSnapshot) -> bool:
     return True
 
 
-def _set_status(claim: Claim, woo_id: int, old: str, new: str) -> ShopSnapshot:
+def _name_in_shop(claim: Claim, woo_id: int, crm_order_id: str) -> None:
+    """What the CRM has got is not undone by that. The first status that is written brings it, too."""
+    try:
+        claim.shop().set_crm_order_id(woo_id, crm_order_id)
+    except SideError as error:
+        claim.side_errors.append(error)
+        words = f"The shop could not be told the CRM's id; the first status that is written there brings it: {error}"
+        claim.reasons.append(Reason("not_named_yet", words))
+
+
+def _set_status(claim: Claim, write: SetShopStatus) -> ShopSnapshot:
     """The answer may show a third status: something in the shop went on at once."""
-    answer = claim.shop().set_status(woo_id, new)
+    old, new = write.from_status, write.to_status
+    answer = claim.shop().set_status(write.woo_id, new, write.crm_order_id)
     if answer.status == old:
         words = f"The shop answered well but still shows {old!r} instead of {new!r}; a plugin may hinder it."
         raise Unconfirmed(words, side=Side.SHOP)

@@ -25,6 +25,7 @@ from sync.pipeline.plan import (
     UpdateInCrm,
 )
 from sync.pipeline.retries import READ_AGAIN_FOR, delay_before_reading_again
+from sync.pipeline.sending import SEND_ALL, SendingRule, sends
 from sync.pipeline.whose import agrees, identity, is_named, is_same
 
 LOOK_EVERY = timedelta(seconds=5)
@@ -103,14 +104,16 @@ def shop_to_crm(
     create_tried: timedelta | None = None,
     list_lag: timedelta = timedelta(seconds=10),
     external_id: str = "",
+    rule: SendingRule = SEND_ALL,
 ) -> Decision:
     """The shop's order goes to the CRM: created once, then updated when its content changed.
 
     `found` is the CRM's order that names this one, if the link is missing; `create_tried` is how long ago an attempt
-    to create it was sent without a recorded answer; `external_id` is what the CRM shall know it by.
+    to create it was sent without a recorded answer; `external_id` is what the CRM shall know it by; `rule` says which
+    orders are created.
     """
     if link is None:
-        return _create(shop, found, create_tried, list_lag, external_id)
+        return _create(shop, found, create_tried, list_lag, external_id, rule)
     if another := another_in_shop(link, shop):
         return another
     if shop.is_known_as(link.woo_fingerprint):
@@ -133,6 +136,7 @@ def _create(
     create_tried: timedelta | None,
     list_lag: timedelta,
     external_id: str,
+    rule: SendingRule,
 ) -> Decision:
     if found is not None and (another := another_found(found, shop)):
         return another
@@ -158,6 +162,9 @@ def _create(
             outcome="no_change",
             reasons=(Reason("not_an_order", f"Its status is {shop.status!r}, and the CRM does not know it."),),
         )
+    goes, why = sends(rule, shop.order)
+    if not goes:
+        return Plan(outcome="filtered", reasons=(Reason("filtered", why),))
     return Plan(
         outcome="created",
         reasons=(Reason("create", "The CRM does not know this order yet."),),
@@ -252,7 +259,7 @@ def forced(
         return Plan(
             outcome="applied",
             reasons=(reason,),
-            write=SetShopStatus(woo_id=woo_id, from_status=shop.status, to_status=to_status),
+            write=_set_status(shop, to_status, link.crm_order_id if link else ""),
             transitions=(
                 TransitionDraft(from_status=shop.status, to_status=to_status, decision="forced", reason=words),
             ),
@@ -410,10 +417,15 @@ def _move(
     return plan(
         outcome="applied",
         reasons=(told, Reason("move_allowed", allowed)),
-        write=SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=target),
+        write=_set_status(shop, target, crm.crm_order_id),
         transitions=(draft(decision="applied", reason=f"{told.words} {allowed}"),),
         crm_has=_if_told(link, shop),
     )
+
+
+def _set_status(shop: ShopSnapshot, to_status: str, crm_order_id: str) -> SetShopStatus:
+    named = "" if shop.crm_order_id == crm_order_id else crm_order_id
+    return SetShopStatus(woo_id=shop.woo_id, from_status=shop.status, to_status=to_status, crm_order_id=named)
 
 
 def _if_told(link: LinkFacts | None, shop: ShopSnapshot) -> ShopSnapshot | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
-from sync.clients.snapshots import AS_IT_IS, ShopSnapshot
+from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, ShopSnapshot
 from sync.pipeline import internal_events
 from sync.pipeline.batch import PINGS, Batch
 from sync.pipeline.claim import Claim
@@ -149,8 +149,10 @@ def _outcome(decision: Decision) -> str:
 
 def _changes(decision: Decision, claim: Claim) -> Iterator[Change]:
     match decision:
-        case Plan(write=SetShopStatus(from_status=old, to_status=new)):
+        case Plan(write=SetShopStatus(from_status=old, to_status=new, crm_order_id=named)):
             yield Change(side=Side.SHOP, name="status", before=old, after=new)
+            if named:
+                yield Change(side=Side.SHOP, name=CRM_ORDER_META, before=None, after=named)
         case Plan(write=CreateInCrm(order=order)):
             yield from _fields(order, dict.fromkeys(order))
         case Plan(write=UpdateInCrm(order=order)):

@@ -31,12 +31,14 @@ from sync.pipeline.read import (
     LeaseOn,
     LifecycleNow,
     LinkOf,
+    OptionsNow,
     Question,
     Reading,
     ShopOrder,
     decide,
 )
 from webhooks import clock
+from webhooks.models import Bridge
 
 Answers = dict[Claim, Any]
 """An exception stands for an answer that could not be had."""
@@ -77,6 +79,11 @@ def decide_all(batch: Batch, claims: Sequence[Claim]) -> dict[Claim, Decision | 
 
 def _lifecycle(batch: Batch, asked: Mapping[Claim, LifecycleNow]) -> Answers:
     return dict.fromkeys(asked, current_lifecycle())
+
+
+def _options(batch: Batch, asked: Mapping[Claim, OptionsNow]) -> Answers:
+    bridges = Bridge.objects.in_bulk({claim.newest.bridge_id for claim in asked})
+    return {claim: bridges[claim.newest.bridge_id].options for claim in asked}
 
 
 def _links(batch: Batch, asked: Mapping[Claim, LinkOf]) -> Answers:
@@ -214,6 +221,7 @@ def _share(calls: Sequence[CallRecord], claims: Iterable[Claim], answers: Answer
 
 ANSWERED_BY: dict[type, Callable[[Batch, Mapping[Claim, Any]], Answers]] = {
     LifecycleNow: _lifecycle,
+    OptionsNow: _options,
     LinkOf: _links,
     IntentOf: _intents,
     LeaseOn: _leases,

@@ -73,6 +73,8 @@ class SetShopStatus:
     woo_id: int
     from_status: str
     to_status: str
+    crm_order_id: str = ""
+    "Written beside it, where the shop's order does not say yet which order of the CRM it is."
 
 
 Write = CreateInCrm | UpdateInCrm | SetShopStatus
@@ -103,6 +105,8 @@ class Plan:
     crm_has: ShopSnapshot | None = field(default=None, repr=False)
     "The shop's order before any write, if its content is what the CRM was told last."
     woo_id: int | None = None
+    names_at_once: bool = False
+    "The shop's order is told its id in the CRM as soon as that is known."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Read what one order's decision needs, and decide. Each of these yields what it has to know and gets the answer back
 (`fetch`, which asks for many orders at once), so that it reads as if there were one order only. Nothing is written."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from sync.pipeline.decide import another_in_crm, another_shop, crm_to_shop, forc
 from sync.pipeline.evidence import compared
 from sync.pipeline.intents import pending_write
 from sync.pipeline.plan import Decision, LinkFacts, Park, Plan, Reason, UpdateInCrm
+from sync.pipeline.sending import NAMES_AT_ONCE, SEND_ALL, SENDS, SendingRule
 from sync.pipeline.whose import external_id, identity, is_same, woo_id_in
 from webhooks import clock
 from webhooks.customers import customer_of
@@ -77,7 +78,12 @@ class LifecycleNow:
     """The status map and the allowed moves."""
 
 
-Question = LinkOf | IntentOf | LeaseOn | ShopOrder | CrmOrder | CrmOrderNamed | LifecycleNow
+@dataclass(frozen=True)
+class OptionsNow:
+    """What is chosen for its bridge."""
+
+
+Question = LinkOf | IntentOf | LeaseOn | ShopOrder | CrmOrder | CrmOrderNamed | LifecycleNow | OptionsNow
 Reading = Generator[Question, Any, Decision]
 
 
@@ -113,6 +119,8 @@ def _decide_for_crm(claim: Claim) -> Reading:
     asked_at = clock.now()  # the CRM's list is as old as the question, however late the answer comes
     name = external_id(woo_id, settings.EXTERNAL_ID_PREFIX)
     found = (yield CrmOrderNamed(name)) if link is None and (shop.is_known or tried) else None
+    options: Mapping[str, Any] = {} if link else (yield OptionsNow())
+    is_lost = internal_events.is_make_anew(claim.newest)
     known = claim.known = facts_of(link)
     claim.customer, claim.shop_order, claim.crm_order = customer_of(shop.order), shop, found
     claim.compared = compared(claim.facts(), claim.newest.status, known, found, shop)
@@ -123,6 +131,7 @@ def _decide_for_crm(claim: Claim) -> Reading:
         create_tried=asked_at - tried.at if tried else None,
         list_lag=timedelta(seconds=settings.CRM_LIST_LAG),
         external_id=name,
+        rule=SEND_ALL if is_lost else SendingRule.of(options.get(SENDS, {})),
     )
     if known and isinstance(decision, Plan) and isinstance(decision.write, UpdateInCrm):
         if not shop.is_known:
@@ -132,6 +141,8 @@ def _decide_for_crm(claim: Claim) -> Reading:
         # A CRM may have given the id to another order since; an update is not taken back (docs/decisions/0057).
         claim.crm_order = yield CrmOrder(known.crm_order_id)
         return another_in_crm(known, claim.crm_order) or decision
+    if options.get(NAMES_AT_ONCE) and isinstance(decision, Plan) and decision.write is not None:
+        return replace(decision, names_at_once=True)
     return decision
 
 

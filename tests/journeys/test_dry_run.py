@@ -49,7 +49,10 @@ def test_a_move_is_foreseen_field_by_field(world: World) -> None:
     world.crm.set_status(world.link(woo_id).crm_order_id, "paid", notify=False)
     seen = foresee_resync(world.link(woo_id))
     assert (seen.kind, seen.outcome) == ("forward", "applied")
-    assert [(c.side, c.name, c.before, c.after) for c in seen.changes] == [("shop", "status", "pending", "processing")]
+    assert [(c.side, c.name, c.before, c.after) for c in seen.changes] == [
+        ("shop", "status", "pending", "processing"),
+        ("shop", "_orderbridge_crm_order_id", None, world.link(woo_id).crm_order_id),
+    ]
 
 
 def test_what_the_crm_would_be_told_is_compared_with_what_it_was_told(world: World) -> None:
@@ -74,7 +77,9 @@ def test_a_refused_move_is_backward_and_changes_nothing(world: World) -> None:
 def test_a_forced_move_is_foreseen_too(world: World) -> None:
     woo_id = linked(world, status="pending")
     event = internal_events.force(world.link(woo_id), to_status="cancelled", by="mia", reason="asked to")
-    assert [(c.before, c.after) for c in foresee(event).changes] == [("pending", "cancelled")]
+    changes = [(c.name, c.before, c.after) for c in foresee(event).changes]
+    assert changes[0] == ("status", "pending", "cancelled")
+    assert [name for name, _, _ in changes[1:]] == ["_orderbridge_crm_order_id"]
 
 
 def test_an_order_that_needs_a_person_says_so(world: World) -> None:

@@ -70,7 +70,7 @@ def test_a_new_status_is_applied_and_logged() -> None:
     assert isinstance(plan, Plan)
     assert (plan.outcome, plan.write) == (
         "applied",
-        SetShopStatus(woo_id=14, from_status="pending", to_status="processing"),
+        SetShopStatus(woo_id=14, from_status="pending", to_status="processing", crm_order_id="C-1"),
     )
     assert [(t.from_status, t.to_status, t.decision) for t in plan.transitions] == [
         ("pending", "processing", "applied")
@@ -321,7 +321,7 @@ def test_an_order_is_not_put_back_to_where_every_order_begins(
 def test_where_they_were_compared_it_is_a_move(known: dict[str, Any]) -> None:
     plan = move(crm=crm_order("new"), shop=shop_order("failed"), **known)
     assert isinstance(plan, Plan)
-    assert plan.write == SetShopStatus(woo_id=14, from_status="failed", to_status="pending")
+    assert plan.write == SetShopStatus(woo_id=14, from_status="failed", to_status="pending", crm_order_id="C-1")
 
 
 @pytest.mark.parametrize("status", ["on-hold", "failed", "processing"])

@@ -99,8 +99,8 @@ def planned(decision: Decision) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value not in (None, [])}
 
 
-def to_status(status: str, was: str = "pending") -> SetShopStatus:
-    return SetShopStatus(woo_id=14, from_status=was, to_status=status)
+def to_status(status: str, was: str = "pending", named: str = "C-1") -> SetShopStatus:
+    return SetShopStatus(woo_id=14, from_status=was, to_status=status, crm_order_id=named)
 
 
 # --- shop → CRM ----------------------------------------------------------------------------------------------------
