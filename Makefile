@@ -111,7 +111,7 @@ fuzz: $(VENV)/dev.stamp ## anything at all, at both endpoints: FUZZ_EXAMPLES=…
 
 # What is locked already stays as it is: only what requirements*.in say, and a release by hand, change it.
 define lock
-@for name in requirements requirements-dev requirements-bench requirements-mutate requirements-tryton; do \
+@for name in requirements requirements-otel requirements-dev requirements-bench requirements-mutate requirements-tryton; do \
 	$(BIN)/uv pip compile -q --custom-compile-command 'make lock' --universal --python-version 3.11 --generate-hashes $$name.in -o $(1)$$name.txt $(2) || exit 1; \
 done
 endef

@@ -239,6 +239,8 @@ RECONCILE_MINUTES = env.int("RECONCILE_MINUTES", default=5)
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", default=7)
 LIST_MAX_PAGES = env.int("LIST_MAX_PAGES", default=10_000)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="").rstrip("/")
+OTEL_SERVICE_NAME = env.str("OTEL_SERVICE_NAME", default="orderbridge")
 
 # --- alarms, and who hears of them ---------------------------------------------------------------------------------
 

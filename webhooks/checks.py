@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
+from webhooks import tracing
 from webhooks.signatures import SCHEMES, usable
 
 
@@ -61,6 +62,18 @@ def verify_value(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             id="orderbridge.W003",
         )
     ]
+
+
+@register()
+def traces(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return []
+    if not _is_base_url(settings.OTEL_EXPORTER_OTLP_ENDPOINT):
+        words = f"OTEL_EXPORTER_OTLP_ENDPOINT is {settings.OTEL_EXPORTER_OTLP_ENDPOINT!r}, no address of a collector."
+        return [Warning(words, hint="Use scheme, host and port, as in http://127.0.0.1:4318.", id="orderbridge.W008")]
+    if tracing.is_installed():
+        return []
+    return [Warning(tracing.NOT_INSTALLED, hint=tracing.INSTALL, id="orderbridge.W007")]
 
 
 @register()

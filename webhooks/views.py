@@ -16,7 +16,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from webhooks import clock, intake, openapi, signatures, sources
+from webhooks import clock, intake, openapi, signatures, sources, tracing
 from webhooks.durations import durations
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
@@ -102,17 +102,19 @@ class DeliveryView(APIView, ABC):
             _refuse(source, verdict.reason, request, detail=verdict.detail, body=body)
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
         signals = source.parse(body, request.headers)
+        headers, span = tracing.begin(source.name, request.headers, started)
         try:
-            stored = reconnecting(
-                lambda: intake.store(source, signals, body, request.headers, verdict, _moment(started))
-            )
+            stored = reconnecting(lambda: intake.store(source, signals, body, headers, verdict, _moment(started)))
         except Error:
+            tracing.end(span, "storage_unavailable")
             log.exception("a delivery could not be stored")
             answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)
             answer["Retry-After"] = str(RETRY_AFTER)
             return answer
         if any(not seen and not signal.parked_reason for signal, (_, seen) in zip(signals, stored, strict=True)):
             wake()
+        word = "duplicate" if all(seen for _, seen in stored) else "accepted"
+        tracing.end(span, word, event=stored[0][0], connection=source.connection)
         return _stored(source, signals, stored, started, body)
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from django.db import DataError, IntegrityError, transaction
 
@@ -12,7 +13,7 @@ from orders.models import OrderLink, StatusTransition
 from sync.clients.errors import Unkept
 from sync.clients.http import CallRecord
 from sync.models import Attempt, Call, Intent
-from sync.pipeline import doubts, intents, leases, links
+from sync.pipeline import doubts, intents, leases, links, traces
 from sync.pipeline.apply import Applied
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim
@@ -20,7 +21,7 @@ from sync.pipeline.decide import DOUBTS, went_on
 from sync.pipeline.internal_events import is_force
 from sync.pipeline.leases import LeaseLost, worker_name
 from sync.pipeline.plan import Park, Plan, Reason, TransitionDraft
-from webhooks import clock
+from webhooks import clock, tracing
 from webhooks.masking import masked, masked_text, quoted
 from webhooks.models import Change, Side, WebhookEvent
 from webhooks.texts import fit
@@ -234,6 +235,9 @@ def save_attempts(tried: Sequence[tuple[Claim, str, str]]) -> None:
         about = {"event": claim.newest.pk, "order": claim.order_ref, "side": claim.side, "result": result}
         counts = {"milliseconds": attempt.milliseconds, "superseded": len(claim.events) - 1}
         log.info("attempt", extra={**about, **counts, "error": error})
+    if tracing.tracer():
+        told = [(attempt, claim) for attempt, (claim, _, _) in zip(attempts, tried, strict=True)]
+        transaction.on_commit(partial(traces.tell, told), robust=True)
 
 
 def _row(attempt: Attempt, call: CallRecord) -> Call:

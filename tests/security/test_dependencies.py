@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements", "requirements-dev", "requirements-bench", "requirements-mutate"]
+LOCKS = ["requirements", "requirements-otel", "requirements-dev", "requirements-bench", "requirements-mutate"]
 
 
 def locked(name: str) -> dict[str, str]:
