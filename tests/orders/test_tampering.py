@@ -1,20 +1,18 @@
 """Every table of the audit, and every way to tamper with it without a key: each is a finding, and stays one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection, models
+from django.db import connection, models, transaction
 
-from orders import audit, checkpoints
+from orders import audit
 from orders.append_only import GUARDS
 from orders.checkpoints import make_checkpoint
 from orders.models import AllowedMove, AuditSeal, ChainHead, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.verification import AuditFinding
-from sync import tasks
 from tests.factories import OrderLinkFactory, StatusTransitionFactory, WebhookEventFactory
 from tests.orders.test_verification import disarmed, verified  # noqa: F401
 
@@ -33,8 +31,21 @@ NOT_SAID = {
 """Columns that work changes, and ids that say nothing."""
 
 
+@pytest.fixture(scope="module")
+def built(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The history, once for all tests of this file, in a transaction around those of the tests."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        build()
+        yield
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def history(db: None) -> None:
+def history(built: None, db: None) -> None:
+    """What `build` makes, as it was made."""
+
+
+def build() -> None:
     """Three orders with history, two without, staff actions, edits of the lifecycle; a checkpoint, and more since."""
     editor, _ = (get_user_model().objects.create(username=name) for name in ("ed", "eva"))
     for n in range(3):
@@ -154,11 +165,11 @@ def _set(sql: Sql, table: str, pk: int, values: dict[str, Any]) -> None:
 
 
 def test_before_there_is_a_checkpoint_swapped_ids_are_found(db: None, disarmed: Sql) -> None:  # noqa: F811
-    OrderLinkFactory(woo_id=1, crm_order_id="C-1")
-    OrderLinkFactory(woo_id=2, crm_order_id="C-2")
+    OrderLinkFactory(woo_id=1, crm_order_id="one")
+    OrderLinkFactory(woo_id=2, crm_order_id="two")
     disarmed("UPDATE orders_orderlink SET crm_order_id = 'x' WHERE woo_id = 1")
-    disarmed("UPDATE orders_orderlink SET crm_order_id = 'C-1' WHERE woo_id = 2")
-    disarmed("UPDATE orders_orderlink SET crm_order_id = 'C-2' WHERE woo_id = 1")
+    disarmed("UPDATE orders_orderlink SET crm_order_id = 'one' WHERE woo_id = 2")
+    disarmed("UPDATE orders_orderlink SET crm_order_id = 'two' WHERE woo_id = 1")
     OrderLink.objects.get(woo_id=1).save()  # work goes on, and signs nothing that it did not link
     assert [(one.what, one.order) for one in verified()] == [("order", 1), ("order", 2)]
 
@@ -244,23 +255,6 @@ def test_edits_of_the_lifecycle_are_no_finding(history: None) -> None:
     assert verified() == []
     make_checkpoint()
     assert verified() == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_lifecycle_of_an_installation_of_today_is_taken_as_it_is() -> None:
-    call_command("migrate", "orders", "0010", fake=True, verbosity=0)  # what came later is no matter here
-    OLD_RULES.objects.all().delete()  # as the defaults were made: without
-    rules = StatusRule.objects.order_by("pk")
-    StatusRule.objects.filter(pk=rules[0].pk).update(woo_status="by-hand")
-    rules[1].save()
-    StatusRule.objects.filter(pk=rules[1].pk).update(critical=not rules[1].critical)
-    rules[2].save()
-    StatusRule.objects.filter(pk=rules[2].pk)._raw_delete(using="default")
-    assert verified() != []
-    call_command("migrate", "orders", "0011", verbosity=0)
-    call_command("migrate", "orders", fake=True, verbosity=0)
-    assert verified() == []
-    assert OLD_RULES.objects.count() == StatusRule.objects.count() + 3
 
 
 # --- triggers ------------------------------------------------------------------------------------------------------
@@ -386,34 +380,3 @@ def test_everything_but_one_table_gone(history: None, disarmed: Sql, kept: str) 
         if table != kept and not (kept == "orders_staffaction" and table == "orders_orderlink"):
             disarmed(f"DELETE FROM {table}")  # noqa: S608
     assert verified() != []
-
-
-def test_a_fresh_installation_is_whole_and_its_first_heads_are_there(db: None) -> None:
-    assert verified() == []
-    assert sorted(ChainHead.objects.values_list("pk", "length")) == [(-1, 0), (0, 0)]
-    tasks.seal_audit()
-    assert verified() == []
-    assert apps.get_model("orders.AuditSeal").objects.get().version == 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_installation_of_the_release_before_goes_on_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its checkpoints cover less, and its workers go on for a moment after `migrate`."""
-    with monkeypatch.context() as before:
-        before.setattr(checkpoints, "CHECKPOINT_VERSION", 1)
-        for _ in range(3):
-            StatusTransitionFactory()
-            audit.record("replay", actor="ann")
-            assert make_checkpoint() is not None
-    call_command("migrate", "orders", "0009", verbosity=0)
-    call_command("migrate", verbosity=0)
-    assert verified() == []
-    OrderLinkFactory(woo_id=90)
-    OrderLink.objects.filter(woo_id=90).update(mac="")
-    assert make_checkpoint() is not None
-    assert verified() == []
-    assert list(AuditSeal.objects.order_by("pk").values_list("version", "links")) == [(1, 0), (1, 0), (1, 0), (2, 4)]
-    OrderLinkFactory(woo_id=91)
-    OrderLink.objects.filter(woo_id=91).update(mac="")
-    assert make_checkpoint() is not None
-    assert [(one.what, one.order) for one in verified()] == [("order", 91)]

@@ -1,5 +1,6 @@
 """Every address of the back office, as it is registered, walked by everybody: new ones without being named here."""
 
+import logging
 import re
 import socket
 from collections.abc import Iterator
@@ -212,6 +213,12 @@ def address(name: str, pattern: URLPattern) -> str:
     if pattern.pattern.regex.groupindex:
         return reverse(path, kwargs=dict(zip(names, values, strict=True)))
     return reverse(path, args=values)
+
+
+@pytest.fixture(autouse=True)
+def unlogged(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of thousands of refusals would be logged with its traceback."""
+    caplog.set_level(logging.CRITICAL, "django.request")
 
 
 @pytest.fixture
