@@ -14,7 +14,7 @@ from typing import Any, Required, TypedDict, Unpack
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError, connection, transaction
 
-from webhooks import clock
+from webhooks import clock, schemas
 from webhooks.insert import Row, give_up_keys, insert
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 from webhooks.refusals import count, refusals
@@ -50,6 +50,7 @@ def store(
     shared: Row = {
         "side": source.side.value,
         "source": source.name,
+        "schema": schemas.OF_SIDE[source.side],
         "body_sha256": hashlib.sha256(body).hexdigest(),
         "headers": masked(headers, source.header),
         "delivery_id": signals[0].delivery_id,
@@ -96,7 +97,7 @@ class InternalEvent(TypedDict, total=False):
 def internal_event(**said: Unpack[InternalEvent]) -> WebhookEvent:
     """An internal event, due now: reconcile or a backfill found something, or a person asked for it. Not stored yet."""
     text, now = json.dumps(said["body"], separators=(",", ":")).encode(), clock.now()
-    return WebhookEvent(
+    event = WebhookEvent(
         received_at=now,
         next_attempt_at=now,
         side=said["side"],
@@ -114,6 +115,8 @@ def internal_event(**said: Unpack[InternalEvent]) -> WebhookEvent:
         copy_of=said.get("copy_of"),
         customer=said.get("customer") or None,
     )
+    event.schema = schemas.schema_of(event)
+    return event
 
 
 def post(**said: Unpack[InternalEvent]) -> tuple[WebhookEvent, bool]:

@@ -193,6 +193,10 @@ class WebhookEvent(models.Model):
         blank=True,
         help_text="Hash of the customer's e-mail address, to be found by; goes with the body",
     )
+    # NULL, so that no large table is written anew: `webhooks.schemas.schema_of` knows those of before.
+    schema = models.CharField(  # noqa: DJ001
+        max_length=32, null=True, blank=True, help_text="In which the body is written, as woocommerce/wc-v3 or rest/1"
+    )
     body_sha256 = models.CharField(max_length=64, blank=True)
     body_index = models.PositiveIntegerField(
         null=True, blank=True, help_text="The place in the array, where one delivery carried several events"

@@ -18,6 +18,7 @@ from django.conf import settings
 from sync.clients.errors import AuthFailed, Blocked, NotFound, Rejected
 from sync.clients.shop import Shop
 from webhooks.models import Side, WebhookEvent
+from webhooks.schemas import WOOCOMMERCE, schema_of
 
 DELIVERED = "woocommerce"
 SOURCE_HEADER = "x-wc-webhook-source"
@@ -111,7 +112,9 @@ def _of_shop(shop: Shop) -> frozenset[Address]:
 
 
 def order_in(event: WebhookEvent) -> Any:
-    """The body as JSON, whatever it is; None if it is none."""
+    """The shop's order in the body, as this release reads it; None if it is none."""
+    if schema_of(event) != WOOCOMMERCE:
+        return None
     try:
         return json.loads(bytes(event.body))
     except (ValueError, RecursionError):

@@ -24,6 +24,7 @@ from sync.pipeline.plan import Park, Plan, Reason, TransitionDraft
 from webhooks import clock, tracing
 from webhooks.masking import masked, masked_text, quoted
 from webhooks.models import Change, Side, WebhookEvent
+from webhooks.schemas import schema_of
 from webhooks.texts import fit
 
 log = logging.getLogger("orderbridge.attempts")
@@ -129,6 +130,7 @@ def _log_transition(claim: Claim, link: OrderLink, draft: TransitionDraft, decis
         crm_status=seen.status if seen else "",
         crm_version=seen.version if seen else None,
         crm_answer=masked(dict(seen.answer)) if seen else {},
+        schema=schema_of(claim.newest),
         event=claim.newest,
         actor=claim.newest.requested_by,
     ).save()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from django.db import transaction
 
 from sync.pipeline import internal_events
+from webhooks import schemas
 from webhooks.models import State, WebhookEvent
 from webhooks.wake import wake
 
@@ -48,6 +49,7 @@ def ask_again(
             elif why_unreadable(event):
                 asked.unreadable.append(pk)
             else:
+                event.save(update_fields=schemas.READ)
                 event.ask_again(trigger="replay", by=by)
                 asked.again.append(pk)
     if asked.again and wake_up:
@@ -62,6 +64,7 @@ def replay(pk: int, *, by: str, as_seen: str = "") -> None:
             raise NotNow(obstacle)
         if as_seen and as_seen != condition(event):
             raise NotNow(f"The event has changed since you looked at it. It is now {event.get_state_display()}. {LOOK}")
+        event.save(update_fields=schemas.READ)
         event.ask_again(trigger="replay", by=by)
     wake()
 
@@ -130,7 +133,7 @@ def why_not_again(event: WebhookEvent) -> str:
 
 def why_unreadable(event: WebhookEvent) -> str:
     """Both sides are read at a replay, so a body past its retention is not missed."""
-    if not event.order_ref:
+    if not event.order_ref and not schemas.read_anew(event):
         return "It names no order, so there is nothing to read. Edit and replay it with an order's id, or resolve it."
     return ""
 
