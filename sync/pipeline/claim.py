@@ -15,7 +15,7 @@ from django.db.models import Q
 from orders.models import OrderLink
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
-from sync.clients.crm.base import Crm
+from sync.clients.crm.base import Crm, Traits
 from sync.clients.errors import SideError
 from sync.clients.http import CallRecord
 from sync.clients.shop import Shop
@@ -29,6 +29,8 @@ from webhooks.models import Side, State, WebhookEvent
 from webhooks.texts import fit
 
 FRESH_SHARE = 0.5
+DELIVERED = "crm"
+"""The source of what the CRM told by itself."""
 OrderRef = tuple[str, str]
 """The side that speaks of it, and its id there."""
 
@@ -95,9 +97,14 @@ class Claim:
         since = min(event.received_at for event in ahead or self.events)
         versions = [event.version for event in self.events if event.version is not None]
         times = [event.occurred_at for event in self.events if event.occurred_at is not None]
+        occurred_at = max(times, default=None)
+        traits = self.crm().traits if self.side == Side.CRM else Traits()
+        if occurred_at and traits.updated_at == "seconds":
+            occurred_at = occurred_at.replace(microsecond=0)
         return EventFacts(
             version=max(versions, default=None),
-            occurred_at=max(times, default=None),
+            occurred_at=occurred_at,
+            comes_early=traits.hook_before_commit and any(event.source == DELIVERED for event in self.events),
             waited=clock.now() - since,
             resync=any(event.source == internal_events.RESYNC for event in self.events),
         )

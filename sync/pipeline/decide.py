@@ -30,6 +30,8 @@ from sync.pipeline.whose import agrees, identity, is_named, is_same
 
 LOOK_EVERY = timedelta(seconds=5)
 """How often a slow shop is asked whether a write has come through."""
+STORED_AFTER = timedelta(seconds=3)
+"""How long a CRM that tells of a change beforehand may take to store it, where the event does not say when it was."""
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
 
@@ -202,7 +204,7 @@ def crm_to_shop(
     if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
         return ReadAgain(
             after=delay_before_reading_again(event.waited),
-            reasons=(Reason("crm_lags", f"The event names version {event.version}, the CRM version {crm.version}."),),
+            reasons=(Reason("crm_lags", _lag(event, crm)),),
         )
     if link is not None and event.resync:
         return _resync(event, link, crm, shop, lifecycle, pending)
@@ -338,7 +340,19 @@ def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
 
 
 def _lags(event: EventFacts, crm: CrmSnapshot) -> bool:
-    return event.version is not None and crm.version is not None and event.version > crm.version
+    if event.version is not None and crm.version is not None:
+        return event.version > crm.version
+    if not event.comes_early or event.resync:
+        return False
+    if event.occurred_at is None or crm.updated_at is None:
+        return event.waited < STORED_AFTER
+    return event.occurred_at > crm.updated_at
+
+
+def _lag(event: EventFacts, crm: CrmSnapshot) -> str:
+    if event.version is not None and crm.version is not None:
+        return f"The event names version {event.version}, the CRM version {crm.version}."
+    return f"The CRM tells of a change before it has stored it, and shows {crm.status!r} of {crm.updated_at}."
 
 
 def _is_news(link: LinkFacts, crm: CrmSnapshot) -> bool:

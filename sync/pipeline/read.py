@@ -124,12 +124,14 @@ def _decide_for_crm(claim: Claim) -> Reading:
     known = claim.known = facts_of(link)
     claim.customer, claim.shop_order, claim.crm_order = customer_of(shop.order), shop, found
     claim.compared = compared(claim.facts(), claim.newest.status, known, found, shop)
+    is_unique = tried is not None and claim.crm().traits.unique == "enforced"
+    list_lag = timedelta(seconds=0 if is_unique else settings.CRM_LIST_LAG)
     decision = shop_to_crm(
         link=known,
         shop=shop,
         found=found,
         create_tried=asked_at - tried.at if tried else None,
-        list_lag=timedelta(seconds=settings.CRM_LIST_LAG),
+        list_lag=list_lag,
         external_id=name,
         rule=SEND_ALL if is_lost else SendingRule.of(options.get(SENDS, {})),
     )
@@ -219,7 +221,7 @@ def _taken_from_event(claim: Claim, lifecycle: Lifecycle) -> CrmSnapshot | None:
     signed = bool(event.signed_by) and event.copy_of_id is None  # neither what a list showed nor what staff edited
     alone = len(claim.events) == 1
     may_be = settings.VERIFY == "critical" and alone and signed and complete and event.status not in lifecycle.critical
-    if not may_be:
+    if not may_be or not claim.crm().traits.speaks_truly:
         return None
     claim.reasons.append(Reason("taken_from_event", "Not critical: taken from the signed event (VERIFY)."))
     return CrmSnapshot(

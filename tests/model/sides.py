@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.clients.errors import Ambiguous, Blocked, NotFound, RateLimited, ServerTrouble, SideError, Unreachable
 from sync.clients.http import CallRecord
-from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.clients.snapshots import AS_IT_IS, Composer, CrmSnapshot, ShopSnapshot
 
 FIRST_MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TIMEOUT = 10.0
@@ -341,6 +341,7 @@ class Client:
 @dataclass(kw_only=True)
 class ShopClient(Client):
     shop: ShopInMemory
+    composer: Composer = AS_IT_IS
 
     def get(self, woo_id: int) -> ShopSnapshot:
         return self.call("GET", lambda: self.shop.get(woo_id))
@@ -355,6 +356,12 @@ class ShopClient(Client):
 @dataclass(kw_only=True)
 class CrmClient(Client):
     crm: CrmInMemory
+
+    @property
+    def traits(self) -> Any:
+        from sync.clients.crm.base import Traits  # only once Django is set up
+
+        return Traits()
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         return self.call("POST", lambda: self.crm.create(external_id, order))

@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from integration_site.settings import PREFIX
 from orders.models import OrderLink, StaffAction, StatusTransition
 from orders.rules import current_lifecycle
 from sync.alarms import open_alarms
@@ -42,6 +41,7 @@ from tests.deliveries import from_crm, post, signed_by_shop
 from tests.factories import WebhookEventFactory
 from tests.sync.conftest import NEW_YEAR, TwoSides
 from tests.sync.test_backfill import run_it as backfill
+from webhooks.configs import PREFIX
 from webhooks.models import State, WebhookEvent
 
 LATER = NEW_YEAR + timedelta(days=30)

@@ -83,7 +83,12 @@ class Traits:
     hook_before_commit: bool = False
     "A webhook is sent while the change is not stored yet, so that a read at once shows the old state."
     ids_reused: bool = False
-    "The id of a deleted order may be given to another one: what an event says of an order is never taken unread."
+    "The id of a deleted order may be given to another one."
+
+    @property
+    def speaks_truly(self) -> bool:
+        """Whether an event may be believed unread (VERIFY=critical)."""
+        return self.hooks == "signed" and not self.hook_before_commit and not self.ids_reused
 
 
 @dataclass(frozen=True, kw_only=True)
