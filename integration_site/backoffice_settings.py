@@ -55,6 +55,10 @@ SIDEBAR: dict[str, list[dict[str, Any]]] = {
         _page("Status rules", "rule", "orders/statusrule", "orders.view_statusrule"),
         _page("Allowed moves", "route", "orders/allowedmove", "orders.view_allowedmove"),
     ],
+    "Connections": [
+        _page("Bridges", "sync_alt", "webhooks/bridge", "webhooks.view_bridge"),
+        _page("Shops and CRMs", "cable", "webhooks/connection", "webhooks.view_connection"),
+    ],
     "Health": [
         _page("Sides", "cable", "sync/sidestate", "sync.view_sidestate", active=_is_sides),
         _page("Alarms", "notifications", "sync/alarm", "sync.view_alarm"),

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError
 
+from sync.clients.addresses import PRIVATE_NAMES, is_private
 from sync.clients.errors import NotConfigured
 from sync.clients.http import trusted
 from sync.clients.shop import basic_auth
 from webhooks.configs import ShopConfig
-from webhooks.connections import SHOP
+from webhooks.connections import SHOP, Connection
+from webhooks.credentials import WrongKey, decrypt
 
 
 @register()
@@ -46,6 +49,24 @@ def the_way_out_is_usable(**kwargs: Any) -> list[CheckMessage]:
         except NotConfigured as error:
             found.append(Error(error.message, hint=error.advice, id=f"orderbridge.{number}"))
     return found
+
+
+@register()
+def stored_credentials_can_be_read(**kwargs: Any) -> list[CheckMessage]:
+    """An error at start: with a wrong key no connection works, and nobody should enter its keys again for that."""
+    unreadable = []
+    with suppress(DatabaseError):  # as before the first `migrate`
+        for slug, stored in (
+            Connection.objects.exclude(credentials="").order_by("pk").values_list("slug", "credentials")
+        ):
+            try:
+                decrypt(stored)
+            except WrongKey as error:
+                unreadable.append((slug, error))
+    if not unreadable:
+        return []
+    names, wrong = ", ".join(slug for slug, _ in unreadable), unreadable[0][1]
+    return [Error(f"{wrong} It is about: {names}. Nothing was changed.", hint=wrong.advice, id="orderbridge.E024")]
 
 
 def _basic_auth() -> None:
@@ -92,7 +113,6 @@ def numbers_make_sense(**kwargs: Any) -> list[CheckMessage]:
 
 OPEN = ("http", "redis")
 """Schemes that hide nothing."""
-PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 LEAST_SECRET, LEAST_VARIETY = 16, 8
 """Bytes of a secret, and different ones among them."""
 LEAST_KEY = 8
@@ -113,14 +133,6 @@ def nothing_goes_open_over_the_internet(**kwargs: Any) -> list[CheckMessage]:
                 hint = f"Use {scheme}s://, or an address of your own network."
                 found.append(Warning(words, hint=hint, id="orderbridge.W030"))
     return found
-
-
-def is_private(host: str) -> bool:
-    """As far as can be said without asking DNS. A name without a dot is one of a container, or of /etc/hosts."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host.rstrip(".") or host.rstrip(".").lower().endswith(PRIVATE_NAMES)
 
 
 @register(Tags.security, deploy=True)

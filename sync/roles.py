@@ -9,6 +9,8 @@ from django.db.models import Q
 VIEWER = (
     "webhooks.view_webhookevent",
     "webhooks.view_refuseddelivery",
+    "webhooks.view_connection",
+    "webhooks.view_bridge",
     "orders.view_orderlink",
     "orders.view_statustransition",
     "orders.view_statusrule",
@@ -38,12 +40,15 @@ OPERATOR = (
     "webhooks.edit_webhookevent",
     "webhooks.bulk_replay_webhookevent",
     "sync.pause_sidestate",
+    "webhooks.pause_bridge",
     "sync.start_run",
     "sync.ignore_driftfinding",
     "sync.test_recipient",
 )
 MANAGER = (
     *OPERATOR,
+    "webhooks.edit_credentials",
+    "webhooks.set_up_bridge",
     "orders.force_orderlink",
     "sync.confirm_installation",
     *(f"sync.{action}_recipient" for action in ("add", "change", "delete")),

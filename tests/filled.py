@@ -22,8 +22,8 @@ SHAPES: dict[str, Callable[[str], Any]] = {
 
 
 def takes_text(field: models.Field, text: str) -> bool:
-    if not isinstance(field, TEXTS) or field.choices:
-        return False
+    if not isinstance(field, TEXTS) or field.choices or isinstance(field, models.SlugField):
+        return False  # a slug is ours, and part of addresses
     return field.max_length is None or len(text) <= field.max_length
 
 

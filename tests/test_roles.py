@@ -14,6 +14,7 @@ SEEN_BY_ALL = [
     *("webhooks.view_webhookevent", "webhooks.view_refuseddelivery"),
     *("orders.view_orderlink", "orders.view_statustransition", "orders.view_statusrule", "orders.view_allowedmove"),
     *("sync.view_attempt", "sync.view_hourlyfigure", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
+    *("webhooks.view_connection", "webhooks.view_bridge"),
     *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm", "sync.view_todoitem"),
     *("sync.view_recipient", "sync.view_notification"),
 ]
@@ -32,6 +33,9 @@ MAY = {
     "webhooks.edit_webhookevent": {"operator", "manager"},
     "webhooks.bulk_replay_webhookevent": {"operator", "manager"},
     "sync.pause_sidestate": {"operator", "manager"},
+    "webhooks.pause_bridge": {"operator", "manager"},
+    "webhooks.set_up_bridge": {"manager"},
+    "webhooks.edit_credentials": {"manager"},
     "sync.start_run": {"operator", "manager"},
     "sync.ignore_driftfinding": {"operator", "manager"},
     "orders.force_orderlink": {"manager"},

@@ -42,6 +42,7 @@ class Connection(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("edit_credentials", "Can connect shops and CRMs, and change their keys")]
 
     def __str__(self) -> str:
         return self.name
@@ -142,6 +143,10 @@ class Bridge(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        permissions = [
+            ("set_up_bridge", "Can bridge shops and CRMs, map their statuses, and archive bridges"),
+            ("pause_bridge", "Can switch bridges on, and pause them"),
+        ]
 
     def __str__(self) -> str:
         return self.name

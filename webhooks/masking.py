@@ -231,8 +231,8 @@ def masked_words(value: Any) -> Any:
 
 SENTENCE = 200
 """A column that takes so many characters holds words."""
-OF_STAFF = ("actor", "requested_by", "ignored_by", "owner")
-"""Columns with the names of accounts: an audit that does not tell who did it would be none."""
+OF_STAFF = ("actor", "requested_by", "ignored_by", "owner", "credentials")
+"""Columns with the names of accounts: an audit that does not tell who did it would be none. And what is encrypted."""
 
 
 @lru_cache
@@ -258,15 +258,15 @@ def masked_topic(text: str) -> str:
     return text if not text or _is_topic(text) else MASK
 
 
-def masked_row(row: M) -> M:
+def masked_row(row: M, done: frozenset[int] = frozenset()) -> M:
     """A row of the database that is only to be looked at, with the rows that were read along with it. Columns of JSON
-    and bytes are left to those who show them."""
+    and bytes are left to those who show them. A bridge and its shop lead to each other: `done` ends that."""
     for name, masking in _columns(type(row)):
         if value := row.__dict__.get(name):
             setattr(row, name, masking(value))
     for other in row._state.fields_cache.values():
-        if other is not None and other is not row:
-            masked_row(other)
+        if other is not None and other is not row and id(other) not in done:
+            masked_row(other, done | {id(row)})
     return row
 
 

@@ -12,6 +12,7 @@ from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from webhooks import clock
+from webhooks.approvals import ShopApproval as ShopApproval
 from webhooks.connections import Bridge as Bridge
 from webhooks.connections import Connection as Connection
 from webhooks.connections import Side as Side

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from webhooks.views import CrmView, WooCommerceView
+from webhooks.views import CrmView, WooCommerceView, shop_keys
 
 urlpatterns = [
     path("woocommerce/", WooCommerceView.as_view(), name="woocommerce-webhook"),
     path("woocommerce", WooCommerceView.as_view()),
     path("crm/", CrmView.as_view(), name="crm-webhook"),
     path("crm", CrmView.as_view()),
+    path("woocommerce-keys/", shop_keys, name="woocommerce-keys"),
 ]

@@ -1,5 +1,6 @@
 """The two addresses where the shop and the CRM tell us that something happened."""
 
+import json
 import logging
 import re
 import time
@@ -16,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from webhooks import clock, intake, openapi, signatures, sources, tracing
+from webhooks import approvals, clock, intake, openapi, signatures, sources, tracing
 from webhooks.durations import durations
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
@@ -131,6 +132,21 @@ class WooCommerceView(DeliveryView):
 class CrmView(DeliveryView):
     def source(self) -> Source:
         return sources.crm()
+
+
+def shop_keys(request: HttpRequest) -> JsonResponse:
+    """Where a shop hands its keys over. It keeps them only if the answer is exactly 200."""
+    if request.method != "POST":
+        return JsonResponse({"error": "method_not_allowed"}, status=405, headers={"Allow": "POST"})
+    try:
+        approvals.take(json.loads(read_body(request)))
+    except BadBody as error:
+        return JsonResponse({"error": error.word}, status=error.status)
+    except (ValueError, RecursionError):
+        return JsonResponse({"error": "not_json"}, status=400)
+    except approvals.Refused as error:
+        return JsonResponse({"error": str(error)}, status=error.status)
+    return JsonResponse({"status": "taken"})
 
 
 def _refuse(source: Source, reason: str, request: HttpRequest, **more: Any) -> None:

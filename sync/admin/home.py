@@ -66,14 +66,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
     events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
     for side in seen.sides:
-        heard = seen.last_received.get(SENDERS[Side(side.name)])
-        yield SummaryItem(
-            label=f"Last delivery from the {side.label}",
-            value=str(naturaltime(heard)) if heard else "none recently",
-            level=GOOD if heard else WATCH,
-            link=f"{events}?source={SENDERS[Side(side.name)]}",
-            icon="call_received",
-        )
+        if side.name in Side.values:
+            heard = seen.last_received.get(SENDERS[Side(side.name)])
+            yield SummaryItem(
+                label=f"Last delivery from the {side.label}",
+                value=str(naturaltime(heard)) if heard else "none recently",
+                level=GOOD if heard else WATCH,
+                link=f"{events}?source={SENDERS[Side(side.name)]}",
+                icon="call_received",
+            )
         condition, level = _condition(side, now)
         yield SummaryItem(label=f"{side.label} answers", value=condition, level=level, link=sides, icon="swap_vert")
     waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0

@@ -5,6 +5,7 @@ import ipaddress
 from urllib3.exceptions import LocationValueError
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 ADVICE = (
     "If it is right, as in a network of your own, set ALLOW_PRIVATE_ADDRESSES=true and restart the web server and the "
     "worker."
@@ -24,3 +25,11 @@ def is_inside(address: str) -> bool:
         if inner is not None:
             return is_inside(str(inner))
     return not ip.is_global or ip.is_multicast
+
+
+def is_private(host: str) -> bool:
+    """As far as can be said without asking DNS. A name without a dot is one of a container, or of /etc/hosts."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host.rstrip(".") or host.rstrip(".").lower().endswith(PRIVATE_NAMES)

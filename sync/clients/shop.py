@@ -231,6 +231,10 @@ class Shop:
         wanted = {"name": name, "topic": topic, "delivery_url": url, "secret": secret}
         return _hook(self._call("POST", WEBHOOKS, json=wanted).data)
 
+    def set_webhook_secret(self, number: int, secret: str) -> None:
+        """From its next delivery on it signs with this one."""
+        self._call("PUT", f"{WEBHOOKS}/{number}", json={"secret": secret})
+
     def delete_webhook(self, number: int) -> None:
         self._call("DELETE", f"{WEBHOOKS}/{number}", params={"force": "true"})
 

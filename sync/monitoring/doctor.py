@@ -25,10 +25,10 @@ from orders.lifecycle import shop_lint_warnings
 from orders.models import OrderLink
 from orders.rules import current_lifecycle, gone_statuses
 from sync.alarms import open_alarms
-from sync.checks import is_private
 from sync.clients import causes, installation
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
+from sync.clients.addresses import is_private
 from sync.clients.deadline import Bounds, bounds
 from sync.clients.errors import AuthFailed, GivenUp, NotConfigured, SideError
 from sync.clients.http import CallRecord, bound

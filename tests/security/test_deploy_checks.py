@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from sync import checks
-from sync.checks import is_private
+from sync.clients.addresses import is_private
 
 
 def ids(found: list[Any]) -> list[str]:

@@ -27,9 +27,9 @@ OF_PEOPLE = ("auth", "admin", "axes", "orders/statusrule", "orders/allowedmove",
 """Whoever sees these sees accounts of staff, and statuses that managers wrote down."""
 OURS = (
     *(*OF_STAFF, "worker", "holder", "result", "User"),
-    *("StatusRule", "AllowedMove", "HistoricalStatusRule", "HistoricalAllowedMove"),
+    *("StatusRule", "AllowedMove", "HistoricalStatusRule", "HistoricalAllowedMove", "Connection", "Bridge"),
 )
-"""Names of accounts and processes, and the statuses that managers write down."""
+"""Names of accounts and processes, and what managers write down: statuses, names of shops and CRMs."""
 IDS = ("order_ref", "crm_order_id", "order")
 SHORT = {
     field.name

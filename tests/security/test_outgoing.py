@@ -99,6 +99,7 @@ def test_every_call_out_is_made_in_two_places_and_none_of_them_trusts_the_enviro
     outside = {name for name in imports if not name.startswith("sync/sandbox/")}
     makes_no_call = {
         "sync/clients/addresses.py",
+        "sync/clients/answers.py",
         "sync/clients/deadline.py",
         "sync/clients/causes.py",
     }  # for those of sync/clients/http.py: their bounds, and their errors

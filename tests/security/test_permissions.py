@@ -37,7 +37,7 @@ from sync.models import (
 from sync.roles import ROLES
 from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory, WebhookEventFactory
 from webhooks.credentials import encrypt
-from webhooks.models import RefusedDelivery, State
+from webhooks.models import Bridge, Connection, RefusedDelivery, State
 
 OPEN_TO_ALL = {"login", "set_up"}
 OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search"}
@@ -48,6 +48,7 @@ NOT_PAGES = {"view_on_site", "autocomplete", "app_list"}
 ARGUMENTS: dict[str, str] = {
     "kind": "reconcile",
     "name": "pause",
+    "number": "1",
     "action": "repair",
     "app_label": "orders",
     "token": "x",
@@ -55,6 +56,7 @@ ARGUMENTS: dict[str, str] = {
 RETRYING = {"state": State.RETRYING}
 ROWS = {"webhooks_webhookevent_retry": RETRYING, "webhooks_webhookevent_cancel": RETRYING}
 """Which row's page is walked, where not any will do."""
+CONNECTING = ("add_shop", "type_keys", "approval", "choose_crm", "add_crm", "keys", "rotate", "remove")
 NEEDS = {
     "webhooks_webhookevent_body": "webhooks.reveal_webhookevent",
     "webhooks_webhookevent_reveal": "webhooks.reveal_webhookevent",
@@ -92,6 +94,10 @@ NEEDS = {
     "orders_staffaction_export": "orders.export_statustransition",
     "sync_run_do": "sync.start_run",
     "sync_run_progress": "sync.view_run",
+    **{f"webhooks_connection_{one}": "webhooks.edit_credentials" for one in CONNECTING},
+    "webhooks_connection_examine": "orders.check_orderlink",
+    **{f"webhooks_bridge_{one}": "webhooks.set_up_bridge" for one in ("new", "statuses", "dry_run", "archive")},
+    **{f"webhooks_bridge_{one}": "webhooks.pause_bridge" for one in ("switch_on", "pause")},
 }
 """Which permission opens which of our own pages. The others are Django's: view, add and delete of their model."""
 TO_POST = {"sync_doctor": "orders.check_orderlink", "sync_webhooks": "orders.check_orderlink"}
@@ -127,6 +133,7 @@ AUDIT = {"orders.StaffAction", "orders.ChainHead"}
 EVENT = {*AUDIT, "webhooks.WebhookEvent"}
 RUN = {*AUDIT, "sync.Run", "django_q.OrmQ"}
 SIDE = {*AUDIT, "sync.SideState"}
+BRIDGE = {*AUDIT, "webhooks.Bridge"}
 RULE = {*AUDIT, "orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
 MOVE = {*AUDIT, "orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
 USER = {*AUDIT, "auth.User", "auth.User_groups", "admin.LogEntry"}
@@ -135,6 +142,9 @@ RECIPIENT = {*AUDIT, "sync.Recipient", "sync.Notification", "admin.LogEntry"}
 CHANGES = {
     "webhooks_webhookevent_reveal": AUDIT,
     "webhooks_webhookevent_body": AUDIT,
+    "webhooks_connection_examine": AUDIT,
+    "webhooks_bridge_pause": BRIDGE,
+    "webhooks_bridge_archive": BRIDGE,
     "webhooks_webhookevent_replay": EVENT,
     "webhooks_webhookevent_dry_run": AUDIT,
     "webhooks_webhookevent_retry": EVENT,
@@ -242,6 +252,11 @@ def rows(db: None) -> None:
     for model in (StatusRule, AllowedMove):
         model.objects.order_by("pk").last().save()  # type: ignore[union-attr]  # has a history now
     User.objects.create_user("some-user")
+    connected = [
+        Connection.objects.create(slug=slug, name=slug, kind=kind, settings={"url": "https://other.example"})
+        for slug, kind in (("crm-b", "rest"), ("shop-b", "woocommerce"))
+    ]
+    Bridge.objects.create(slug="b", name="B", shop=connected[1], crm=connected[0], external_id_prefix="b-")
     missing = [model for model in admin.site._registry if not model._default_manager.exists()]
     assert not missing, f"make a row of {missing} here, so that its pages are walked"
 

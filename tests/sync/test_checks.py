@@ -7,6 +7,8 @@ from django.core import checks
 
 from sync.checks import BOUNDS
 
+pytestmark = pytest.mark.django_db  # one of the checks reads stored credentials
+
 
 def found() -> list[tuple[str | None, str]]:
     return [(one.id, f"{one.msg} {one.hint}") for one in checks.run_checks() if str(one.id) == "orderbridge.W021"]

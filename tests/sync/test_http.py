@@ -864,6 +864,7 @@ def is_no_file(path: Path) -> None:
     path.mkdir()
 
 
+@pytest.mark.django_db  # one of the checks reads stored credentials
 @pytest.mark.parametrize("make", [Path.touch, unreadable, is_no_file, lambda path: None])
 def test_a_bundle_that_can_not_be_used_is_named(settings: Any, tmp_path: Path, make: Callable[[Path], None]) -> None:
     settings.CA_BUNDLE = str(tmp_path / "ca.pem")

@@ -1,0 +1,89 @@
+"""The forms with which a bridge is made, and its statuses are mapped."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+from django.utils.text import slugify
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from sync.clients.crm.base import Status
+from webhooks.connections import WOOCOMMERCE, Bridge, Connection
+
+PARK = "– none: such an order waits for a person –"
+MOST_ORDERS = 25
+
+
+class BridgeForm(forms.ModelForm):
+    """`clean` of the model says whether two bridges would give one CRM account the same names."""
+
+    class Meta:
+        model = Bridge
+        fields = ("name", "shop", "crm", "external_id_prefix")
+        labels = {"crm": "CRM", "external_id_prefix": "Prefix of order numbers in the CRM"}
+        help_texts = {
+            "name": "What you call this pair here, as in Germany",
+            "shop": "A shop can be in one bridge only",
+            "crm": "Several shops may share one CRM",
+            "external_id_prefix": "Goes before the shop's order number wherever the CRM is told it, as in shop-b-. "
+            "Needed as soon as two shops share a CRM. It cannot be changed once orders are linked",
+        }
+        widgets = {
+            "name": UnfoldAdminTextInputWidget,
+            "external_id_prefix": UnfoldAdminTextInputWidget,
+            "shop": UnfoldAdminSelectWidget,
+            "crm": UnfoldAdminSelectWidget,
+        }
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        there = Connection.objects.filter(archived_at=None).order_by("pk")
+        self.fields["shop"].queryset = there.filter(kind=WOOCOMMERCE, bridge=None)  # type: ignore[attr-defined]
+        self.fields["crm"].queryset = there.filter(~Q(kind=WOOCOMMERCE))  # type: ignore[attr-defined]
+        self.fields["crm"].required = True
+
+    def save(self, commit: bool = True) -> Bridge:
+        bridge: Bridge = super().save(commit=False)
+        base = slugify(bridge.name)[:36].strip("-") or "bridge"
+        taken = set(Bridge.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+        numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+        bridge.slug = base if base not in taken else next(one for one in numbered if one not in taken)
+        bridge.save()
+        return bridge
+
+
+class MappingForm(forms.Form):
+    """One choice for each status of the CRM, from what the shop knows now."""
+
+    def __init__(self, mapping: list[tuple[Status, str]], shop: tuple[str, ...], *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.names = {f"status-{place}": one.name for place, (one, _) in enumerate(mapping)}
+        for place, (one, chosen) in enumerate(mapping):
+            known = sorted({*shop, chosen} - {""})
+            choices = [("", PARK), *((name, _worded(name, shop)) for name in known)]
+            label = one.name if one.label == one.name else f"{one.label} ({one.name})"
+            self.fields[f"status-{place}"] = forms.ChoiceField(
+                label=label,
+                choices=choices,
+                initial=chosen,
+                required=False,
+                widget=UnfoldAdminSelectWidget(choices=choices),
+            )
+
+    def chosen(self) -> dict[str, str]:
+        return {name: self.cleaned_data[field] for field, name in self.names.items()}
+
+
+def _worded(name: str, shop: tuple[str, ...]) -> str:
+    return name if not shop or name in shop else f"{name} (the shop does not know it)"
+
+
+class DryRunForm(forms.Form):
+    orders = forms.IntegerField(
+        label="Latest orders",
+        min_value=1,
+        max_value=MOST_ORDERS,
+        initial=10,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=f"How many of the shop's latest orders are looked at, at most {MOST_ORDERS}",
+    )

@@ -1,0 +1,59 @@
+"""One connection is examined with its real keys, and each thing that was looked at is told."""
+
+from dataclasses import replace
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+
+from orders import audit
+from sync.admin.connection_pages import CREDENTIALS, guarded, page_of, told
+from sync.admin.doctor import LEVEL_COLOURS
+from sync.clients.errors import SideError
+from sync.clients.shop_address import plain
+from sync.monitoring import connecting, examination
+from sync.monitoring.doctor import Finding
+from webhooks.connections import Connection, Side
+from webhooks.masking import masked_text
+
+CHECK = "orders.check_orderlink"
+
+
+@guarded(CHECK)
+def check_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
+    """The connection is asked at a POST only."""
+    may_make = row.side == Side.SHOP and not row.is_environment and request.user.has_perm(CREDENTIALS)
+    findings = []
+    if request.method == "POST":
+        if may_make and "webhooks" in request.POST:
+            _make_webhooks(request, row)
+        findings = examination.examine(row)
+        bad = sum(one.level == "error" for one in findings)
+        audit.record("connection: check", actor=request.user.get_username(), result=f"{row}: {bad} need a person")
+    context = {
+        **owner.admin_site.each_context(request),
+        "opts": owner.opts,
+        "title": f"Check: {row}",
+        "findings": [(_shown(one), LEVEL_COLOURS[one.level]) for one in findings],
+        "errors": sum(one.level == "error" for one in findings),
+        "may_make": may_make,
+        "row": row,
+        "back": page_of(row),
+    }
+    return TemplateResponse(request, "sync/connection/check.html", context)
+
+
+def _make_webhooks(request: HttpRequest, row: Connection) -> None:
+    try:
+        made = connecting.make_webhooks(row)
+    except SideError as error:
+        messages.error(request, told(error))
+        return
+    by = request.user.get_username()
+    audit.record("webhooks: ensure", actor=by, result=f"{made} made", connection=row.slug)
+    messages.success(request, f"{made} webhooks were made in the shop.")
+
+
+def _shown(one: Finding) -> Finding:
+    return replace(one, words=masked_text(plain(one.words)), advice=masked_text(plain(one.advice)))

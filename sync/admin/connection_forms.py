@@ -1,0 +1,134 @@
+"""The forms in which a person enters addresses and keys. What is secret is never sent back to the browser."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from orders.asking import ReasonForm
+from sync.clients.crm.schema import SettingField
+from sync.clients.shop_address import NoShop, ensure_scheme, tidy
+from sync.monitoring.connecting import known_shop
+from webhooks.connections import Connection
+
+KEPT = "Leave it empty to keep what is stored."
+LONGEST = 2000
+
+
+class Secret(forms.CharField):
+    """Browsers must not fill in what they know of other pages, nor is what was typed shown again."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False)
+        super().__init__(widget=widget, max_length=LONGEST, **options)
+
+    def clean(self, value: Any) -> str:
+        text: str = super().clean(value)
+        if not text.isprintable() or not text.isascii():
+            raise forms.ValidationError("There is a character in it that cannot be sent. Copy it again.")
+        return text
+
+
+def text(label: str, help_text: str, *, longest: int = LONGEST, **options: Any) -> forms.CharField:
+    return forms.CharField(
+        label=label, help_text=help_text, max_length=longest, widget=UnfoldAdminTextInputWidget, **options
+    )
+
+
+class ShopAddressForm(forms.Form):
+    name = text("Name", "What you call this shop here, as in Shop Germany", longest=80)
+    url = text("Address of the shop", "As customers type it: https://shop.example")
+
+    def clean_url(self) -> str:
+        """Not asked here whether it is a shop: a form makes no call."""
+        try:
+            url = tidy(self.cleaned_data["url"])
+            ensure_scheme(url)
+        except NoShop as error:
+            raise forms.ValidationError(str(error)) from error
+        if known := known_shop(url):
+            gone = ", and archived" if known.archived_at else ""
+            raise forms.ValidationError(f"This shop is there already{gone}: {known}. Open it in the list of shops.")
+        return url
+
+
+class KeysForm(forms.Form):
+    consumer_key = Secret(
+        label="Consumer key",
+        help_text="Made in WooCommerce under Settings → Advanced → REST API, with Read/Write. Begins with ck_",
+    )
+    consumer_secret = Secret(
+        label="Consumer secret", help_text="Shown there once, when the key is made. Begins with cs_"
+    )
+    basic_auth = Secret(
+        label="User and password of the server",
+        required=False,
+        help_text="Only if a server in front of the shop asks for them, as many staging shops do: user:password",
+    )
+
+    def clean_basic_auth(self) -> str:
+        given: str = self.cleaned_data["basic_auth"]
+        user, _, password = given.partition(":")
+        if given and not (user and password):
+            raise forms.ValidationError("Write user:password.")
+        return given
+
+    def keys(self) -> dict[str, str]:
+        return {name: self.cleaned_data[name] for name in KeysForm.base_fields if self.cleaned_data.get(name)}
+
+
+class ShopKeysForm(KeysForm, ShopAddressForm):
+    field_order = ("name", "url", "consumer_key", "consumer_secret", "basic_auth")
+
+
+class NewKeysForm(ReasonForm, KeysForm):
+    field_order = ("consumer_key", "consumer_secret", "basic_auth", "reason")
+
+
+class CrmForm(forms.Form):
+    """One field for each setting of the backend's schema."""
+
+    def __init__(
+        self, schema: Sequence[SettingField], *args: Any, connection: Connection | None = None, **more: Any
+    ) -> None:
+        super().__init__(*args, **more)
+        self.schema = schema
+        if connection is None:
+            self.fields["name"] = text("Name", "What you call this CRM here", longest=80)
+        for one in schema:
+            self.fields[one.name] = _field(one, stored=connection is not None)
+            if connection is not None and not one.secret:
+                self.fields[one.name].initial = connection.settings.get(one.name, one.default)
+
+    def clean_url(self) -> str:
+        try:
+            url = tidy(self.cleaned_data["url"])
+            ensure_scheme(url)
+        except NoShop as error:
+            raise forms.ValidationError(str(error)) from error
+        return url
+
+    def values(self) -> dict[str, str]:
+        """Without secrets that were left empty."""
+        given = {one.name: self.cleaned_data[one.name] for one in self.schema if one.name in self.cleaned_data}
+        return {one.name: given[one.name] for one in self.schema if given[one.name] or not one.secret}
+
+
+class EditCrmForm(CrmForm):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["reason"] = ReasonForm.base_fields["reason"]
+
+
+def _field(one: SettingField, *, stored: bool) -> forms.Field:
+    if one.secret:
+        help_text = f"{one.help}. {KEPT}" if stored else one.help
+        return Secret(label=one.label, help_text=help_text, required=one.required and not stored)
+    if one.choices:
+        choices = [(choice, choice) for choice in one.choices]
+        widget = UnfoldAdminSelectWidget(choices=choices)
+        return forms.ChoiceField(
+            label=one.label, help_text=one.help, choices=choices, initial=one.default, widget=widget
+        )
+    return text(one.label, one.help, required=one.required and not one.default, initial=one.default)

@@ -1,0 +1,88 @@
+"""What the pages of connections and bridges share: who may open them, and how a form is shown."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+
+from sync.clients.errors import SideError
+from sync.clients.shop_address import plain
+from webhooks.connections import Bridge, Connection
+from webhooks.credentials import WrongKey
+from webhooks.masking import masked_text
+
+CREDENTIALS = "webhooks.edit_credentials"
+"""Who may enter keys: for adding a connection, and for changing one."""
+BRIDGES = "webhooks.set_up_bridge"
+
+View = Callable[..., HttpResponse]
+
+
+def guarded(permission: str) -> Callable[[View], View]:
+    """A page below the list, for people who have this permission and may see the list. What goes wrong is told."""
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def page(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+            if not (owner.has_view_permission(request) and request.user.has_perm(permission)):
+                raise PermissionDenied
+            if "pk" in kwargs:
+                kwargs["row"] = get_object_or_404(owner.model, pk=kwargs.pop("pk"))
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("extra_context", "model_admin")}
+            try:
+                return view(owner, request, **kwargs)
+            except WrongKey as error:
+                messages.error(request, f"{error} {error.advice}")
+            except SideError as error:
+                messages.error(request, told(error))
+            return HttpResponseRedirect(page_of(kwargs["row"]) if "row" in kwargs else list_of(owner))
+
+        return page
+
+    return wrap
+
+
+def page_of(row: Connection | Bridge) -> str:
+    return reverse(f"admin:webhooks_{row._meta.model_name}_change", args=[row.pk])
+
+
+def list_of(owner: ModelAdmin) -> str:
+    return reverse(f"admin:webhooks_{owner.opts.model_name}_changelist")
+
+
+def form_page(
+    owner: ModelAdmin,
+    request: HttpRequest,
+    *,
+    title: str,
+    form: forms.BaseForm,
+    button: str,
+    words: str = "",
+    back: str = "",
+    template: str = "sync/connection/form.html",
+    **context: Any,
+) -> HttpResponse:
+    page = {
+        **owner.admin_site.each_context(request),
+        "opts": owner.opts,
+        "title": title,
+        "words": words,
+        "form": form,
+        "button": button,
+        "back": back or list_of(owner),
+        **context,
+    }
+    return TemplateResponse(request, template, page)
+
+
+def told(error: SideError) -> str:
+    """What a side said, for whoever has just typed its address and keys."""
+    return masked_text(plain(str(error)))

@@ -1,0 +1,235 @@
+"""Shops and CRMs: who we talk to, how each is doing, and the way to connect another."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.utils.html import format_html
+from unfold.decorators import action
+
+from orders import audit
+from orders.asking import NotDone, ask_reason
+from sync.admin import connect_crm, connect_shop, connection_checks
+from sync.admin.connection_pages import CREDENTIALS, guarded, list_of, page_of, told
+from sync.clients import crm as crm_backends
+from sync.clients.errors import SideError
+from sync.monitoring import connecting
+from sync.monitoring.connecting import delivery_url
+from webhooks import clock, credentials
+from webhooks.backoffice.display import ago, badge
+from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.connections import Connection
+
+CHECK = "orders.check_orderlink"
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ReadOnlyAdmin):
+    list_display = ("name", "what", "address", "standing", "bridged")
+    ordering = ("pk",)
+    fields = ("name", "slug", "what", "address", "more", "secrets", "delivers_to", "standing", "bridged", "since")
+    actions_list = ("add_shop", "choose_crm")
+    actions_detail = ("examine", "keys", "rotate", "remove")
+
+    @admin.display(description="Kind")
+    def what(self, one: Connection) -> str:
+        if connect_shop.is_shop(one):
+            return "WooCommerce shop"
+        built_in = one.kind in crm_backends.BACKENDS
+        return f"CRM: {crm_backends.backend(one.kind).title if built_in else one.kind}"
+
+    @admin.display(description="Address")
+    def address(self, one: Connection) -> str:
+        return _config(one, "url") or "–"
+
+    @admin.display(description="Settings")
+    def more(self, one: Connection) -> str:
+        if one.is_environment:
+            return "From the environment (.env). Locked here; change them there and restart."
+        shown = [f"{name}: {value}" for name, value in sorted(one.settings.items()) if name != "url" and value]
+        return "; ".join(shown) or "–"
+
+    @admin.display(description="Stored secrets")
+    def secrets(self, one: Connection) -> str:
+        """Their names only."""
+        if one.is_environment:
+            return "From the environment"
+        try:
+            return ", ".join(sorted(credentials.decrypt(one.credentials))) or "none"
+        except credentials.WrongKey as error:
+            return format_html("{} {} {}", badge("Unreadable", "danger"), error, error.advice)
+
+    @admin.display(description="Delivers to")
+    def delivers_to(self, one: Connection) -> str:
+        return delivery_url(one)
+
+    @admin.display(description="State")
+    def standing(self, one: Connection) -> str:
+        if one.archived_at:
+            return badge("Archived")
+        if one.is_environment and not _config(one, "url"):
+            return badge("Not set in .env", "warning")
+        return badge("From the environment", "info") if one.is_environment else badge("Connected", "success")
+
+    @admin.display(description="Bridge")
+    def bridged(self, one: Connection) -> str:
+        bridges = connecting.bridges_of(one)
+        links = [format_html('<a class="text-link" href="{}">{}</a>', page_of(bridge), bridge) for bridge in bridges]
+        return format_html(", ".join(["{}"] * len(links)), *links) if links else "none"
+
+    @admin.display(description="Connected")
+    def since(self, one: Connection) -> str:
+        return ago(one.created_at)
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        pages: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "type_keys": ("add-shop/keys/", connect_shop.type_keys_view),
+            "approval": ("approval/<int:number>/", connect_shop.approval_view),
+            "add_crm": ("add-crm/<slug:kind>/", connect_crm.add_crm_view),
+        }
+        return tuple((path, f"webhooks_connection_{name}", partial(view, self)) for name, (path, view) in pages.items())
+
+    # --- buttons ---------------------------------------------------------------------------------------------------
+
+    def has_edit_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Those of the environment are locked."""
+        return request.user.has_perm(CREDENTIALS) and (object_id is None or not _row(object_id).is_environment)
+
+    def has_edit_shop_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_edit_permission(request, object_id) and connect_shop.is_shop(_row(object_id))
+
+    def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm(CHECK)
+
+    @action(description="Add a shop", permissions=["edit"], url_path="add-shop", icon="add_business")
+    def add_shop(self, request: HttpRequest) -> HttpResponse:
+        return connect_shop.add_shop_view(self, request)
+
+    @action(description="Add a CRM", permissions=["edit"], url_path="add-crm", icon="add_link")
+    def choose_crm(self, request: HttpRequest) -> HttpResponse:
+        return connect_crm.choose_crm_view(self, request)
+
+    @action(description="Check", permissions=["check"], url_path="check", icon="stethoscope")
+    def examine(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return connection_checks.check_view(self, request, pk=object_id)
+
+    @action(description="Keys and settings", permissions=["edit"], url_path="keys", icon="key")
+    def keys(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return keys_view(self, request, pk=object_id)
+
+    @action(description="New webhook secret", permissions=["edit_shop"], url_path="rotate", icon="autorenew")
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return rotate_view(self, request, pk=object_id)
+
+    @action(description="Remove", permissions=["edit"], url_path="remove", icon="delete")
+    def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return remove_view(self, request, pk=object_id)
+
+
+def _row(object_id: str | None) -> Connection:
+    return get_object_or_404(Connection, pk=object_id)
+
+
+def _config(one: Connection, name: str) -> str:
+    try:
+        return str(getattr(one.config, name))
+    except credentials.WrongKey:
+        return str(one.settings.get(name, ""))
+
+
+@guarded(CREDENTIALS)
+def keys_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
+    edit = connect_shop.new_keys_of_shop if connect_shop.is_shop(row) else connect_crm.edit_crm
+    return edit(owner, request, row)
+
+
+ROTATE = (
+    "The shop's webhooks get a new secret of ours. Deliveries that are signed with the one before are still accepted, "
+    "so none is lost. Once deliveries arrive with the new one, come back and forget the old."
+)
+
+
+@guarded(CREDENTIALS)
+def rotate_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
+    """With an old secret still accepted, this page forgets it; else it makes a new one."""
+    old = len(row.shop_config.webhook_secrets) > 1
+
+    def perform(said: dict[str, str]) -> str:
+        word = "forget" if old else "rotate"
+        try:
+            (connecting.forget_old_secrets if old else connecting.rotate_webhook_secret)(row)
+        except SideError as error:
+            raise NotDone(f"{told(error)} Press the button again once that is mended. Nothing is lost.") from error
+        audit.record(
+            f"connection: {word} webhook secret",
+            actor=request.user.get_username(),
+            reason=said["reason"],
+            result=str(row),
+        )
+        return "Only the newest secret is accepted now." if old else "The shop's webhooks sign with the new secret."
+
+    return ask_reason(
+        request,
+        owner.admin_site,
+        title=f"{'Forget the old webhook secret' if old else 'New webhook secret'}: {row}",
+        words=_signed(row) if old else ROTATE,
+        button="Forget the old one" if old else "Make a new one",
+        back=page_of(row),
+        perform=perform,
+    )
+
+
+def _signed(row: Connection) -> str:
+    """With which secret its latest delivery was signed."""
+    latest = connecting.latest_delivery(row)
+    if latest is None:
+        said = "No delivery has come from this shop since."
+    elif latest.signed_by.endswith(" key 1"):
+        said = f"Its latest delivery, event {latest.pk}, was signed with the new secret."
+    else:
+        said = f"Its latest delivery, event {latest.pk}, was still signed with the old secret. Wait for the next."
+    return f"An old webhook secret is still accepted. {said} When it is forgotten, only the newest is accepted."
+
+
+@guarded(CREDENTIALS)
+def remove_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
+    """Deleted, if nothing hangs on it. Archived, if a bridge that is archived itself has its orders."""
+    bridges = connecting.bridges_of(row)
+    if using := [bridge for bridge in bridges if not bridge.archived_at]:
+        names = ", ".join(map(str, using))
+        messages.error(request, f"{row} is part of {names}. Archive that bridge first: its orders hang on it.")
+        return HttpResponseRedirect(page_of(row))
+    if row.archived_at:
+        messages.info(request, f"{row} is archived already.")
+        return HttpResponseRedirect(page_of(row))
+
+    def perform(said: dict[str, str]) -> str:
+        word = "archive" if bridges else "delete"
+        audit.record(
+            f"connection: {word}",
+            actor=request.user.get_username(),
+            reason=said["reason"],
+            result=f"{row} ({row.slug})",
+        )
+        if bridges:
+            Connection.objects.filter(pk=row.pk).update(archived_at=clock.now(), credentials="")
+            return f"{row} is archived, and its keys are forgotten."
+        row.delete()
+        return f"{row} is deleted."
+
+    words = "Its keys are forgotten, and its deliveries are refused. "
+    words += "The row stays, as orders of an archived bridge hang on it." if bridges else "Nothing hangs on it."
+    if connect_shop.is_shop(row):
+        words += " Delete Orderbridge's webhooks and key in the shop as well."
+    return ask_reason(
+        request,
+        owner.admin_site,
+        title=f"{'Archive' if bridges else 'Delete'}: {row}",
+        words=words,
+        button="Archive" if bridges else "Delete",
+        back=page_of(row) if bridges else list_of(owner),
+        perform=perform,
+    )

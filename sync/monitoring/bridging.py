@@ -1,0 +1,85 @@
+"""A bridge is set up: its statuses are mapped with both live lists, and its first orders are looked at."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from orders.defaults import MOVES, RULES
+from orders.models import AllowedMove, OrderLink, StatusRule
+from sync.clients import shop as shop_client
+from sync.clients.crm.base import Status
+from sync.monitoring.connecting import crm_of
+from webhooks.connections import Bridge
+from webhooks.models import WebhookEvent
+
+MARKED_CRITICAL = frozenset(woo for _, woo, critical in RULES if critical)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusLists:
+    """What both sides know at this moment."""
+
+    shop: tuple[str, ...]
+    crm: tuple[Status, ...]
+    "Empty: this CRM does not tell."
+
+
+def ask_both(bridge: Bridge) -> StatusLists:
+    """Raises SideError."""
+    assert bridge.crm is not None  # noqa: S101  a page asks for the CRM first
+    shop = shop_client.connect_to(bridge.shop_config).statuses()
+    return StatusLists(shop=tuple(sorted(shop)), crm=tuple(crm_of(bridge.crm).statuses()))
+
+
+def begin(bridge: Bridge, lists: StatusLists | None) -> None:
+    """The rules and moves of a new bridge: what its CRM says its statuses mean, or else the usual ones."""
+    told = lists.crm if lists else ()
+    rules = [(one.name, one.shop_status, one.shop_status in MARKED_CRITICAL) for one in told] or list(RULES)
+    with transaction.atomic():
+        for crm_status, woo_status, critical in rules:
+            if woo_status:
+                StatusRule(bridge=bridge, crm_status=crm_status, woo_status=woo_status, critical=critical).save()
+        for old, news in MOVES.items():
+            for new in news:
+                AllowedMove(bridge=bridge, from_status=old, to_status=new).save()
+
+
+def mapping(bridge: Bridge, lists: StatusLists | None) -> list[tuple[Status, str]]:
+    """Each status that the CRM has or a rule names, and the shop's status that it leads to; empty: none."""
+    rules = dict(StatusRule.objects.filter(bridge=bridge).values_list("crm_status", "woo_status"))
+    told = {one.name: one for one in (lists.crm if lists else ())}
+    names = [*told, *(name for name in rules if name not in told)]
+    return [(told.get(name, Status(name=name, label=name)), rules.get(name, "")) for name in names]
+
+
+def remap(bridge: Bridge, chosen: dict[str, str]) -> int:
+    """Change the rules that differ; how many. An empty choice removes the rule, so that the status parks."""
+    rules = {one.crm_status: one for one in StatusRule.objects.filter(bridge=bridge)}
+    changed = 0
+    with transaction.atomic():
+        for crm_status, woo_status in chosen.items():
+            rule = rules.get(crm_status) or StatusRule(bridge=bridge, crm_status=crm_status)
+            if rule.woo_status == woo_status:
+                continue
+            changed += 1
+            if woo_status:
+                rule.critical = woo_status in MARKED_CRITICAL
+                rule.woo_status = woo_status
+                rule.save()
+            elif rule.pk:
+                rule.delete()
+    return changed
+
+
+def is_used(bridge: Bridge) -> bool:
+    """Whether an order or an event hangs on it."""
+    return any(model.objects.filter(bridge=bridge).exists() for model in (OrderLink, WebhookEvent))
+
+
+def delete(bridge: Bridge) -> None:
+    """One that nothing hangs on but its own rules. Row by row: each has its history and its line in the audit."""
+    with transaction.atomic():
+        for model in (StatusRule, AllowedMove):
+            for row in model.objects.filter(bridge=bridge):
+                row.delete()
+        bridge.delete()
