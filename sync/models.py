@@ -191,6 +191,7 @@ class HourlyFigure(models.Model):
         CALL = "call", "Calls"
 
     id = models.BigAutoField(primary_key=True)
+    bridge = bridge_field()
     hour = models.DateTimeField(help_text="When it began")
     what = models.CharField(max_length=8, choices=What.choices)
     side = models.CharField(max_length=8, choices=SideName.choices, help_text="That was called, or sent the event")
@@ -201,7 +202,9 @@ class HourlyFigure(models.Model):
 
     class Meta:
         verbose_name = "hourly figure"
-        constraints = [models.UniqueConstraint(fields=["hour", "what", "side", "result"], name="figure_once_an_hour")]
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "what", "side", "result", "bridge"], name="figure_once_an_hour")
+        ]
 
     def __str__(self) -> str:
         return f"{self.count} × {self.what} {self.side} {self.result}, {self.hour:%Y-%m-%d %H}:00"

@@ -7,8 +7,8 @@ from datetime import datetime
 from sync.models import Attempt, Call, HourlyFigure
 
 What = HourlyFigure.What
-Key = tuple[datetime, str, str, str]
-"""The hour, what, the side, and the result."""
+Key = tuple[datetime, int | None, str, str, str]
+"""The hour, the bridge, what, the side, and the result."""
 
 
 Times = Mapping[Key, Sequence[int]]
@@ -18,8 +18,8 @@ Times = Mapping[Key, Sequence[int]]
 def read(attempts: Sequence[int]) -> Times:
     """What the figures of them and of their calls are made of."""
     times: defaultdict[Key, list[int]] = defaultdict(list)
-    for at, what, side, result, milliseconds in _rows(attempts):
-        times[at.replace(minute=0, second=0, microsecond=0), what, side, result].append(milliseconds)
+    for at, bridge, what, side, result, milliseconds in _rows(attempts):
+        times[at.replace(minute=0, second=0, microsecond=0), bridge, what, side, result].append(milliseconds)
     return times
 
 
@@ -27,11 +27,13 @@ def add(times: Times) -> None:
     """To the figures. In the transaction that removes the rows: nobody else adds any at this time."""
     hours = {hour for hour, *_ in times}
     known: dict[Key, HourlyFigure] = {
-        (one.hour, one.what, one.side, one.result): one for one in HourlyFigure.objects.filter(hour__in=hours)
+        (one.hour, one.bridge_id, one.what, one.side, one.result): one
+        for one in HourlyFigure.objects.filter(hour__in=hours)
     }
     for key, took in times.items():
-        hour, what, side, result = key
-        figure = known.setdefault(key, HourlyFigure(hour=hour, what=what, side=side, result=result))
+        hour, bridge, what, side, result = key
+        new = HourlyFigure(hour=hour, bridge_id=bridge, what=what, side=side, result=result)
+        figure = known.setdefault(key, new)
         figure.count += len(took)
         figure.milliseconds += sum(took)
         figure.slowest = max(figure.slowest, *took)
@@ -41,10 +43,12 @@ def add(times: Times) -> None:
     HourlyFigure.objects.bulk_update(old, ["count", "milliseconds", "slowest"])
 
 
-def _rows(attempts: Sequence[int]) -> Iterator[tuple[datetime, str, str, str, int]]:
+def _rows(attempts: Sequence[int]) -> Iterator[tuple[datetime, int | None, str, str, str, int]]:
     tried = Attempt.objects.filter(pk__in=attempts).order_by()
-    for at, side, result, took in tried.values_list("started_at", "event__side", "result", "milliseconds"):
-        yield at, What.ATTEMPT.value, side, result, took
+    columns = ("started_at", "event__bridge", "event__side", "result", "milliseconds")
+    for at, bridge, side, result, took in tried.values_list(*columns):
+        yield at, bridge, What.ATTEMPT.value, side, result, took
     called = Call.objects.filter(attempt__in=attempts, is_shared=False).order_by()
-    for at, side, status, took in called.values_list("at", "side", "status", "milliseconds"):
-        yield at, What.CALL.value, side, str(status or 0), took
+    columns = ("at", "attempt__event__bridge", "side", "status", "milliseconds")
+    for at, bridge, side, status, took in called.values_list(*columns):
+        yield at, bridge, What.CALL.value, side, str(status or 0), took

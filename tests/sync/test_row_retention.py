@@ -24,6 +24,7 @@ from tests.factories import (
     WebhookEventFactory,
 )
 from tests.people import signed_in
+from webhooks.connections import Bridge, Connection
 from webhooks.models import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,6 +134,17 @@ def test_hourly_figures_outlive_the_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     page = said(signed_in("viewer"), "/admin/sync/hourlyfigure/?what=call")
     assert ">99<" in page and ">120<" not in page
+
+
+def test_each_bridge_has_figures_of_its_own() -> None:
+    shop = Connection.objects.create(slug="shop-2", name="Shop 2", kind="woocommerce", settings={"url": "https://two"})
+    other = Bridge.objects.create(slug="two", name="Two", shop=shop, external_id_prefix="b-")
+    attempt(), attempt(bridge=other), attempt(bridge=other)
+    prune()
+    of_attempts = HourlyFigure.objects.filter(what="attempt").order_by("bridge")
+    assert list(of_attempts.values_list("bridge__slug", "count")) == [("default", 1), ("two", 2)]
+    calls = HourlyFigure.objects.filter(what="call").order_by("bridge")
+    assert list(calls.values_list("bridge__slug", "count")) == [("default", 2), ("two", 4)]
 
 
 @pytest.mark.parametrize("stop_after", range(1, 6))
