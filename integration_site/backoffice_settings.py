@@ -86,7 +86,13 @@ UNFOLD: dict[str, Any] = {
     "SCRIPTS": [lambda request: static("sync/access.js")],
     "COLORS": {"primary": PRIMARY},
     "SHOW_HISTORY": True,
-    "LOGIN": {"form": "integration_site.sign_in.SignInForm"},
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": "/admin/password_change/"},
+            {"title": "Second factor", "link": "/admin/account/2fa/"},
+            {"title": "Sessions", "link": "/admin/account/sessions/"},
+        ]
+    },
     "DASHBOARD_CALLBACK": "sync.admin.home.dashboard",
     "SIDEBAR": {
         "show_search": False,

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_login
+from allauth.account.models import Login
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import login
 from django.contrib.auth.models import Group, User
 from django.core import signing
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -19,7 +20,6 @@ from orders import audit
 
 HOURS = 24
 SALT = "orderbridge.setup"
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class SetUpForm(UserCreationForm):
@@ -62,8 +62,7 @@ def set_up(request: HttpRequest, token: str) -> HttpResponse:
         person = make_administrator(form)
         if person is None:
             return render(request, "sign_in/no_set_up.html", {"hours": HOURS}, status=410)
-        login(request, person, backend=BACKEND)
-        return HttpResponseRedirect(reverse("admin:index"))
+        return perform_login(request, Login(user=person, redirect_url=reverse("admin:index")))
     context = {**admin.site.each_context(request), "title": "Set up Orderbridge", "form": form}
     return render(request, "sign_in/set_up.html", context)
 

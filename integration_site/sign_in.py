@@ -1,4 +1,4 @@
-"""A door that shuts after wrong passwords."""
+"""A door that shuts after wrong passwords, and behind it the second factor."""
 
 import ipaddress
 import threading
@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
 from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
 from django.db.models import Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from unfold.forms import AuthenticationForm
 
@@ -40,7 +45,7 @@ class SignInForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Before a password is hashed, which is what costs."""
         with _turn(_place(self.request)) as free:
-            if free and not _knocks_too_often(self.request):
+            if free and not knocks_too_often(self.request):
                 return super().clean()
         # As axes does itself: its middleware then answers with `locked_out`.
         self.request.axes_locked_out, self.request.is_busy = True, not free
@@ -52,6 +57,29 @@ class SignInForm(AuthenticationForm):
         if len(name) > (User._meta.get_field("username").max_length or 0):
             raise ValidationError("Nobody's name is that long. Enter yours.")
         return name
+
+
+class SignInView(LoginView):
+    """At the address of Django's own. Whoever has a second factor is asked for it next."""
+
+    template_name = "sign_in/login.html"
+    authentication_form = SignInForm
+    next_page = "admin:index"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if admin.site.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index"))
+        return super().get(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        directory = {"directory": settings.OIDC_NAME if settings.OIDC_URL else "", "title": "Log in", "subtitle": None}
+        context = {**super().get_context_data(**kwargs), **admin.site.each_context(self.request), **directory}
+        context |= {"app_path": self.request.get_full_path(), "username": self.request.user.get_username()}
+        return context | {"redirect_to": self.get_redirect_url(), "redirect_field": REDIRECT_FIELD_NAME}
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        login = Login(user=form.get_user(), redirect_url=self.get_success_url())
+        return perform_password_login(self.request, {"username": form.get_user().get_username()}, login)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -71,7 +99,7 @@ def client_address(request: HttpRequest) -> str | None:
     return str(known)
 
 
-def _knocks_too_often(request: HttpRequest) -> bool:
+def knocks_too_often(request: HttpRequest) -> bool:
     address = client_address(request)
     lately = AccessAttempt.objects.filter(
         ip_address=address, attempt_time__gte=timezone.now() - settings.AXES_COOLOFF_TIME

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from integration_site import health, setup_link
+from integration_site import health
+from integration_site.sign_in import SignInView
 
 
 @require_safe
@@ -29,7 +30,8 @@ urlpatterns = [
     path("metrics", health.metrics),
     # Only here: for deliveries and probes there are no redirects (APPEND_SLASH).
     re_path(r"^admin(?:/.*[^/])?$", with_its_slash),
-    path("admin/account/setup/<str:token>/", setup_link.set_up, name="set_up"),
+    path("admin/account/", include("integration_site.account_urls")),
+    path("admin/login/", SignInView.as_view(), name="account_login"),
     path("admin/", admin.site.urls),
     # Browsers ask for it wherever a page names no icon, as plain text and JSON do not.
     path("favicon.ico", RedirectView.as_view(url=static("sync/icon.svg"))),

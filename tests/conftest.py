@@ -75,7 +75,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
 def new_process() -> Iterator[None]:
     """Each test begins as a process that has refused nobody yet, and knows nothing of how the sides bear batches or
     whether the broker is there. It has looked whose the database is: who makes a client needs none for that. No thread
-    of it lives on in the next one, but those of the pool for calls."""
+    of it lives on in the next one, but those of the pool for calls, and with which playwright writes screenshots."""
     installation.forget()
     installation.believe()
     before = threading.enumerate()
@@ -85,7 +85,7 @@ def new_process() -> Iterator[None]:
     batches.forget()
     wake._last = wake._away_until = float("-inf")
     begun = (thread for thread in threading.enumerate() if thread not in before and not thread.daemon)
-    left = [thread for thread in begun if not thread.name.startswith("calls")]
+    left = [thread for thread in begun if not thread.name.startswith(("calls", "asyncio"))]
     for thread in left:
         thread.join(THREADS_END)
     assert not [thread.name for thread in left if thread.is_alive()]

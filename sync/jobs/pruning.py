@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -171,6 +172,8 @@ def _leftovers(run: Run, before: datetime) -> Iterator[tuple[str, int]]:
     logins = (model.objects.filter(attempt_time__lt=before) for model in (AccessAttempt, AccessFailureLog, AccessLog))
     yield "logins", sum(_remove(one, run) for one in logins)
     yield "sessions", _remove(Session.objects.filter(expire_date__lt=timezone.now()), run)
+    # What is left of those: it is no figure of its own.
+    _remove(UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")), run)
 
 
 def _empty(rows: QuerySet[Any], run: Run, **nothing: Any) -> int:

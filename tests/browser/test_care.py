@@ -45,6 +45,7 @@ def test_retries_are_hurried_and_given_up_and_the_event_resolved(world: World, s
     assert (event.state, event.outcome) == (State.DONE, "resolved")
     assert world.shop.orders[woo_id]["status"] == "pending"
     assert list(StaffAction.objects.order_by("id").values_list("action", flat=True)) == [
+        "sign in",
         "retry now",
         "cancel retries",
         "resolve",

@@ -87,7 +87,7 @@ def test_the_doctors_own_ping_follows_no_redirect_either(settings: Any) -> None:
     assert "redirects to" in findings[0].words and len(responses.calls) == 1
 
 
-def test_every_call_out_is_made_in_two_places_and_none_of_them_trusts_the_environment() -> None:
+def test_every_call_out_is_made_in_known_places_and_none_of_them_trusts_the_environment() -> None:
     """A proxy of the environment or a `.netrc` would get our keys to see; a redirect takes them elsewhere."""
     imports = {
         str(path.relative_to(ROOT))
@@ -108,10 +108,13 @@ def test_every_call_out_is_made_in_two_places_and_none_of_them_trusts_the_enviro
         "sync/monitoring/doctor.py",
         "sync/clients/shop.py",
         "sync/management/commands/send_webhook.py",
+        "integration_site/company.py",
     }
     for name in ("sync/clients/http.py", "sync/monitoring/doctor.py"):
         text = (ROOT / name).read_text()
         assert "trust_env = False" in text and "allow_redirects=False" in text
+    directory = (ROOT / "integration_site/company.py").read_text()
+    assert "trust_env = False" in directory and "max_redirects = 0" in directory
 
 
 NETWORK = {"requests", "urllib3", "httpx", "aiohttp", "smtplib", "http.client"}

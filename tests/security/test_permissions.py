@@ -39,9 +39,36 @@ from tests.factories import AttemptFactory, CallFactory, StatusTransitionFactory
 from webhooks.credentials import encrypt
 from webhooks.models import Bridge, Connection, RefusedDelivery, State
 
-OPEN_TO_ALL = {"login", "set_up"}
-OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search"}
-BESIDE_THE_ADMIN = {"set_up"}
+OPEN_TO_ALL = {
+    "login",
+    "set_up",
+    "account_login",
+    "account_signup",
+    "account_logout",
+    "mfa_authenticate",
+    "mfa_login_webauthn",
+    "openid_connect_login",
+    "openid_connect_callback",
+}
+ONES_OWN_ACCOUNT = {
+    "account_reauthenticate",
+    "mfa_index",
+    "mfa_reauthenticate",
+    "mfa_activate_totp",
+    "mfa_deactivate_totp",
+    "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes",
+    "mfa_download_recovery_codes",
+    "mfa_list_webauthn",
+    "mfa_add_webauthn",
+    "mfa_edit_webauthn",
+    "mfa_remove_webauthn",
+    "mfa_reauthenticate_webauthn",
+    "usersessions_list",
+    "socialaccount_connections",
+}
+OPEN_TO_STAFF = {"index", "logout", "password_change", "password_change_done", "jsi18n", "search", *ONES_OWN_ACCOUNT}
+BESIDE_THE_ADMIN = OPEN_TO_ALL - {"login"} | ONES_OWN_ACCOUNT
 """Below /admin/, and not of Django's admin."""
 NOT_PAGES = {"view_on_site", "autocomplete", "app_list"}
 """Django's own, which answer 404 or decide by what they are asked for."""
@@ -52,6 +79,8 @@ ARGUMENTS: dict[str, str] = {
     "action": "repair",
     "app_label": "orders",
     "token": "x",
+    "provider_id": "company",
+    "pk": "1",
 }
 RETRYING = {"state": State.RETRYING}
 ROWS = {"webhooks_webhookevent_retry": RETRYING, "webhooks_webhookevent_cancel": RETRYING}
@@ -213,16 +242,18 @@ def needed(name: str) -> str | None:
 
 
 def address(name: str, pattern: URLPattern) -> str:
+    if name in BESIDE_THE_ADMIN:
+        [(_, arguments)], *_ = get_resolver().reverse_dict[name]
+        return reverse(name, kwargs={one: ARGUMENTS[one] for one in arguments})
     names = list(pattern.pattern.regex.groupindex) or ["pk"] * pattern.pattern.regex.groups
     model = model_of(name)
     row = model._default_manager.filter(**ROWS.get(name, {})).order_by("pk").last() if model else None
     values = [str(row.pk) if row and one in ("pk", "object_id", "id") else ARGUMENTS[one] for one in names]
     if name.endswith("_simple_history"):
         values[1] = str(row.history.latest().pk)  # type: ignore[union-attr]
-    path = name if name in BESIDE_THE_ADMIN else f"admin:{name}"
     if pattern.pattern.regex.groupindex:
-        return reverse(path, kwargs=dict(zip(names, values, strict=True)))
-    return reverse(path, args=values)
+        return reverse(f"admin:{name}", kwargs=dict(zip(names, values, strict=True)))
+    return reverse(f"admin:{name}", args=values)
 
 
 @pytest.fixture(autouse=True)

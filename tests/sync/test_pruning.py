@@ -7,6 +7,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -151,6 +153,7 @@ def test_a_run_that_was_killed_is_gone_on_with(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_leftovers_go_and_what_people_asked_for_stays() -> None:
+    person = User.objects.create_user("ann")
     for at in (OLD, YOUNG):
         RefusedDelivery.objects.create(
             source="crm", reason="bad_signature", headers={"X": "y"}, remote_addr="192.0.2.1", received_at=at
@@ -161,7 +164,9 @@ def test_leftovers_go_and_what_people_asked_for_stays() -> None:
         Session.objects.create(
             session_key=f"{at:%d}", session_data="", expire_date=NOW + (at - OLD) - timedelta(days=1)
         )
+        UserSession.objects.create(session_key=f"{at:%d}", user=person, ip="192.0.2.7", user_agent="")
     told = prune()
+    assert UserSession.objects.count() == Session.objects.count() == 1
     assert {name: told[name] for name in ("refusals", "runs", "tasks", "sessions")} == dict.fromkeys(
         ("refusals", "runs", "tasks", "sessions"), 1
     )
