@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
@@ -18,8 +19,9 @@ from sync.monitoring import overview
 from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
 from webhooks import clock
 from webhooks.backoffice.display import coded
+from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.masking import masked_text
-from webhooks.models import SENDERS, Side, State
+from webhooks.models import SENDERS, Bridge, Connection, Side, State
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
 LATE_SECONDS = 60
@@ -54,6 +56,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     seen = overview.status_summary(now)
     return {
         **context,
+        "first_steps": first_steps(request.user.has_perm),
         "summary": list(summary_items(seen, now)),
         "banners": list(banners(seen, now, request.user.has_perm)),
         "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
@@ -61,6 +64,27 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "todo": [(item, masked_text(item.words)) for item in overview.todo(now)],
         "transitions": overview.latest_transitions(),
     }
+
+
+def first_steps(may: Callable[[str], bool]) -> list[tuple[str, bool, str]]:
+    """With no bridge that could work yet: what is to be done, whether it is done, and where. Else nothing."""
+    if any(_is_set(bridge.shop) and bridge.crm and _is_set(bridge.crm) for bridge in Bridge.objects.on()):
+        return []
+    there = [one for one in Connection.objects.filter(archived_at=None) if _is_set(one)]
+    draft = Bridge.objects.filter(archived_at=None).exclude(pk=DEFAULT_BRIDGE).order_by("-pk").first()
+    bridge = reverse("admin:webhooks_bridge_change", args=[draft.pk]) if draft else reverse("admin:webhooks_bridge_new")
+    steps = [
+        ("Add a shop", any(one.side == Side.SHOP for one in there), reverse("admin:webhooks_connection_add_shop")),
+        ("Add a CRM", any(one.side == Side.CRM for one in there), reverse("admin:webhooks_connection_choose_crm")),
+        ("Bridge them", False, bridge),
+    ]
+    return steps if may("webhooks.edit_credentials") else [(words, done, "") for words, done, _ in steps]
+
+
+def _is_set(one: Connection) -> bool:
+    if not one.is_environment:
+        return True
+    return bool(settings.WOO_URL if one.side == Side.SHOP else settings.CRM_URL)
 
 
 def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
