@@ -62,7 +62,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     try:
         wrong = what_is_wrong(clock.now())
         # Not unready: whoever moves an installation has to get to its pages to confirm it.
-        if "migrations" not in wrong and installation.displaced():
+        if "migrations" not in wrong and installation.displaced_lately():
             paused = {"paused": {"installation": OF_ANOTHER}}
     except Error as error:
         wrong = {"database": f"cannot be asked ({type(error).__name__}): check DATABASE_URL and that it runs"}
@@ -117,7 +117,7 @@ def _oldest_due(now: datetime) -> str:
     if age <= OVERDUE_SECONDS:
         return ""
     held = Q(opened_at__isnull=False) | Q(paused=True) | Q(wait_until__gt=now)
-    if SideState.objects.filter(held).exists() or installation.displaced():
+    if SideState.objects.filter(held).exists() or installation.displaced_lately():
         return ""
     return f"the oldest due event has waited for {age:.0f} s: more workers, or see `explain` and the attempts"
 

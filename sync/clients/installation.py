@@ -48,6 +48,12 @@ def displaced() -> str:
     )
 
 
+def displaced_lately() -> str:
+    """The same for those who ask often: good news is believed for some seconds."""
+    at, before = _seen.get(settings.PUBLIC_URL, (0.0, "never looked"))
+    return _look(settings.PUBLIC_URL) if before or time.monotonic() - at > LOOK_AGAIN else ""
+
+
 def ensure_ours(side: str) -> None:
     """Before a client of a side is made. Raises NotThisInstallation. Nobody is asked twice for good news."""
     url = settings.PUBLIC_URL
