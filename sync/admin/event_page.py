@@ -11,12 +11,13 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 
-from orders.models import StaffAction
+from orders.models import OrderLink, StaffAction
 from sync.admin.attempts import called
+from sync.backoffice import links
 from sync.backoffice.edited import changed
 from sync.backoffice.removed import attempts_removed, is_past
 from sync.backoffice.steps import attempt_for, steps
-from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, link_of
+from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, is_number, link_of
 from sync.models import Attempt
 from webhooks.backoffice.display import ago, pretty, readable
 from webhooks.intake import MASK
@@ -61,12 +62,13 @@ class Happened:
 def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
     """The context of sync/event/page.html."""
     revealed = is_revealed(request, event.pk)
-    attempt = attempt_for(event)
+    attempt, link = attempt_for(event), link_of(event)
     calls = list(attempt.calls.all()) if attempt else []
     return {
         "event": event,
         "tone": tone_of(event),
-        "link": link_of(event),
+        "link": link,
+        "pages": links.pages(event.bridge, *_ids(event, link)) if event.order_ref else "",
         "attempt": attempt,
         "steps": steps(event, attempt, calls),
         "why": why(event, attempt),
@@ -86,6 +88,15 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "neighbours": list(neighbours(event)),
         "received": ago(event.received_at),
     }
+
+
+def _ids(event: WebhookEvent, link: OrderLink | None) -> tuple[int | None, str]:
+    """At both sides, as far as they are known."""
+    if link is not None:
+        return link.woo_id, link.crm_order_id
+    if event.side == Side.CRM:
+        return None, event.order_ref
+    return (int(event.order_ref) if is_number(event.order_ref) else None), ""
 
 
 def tone_of(event: WebhookEvent) -> str:

@@ -20,6 +20,7 @@ from orders.asking import UntilForm, ask_reason
 from orders.models import OrderLink
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
 from sync.admin.repairs import repair_event
+from sync.backoffice import links
 from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import Foreseen
@@ -59,11 +60,13 @@ class FindingStateFilter(DropdownFilter):
 @admin.register(DriftFinding)
 class DriftFindingAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
-    list_display = ("id", "kind_badge", "order", "shop", "crm", "found", "seen", "standing")
+    list_display = ("id", "kind_badge", "order", "pages", "shop", "crm", "found", "seen", "standing")
+    list_select_related = ("bridge__shop", "bridge__crm")
     list_filter = (FindingStateFilter, ("kind", ChoicesDropdownFilter))
     fields = (
         "kind_badge",
         "order",
+        "pages",
         "crm_order_id",
         "shop",
         "crm",
@@ -97,6 +100,10 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def order(self, finding: DriftFinding) -> str:
         url = reverse("admin:sync_driftfinding_order", args=[finding.pk])
         return format_html('<a class="text-link" href="{}">{}</a>', url, finding.woo_id)
+
+    @admin.display(description="Open in")
+    def pages(self, finding: DriftFinding) -> str:
+        return links.pages(finding.bridge, finding.woo_id, finding.crm_order_id)
 
     @admin.display(description="Found", ordering="found_at")
     def found(self, finding: DriftFinding) -> str:

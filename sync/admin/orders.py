@@ -22,6 +22,7 @@ from orders.rules import current_lifecycle
 from sync.admin.lifecycle import remembered_statuses, shop_statuses
 from sync.admin.one_row import for_row
 from sync.admin.repairs import repair_event
+from sync.backoffice import links
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
@@ -102,6 +103,12 @@ class OrderAdmin(OrderLinkAdmin):
     """An order with its timeline, which is told from attempts too: hence registered here and not in orders."""
 
     change_form_outer_before_template = "sync/order/page.html"
+    list_display = (*OrderLinkAdmin.list_display, "pages")  # type: ignore[assignment]
+    list_select_related = ("bridge__shop", "bridge__crm")
+
+    @admin.display(description="Open in")
+    def pages(self, link: OrderLink) -> str:
+        return links.pages(link.bridge, link.woo_id, link.crm_order_id)
 
     def get_fieldsets(self, request: HttpRequest, obj: OrderLink | None = None) -> list[Any]:
         """None: the three columns of the page's template show all of it."""
@@ -116,6 +123,7 @@ class OrderAdmin(OrderLinkAdmin):
             lifecycle = current_lifecycle()
             context |= {
                 "link": link,
+                "pages": self.pages(link),
                 "rows": last_seen(link, lifecycle),
                 "verified": ago(link.verified_at),
                 "drawing": draw(lifecycle, link.woo_status),

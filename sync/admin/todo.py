@@ -16,6 +16,7 @@ from unfold.decorators import action
 from orders import audit
 from orders.asking import ReasonForm, UntilForm, ask_reason
 from orders.models import OrderLink
+from sync.backoffice import links
 from sync.models import TodoItem
 from sync.monitoring.todo import Cause
 from webhooks.backoffice.display import ago, badge
@@ -62,10 +63,14 @@ class ItemStateFilter(DropdownFilter):
 @admin.register(TodoItem)
 class TodoItemAdmin(ReadOnlyAdmin):
     paginator = EstimatingPaginator
-    list_display = ("id", "what", "order_shown", "why", "age", "owner", "mend")
+    list_display = ("id", "what", "order_shown", "pages", "why", "age", "owner", "mend")
     list_display_links = ("id", "what")
+    list_select_related = ("bridge__shop", "bridge__crm")
     list_filter = (ItemStateFilter, ("cause", ChoicesDropdownFilter))
-    fields = ("what", "order_shown", "why", "advice", "mend", "age", "standing", "owner", "snoozed_because", "closing")
+    fields = (
+        *("what", "order_shown", "pages", "why", "advice", "mend", "age"),
+        *("standing", "owner", "snoozed_because", "closing"),
+    )
     search_fields = ("woo_id", "crm_order_id")
     search_help_text = "Exact order id (shop or CRM) or order number"
     actions_detail = ("take", "give_back", "snooze")
@@ -85,6 +90,10 @@ class TodoItemAdmin(ReadOnlyAdmin):
     @admin.display(description="Order")
     def order_shown(self, item: TodoItem) -> str:
         return " ↔ ".join(str(one) for one in (item.woo_id, item.crm_order_id) if one) or "–"
+
+    @admin.display(description="Open in")
+    def pages(self, item: TodoItem) -> str:
+        return links.pages(item.bridge, item.woo_id, item.crm_order_id)
 
     @admin.display(description="Why")
     def why(self, item: TodoItem) -> str:

@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -50,6 +51,9 @@ def test_either_id_tells_the_same_story_in_order_of_time(order: str) -> None:
         "crm_order_id": "C-5",
         "shop_status": "processing",
         "crm_status": "paid",
+        "shop_url": f"{settings.WOO_URL}/wp-admin/admin.php?page=wc-orders&action=edit&id=5",
+        "crm_url": "",
+        "removed": "",
     }
     assert [entry["kind"] for entry in told["timeline"]] == ["event", "event", "attempt", "transition"]
     assert "GET /orders/C-5" not in told["timeline"][0]["words"]

@@ -58,6 +58,13 @@ class RestCrm:
             secret=True,
             required=False,
         ),
+        SettingField(
+            name="order_url",
+            label="Page of an order",
+            help="Where a person sees an order in the CRM, with {id} for its id: https://crm.example/orders/{id}. "
+            "Our pages lead there",
+            required=False,
+        ),
         *WEBHOOKS,
     )
     traits = Traits()
@@ -73,6 +80,10 @@ class RestCrm:
         self.client = access.client(on_call, before_call, headers=headers)
         self.size = PageSize()
         "Of a page of changes."
+        self.order_url = access["order_url"]
+
+    def url_of(self, crm_order_id: str) -> str:
+        return self.order_url.replace("{id}", quote(crm_order_id, safe=""))
 
     @classmethod
     def composer(cls, access: Access) -> Composer:

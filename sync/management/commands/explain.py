@@ -5,8 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sync.backoffice import links
 from sync.backoffice.timeline import Timeline, find_timeline, numbered
 from sync.management.moments import WRONG_USE
+from webhooks.connections import DEFAULT_BRIDGE
+from webhooks.models import Bridge
 
 
 class Command(BaseCommand):
@@ -36,6 +39,7 @@ def as_json(told: Timeline) -> dict[str, Any]:
         "woo_id": told.woo_id,
         "number": told.number,
         "crm_order_id": told.crm_order_id,
+        **dict(zip(("shop_url", "crm_url"), _pages(told), strict=True)),
         "shop_status": told.shop_status,
         "crm_status": told.crm_status,
         "timeline": [
@@ -45,6 +49,11 @@ def as_json(told: Timeline) -> dict[str, Any]:
     }
 
 
+def _pages(told: Timeline) -> tuple[str, str]:
+    bridge = Bridge.objects.with_connections().get(pk=(told.link and told.link.bridge_id) or DEFAULT_BRIDGE)
+    return links.shop_page(bridge, told.woo_id), links.crm_page(bridge, told.crm_order_id or "")
+
+
 def as_lines(told: Timeline) -> list[str]:
     number = f" (no. {told.number})" if told.number else ""
     return [
@@ -52,4 +61,5 @@ def as_lines(told: Timeline) -> list[str]:
         f"CRM order {told.crm_order_id or 'unknown'}: {told.crm_status or 'status unknown'}",
         *(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.group:<10}  {entry.words}" for entry in told.oldest_first()),
         *([told.removed] if told.removed else []),
+        *filter(None, _pages(told)),
     ]
