@@ -1,5 +1,7 @@
 """What a backend has to be told, and where it is told of a connection or by the environment."""
 
+from typing import Any
+
 import pytest
 
 from sync.clients import crm as crm_backends
@@ -8,6 +10,7 @@ from sync.clients.crm.rest import RestCrm
 from sync.clients.crm.schema import TOKEN, URL, SettingField
 from sync.clients.errors import NotConfigured
 from sync.clients.redaction import clean
+from webhooks.checks import secrets
 
 COMPANY = SettingField(name="company", label="Company", help="Yours.", required=False, default="Main")
 
@@ -35,6 +38,13 @@ def test_secrets_of_any_connection_are_blotted_out() -> None:
     to = access((URL, TOKEN), {"url": "https://crm.example", "token": "key-of-frappe:secret-of-frappe"}, "sales")
     crm_backends.connect_to(RestCrm, to)
     assert clean("said key-of-frappe:secret-of-frappe, and secret-of-frappe") == "said •••, and •••"
+
+
+@pytest.mark.parametrize("kind", crm_backends.BACKENDS)
+def test_secrets_of_webhooks_are_missed_where_there_are_webhooks(kind: str, settings: Any) -> None:
+    settings.CRM_BACKEND, settings.CRM_WEBHOOK_SECRETS = kind, []
+    are_missed = "orderbridge.W002" in {one.id for one in secrets(None)}
+    assert are_missed == (crm_backends.backend(kind).traits.hooks != "none")
 
 
 @pytest.mark.parametrize("kind", crm_backends.BACKENDS)

@@ -16,6 +16,7 @@ from sync.clients.crm.tryton.document import compose
 from sync.clients.errors import AuthFailed, Rejected, Unconfirmed
 from sync.jobs import backfill, drift, engine, processing, reconciliation
 from sync.models import DriftFinding, Intent, Lease, SideState
+from sync.monitoring import doctor
 from sync.sandbox.orders import dated
 from sync.sandbox.shop import SandboxShop
 from tests import pipeline
@@ -312,6 +313,13 @@ def test_a_backfill_brings_them_all_once_and_drift_finds_what_moved_since(sides:
     found = drift.start(actor="anna", restart=True)
     assert engine.carry_out(found), found.error
     assert list(DriftFinding.objects.values_list("woo_id", "kind")) == [(ids[0], "status")]
+
+
+def test_the_doctor_finds_nothing_amiss(sides: Sides) -> None:
+    sides.deliver(sides.order())
+    found = doctor._examine("crm")
+    assert found
+    assert {one.level for one in found} == {"ok"}, found
 
 
 def test_an_order_in_the_trash_is_told_as_a_comment(sides: Sides) -> None:
