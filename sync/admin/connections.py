@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import action
 
 from orders import audit
 from orders.asking import NotDone, ask_reason
 from sync.admin import connect_crm, connect_shop, connection_checks
-from sync.admin.connection_pages import CREDENTIALS, guarded, list_of, page_of, told
+from sync.admin.connection_pages import BRIDGES, CREDENTIALS, guarded, list_of, page_of, told
 from sync.clients import crm as crm_backends
 from sync.clients.errors import SideError
 from sync.monitoring import connecting
@@ -33,6 +34,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     fields = ("name", "slug", "what", "address", "more", "secrets", "delivers_to", "standing", "bridged", "since")
     actions_list = ("add_shop", "choose_crm")
     actions_detail = ("examine", "keys", "rotate", "remove")
+    change_form_outer_before_template = "sync/connection/next.html"
 
     @admin.display(description="Kind")
     def what(self, one: Connection) -> str:
@@ -92,6 +94,14 @@ class ConnectionAdmin(ReadOnlyAdmin):
         }
         return tuple((path, f"webhooks_connection_{name}", partial(view, self)) for name, (path, view) in pages.items())
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With the way on, for whoever is setting up a bridge."""
+        row = Connection.objects.filter(pk=object_id).first() if object_id.isdigit() else None
+        context = {**(extra_context or {}), "next_steps": _next(request, row) if row else []}
+        return super().change_view(request, object_id, form_url, context)
+
     # --- buttons ---------------------------------------------------------------------------------------------------
 
     def has_edit_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -131,6 +141,18 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
 def _row(object_id: str | None) -> Connection:
     return get_object_or_404(Connection, pk=object_id)
+
+
+def _next(request: HttpRequest, row: Connection) -> list[tuple[str, str]]:
+    steps = []
+    if request.user.has_perm(CHECK):
+        steps.append(("See whether all is well", reverse("admin:webhooks_connection_examine", args=[row.pk])))
+    if not connecting.bridges_of(row) and request.user.has_perm(BRIDGES):
+        other = "choose_crm" if connect_shop.is_shop(row) else "add_shop"
+        label = "Add a CRM" if connect_shop.is_shop(row) else "Add a shop"
+        steps.append((label, reverse(f"admin:webhooks_connection_{other}")))
+        steps.append(("Bridge it", reverse("admin:webhooks_bridge_new")))
+    return steps
 
 
 def _config(one: Connection, name: str) -> str:
