@@ -3,7 +3,7 @@
 import csv
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -86,13 +86,21 @@ class Exporting(ReadOnlyAdmin):
 
 def lines(rows: QuerySet[Any], columns: Columns) -> Iterator[str]:
     """Page by page in the order of the key: flat memory, and no transaction that lasts as long as a download."""
-    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
-    yield writer.writerow(columns)
+    yield from csv_lines(columns, ([column(row) for column in columns.values()] for row in _in_pages(rows)))
+
+
+def _in_pages(rows: QuerySet[Any]) -> Iterator[Any]:
     rows, last = rows.order_by("pk"), 0
     while page := list(rows.filter(pk__gt=last)[:EXPORT_PAGE]):
-        for row in map(masked_row, page):
-            yield writer.writerow([cell(column(row)) for column in columns.values()])
+        yield from map(masked_row, page)
         last = page[-1].pk
+
+
+def csv_lines(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
+    yield writer.writerow(names)
+    for row in rows:
+        yield writer.writerow([cell(value) for value in row])
 
 
 class Echo:

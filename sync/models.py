@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sync import registry
+from sync.month_end_models import MonthEndOrder as MonthEndOrder
 from sync.notification_models import Notification as Notification
 from sync.notification_models import Recipient as Recipient
 from sync.notification_models import Severity as Severity
@@ -244,7 +245,10 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        permissions = [("start_run", "Can start runs, pause and cancel them")]
+        permissions = [
+            ("start_run", "Can start runs, pause and cancel them"),
+            ("month_end_run", "Can export month-end proofs"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "bridge"],

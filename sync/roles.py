@@ -50,6 +50,7 @@ MANAGER = (
     "webhooks.edit_credentials",
     "webhooks.set_up_bridge",
     "orders.force_orderlink",
+    "sync.month_end_run",
     "sync.confirm_installation",
     *(f"sync.{action}_recipient" for action in ("add", "change", "delete")),
     *(f"orders.{action}_{model}" for model in ("statusrule", "allowedmove") for action in ("add", "change", "delete")),
@@ -59,6 +60,7 @@ AUDITOR = (
     "orders.view_staffaction",
     "orders.verify_statustransition",
     "orders.export_statustransition",
+    "sync.month_end_run",
     "webhooks.reveal_webhookevent",
 )
 ROLES = {"viewer": VIEWER, "support": SUPPORT, "operator": OPERATOR, "manager": MANAGER, "auditor": AUDITOR}

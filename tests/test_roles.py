@@ -39,6 +39,7 @@ MAY = {
     "sync.start_run": {"operator", "manager"},
     "sync.ignore_driftfinding": {"operator", "manager"},
     "orders.force_orderlink": {"manager"},
+    "sync.month_end_run": {"manager", "auditor"},
     "sync.confirm_installation": {"manager"},
     "orders.add_statusrule": {"manager"},
     "orders.change_statusrule": {"manager"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -19,6 +20,7 @@ from unfold.decorators import action, display
 from orders import audit
 from orders.asking import NotDone, ask_reason
 from sync import registry
+from sync.admin import month_end
 from sync.jobs import engine, run_report
 from sync.models import Run
 from webhooks.backoffice.display import ago
@@ -138,6 +140,7 @@ class RunAdmin(ReadOnlyAdmin):
             "found": run_report.found(run),
             "left_out": run_report.left_out(run),
             "failures": list(run_report.failures(run)),
+            "month_end": month_end.link_to(run),
             "still_tried": list(run_report.still_tried(run)),
             "run_actions": [(name, one.label) for name, one in RUN_ACTIONS.items() if may and run.state in one.states],
             **how_far(run),
@@ -148,6 +151,8 @@ class RunAdmin(ReadOnlyAdmin):
             ("start/<slug:kind>/", "sync_run_start", self.start_view),
             ("<int:pk>/progress/", "sync_run_progress", self.progress_view),
             ("<int:pk>/do/<slug:name>/", "sync_run_do", self.do_view),
+            ("<int:pk>/month-end/", "sync_run_month_end", partial(month_end.report_view, self)),
+            ("<int:pk>/month-end.csv/", "sync_run_month_end_csv", partial(month_end.csv_view, self)),
         )
 
     def progress_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:

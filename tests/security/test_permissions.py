@@ -127,6 +127,9 @@ NEEDS = {
     "webhooks_connection_examine": "orders.check_orderlink",
     **{f"webhooks_bridge_{one}": "webhooks.set_up_bridge" for one in ("new", "statuses", "dry_run", "archive")},
     **{f"webhooks_bridge_{one}": "webhooks.pause_bridge" for one in ("switch_on", "pause")},
+    "sync_run_month_end": "sync.view_run",
+    "sync_run_month_end_csv": "sync.month_end_run",
+    "sync_run_start_month_end": "sync.start_run",
 }
 """Which permission opens which of our own pages. The others are Django's: view, add and delete of their model."""
 TO_POST = {"sync_doctor": "orders.check_orderlink", "sync_webhooks": "orders.check_orderlink"}
