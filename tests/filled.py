@@ -67,6 +67,8 @@ def _value(field: models.Field, text: str, but: Container[str], made: dict[type[
         return ...
     if isinstance(field, models.DateTimeField):
         return timezone.now()
+    if isinstance(field, models.GenericIPAddressField):
+        return "192.0.2.7"
     if isinstance(field, models.UUIDField):
         return "0" * 31 + "1"
     if isinstance(field, models.CharField | models.TextField):
