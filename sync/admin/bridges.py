@@ -16,6 +16,7 @@ from orders.asking import NotDone, ask_reason
 from orders.models import StatusRule
 from sync.admin import bridge_dry_run
 from sync.admin.bridge_forms import BridgeForm, MappingForm
+from sync.admin.bridge_sending import sending_view
 from sync.admin.connection_pages import BRIDGES, form_page, guarded, list_of, page_of, told
 from sync.clients.errors import SideError
 from sync.monitoring import bridging
@@ -66,7 +67,7 @@ class BridgeAdmin(ReadOnlyAdmin):
     fields = ("name", "slug", "standing", "to_shop", "to_crm", "prefixed", "since")
     change_form_outer_before_template = "sync/bridge/steps.html"
     actions_list = ("new",)
-    actions_detail = ("statuses", "dry_run", "switch_on", "pause", "archive")
+    actions_detail = ("statuses", "sending", "dry_run", "switch_on", "pause", "archive")
 
     @admin.display(description="State", ordering="state")
     def standing(self, bridge: Bridge) -> str:
@@ -113,6 +114,10 @@ class BridgeAdmin(ReadOnlyAdmin):
     @action(description="Map the statuses", permissions=["set_up"], url_path="statuses", icon="rule")
     def statuses(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return statuses_view(self, request, pk=object_id)
+
+    @action(description="Which orders are sent", permissions=["set_up"], url_path="sending", icon="filter_alt")
+    def sending(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return sending_view(self, request, pk=object_id)
 
     @action(description="Dry run", permissions=["set_up"], url_path="dry-run", icon="science")
     def dry_run(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -125,7 +125,10 @@ NEEDS = {
     "sync_run_progress": "sync.view_run",
     **{f"webhooks_connection_{one}": "webhooks.edit_credentials" for one in CONNECTING},
     "webhooks_connection_examine": "orders.check_orderlink",
-    **{f"webhooks_bridge_{one}": "webhooks.set_up_bridge" for one in ("new", "statuses", "dry_run", "archive")},
+    **{
+        f"webhooks_bridge_{one}": "webhooks.set_up_bridge"
+        for one in ("new", "statuses", "sending", "dry_run", "archive")
+    },
     **{f"webhooks_bridge_{one}": "webhooks.pause_bridge" for one in ("switch_on", "pause")},
     "sync_run_month_end": "sync.view_run",
     "sync_run_month_end_csv": "sync.month_end_run",
@@ -176,6 +179,7 @@ CHANGES = {
     "webhooks_webhookevent_body": AUDIT,
     "webhooks_connection_examine": AUDIT,
     "webhooks_bridge_pause": BRIDGE,
+    "webhooks_bridge_sending": BRIDGE,
     "webhooks_bridge_archive": BRIDGE,
     "webhooks_webhookevent_replay": EVENT,
     "webhooks_webhookevent_dry_run": AUDIT,
