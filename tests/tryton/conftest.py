@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,12 @@ def tryton_server() -> Iterator[Tryton]:
         if os.environ.get("CI") or os.environ.get("TRYTON_REQUIRED"):  # nothing skips there
             raise
         pytest.skip(str(missing))
+
+
+@pytest.fixture(autouse=True)
+def patience(settings: Any) -> None:
+    """On a machine that is busy, a real server takes its time."""
+    settings.HTTP_TIMEOUT = 60.0
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -40,7 +41,11 @@ class Tryton:
         command = [VENV / "bin" / "python", VENV / "bin" / "trytond", "-c", conf]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_for_port(self.port)
+        wait_for_port(self.port, 120.0)
+        key = {"Authorization": f"Bearer {self.keys['sales']}"}
+        first = urllib.request.Request(f"http://127.0.0.1:{self.port}/crm/rest/model/sale.sale?s=1", headers=key)
+        # It loads its modules, which no test shall wait for.
+        urllib.request.urlopen(first, timeout=120).close()  # noqa: S310
 
     def stop(self) -> None:
         if self.process is not None:

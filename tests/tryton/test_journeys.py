@@ -272,7 +272,7 @@ def test_an_outage_uses_no_attempts_up(sides: Sides, settings: Any) -> None:
     event = sides.deliver(woo_id)
     assert (event.state, event.attempts) == ("retrying", 0)
     sides.tryton.server.start()
-    settings.HTTP_TIMEOUT = 10.0  # it loads its modules with the first call
+    settings.HTTP_TIMEOUT = 60.0
     SideState.objects.update(probe_at=datetime.now(UTC), opened_at=None, failures=0)
     while pipeline.work_once():
         pass
