@@ -9,6 +9,7 @@ from sync.clients.http import READS
 from sync.models import Attempt, Call
 from webhooks.models import Outcome, State, WebhookEvent
 
+GONE = "No longer known."
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
 UNTRIED = {
     State.PENDING: "It waits for a worker.",
@@ -36,7 +37,7 @@ def steps(event: WebhookEvent, attempt: Attempt | None, calls: Sequence[Call]) -
     if attempt:
         way += [_read_back(attempt, calls), _decided(event, attempt), _applied(event, attempt, calls)]
     else:
-        words = "No longer known." if removed.is_past(event) else "Not yet."
+        words = GONE if removed.is_past(event) else "Not yet."
         way += [Step(name=name, icon=icon, words=words) for name, icon in NOT_YET]
     return list(_with_gaps(way))
 
@@ -67,7 +68,7 @@ def _stored(event: WebhookEvent) -> Step:
 
 def _started(event: WebhookEvent, attempt: Attempt | None) -> Step:
     if attempt is None and removed.is_past(event):
-        return Step(name="Started", icon="play_arrow", words=removed.attempts_removed())
+        return Step(name="Started", icon="play_arrow", words=GONE)
     if attempt is None:
         due = event.next_attempt_at
         words = UNTRIED.get(State(event.state), "Not tried yet.")
