@@ -37,7 +37,7 @@ def check_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> Http
         "title": f"Check: {row}",
         "findings": [(_shown(one), LEVEL_COLOURS[one.level]) for one in findings],
         "errors": sum(one.level == "error" for one in findings),
-        "may_make": may_make,
+        "may_make": may_make and any(one.check == "webhooks" and one.level == "error" for one in findings),
         "row": row,
         "back": page_of(row),
     }

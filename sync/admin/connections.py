@@ -180,17 +180,13 @@ def rotate_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -
     old = len(row.shop_config.webhook_secrets) > 1
 
     def perform(said: dict[str, str]) -> str:
-        word = "forget" if old else "rotate"
+        action, by = f"webhooks: {'forget' if old else 'rotate'} secret", request.user.get_username()
         try:
             (connecting.forget_old_secrets if old else connecting.rotate_webhook_secret)(row)
         except SideError as error:
+            audit.record(action, actor=by, reason=said["reason"], result=f"{row}: {told(error)}")
             raise NotDone(f"{told(error)} Press the button again once that is mended. Nothing is lost.") from error
-        audit.record(
-            f"connection: {word} webhook secret",
-            actor=request.user.get_username(),
-            reason=said["reason"],
-            result=str(row),
-        )
+        audit.record(action, actor=by, reason=said["reason"], result=str(row))
         return "Only the newest secret is accepted now." if old else "The shop's webhooks sign with the new secret."
 
     return ask_reason(

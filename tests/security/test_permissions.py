@@ -178,6 +178,7 @@ CHANGES = {
     "webhooks_webhookevent_reveal": AUDIT,
     "webhooks_webhookevent_body": AUDIT,
     "webhooks_connection_examine": AUDIT,
+    "webhooks_connection_rotate": AUDIT,
     "webhooks_bridge_pause": BRIDGE,
     "webhooks_bridge_sending": BRIDGE,
     "webhooks_bridge_archive": BRIDGE,

@@ -175,6 +175,8 @@ def test_a_webhook_secret_changes_without_a_moment_in_which_none_fits(
     manager.post(page("connection_rotate", pair[0].pk), reason)
     [new] = Connection.objects.get(pk=pair[0].pk).shop_config.webhook_secrets
     assert new != old
+    told = StaffAction.objects.filter(action__startswith="webhooks: ").order_by("pk").values_list("action", flat=True)
+    assert list(told) == ["webhooks: ensure", "webhooks: rotate secret", "webhooks: forget secret"]
 
 
 def test_the_connections_of_the_environment_are_locked(manager: Client) -> None:
