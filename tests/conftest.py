@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -23,6 +24,8 @@ from webhooks.durations import durations
 from webhooks.refusals import refusals
 
 pytest.register_assert_rewrite("tests.sync.crm_contract")
+hypothesis.settings.register_profile("ours", deadline=None)  # no test asserts how long it takes
+hypothesis.settings.load_profile("ours")
 
 
 THREADS_END = 30.0

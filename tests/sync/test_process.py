@@ -38,6 +38,7 @@ from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import processing
 from sync.jobs.processing import Order
 from sync.models import Attempt, Call, Intent, Lease
+from sync.pipeline import batch as pipeline_batch
 from sync.pipeline import failures, fetch, intents, internal_events, leases, links, record
 from sync.pipeline import process as pipeline_process
 from sync.pipeline.claim import Claim, claim
@@ -167,8 +168,11 @@ def _differs(field: str) -> bool:
 
 
 @pytest.mark.parametrize("side", [Side.SHOP, Side.CRM])
-def test_many_cost_no_more_statements_than_a_few(two_sides: TwoSides, side: str) -> None:
-    """But for the transitions, of which each has its place in a chain."""
+def test_many_cost_no_more_statements_than_a_few(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """But for the transitions, of which each has its place in a chain. Calls that take long are recorded in parts."""
+    monkeypatch.setattr(pipeline_batch, "HAND_ON", 60.0)
     orders = linked(two_sides, 24) if side == Side.CRM else [str(one) for one in two_sides.orders(24)]
     process(due(side, orders[:2]))  # from then on the sides are known to be well
     counted = []
