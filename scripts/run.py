@@ -199,6 +199,7 @@ def banner(env: dict[str, str], web: int, sandbox: bool) -> None:
   Logs          var/log/web.log  var/log/worker.log""")
     if sandbox:
         say(f"  Sandbox       shop {env['WOO_URL']}  CRM {env['CRM_URL']}  (its happenings follow; keys: var/run.env)")
+        say(f"                connect its second shop and CRM: http://127.0.0.1:{web}/admin/webhooks/connection/")
         say(
             '                a failing CRM: curl -X POST -d \'{"name": "500", "times": 5}\' '
             + f"{env['CRM_URL']}/_faults"
