@@ -7,6 +7,7 @@ from sync.clients.crm import backend
 from sync.clients.crm.base import Links, access
 from sync.clients.errors import NotConfigured
 from sync.clients.http import ignore, nothing
+from webhooks.credentials import WrongKey
 from webhooks.models import Bridge, Connection
 
 SHOP_PAGE = "/wp-admin/admin.php?page=wc-orders&action=edit&id="
@@ -15,8 +16,11 @@ from here to post.php by itself (docs/decisions/0083)."""
 
 
 def shop_page(bridge: Bridge, woo_id: int | None) -> str:
-    """Empty: there is none to be named."""
-    url = bridge.shop_config.url
+    """Empty: none can be named. An event has its page also where credentials cannot be decrypted."""
+    try:
+        url = bridge.shop_config.url
+    except WrongKey:
+        return ""
     return f"{url}{SHOP_PAGE}{woo_id}" if url and woo_id else ""
 
 
@@ -27,7 +31,7 @@ def crm_page(bridge: Bridge, crm_order_id: str) -> str:
     try:
         config = bridge.crm_config
         kind = backend(config.backend)
-    except (NotConfigured, Connection.DoesNotExist):
+    except (NotConfigured, WrongKey, Connection.DoesNotExist):
         return ""
     crm = kind(access(kind.schema, {**config.options, "url": config.url}, config.slug), ignore, nothing)
     url = crm.url_of(crm_order_id) if isinstance(crm, Links) else ""
