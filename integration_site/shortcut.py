@@ -42,7 +42,7 @@ def _straight(request: HttpRequest, match: ResolverMatch) -> HttpResponse:
     return answer
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=256)
 def _view_of(path: str) -> ResolverMatch:
     """What leads nowhere raises and is not remembered."""
     return resolve(path)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from orders.keys import is_signed, sign
-from webhooks.connections import DEFAULT_BRIDGE, bridge_field
+from webhooks.connections import DEFAULT_BRIDGE, HANGS_ON_A_BRIDGE, Bridge
 from webhooks.models import WebhookEvent
 
 STAFF, SEALS = 0, -1
@@ -46,7 +46,7 @@ class PairSignature(models.CharField):
 class OrderLink(models.Model):
     """One order, known on both sides."""
 
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     woo_id = models.BigIntegerField("shop order")
     number = models.CharField(
         max_length=64,
@@ -123,7 +123,7 @@ class OrderLink(models.Model):
 class StatusRule(models.Model):
     """A status of the CRM, and the WooCommerce status that shows it. A status without a rule parks its event."""
 
-    bridge = bridge_field(editable=True)
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE)
     crm_status = models.CharField("CRM status", max_length=64)
     woo_status = models.CharField("shop status", max_length=64, help_text="Without the prefix wc-")
     critical = models.BooleanField(default=False, help_text="Always read back from the CRM, whatever VERIFY says")
@@ -141,7 +141,7 @@ class StatusRule(models.Model):
 class AllowedMove(models.Model):
     """One step of the lifecycle. A move is allowed if a chain of steps leads there."""
 
-    bridge = bridge_field(editable=True)
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE)
     from_status = models.CharField(max_length=64)
     to_status = models.CharField(max_length=64)
     history = HistoricalRecords()

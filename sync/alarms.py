@@ -11,23 +11,31 @@ from sync.models import Alarm, Severity
 log = logging.getLogger("orderbridge.alarms")
 
 
-def raise_alarm(key: str, words: str, advice: str, severity: Severity = Severity.WARNING) -> None:
-    """While it is open, raising it again only says that it still is so."""
+def raise_alarm(
+    key: str, words: str, advice: str, severity: Severity = Severity.WARNING, *, bridge: int | None = None
+) -> None:
+    """While it is open, raising it again only says that it still is so. `bridge`: what it is about, if it is."""
     said = {"words": words, "advice": advice, "severity": severity}
-    if open_alarms().filter(key=key).update(**said, seen_at=timezone.now()):
+    if the_open_one(key, bridge).update(**said, seen_at=timezone.now()):
         return
     try:
         with transaction.atomic():
-            Alarm.objects.create(key=key, **said)
+            Alarm.objects.create(key=key, bridge_id=bridge, **said)
     except IntegrityError:  # another process saw it at the same moment: `open_alarm_once`
         return
     log.error("alarm raised", extra={"alarm": key, "words": words, "advice": advice})
 
 
-def clear(key: str) -> None:
+def clear(key: str, *, bridge: int | None = None) -> None:
     """It is over. Nothing happens if it was not open."""
-    if open_alarms().filter(key=key).update(cleared_at=timezone.now()):
+    if the_open_one(key, bridge).update(cleared_at=timezone.now()):
         log.warning("alarm cleared", extra={"alarm": key})
+
+
+def the_open_one(key: str, bridge: int | None = None) -> QuerySet[Alarm]:
+    """Empty if it is not open."""
+    of = {"bridge__isnull": True} if bridge is None else {"bridge": bridge}
+    return open_alarms().filter(key=key, **of)
 
 
 def open_alarms() -> QuerySet[Alarm]:

@@ -12,7 +12,7 @@ from sync.month_end_models import MonthEndOrder as MonthEndOrder
 from sync.notification_models import Notification as Notification
 from sync.notification_models import Recipient as Recipient
 from sync.notification_models import Severity as Severity
-from webhooks.connections import Connection, bridge_field, no_bridge_field
+from webhooks.connections import HANGS_ON_A_BRIDGE, MAY_HANG_ON_A_BRIDGE, Bridge, Connection
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.models import Side as SideName
 
@@ -144,7 +144,7 @@ class Intent(models.Model):
         CREATE = "create", "Create the order in the CRM"
         STATUS = "status", "Set the status in the shop"
 
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     woo_id = models.BigIntegerField()
     kind = models.CharField(max_length=8, choices=Kind.choices)
     from_status = models.CharField(max_length=64, blank=True)
@@ -192,7 +192,7 @@ class HourlyFigure(models.Model):
         CALL = "call", "Calls"
 
     id = models.BigAutoField(primary_key=True)
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     hour = models.DateTimeField(help_text="When it began")
     what = models.CharField(max_length=8, choices=What.choices)
     side = models.CharField(max_length=8, choices=SideName.choices, help_text="That was called, or sent the event")
@@ -222,7 +222,7 @@ class Run(models.Model):
         CANCELLED = "cancelled", "Cancelled"
 
     id = models.BigAutoField(primary_key=True)
-    bridge = no_bridge_field()
+    bridge = models.ForeignKey(Bridge, **MAY_HANG_ON_A_BRIDGE, editable=False)
     kind = models.CharField(max_length=registry.LONGEST_KIND, choices=registry.kinds)
     state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
     options = models.JSONField(default=dict, blank=True)
@@ -306,7 +306,7 @@ class DriftFinding(models.Model):
         CONTENT = "content", "Other content"
 
     id = models.BigAutoField(primary_key=True)
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     woo_id = models.BigIntegerField()
     crm_order_id = models.CharField("CRM order", max_length=64, blank=True)
@@ -354,7 +354,7 @@ class Condition(models.Model):
 class Alarm(models.Model):
     """Something that needs a person, from when it was raised to when it was over."""
 
-    bridge = no_bridge_field()
+    bridge = models.ForeignKey(Bridge, **MAY_HANG_ON_A_BRIDGE, editable=False)
     key = models.CharField(max_length=64, help_text="silence:shop, webhook:order.updated, audit …")
     words = models.TextField(help_text="What is wrong")
     advice = models.TextField(help_text="What to do")
@@ -409,7 +409,7 @@ class TodoItem(models.Model):
         LOST = "lost", "Lost in the CRM"
 
     id = models.BigAutoField(primary_key=True)
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     cause = models.CharField(max_length=8, choices=Cause.choices)
     order = models.CharField(max_length=80, help_text="woo:14, crm:C-9 while the pair is not known, or event:7")
     woo_id = models.BigIntegerField("shop order", null=True, blank=True)

@@ -35,8 +35,10 @@ class Planned:
     minutes: int
     night: time = NIGHT
     "When, if it runs once a day."
-    start: "Callable[[], Run | None] | None" = None
+    start: "Callable[..., Run | None] | None" = None
     "Of a job: a run held by this process; None: there is nothing to be done now."
+    by_bridge: bool = False
+    "One run for each bridge that is on, whose number `start` is given as `bridge`."
 
     @property
     def every(self) -> timedelta:

@@ -14,7 +14,7 @@ from sync.monitoring import growth, lasting, shop_webhooks, silence, todo
 from sync.notifications import rounds
 from sync.pipeline import doubts
 from sync.pipeline.leases import worker_name
-from sync.pipeline.process import BatchSize, process_due
+from sync.pipeline.process import Turns, process_due
 from sync.queue import allowed, shutdown
 from webhooks import clock
 
@@ -35,11 +35,11 @@ def drain() -> None:
     stands behind the drains that came before it, each of which lasts as long as there is a backlog.
     """
     beat()
-    looked_at, size = float("-inf"), BatchSize()
+    looked_at, turns = float("-inf"), Turns()
     began = time.monotonic()
     linger_until = began + LINGER
     while time.monotonic() < began + BUDGET and not shutdown.asked.is_set():
-        worked = process_due(size)
+        worked = process_due(turns)
         if worked:
             linger_until = time.monotonic() + LINGER
         if time.monotonic() - looked_at >= LOOK_AGAIN and not (worked and time.monotonic() < began + TURN):
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Callable[[], None]:
     """The tasks of long runs that are scheduled, as `sync.tasks.prune`: each job declares its own."""
     for one in registry.planned():
         if one.task == f"{__name__}.{name}" and one.start is not None:
-            return functools.partial(engine.on_schedule, one.start)
+            return functools.partial(engine.on_schedule, one.start, by_bridge=one.by_bridge)
     raise AttributeError(f"There is no task {name!r}.")
 
 

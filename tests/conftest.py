@@ -19,7 +19,7 @@ from sync.clients import installation
 from sync.clients.paging import batches
 from tests import fresh
 from tests.journeys.processes import migrate
-from webhooks import wake
+from webhooks import connections, wake
 from webhooks.durations import durations
 from webhooks.refusals import refusals
 
@@ -86,6 +86,7 @@ def new_process() -> Iterator[None]:
     refusals.forget()
     durations.forget()
     batches.forget()
+    connections.forget_senders()
     wake._last = wake._away_until = float("-inf")
     begun = (thread for thread in threading.enumerate() if thread not in before and not thread.daemon)
     left = [thread for thread in begun if not thread.name.startswith(("calls", "asyncio"))]

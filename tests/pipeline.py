@@ -3,12 +3,12 @@
 from sync.pipeline import failures
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim, claim
-from sync.pipeline.process import BatchSize, process, process_due
+from sync.pipeline.process import Turns, process, process_due
 
 
 def work_once() -> bool:
     """Process the next due order (the tests' settings have one thread). False: nothing can be done now."""
-    return process_due(BatchSize())
+    return process_due(Turns())
 
 
 def take(side: str, order_ref: str) -> Claim | None:

@@ -4,6 +4,8 @@ The environment's shop, CRM and bridge are made by `migrate`. All others are mad
 """
 
 import functools
+import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +13,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
+from django.db.models.signals import post_save
 from django.utils import timezone
 
 from webhooks.configs import PREFIX, CrmConfig, ShopConfig
@@ -87,6 +91,42 @@ class Connection(models.Model):
 def _decrypted(stored: str) -> dict[str, str]:
     """Each ciphertext once: a delivery must not wait for it."""
     return import_module("webhooks.credentials").decrypt(stored) if stored else {}
+
+
+SEEN_FOR = 1.0
+"""Seconds for which a process believes what it read: a delivery costs one INSERT, and no question before it."""
+_senders: dict[str, tuple[float, Any]] = {}
+_bridges: dict[str, tuple[float, Any]] = {}
+
+
+def sender(slug: str) -> "Connection | None":
+    """The connection that delivers under this name. None: there is none, or none any more."""
+    return _of_now(_senders, slug, lambda: Connection.objects.filter(slug=slug, archived_at=None).first())
+
+
+def bridges_told_by(slug: str) -> tuple[int, ...]:
+    """Those that hear of its deliveries, each by an event of its own."""
+    if slug == SHOP:  # it is in the default one, and a shop is in one only
+        return (DEFAULT_BRIDGE,)
+    of = Bridge.objects.filter(Q(shop__slug=slug) | Q(crm__slug=slug), archived_at=None).order_by("pk")
+    return _of_now(_bridges, slug, lambda: tuple(of.values_list("pk", flat=True)))
+
+
+def _of_now(known: dict[str, tuple[float, Any]], slug: str, read: Callable[[], Any]) -> Any:
+    """Nothing is not remembered: anybody may ask for any name."""
+    until, value = known.get(slug, (0.0, None))
+    if time.monotonic() >= until:
+        value = read()
+        known.pop(slug, None)
+        if value:
+            known[slug] = time.monotonic() + SEEN_FOR, value
+    return value
+
+
+def forget_senders(**_: Any) -> None:
+    """What this process changed, it knows at once."""
+    _senders.clear()
+    _bridges.clear()
 
 
 class BridgeQuerySet(models.QuerySet["Bridge"]):
@@ -179,6 +219,12 @@ class Bridge(models.Model):
         """always or critical (CONTRACT section 1)."""
         return str(self.options.get("verify") or settings.VERIFY)
 
+    def slug_of(self, side: str) -> str:
+        """Of its connection on that side. What is known of how that is doing goes by it."""
+        if side == Side.SHOP:
+            return self.shop.slug
+        return self.crm.slug if self.crm else ""
+
     def clean(self) -> None:
         """Two shops that tell one CRM of their orders by the same names would overwrite each other's."""
         super().clean()
@@ -202,18 +248,30 @@ def _same_names(other: Bridge, prefix: str) -> str:
     )
 
 
-def bridge_field(**options: Any) -> models.ForeignKey:
-    """Of everything that hangs on an order. What was there before there were several is of the default one.
-
-    Without a constraint in the database: PostgreSQL would lock the bridge's row for each delivery. A bridge is never
-    deleted once something hangs on it (PROTECT); it is archived.
-    """
-    standing = {"default": DEFAULT_BRIDGE, "db_default": DEFAULT_BRIDGE, "related_name": "+", "editable": False}
-    return models.ForeignKey(
-        "webhooks.Bridge", on_delete=models.PROTECT, db_index=False, db_constraint=False, **{**standing, **options}
-    )
+def default_bridge() -> Bridge:
+    return Bridge.objects.with_connections().get(pk=DEFAULT_BRIDGE)
 
 
-def no_bridge_field() -> models.ForeignKey:
-    """Of what may be about a bridge, and may be about none."""
-    return bridge_field(null=True, blank=True, default=None, db_default=None, help_text="Empty: it is about none")
+HANGS_ON_A_BRIDGE: dict[str, Any] = {
+    "on_delete": models.PROTECT,
+    "default": DEFAULT_BRIDGE,
+    "db_default": DEFAULT_BRIDGE,
+    "db_index": False,
+    "db_constraint": False,
+    "related_name": "+",
+}
+"""Of the foreign key `bridge` of everything that hangs on an order. What was there before there were several is of the
+default one. Without a constraint in the database: PostgreSQL would lock the bridge's row for each delivery. A bridge is
+not deleted while something hangs on it (PROTECT); it is archived."""
+MAY_HANG_ON_A_BRIDGE: dict[str, Any] = {
+    **HANGS_ON_A_BRIDGE,
+    "null": True,
+    "blank": True,
+    "default": None,
+    "db_default": None,
+    "help_text": "Empty: it is about none",
+}
+
+
+for changed in (Connection, Bridge):
+    post_save.connect(forget_senders, sender=changed)

@@ -34,9 +34,11 @@ MAY_BE_NEWS = (
     "(known.next_attempt_at IS NULL OR known.state = 'processing') "  # noqa: S608  our own
     "AND NOT (known.state = 'parked' AND known.order_ref = '') "
     "AND (known.occurred_at IS NULL OR (EXISTS (SELECT 1 FROM webhooks_webhookevent AS later "
-    "WHERE later.side = known.side AND later.order_ref = known.order_ref AND later.id > known.id "
+    "WHERE later.bridge_id = known.bridge_id AND later.side = known.side AND later.order_ref = known.order_ref "
+    "AND later.id > known.id "
     "AND later.source = known.source AND (later.occurred_at IS NULL OR later.occurred_at = known.occurred_at)) "
-    "AND (SELECT count(*) FROM webhooks_webhookevent AS same WHERE same.side = known.side "
+    "AND (SELECT count(*) FROM webhooks_webhookevent AS same "
+    "WHERE same.bridge_id = known.bridge_id AND same.side = known.side "
     "AND same.order_ref = known.order_ref AND same.source = known.source "
     f"AND same.occurred_at = known.occurred_at) < {MOST_OF_A_SECOND}))"
 )
@@ -65,14 +67,14 @@ def insert(shared: Row, rows: Sequence[Row], *, by_hash: bool = False) -> dict[s
         return _execute(statement, values)
 
 
-def give_up_keys(source: str, keys: Sequence[str]) -> None:
+def give_up_keys(bridge: int, source: str, keys: Sequence[str]) -> None:
     """Of events whose repetition may be news: it is."""
     places = ", ".join(["%s"] * len(keys))
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE webhooks_webhookevent AS known SET dedupe_key = known.dedupe_key || ':' || known.id "  # noqa: S608
-            f"WHERE known.source = %s AND known.dedupe_key IN ({places}) AND {MAY_BE_NEWS}",
-            [source, *keys],
+            f"WHERE known.bridge_id = %s AND known.source = %s AND known.dedupe_key IN ({places}) AND {MAY_BE_NEWS}",
+            [bridge, source, *keys],
         )
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError, connection, transaction
 
 from webhooks import clock, schemas
+from webhooks.connections import bridges_told_by
 from webhooks.insert import Row, give_up_keys, insert
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 from webhooks.refusals import count, refusals
@@ -45,7 +46,8 @@ def store(
     received_at: datetime | None = None,
 ) -> list[Stored]:
     """Committed when this returns. One signal, by far the most frequent case, costs one INSERT, be it new or known; of
-    many each chunk is committed by itself: a large array keeps no other delivery waiting."""
+    many each chunk is committed by itself: a large array keeps no other delivery waiting. Each bridge gets events of
+    its own; the first one's are named, and were seen before only if they were so in each. Empty: there is no bridge."""
     now = clock.now()
     shared: Row = {
         "side": source.side.value,
@@ -62,12 +64,24 @@ def store(
     times = Counter(signal.dedupe_key for signal in signals)
     rows = {signal.dedupe_key: _row(signal, body, now, times[signal.dedupe_key]) for signal in reversed(signals)}
     by_hash = {signal.dedupe_key for signal in signals if signal.by_hash}
+    of_each = [
+        _stored(signals, _insert_all({**shared, "bridge_id": bridge}, rows, by_hash), times)
+        for bridge in bridges_told_by(source.connection)
+    ]
+    return [(one[0][0], all(seen for _, seen in one)) for one in zip(*of_each, strict=True)]
+
+
+def _insert_all(shared: Row, rows: Mapping[str, Row], by_hash: set[str]) -> dict[str, tuple[int, int]]:
     known: dict[str, tuple[int, int]] = {}
     # In the order of their keys: two arrays with the same events in another order would wait for each other, and so
     # would a worker that has done with several of them (`WebhookEventQuerySet`).
     for only_by_hash, keys in ((False, sorted(rows.keys() - by_hash)), (True, sorted(by_hash))):
         for start in range(0, len(keys), CHUNK):
             known |= _insert(shared, [rows[key] for key in keys[start : start + CHUNK]], by_hash=only_by_hash)
+    return known
+
+
+def _stored(signals: Sequence[Signal], known: Mapping[str, tuple[int, int]], times: Counter[str]) -> list[Stored]:
     new = {key for key, (_, duplicates) in known.items() if duplicates < times[key]}
     stored = []
     for signal in signals:
@@ -79,6 +93,7 @@ def store(
 class InternalEvent(TypedDict, total=False):
     """What an internal event says. `key` makes it happen once per source, which is also its trigger unless told."""
 
+    bridge: Required[int | None]
     side: Required[str]
     source: Required[str]
     topic: Required[str]
@@ -100,6 +115,7 @@ def internal_event(**said: Unpack[InternalEvent]) -> WebhookEvent:
     event = WebhookEvent(
         received_at=now,
         next_attempt_at=now,
+        bridge_id=said["bridge"],
         side=said["side"],
         source=said["source"],
         topic=said["topic"],
@@ -126,7 +142,8 @@ def post(**said: Unpack[InternalEvent]) -> tuple[WebhookEvent, bool]:
         with transaction.atomic():
             event.save(force_insert=True)
     except IntegrityError:
-        return WebhookEvent.objects.get(source=event.source, dedupe_key=event.dedupe_key), False
+        known = {"source": event.source, "dedupe_key": event.dedupe_key, "bridge": event.bridge_id}
+        return WebhookEvent.objects.get(**known), False
     return event, True
 
 
@@ -166,7 +183,7 @@ def _insert(shared: Row, rows: Sequence[Row], *, by_hash: bool) -> dict[str, tup
             rows = [row for row in rows if row["dedupe_key"] not in known]
             if not rows:
                 return known
-            give_up_keys(shared["source"], [row["dedupe_key"] for row in rows])
+            give_up_keys(shared["bridge_id"], shared["source"], [row["dedupe_key"] for row in rows])
             # Another process may do the same between these two: then there is one more round.
         except OperationalError as error:
             # Somebody changes many events at once, and PostgreSQL chose us to let go: the sender may send only once.

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from webhooks import clock
 from webhooks.approvals import ShopApproval as ShopApproval
+from webhooks.connections import HANGS_ON_A_BRIDGE
 from webhooks.connections import Bridge as Bridge
 from webhooks.connections import Connection as Connection
 from webhooks.connections import Side as Side
-from webhooks.connections import bridge_field
 from webhooks.masking import masked_topic
 
 
@@ -116,8 +116,10 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
     def unfinished(self) -> Self:
         return self.filter(next_attempt_at__isnull=False)
 
-    def due(self, now: datetime) -> Self:
-        return self.filter(next_attempt_at__lte=now)
+    def due(self, now: datetime, bridge: int | None = None) -> Self:
+        """Of one bridge, or of all that are on: what the others get waits."""
+        of = Q(bridge=bridge) if bridge else Q(bridge__in=Bridge.objects.on().values("pk"))
+        return self.filter(of, next_attempt_at__lte=now)
 
     def claim(self, until: datetime) -> int:
         """The number of those that are the caller's now, until that time. If they are fewer than were read, then
@@ -173,7 +175,7 @@ class WebhookEvent(models.Model):
     """One signal, as it came. The body is evidence of who said what, never the truth about the order."""
 
     id = models.BigAutoField(primary_key=True)
-    bridge = bridge_field()
+    bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     side = models.CharField(max_length=8, choices=Side.choices)
     source = models.CharField(
         max_length=32, help_text="woocommerce or crm; or who of us made it: sweep, backfill, resync or staff"

@@ -1,7 +1,7 @@
 """The two endpoints in the words of OpenAPI: what they take, and every answer there is (CONTRACT section 2)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
@@ -44,6 +44,18 @@ REFUSALS = {
 }
 
 
+UNKNOWN = {
+    404: OpenApiResponse(
+        _object(
+            error={"type": "string", "enum": ["unknown_connection"]},
+            detail={"type": "string"},
+            connection={"type": "string"},
+        ),
+        "No connection of this name, or it is archived. Nothing is stored.",
+    )
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     operation: str
@@ -51,6 +63,7 @@ class Endpoint:
     headers: tuple[str, ...]
     content: dict[str, Any] = field(default_factory=dict)
     good: list[dict[str, Any]] = field(default_factory=list)
+    is_named: bool = False
 
 
 FROM_THE_SHOP = Endpoint(
@@ -91,6 +104,12 @@ FROM_THE_CRM = Endpoint(
 )
 
 
+def named(endpoint: Endpoint) -> Endpoint:
+    """The same for a connection that was made in the back office."""
+    words = f"{endpoint.summary} of a connection made in the back office"
+    return replace(endpoint, operation=f"{endpoint.operation}Connection", summary=words, is_named=True)
+
+
 def describe(endpoint: Endpoint) -> Callable[[Any], Any]:
     """Which of the headers have to be there is the signature scheme's matter (CRM_SIGNATURE)."""
     good = OpenApiResponse(
@@ -104,10 +123,11 @@ def describe(endpoint: Endpoint) -> Callable[[Any], Any]:
             description="With or without the last slash. No other call is made while it is answered.",
             parameters=[
                 *(OpenApiParameter(name, str, OpenApiParameter.HEADER) for name in endpoint.headers),
+                *([OpenApiParameter("connection", str, OpenApiParameter.PATH)] if endpoint.is_named else []),
                 OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[503]),
             ],
             request=endpoint.content,
-            responses={200: good, **REFUSALS},
+            responses={200: good, **REFUSALS, **(UNKNOWN if endpoint.is_named else {})},
         )
     )
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Never, TypeGuard
 
-from django.conf import settings
-
-from webhooks.connections import CRM, SHOP
+from webhooks.connections import CRM, SHOP, WOOCOMMERCE, Connection, sender
 from webhooks.customers import customer_of
 from webhooks.models import Side
 from webhooks.moments import utc
@@ -54,6 +52,9 @@ class Signal:
     parked_reason: str = ""
 
 
+ENVIRONMENT_SHOP, ENVIRONMENT_CRM = Connection(slug=SHOP, kind=WOOCOMMERCE), Connection(slug=CRM)
+"""Their rows say nothing that the settings do not: no delivery of theirs asks the database before it is stored."""
+
 Parse = Callable[[bytes, Mapping[str, str]], list[Signal]]
 
 
@@ -74,27 +75,37 @@ class Unreadable(Exception):
     """The delivery is authentic and cannot be understood; the message tells staff why and what to do."""
 
 
-def woocommerce() -> Source:
+def woocommerce(slug: str = SHOP) -> Source | None:
+    """None: no shop that we know has this name."""
+    known = ENVIRONMENT_SHOP if slug == SHOP else sender(slug)
+    if known is None or known.side != Side.SHOP:
+        return None
+    shop = known.shop_config
     return Source(
         name="woocommerce",
-        connection=SHOP,
+        connection=slug,
         side=Side.SHOP,
         scheme="woocommerce",
         header="X-WC-Webhook-Signature",
-        secrets=tuple(secret for secret in settings.WOO_WEBHOOK_SECRETS if usable("woocommerce", secret)),
+        secrets=tuple(secret for secret in shop.webhook_secrets if usable("woocommerce", secret)),
         parse=parse_woocommerce,
     )
 
 
-def crm() -> Source:
-    scheme = settings.CRM_SIGNATURE
-    secrets = settings.CRM_WEBHOOK_SECRETS if scheme in SCHEMES else []
+def crm(slug: str = CRM) -> Source | None:
+    """The same of a CRM, which may be in several bridges."""
+    known = ENVIRONMENT_CRM if slug == CRM else sender(slug)
+    if known is None or known.side != Side.CRM:
+        return None
+    told = known.crm_config
+    scheme = told.signature
+    secrets = told.webhook_secrets if scheme in SCHEMES else ()
     return Source(
         name="crm",
-        connection=CRM,
+        connection=slug,
         side=Side.CRM,
         scheme=scheme,
-        header=settings.CRM_SIGNATURE_HEADER or "X-CRM-Signature",
+        header=told.signature_header,
         secrets=tuple(secret for secret in secrets if usable(scheme, secret)),
         # Only this scheme signs the id of the delivery; an unsigned one proves nothing.
         parse=functools.partial(parse_crm, id_is_signed=scheme == "standard-webhooks"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webhooks.views import CrmView, WooCommerceView, shop_keys
+from webhooks.views import CrmView, NamedCrmView, NamedShopView, WooCommerceView, shop_keys
 
 urlpatterns = [
     path("woocommerce/", WooCommerceView.as_view(), name="woocommerce-webhook"),
@@ -10,4 +10,8 @@ urlpatterns = [
     path("crm/", CrmView.as_view(), name="crm-webhook"),
     path("crm", CrmView.as_view()),
     path("woocommerce-keys/", shop_keys, name="woocommerce-keys"),
+    path("woocommerce/<slug:connection>/", NamedShopView.as_view(), name="named-shop-webhook"),
+    path("woocommerce/<slug:connection>", NamedShopView.as_view()),
+    path("crm/<slug:connection>/", NamedCrmView.as_view(), name="named-crm-webhook"),
+    path("crm/<slug:connection>", NamedCrmView.as_view()),
 ]

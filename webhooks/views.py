@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from webhooks import approvals, clock, intake, openapi, signatures, sources, tracing
+from webhooks.connections import CRM, SHOP
 from webhooks.durations import durations
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
@@ -31,6 +32,10 @@ RETRY_AFTER = 30
 """Seconds after which a sender may try again when the database could not store."""
 READ_AT_ONCE = 65_536
 TOO_LARGE = "too_large"
+UNKNOWN = {
+    "error": "unknown_connection",
+    "detail": "No connection of this name and kind delivers here. Copy the address from its page in the back office.",
+}
 MOST_BYTES = 2**31 - 1
 """That the column of a refusal's size can hold."""
 # WooCommerce posts "webhook_id=7", unsigned, and creates the webhook only on a 200.
@@ -76,14 +81,21 @@ class DeliveryView(APIView, ABC):
         return super().finalize_response(request, response, *args, **kwargs)
 
     @abstractmethod
-    def source(self) -> Source:
-        """Who sends here."""
+    def source(self, slug: str) -> Source | None:
+        """Who sends here. `slug`: of the connection that the address names; empty: the environment's."""
 
     def is_ping(self, body: bytes, request: HttpRequest) -> bool:
         return False
 
-    def post(self, request: Request) -> JsonResponse:
-        started, source = time.monotonic(), self.source()
+    def post(self, request: Request, connection: str = "") -> JsonResponse:
+        started = time.monotonic()
+        try:
+            source = reconnecting(lambda: self.source(connection))
+        except Error:
+            log.exception("who sends could not be read")
+            return _not_stored(None, started)
+        if source is None:
+            return JsonResponse({**UNKNOWN, "connection": connection}, status=404)
         try:
             body = read_body(request._request)
         except BadBody as error:
@@ -97,7 +109,7 @@ class DeliveryView(APIView, ABC):
         if self.is_ping(body, request):
             return _answer(source, 200, {"status": "ping"}, "ping", started, body)
         if not source.secrets:
-            return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
+            return _not_configured(source, started, body)
         verdict = _verify(source, request, body)
         if not verdict.ok:
             _refuse(source, verdict.reason, request, detail=verdict.detail, body=body)
@@ -109,9 +121,10 @@ class DeliveryView(APIView, ABC):
         except Error:
             tracing.end(span, "storage_unavailable")
             log.exception("a delivery could not be stored")
-            answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)
-            answer["Retry-After"] = str(RETRY_AFTER)
-            return answer
+            return _not_stored(source, started, body)
+        if not stored:
+            tracing.end(span, "not_configured")
+            return _not_configured(source, started, body)
         if any(not seen and not signal.parked_reason for signal, (_, seen) in zip(signals, stored, strict=True)):
             wake()
         word = "duplicate" if all(seen for _, seen in stored) else "accepted"
@@ -121,8 +134,8 @@ class DeliveryView(APIView, ABC):
 
 @openapi.describe(openapi.FROM_THE_SHOP)
 class WooCommerceView(DeliveryView):
-    def source(self) -> Source:
-        return sources.woocommerce()
+    def source(self, slug: str) -> Source | None:
+        return sources.woocommerce(slug or SHOP)
 
     def is_ping(self, body: bytes, request: HttpRequest) -> bool:
         return "X-WC-Webhook-Signature" not in request.headers and PING.fullmatch(body) is not None
@@ -130,8 +143,18 @@ class WooCommerceView(DeliveryView):
 
 @openapi.describe(openapi.FROM_THE_CRM)
 class CrmView(DeliveryView):
-    def source(self) -> Source:
-        return sources.crm()
+    def source(self, slug: str) -> Source | None:
+        return sources.crm(slug or CRM)
+
+
+@openapi.describe(openapi.named(openapi.FROM_THE_SHOP))
+class NamedShopView(WooCommerceView):
+    """Of a connection that was made in the back office."""
+
+
+@openapi.describe(openapi.named(openapi.FROM_THE_CRM))
+class NamedCrmView(CrmView):
+    """The same of a CRM."""
 
 
 def shop_keys(request: HttpRequest) -> JsonResponse:
@@ -194,8 +217,18 @@ def _stored(
     return answer
 
 
+def _not_configured(source: Source, started: float, body: bytes) -> JsonResponse:
+    return _answer(source, 503, {"error": "not_configured"}, "not_configured", started, body)
+
+
+def _not_stored(source: Source | None, started: float, body: bytes = b"") -> JsonResponse:
+    answer = _answer(source, 503, {"error": "storage_unavailable"}, "storage_unavailable", started, body)
+    answer["Retry-After"] = str(RETRY_AFTER)
+    return answer
+
+
 def _answer(
-    source: Source,
+    source: Source | None,
     status: int,
     content: dict[str, Any],
     word: str,
@@ -207,7 +240,8 @@ def _answer(
     log.info(
         "delivery",
         extra={
-            "source": source.name,
+            "source": source.name if source else "",
+            "connection": source.connection if source else "",
             "answer": word,
             "event": event,
             "order": order,

@@ -54,7 +54,7 @@ def _look(bridge: Bridge, most: int) -> list[tuple[ShopSnapshot, Foreseen, str]]
     orders = shop_client.connect_to(bridge.shop_config).orders(query).orders
     found = []
     for order in orders:
-        event = backfill_event(order, topic="order.dry_run", key=f"dry-run:{order.woo_id}", by="")
+        event = backfill_event(order, bridge=bridge.pk, topic="order.dry_run", key=f"dry-run:{order.woo_id}", by="")
         event.bridge = bridge
         result = foresee(event, until)
         found.append((order, result, masked_text(result.words)))

@@ -202,7 +202,7 @@ def neighbours(event: WebhookEvent) -> Iterator[tuple[WebhookEvent, bool]]:
     about = order_of(event)
     if about is None:
         return
-    same = WebhookEvent.objects.filter(about).defer("body", "headers")
+    same = WebhookEvent.objects.filter(about, bridge=event.bridge_id).defer("body", "headers")
     after = list(same.filter(pk__gt=event.pk).order_by("id")[:NEIGHBOURS])[::-1]
     before = list(same.filter(pk__lt=event.pk).order_by("-id")[:NEIGHBOURS])
     yield from ((one, one is event) for one in (*after, event, *before))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -129,7 +129,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         finding = get_object_or_404(DriftFinding, pk=pk)
-        link = OrderLink.objects.filter(woo_id=finding.woo_id).first()
+        link = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
         if link is None:
             return redirect("admin:sync_driftfinding_changelist")
         return redirect("admin:orders_orderlink_change", link.pk)
@@ -144,7 +144,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
             DriftFinding.objects.filter(pk=finding.pk).update(
                 ignored_until=until, ignored_by=by, ignored_because=reason
             )
-            link = OrderLink.objects.filter(woo_id=finding.woo_id).first()
+            link = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
             audit.record("ignore drift", actor=by, reason=reason, link=link, finding=finding.pk, until=f"{until:%F}")
             return f"Ignored until {until:%Y-%m-%d}."
 
@@ -163,7 +163,8 @@ class DriftFindingAdmin(ReadOnlyAdmin):
     def repair_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
         """Bring the shop to the CRM's state, as far as the lifecycle allows, or tell the CRM what it was not told, by
         the same path as an event. The page that asks for a reason is a dry run."""
-        links = OrderLink.objects.filter(woo_id__in=queryset.values("woo_id")).order_by("woo_id")
+        found = queryset.filter(bridge=OuterRef("bridge"), woo_id=OuterRef("woo_id"))
+        links = OrderLink.objects.filter(Exists(found.order_by())).order_by("woo_id", "pk")
 
         def perform(said: dict[str, Any]) -> str:
             by, reason = request.user.get_username(), said["reason"]

@@ -120,7 +120,7 @@ class OrderAdmin(OrderLinkAdmin):
         link = self.get_object(request, object_id)
         context = {**(extra_context or {})}
         if link:
-            lifecycle = current_lifecycle()
+            lifecycle = current_lifecycle(link.bridge_id)
             context |= {
                 "link": link,
                 "pages": self.pages(link),
@@ -146,7 +146,7 @@ class OrderAdmin(OrderLinkAdmin):
         """Both sides are asked at a POST only, as each look is recorded."""
         if request.method != "POST":
             return HttpResponseRedirect(_page_of(link))
-        found = compare(link, current_lifecycle())
+        found = compare(link, current_lifecycle(link.bridge_id))
         audit.record("check", actor=request.user.get_username(), result=found.verdict, link=link)
         title = f"Order {link.woo_id} on both sides now"
         return self._page(request, link, "check", title, found=found, calls=map(summary, found.calls))
@@ -175,7 +175,7 @@ class OrderAdmin(OrderLinkAdmin):
         """First the form, then what it means, then the action."""
         # The shop's own list is asked for at the POST only: a look at a page asks nobody.
         known = shop_statuses() if request.method == "POST" else remembered_statuses()
-        paths = current_lifecycle().paths(link.woo_status, known)
+        paths = current_lifecycle(link.bridge_id).paths(link.woo_status, known)
         form = ForceForm(request.POST if request.method == "POST" else None, paths=paths)
         chosen = None
         if form.is_valid():
@@ -194,7 +194,7 @@ class OrderAdmin(OrderLinkAdmin):
         if request.method != "POST":
             return HttpResponseRedirect(_page_of(link))
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
-        actor, found = request.user.get_username(), compare(link, current_lifecycle())
+        actor, found = request.user.get_username(), compare(link, current_lifecycle(link.bridge_id))
         if form.is_valid() and not found.errors:
             reason = form.cleaned_data["reason"]
             take_for_the_same(link, found)

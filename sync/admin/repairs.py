@@ -14,6 +14,8 @@ CRM_IS_BEHIND = (DriftFinding.Kind.CONTENT, DriftFinding.Kind.DELETED)
 def repair_event(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
     """The CRM hears what it was not told, if drift found that; else the shop is brought to the CRM's state. Not stored
     yet."""
-    untold = DriftFinding.objects.filter(gone_at=None, woo_id=link.woo_id, kind__in=CRM_IS_BEHIND).exists()
+    untold = DriftFinding.objects.filter(
+        bridge=link.bridge_id, gone_at=None, woo_id=link.woo_id, kind__in=CRM_IS_BEHIND
+    ).exists()
     event = tell_crm_event if untold else resync_event
     return event(link, key=f"resync:{uuid.uuid4()}", by=by, reason=reason)

@@ -15,12 +15,13 @@ from orders import audit
 from orders.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.alarms import open_alarms
-from sync.clients import shop as shop_client
+from sync.clients.bridged import shop_of
 from sync.clients.errors import SideError
 from sync.jobs import engine, reconciliation, shop_identity
 from sync.models import Alarm
 from sync.monitoring import shop_webhooks
 from sync.monitoring.shop_webhooks import TOPICS, WebhookChange, WebhookVerdict
+from webhooks.connections import default_bridge
 from webhooks.masking import masked_row, masked_text
 
 CHECK = "orders.check_orderlink"
@@ -80,7 +81,8 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         return HttpResponseRedirect(back)
     form = ReasonForm(request.POST if "confirmed" in request.POST else None)
     try:
-        shop_identity.check(shop_client.connect())
+        bridge = default_bridge()
+        shop_identity.check(shop_of(bridge), bridge)
         verdicts = shop_webhooks.look()
         steps = shop_webhooks.changes_for(action, verdicts)
         if form.is_valid():
@@ -113,7 +115,8 @@ def _carry_out(request: HttpRequest, action: str, steps: Sequence[WebhookChange]
     """What was done, in words. Also what broke off half-way is in the audit."""
     who = request.user.get_username()
     try:
-        shop_webhooks.make_changes(shop_client.connect(), steps)
+        bridge = default_bridge()
+        shop_webhooks.make_changes(shop_of(bridge), steps, bridge)
     except SideError as error:
         audit.record(f"webhooks: {action}", actor=who, reason=reason, result=str(error), steps=_names(steps))
         raise

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.errors import NotFound, SideError
 from sync.clients.http import CallRecord
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
@@ -48,8 +47,8 @@ def compare(link: OrderLink, lifecycle: Lifecycle) -> Comparison:
     """Ask both sides now. One that is away, or does not know the order, does not hide what the other says."""
     calls: list[CallRecord] = []
     errors: dict[str, str] = {}
-    shop = _read(Side.SHOP, errors, lambda: shop_client.connect(on_call=calls.append).get(link.woo_id))
-    crm = _read(Side.CRM, errors, lambda: crm_backends.connect(on_call=calls.append).get(link.crm_order_id))
+    shop = _read(Side.SHOP, errors, lambda: shop_of(link.bridge, on_call=calls.append).get(link.woo_id))
+    crm = _read(Side.CRM, errors, lambda: crm_of(link.bridge, on_call=calls.append).get(link.crm_order_id))
     agree, verdict = _judge(link, shop, crm, lifecycle) if shop and crm else (False, " ".join(errors.values()))
     return Comparison(
         rows=_rows(link, shop, crm, lifecycle),
@@ -105,7 +104,7 @@ def _rows(
     link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle
 ) -> tuple[ComparedRow, ...]:
     meant = lifecycle.status_map.get(crm.status, "") if crm else ""
-    known = facts_of(link)
+    known = facts_of(link, link.bridge)
     return (
         ComparedRow(
             name="Order",
@@ -156,7 +155,7 @@ def _content(link: OrderLink) -> str:
 
 def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lifecycle) -> tuple[bool, str]:
     """Whether the two agree, and in words what a repair would do about it."""
-    known = facts_of(link)
+    known = facts_of(link, link.bridge)
     if another := another_in_crm(known, crm) or another_in_shop(known, shop):
         return False, another.reasons[0].words
     target = lifecycle.status_map.get(crm.status)

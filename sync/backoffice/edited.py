@@ -67,6 +67,7 @@ def read_edited(event: WebhookEvent, text: str, *, exact: bool) -> tuple[dict[st
 def post_copy(event: WebhookEvent, content: dict[str, Any], signal: Signal, *, by: str, once: str) -> WebhookEvent:
     """Due now; `once` makes a second press of the same button find the first copy. The caller wakes a worker."""
     copy, _ = intake.post(
+        bridge=event.bridge_id,
         side=event.side,
         source=STAFF,
         topic=signal.topic or event.topic,

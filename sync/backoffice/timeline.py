@@ -12,6 +12,7 @@ from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.backoffice.removed import attempts_removed, is_past
 from sync.clients.http import CallRecord
 from sync.models import Attempt, Call, DriftFinding
+from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.masking import MASK, masked, masked_text, masked_topic
 from webhooks.models import DELIVERED, EFFECTS, Outcome, Side, State, WebhookEvent
 
@@ -63,6 +64,7 @@ class Timeline:
     woo_id: int | None
     crm_order_id: str | None
     link: OrderLink | None = None
+    bridge: int | None = DEFAULT_BRIDGE
 
     @property
     def number(self) -> str:
@@ -121,12 +123,13 @@ class Timeline:
         return [told[rank, pk] for _, rank, pk in keys if (rank, pk) in told]
 
     def _rows(self) -> dict[EntryKind, QuerySet]:
-        events = WebhookEvent.objects.defer("body", "headers")
+        events = WebhookEvent.objects.filter(bridge=self.bridge).defer("body", "headers")
         from_shop = events.filter(side=Side.SHOP, order_ref=str(self.woo_id)) if self.woo_id else events.none()
         from_crm = events.filter(side=Side.CRM, order_ref=self.crm_order_id) if self.crm_order_id else events.none()
         about = Q(event__in=from_shop.values("pk")) | Q(event__in=from_crm.values("pk"))
         by_staff = about | Q(link=self.link) if self.link else about
         found = Q(woo_id=self.woo_id) if self.woo_id else Q(crm_order_id=self.crm_order_id)
+        found &= Q(bridge=self.bridge)
         return {
             EntryKind.SHOP: from_shop.filter(source__in=DELIVERED),
             EntryKind.CRM: from_crm.filter(source__in=DELIVERED),
@@ -138,37 +141,40 @@ class Timeline:
         }
 
 
-def find_timeline(order: str) -> Timeline | None:
-    """By the id of either side, the shop's first; None if neither a link nor an event names it."""
-    link = find_link(order)
+def find_timeline(order: str, bridge: int = DEFAULT_BRIDGE) -> Timeline | None:
+    """By the id of either side, the shop's first; None if neither a link nor an event of the bridge names it."""
+    link = find_link(order, bridge)
     if link:
         return timeline_of(link)
-    sides = set(WebhookEvent.objects.filter(order_ref=order).values_list("side", flat=True)) if order else set()
+    named = WebhookEvent.objects.filter(bridge=bridge, order_ref=order)
+    sides = set(named.values_list("side", flat=True)) if order else set()
     if Side.SHOP in sides and is_number(order):
-        return Timeline(woo_id=int(order), crm_order_id=None)
-    return Timeline(woo_id=None, crm_order_id=order) if Side.CRM in sides else None
+        return Timeline(woo_id=int(order), crm_order_id=None, bridge=bridge)
+    return Timeline(woo_id=None, crm_order_id=order, bridge=bridge) if Side.CRM in sides else None
 
 
 def timeline_of(link: OrderLink) -> Timeline:
-    return Timeline(woo_id=link.woo_id, crm_order_id=link.crm_order_id, link=link)
+    return Timeline(woo_id=link.woo_id, crm_order_id=link.crm_order_id, link=link, bridge=link.bridge_id)
 
 
-def find_link(order: str) -> OrderLink | None:
-    """By the shop's id, else by the CRM's, else by the number on the invoice."""
-    by_woo = OrderLink.objects.filter(woo_id=int(order)).first() if is_number(order) else None
-    return by_woo or OrderLink.objects.filter(crm_order_id=order).first() or numbered(order).first()
+def find_link(order: str, bridge: int = DEFAULT_BRIDGE) -> OrderLink | None:
+    """Of the bridge. By the shop's id, else by the CRM's, else by the number on the invoice."""
+    links = OrderLink.objects.filter(bridge=bridge)
+    by_woo = links.filter(woo_id=int(order)).first() if is_number(order) else None
+    return by_woo or links.filter(crm_order_id=order).first() or numbered(order, bridge).first()
 
 
-def numbered(number: str) -> QuerySet[OrderLink]:
+def numbered(number: str, bridge: int = DEFAULT_BRIDGE) -> QuerySet[OrderLink]:
     """The newest first: a plugin may give a number twice."""
-    return OrderLink.objects.filter(number=number, number__gt="").order_by("-pk")
+    return OrderLink.objects.filter(bridge=bridge, number=number, number__gt="").order_by("-pk")
 
 
 def link_of(event: WebhookEvent) -> OrderLink | None:
     """The order that the event names, each side by its own id."""
+    links = OrderLink.objects.filter(bridge=event.bridge_id)
     if event.side == Side.CRM:
-        return OrderLink.objects.filter(crm_order_id=event.order_ref).first()
-    return OrderLink.objects.filter(woo_id=int(event.order_ref)).first() if is_number(event.order_ref) else None
+        return links.filter(crm_order_id=event.order_ref).first()
+    return links.filter(woo_id=int(event.order_ref)).first() if is_number(event.order_ref) else None
 
 
 def summary(call: Call | CallRecord) -> str:

@@ -35,30 +35,32 @@ def record_success(names: Collection[str], now: datetime) -> None:
         )
 
 
-def record_failure(error: SideError, now: datetime) -> bool:
-    """Count a failure of a whole side. True: its breaker is open, so the event is not to blame."""
+def record_failure(error: SideError, now: datetime, name: str = "") -> bool:
+    """Count a failure of a whole side: of the connection of this slug, or else the environment's. True: its breaker is
+    open, so the event is not to blame."""
+    name = name or error.side
     if isinstance(error, RateLimited):
         # No attempt is used up, so that to ask again at once would be for ever.
         until = now + timedelta(seconds=error.after or DEFAULT_WAIT)
-        SideState.objects.filter(pk=error.side).exclude(wait_until__gt=until).update(
+        SideState.objects.filter(pk=name).exclude(wait_until__gt=until).update(
             wait_until=until, last_error=str(error)[:2000]
         )
         return True
     if not error.outage:
         return False
-    SideState.objects.filter(pk=error.side).update(failures=F("failures") + 1, last_error=str(error)[:2000])
+    SideState.objects.filter(pk=name).update(failures=F("failures") + 1, last_error=str(error)[:2000])
     enough = 1 if isinstance(error, Maintenance) else settings.BREAKER_THRESHOLD
     newly_open = SideState.objects.filter(pk=error.side, failures__gte=enough, opened_at__isnull=True).update(
         opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS))
     )
     if newly_open:
-        log.error("breaker opened", extra={"side": error.side, "error": str(error)})
+        log.error("breaker opened", extra={"side": name, "error": str(error)})
     return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()
 
 
 def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only: str = "") -> bool:
-    """True: work may be taken. Both directions need both sides, so one open breaker stops both. `only`: what asks one
-    side alone, as half a reconcile does.
+    """True: work may be taken on a bridge whose sides these are, by the slugs of their connections. Both directions
+    need both, so one open breaker stops both. `only`: what asks one side alone, as half a reconcile does.
 
     An open breaker lets one worker of all probe the side by a ping: a single bad order can then neither keep it open
     nor be the one that every probe falls on (docs/decisions/0006).
@@ -67,7 +69,7 @@ def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only
         return False
     allowed = True
     troubled = SideState.objects.filter(Q(paused=True) | Q(wait_until__gt=now) | Q(opened_at__isnull=False))
-    for side in troubled.filter(name=only) if only else troubled:
+    for side in troubled.filter(name__in=[only] if only else [*pings]):
         held = side.paused or (side.wait_until and side.wait_until > now)
         allowed = not held and _probe(side, now, pings[side.name]) and allowed
     return allowed
@@ -80,7 +82,7 @@ def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
     try:
         ping()
     except RateLimited as error:
-        record_failure(error, clock.now())
+        record_failure(error, clock.now(), side.name)
         return False
     except SideError as error:
         SideState.objects.filter(pk=side.pk).update(last_error=str(error)[:2000])

@@ -9,12 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from orders.models import OrderLink
 from orders.rules import gone_statuses
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.paging.shop_orders import Position, ShopPaginator, stamp
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import engine, forms, shop_identity
@@ -38,6 +35,7 @@ from sync.pipeline import internal_events
 from sync.pipeline.dry_run import look_ahead
 from sync.registry import Job, Starter, register
 from webhooks import intake
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import Side, WebhookEvent
 
 
@@ -48,6 +46,7 @@ def options(
     statuses: Sequence[str] = (),
     limit: int | None = None,
     dry_run: bool = False,
+    bridge: int = DEFAULT_BRIDGE,
 ) -> dict[str, Any]:
     """Of a run; one that was stopped goes on if it is started again with the same."""
     return {
@@ -56,7 +55,7 @@ def options(
         "statuses": sorted(statuses),
         "limit": limit,
         "dry_run": dry_run,
-        "shop": settings.WOO_URL,
+        "shop": engine.bridge_with(bridge).shop_config.url,
     }
 
 
@@ -65,10 +64,11 @@ start = engine.start_with("backfill", options)
 
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: the position of the paginator. `counts`: orders seen, and the effect on each."""
-    crm_backends.connect()
-    shop = shop_client.connect()
-    yield from with_retries(lambda: shop_identity.check(shop))
-    statuses = run.options["statuses"] or (yield from with_retries(lambda: all_statuses(shop)))
+    bridge = engine.bridge_of(run)
+    crm_of(bridge)
+    shop = shop_of(bridge)
+    yield from with_retries(bridge, lambda: shop_identity.check(shop, bridge))
+    statuses = run.options["statuses"] or (yield from with_retries(bridge, lambda: all_statuses(shop)))
     since, until, limit = _time(run.options["since"]), _time(run.options["until"]), run.options["limit"]
     place = run.checkpoint.get("place")
     paginator = ShopPaginator(
@@ -77,43 +77,43 @@ def job(run: Run) -> Steps[None]:
     counters = Counters.of(run)
     with thread_pool() as pool:
         while not paginator.ended and (limit is None or counters.counts["seen"] < limit):
-            orders = yield from with_retries(paginator.next)
+            orders = yield from with_retries(bridge, paginator.next)
             leave_out(run, [order.words for order in paginator.left_out])
             seen = counters.counts["seen"]
             run.total = _smaller(limit, seen + paginator.left if paginator.left is not None else None)
             orders = orders[: limit - seen] if limit is not None else orders
             if run.options["dry_run"]:
-                to_do, filtered = _to_do(run, orders)
-                asked = [partial(look_ahead, _event(run, order, topic), order) for order, topic in to_do]
+                to_do, filtered = _to_do(bridge, orders)
+                asked = [partial(look_ahead, _event(run, bridge, order, topic), order) for order, topic in to_do]
                 yield from dry_run_page(run, pool, counters, len(orders), asked, filtered)
             else:
-                yield from process_page(run, counters, _post(run, orders), place=paginator.position.as_json())
+                yield from process_page(run, counters, _post(run, bridge, orders), place=paginator.position.as_json())
         yield from process_rest(run, counters.open)
     if not any(run.options[name] for name in ("since", "until", "statuses", "limit")):
-        leave_out(run, _not_listed(frozenset(statuses)))
+        leave_out(run, _not_listed(bridge, frozenset(statuses)))
     counters.count(to_the_end=True)
     counters.save(run, place=paginator.position.as_json())
     run.total = counters.counts["seen"]
     yield
 
 
-def _not_listed(statuses: frozenset[str]) -> list[str]:
+def _not_listed(bridge: Bridge, statuses: frozenset[str]) -> list[str]:
     """Orders that we know and that the shop's lists hide (FACTS B6)."""
     return [
         f"{number} linked orders are {status!r}, which is no status of the shop (any more): no list shows them. "
         "Switch the plugin that brought it on again, or give them another status there."
-        for status, number in gone_statuses(statuses)
+        for status, number in gone_statuses(statuses, bridge.pk)
     ]
 
 
-def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
+def _post(run: Run, bridge: Bridge, orders: Sequence[ShopSnapshot]) -> Page:
     """Store the events of a page. Those that a run which died had stored before it could say so are taken up again."""
     keys = {_key(run, order): order for order in orders}
-    to_do, filtered = _to_do(run, orders)
-    events_to_do = [_event(run, order, topic) for order, topic in to_do]
+    to_do, filtered = _to_do(bridge, orders)
+    events_to_do = [_event(run, bridge, order, topic) for order, topic in to_do]
     space_out(run, events_to_do)
     intake.post_all(events_to_do)
-    stored = WebhookEvent.objects.filter(source=internal_events.BACKFILL, dedupe_key__in=keys)
+    stored = WebhookEvent.objects.filter(bridge=bridge, source=internal_events.BACKFILL, dedupe_key__in=keys)
     events = dict(stored.values_list("dedupe_key", "pk"))
     return Page(
         seen=len(orders),
@@ -123,8 +123,10 @@ def _post(run: Run, orders: Sequence[ShopSnapshot]) -> Page:
     )
 
 
-def _event(run: Run, order: ShopSnapshot, topic: str) -> WebhookEvent:
-    return internal_events.backfill_event(order, topic=topic, key=_key(run, order), by=run.actor)
+def _event(run: Run, bridge: Bridge, order: ShopSnapshot, topic: str) -> WebhookEvent:
+    event = internal_events.backfill_event(order, bridge=bridge.pk, topic=topic, key=_key(run, order), by=run.actor)
+    event.bridge = bridge
+    return event
 
 
 def _key(run: Run, order: ShopSnapshot) -> str:
@@ -132,10 +134,10 @@ def _key(run: Run, order: ShopSnapshot) -> str:
     return f"{run.pk}:{order.woo_id}:{stamp(order)}"
 
 
-def _to_do(run: Run, orders: Sequence[ShopSnapshot]) -> tuple[list[tuple[ShopSnapshot, str]], int]:
+def _to_do(bridge: Bridge, orders: Sequence[ShopSnapshot]) -> tuple[list[tuple[ShopSnapshot, str]], int]:
     """The orders that the CRM has to hear of, each with its topic; and how many the bridge's rule leaves out."""
-    links = OrderLink.objects.by_woo_id(order.woo_id for order in orders)
-    rule = rule_of(run.bridge_id)
+    links = OrderLink.objects.filter(bridge=bridge).by_woo_id(order.woo_id for order in orders)
+    rule = rule_of(bridge.pk)
     sent = [order for order in orders if not is_left_out(order, links.get(order.woo_id), rule)]
     topics = ((order, missed_topic(order, links.get(order.woo_id))) for order in sent)
     return [(order, topic) for order, topic in topics if topic], len(orders) - len(sent)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,17 +14,18 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from sync.clients import breaker
+from sync.clients.bridged import pings_of
 from sync.jobs import engine
 from sync.jobs.processing import NAMED, POLL, THREADS, Steps
 from sync.jobs.selection import Selection, freeze, frozen, in_words
 from sync.models import Attempt, Run
 from sync.pipeline import replays
-from sync.pipeline.batch import PINGS
 from sync.pipeline.claim import claim
 from sync.pipeline.dry_run import Foreseen, foresee
-from sync.pipeline.process import BatchSize, process, process_due
+from sync.pipeline.process import BatchSize, Turns, process, process_due
 from sync.registry import Job, register
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 from webhooks.models import State, WebhookEvent
 
@@ -179,15 +180,15 @@ def job(run: Run) -> Steps[None]:
     """`checkpoint`: see `Checkpoint`. `counts`: events seen, by outcome, and by state where a person is needed."""
     _check(run)
     checkpoint = Checkpoint.of(run)
-    waiting, size, own_size = deque(checkpoint.not_asked()), BatchSize(), BatchSize()
+    waiting, turns, own_size = deque(checkpoint.not_asked()), Turns(), BatchSize()
     more = True
     while more or waiting or checkpoint.may_get_on(run):
         skipped = False
-        if process_due(size):
+        if process_due(turns):
             pass  # what comes in goes first: it is processed here, too, should there be no other worker
-        elif waiting and _may_go(run, checkpoint):
-            some = [waiting.popleft() for _ in range(1 if run.per_minute else min(own_size.orders, len(waiting)))]
-            skipped = _replay(checkpoint, some, run.actor, own_size)
+        elif waiting and (bridge := _may_go(run, checkpoint, waiting)):
+            some = _next_of(bridge, waiting, 1 if run.per_minute else own_size.orders)
+            skipped = _replay(checkpoint, bridge, some, run.actor, own_size)
         elif more and not waiting and len(checkpoint.open) < MOST_OPEN:
             page = frozen(run, checkpoint.after, PAGE)
             more = bool(page)
@@ -223,15 +224,28 @@ def _settled(page: Sequence[int], run: Run) -> set[int]:
     return set(WebhookEvent.objects.filter(pk__in=page, finished_at__gte=run.started_at).values_list("pk", flat=True))
 
 
-def _may_go(run: Run, checkpoint: Checkpoint) -> bool:
-    """Neither faster than the speed limit, nor while a side can not be called."""
-    if clock.now().timestamp() < checkpoint.not_before or not breaker.allows_calls(clock.now(), PINGS):
-        return False
-    checkpoint.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
-    return True
+def _may_go(run: Run, checkpoint: Checkpoint, waiting: Collection[int]) -> Bridge | None:
+    """The bridge whose events may go now: neither faster than the speed limit, nor while a side can not be called."""
+    if clock.now().timestamp() < checkpoint.not_before:
+        return None
+    of = WebhookEvent.objects.filter(pk__in=waiting).values("bridge")
+    for bridge in Bridge.objects.on().filter(pk__in=of):
+        if breaker.allows_calls(clock.now(), pings_of(bridge)):
+            checkpoint.not_before = clock.now().timestamp() + 60 / run.per_minute if run.per_minute else 0.0
+            return bridge
+    return None
 
 
-def _replay(checkpoint: Checkpoint, events: list[int], actor: str, size: BatchSize) -> bool:
+def _next_of(bridge: Bridge, waiting: deque[int], most: int) -> list[int]:
+    """Taken out, in their order."""
+    of = set(WebhookEvent.objects.filter(pk__in=waiting, bridge=bridge).values_list("pk", flat=True))
+    some = [pk for pk in waiting if pk in of][:most]
+    for pk in some:
+        waiting.remove(pk)
+    return some
+
+
+def _replay(checkpoint: Checkpoint, bridge: Bridge, events: list[int], actor: str, size: BatchSize) -> bool:
     """Asked again and processed at once, so that they never stand in the queue before what comes in. Whether any was
     left alone."""
     began = time.monotonic()
@@ -246,7 +260,7 @@ def _replay(checkpoint: Checkpoint, events: list[int], actor: str, size: BatchSi
         for pk in pks:
             checkpoint.skip(pk, why)
     again = WebhookEvent.objects.filter(pk__in=asked.again).order_by("pk").values_list("side", "order_ref")
-    process(claim(list(dict.fromkeys(again))))
+    process(claim(list(dict.fromkeys(again)), bridge=bridge))
     size.learn(len(events), time.monotonic() - began)
     return any(left.values())
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -22,8 +21,7 @@ from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients import breaker
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, pings_of, shop_of
 from sync.clients.crm.base import Crm
 from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
 from sync.clients.paging import alone
@@ -36,11 +34,11 @@ from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
 from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import DriftFinding, Run
-from sync.pipeline.batch import PINGS
 from sync.pipeline.decide import another_in_crm
 from sync.pipeline.read import facts_of
 from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import Side
 
 Kind = DriftFinding.Kind
@@ -82,14 +80,14 @@ class LeftOut:
 # --- the rule ------------------------------------------------------------------------------------------------------
 
 
-def kind_of(pair: Pair, lifecycle: Lifecycle) -> Kind | None:
+def kind_of(pair: Pair, lifecycle: Lifecycle, bridge: Bridge) -> Kind | None:
     """How the two sides differ; None: they agree, also where an order is gone from the shop and the CRM was told."""
     link, shop, crm = pair.link, pair.shop, pair.crm
     if shop is None or shop.status == TRASH:
         if link.woo_status == TRASH:
             return None
         return Kind.DELETED if shop or not crm else Kind.MISSING_IN_SHOP
-    if crm is None or another_in_crm(facts_of(link), crm):
+    if crm is None or another_in_crm(facts_of(link, bridge), crm):
         return Kind.MISSING_IN_CRM
     if link.woo_status == TRASH:  # it is back, and the CRM was told that it is deleted
         return Kind.DELETED
@@ -120,20 +118,24 @@ def counted(findings: QuerySet[DriftFinding]) -> dict[str, int]:
     return {kind.value: kinds[kind.value] for kind in Kind}
 
 
-def _expected() -> int:
-    return DriftFinding.objects.filter(gone_at=None, expected=True).count()
+def _expected(bridge: Bridge) -> int:
+    return DriftFinding.objects.filter(bridge=bridge, gone_at=None, expected=True).count()
 
 
-def _known(pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
+def _known(bridge: Bridge, pairs: Iterable[Pair]) -> dict[int, DriftFinding]:
     ids = [pair.link.woo_id for pair in pairs]
-    return {one.woo_id: one for one in DriftFinding.objects.filter(gone_at=None, woo_id__in=ids).order_by("pk")}
+    return {one.woo_id: one for one in _open(bridge, ids).order_by("pk")}
 
 
-def _keep(differing: Sequence[tuple[Pair, Kind]], lifecycle: Lifecycle) -> None:
+def _open(bridge: Bridge, woo_ids: Sequence[int]) -> QuerySet[DriftFinding]:
+    return DriftFinding.objects.filter(bridge=bridge, gone_at=None, woo_id__in=woo_ids)
+
+
+def _keep(bridge: Bridge, differing: Sequence[tuple[Pair, Kind]], lifecycle: Lifecycle) -> None:
     """Seen again, or new; another kind of difference ends the one that was known of the order."""
     now = clock.now()
     with transaction.atomic():
-        known = _known(pair for pair, _ in differing)
+        known = _known(bridge, (pair for pair, _ in differing))
         for pair, kind in differing:
             shop, crm = pair.statuses
             seen = {"shop": shop, "crm": crm, "seen_at": now, "expected": is_expected(pair, kind, lifecycle)}
@@ -141,10 +143,9 @@ def _keep(differing: Sequence[tuple[Pair, Kind]], lifecycle: Lifecycle) -> None:
             if was is not None and (was.kind, was.crm_order_id) == (kind, pair.link.crm_order_id):
                 DriftFinding.objects.filter(pk=was.pk).update(**seen)
                 continue
-            DriftFinding.objects.filter(gone_at=None, woo_id=pair.link.woo_id).update(gone_at=now)
-            DriftFinding.objects.create(
-                kind=kind, woo_id=pair.link.woo_id, crm_order_id=pair.link.crm_order_id, found_at=now, **seen
-            )
+            _open(bridge, [pair.link.woo_id]).update(gone_at=now)
+            ids = {"woo_id": pair.link.woo_id, "crm_order_id": pair.link.crm_order_id}
+            DriftFinding.objects.create(bridge=bridge, kind=kind, found_at=now, **ids, **seen)
 
 
 def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
@@ -152,7 +153,7 @@ def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
     new = [one for one in left if one.link.compared_in != run.pk]
     if not new:
         return
-    DriftFinding.objects.filter(gone_at=None, woo_id__in=[one.link.woo_id for one in new]).update(seen_at=clock.now())
+    _open(engine.bridge_of(run), [one.link.woo_id for one in new]).update(seen_at=clock.now())
     OrderLink.objects.filter(pk__in=[one.link.pk for one in new]).update(compared_in=run.pk)
     leave_out(run, [f"order {one.link}: {one.why}" for one in new])
 
@@ -160,38 +161,43 @@ def _leave_out(run: Run, left: Sequence[LeftOut]) -> None:
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
-def options() -> dict[str, Any]:
-    return {"shop": settings.WOO_URL}
+def options(*, bridge: int = DEFAULT_BRIDGE) -> dict[str, Any]:
+    return {"shop": engine.bridge_with(bridge).shop_config.url}
 
 
-def start(*, actor: str, reason: str = "", restart: bool = False) -> Run:
+def start(*, actor: str, reason: str = "", restart: bool = False, bridge: int = DEFAULT_BRIDGE) -> Run:
     """Raises engine.AlreadyRunning."""
-    return engine.start(JOB.kind, options=options(), actor=actor, reason=reason, restart=restart)
+    chosen = options(bridge=bridge)
+    return engine.start(JOB.kind, options=chosen, bridge=bridge, actor=actor, reason=reason, restart=restart)
 
 
-def scheduled() -> Run | None:
+def scheduled(*, bridge: int = DEFAULT_BRIDGE) -> Run | None:
     """Where a side is away, tomorrow is early enough."""
-    Run.objects.filter(kind=JOB.kind, actor="", finished_at__lt=clock.now() - KEPT).delete()
-    shop_client.connect(), crm_backends.connect()
-    return start(actor="") if breaker.allows_calls(clock.now(), PINGS) else None
+    of = engine.bridge_with(bridge)
+    Run.objects.filter(kind=JOB.kind, bridge=bridge, actor="", finished_at__lt=clock.now() - KEPT).delete()
+    shop_of(of), crm_of(of)
+    return start(actor="", bridge=bridge) if breaker.allows_calls(clock.now(), pings_of(of)) else None
 
 
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: the step, and where it is. `counts`: orders seen, and in the end what differs, by kind."""
-    shop, crm = shop_client.connect(), crm_backends.connect()
-    yield from with_retries(lambda: shop_identity.check(shop))
-    statuses = yield from with_retries(lambda: all_statuses(shop))
-    run.total = OrderLink.objects.count()
+    bridge = engine.bridge_of(run)
+    shop, crm = shop_of(bridge), crm_of(bridge)
+    yield from with_retries(bridge, lambda: shop_identity.check(shop, bridge))
+    statuses = yield from with_retries(bridge, lambda: all_statuses(shop))
+    run.total = OrderLink.objects.filter(bridge=bridge).count()
     with thread_pool() as pool:
-        both = Both(shop, crm, statuses, pool)
+        both = Both(bridge, shop, crm, statuses, pool)
         if run.checkpoint.get("step", LISTED) == LISTED:
             yield from _compare_listed(run, both)
             _enter(run, step=REST)
             yield
         yield from _compare_rest(run, both)
-    DriftFinding.objects.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
+    findings = DriftFinding.objects.filter(bridge=bridge)
+    findings.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
     so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
-    run.counts = {"seen": 0, **so_far, **counted(DriftFinding.objects.open(clock.now())), EXPECTED: _expected()}
+    differing = counted(findings.open(clock.now()))
+    run.counts = {"seen": 0, **so_far, **differing, EXPECTED: _expected(bridge)}
     yield
 
 
@@ -202,8 +208,8 @@ def _enter(run: Run, **place: Any) -> None:
 def _compare_listed(run: Run, both: "Both") -> Steps[None]:
     paginator = CrmPaginator(both.crm, EVER, run.checkpoint.get("feed"))
     while not paginator.ended:
-        batch = yield from with_retries(paginator.next)
-        links = OrderLink.objects.by_crm_order_id(crm.crm_order_id for crm in batch)
+        batch = yield from with_retries(both.bridge, paginator.next)
+        links = both.links.by_crm_order_id(crm.crm_order_id for crm in batch)
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
         _enter(run, step=LISTED, feed=paginator.position())
@@ -212,9 +218,9 @@ def _compare_listed(run: Run, both: "Both") -> Steps[None]:
 
 def _compare_rest(run: Run, both: "Both") -> Steps[None]:
     after = run.checkpoint.get("after", 0)
-    rest = OrderLink.objects.exclude(compared_in=run.pk).order_by("pk")
+    rest = both.links.exclude(compared_in=run.pk).order_by("pk")
     while batch := list(rest.filter(pk__gt=after)[:BATCH]):
-        pairs = yield from in_parallel(both.pool, both.in_crm, batch)
+        pairs = yield from in_parallel(both.bridge, both.pool, both.in_crm, batch)
         known = [pair for pair in pairs if isinstance(pair, Pair)]
         yield from _compare(
             run, both, [pair.link for pair in known], {pair.crm.crm_order_id: pair.crm for pair in known if pair.crm}
@@ -229,22 +235,25 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     """Keep what differs; counts and place are saved by the caller's next step."""
     new = [link for link in links if link.compared_in != run.pk]
     links, began = list(links), clock.now()
-    shown, _ = yield from with_retries(lambda: both.shop.of_ids([link.woo_id for link in links], both.query))
+    ids = [link.woo_id for link in links]
+    shown, _ = yield from with_retries(both.bridge, lambda: both.shop.of_ids(ids, both.query))
     shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
-    lifecycle = current_lifecycle()
-    suspects = [pair for pair in pairs if kind_of(pair, lifecycle)]
-    known = _known(suspects)
-    certain = [pair for pair in suspects if _is_same(pair, kind_of(pair, lifecycle), known.get(pair.link.woo_id))]
+    bridge, lifecycle = both.bridge, current_lifecycle(both.bridge.pk)
+    suspects = [pair for pair in pairs if kind_of(pair, lifecycle, bridge)]
+    known = _known(bridge, suspects)
+    kinds = {pair.link.pk: kind_of(pair, lifecycle, bridge) for pair in suspects}
+    certain = [pair for pair in suspects if _is_same(pair, kinds[pair.link.pk], known.get(pair.link.woo_id))]
     doubtful = [pair for pair in suspects if pair not in certain]
-    again = yield from in_parallel(both.pool, both.again, doubtful)
+    again = yield from in_parallel(both.bridge, both.pool, both.again, doubtful)
     certain += [pair for pair in again if isinstance(pair, Pair)]
     left = [pair for pair in again if isinstance(pair, LeftOut)]
     _leave_out(run, left)
     new = [link for link in new if link.pk not in {one.link.pk for one in left}]
-    on_its_way = heard_of(Side.SHOP, [str(link.woo_id) for link in links], began)
-    found = [(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle))]
+    on_its_way = heard_of(bridge, Side.SHOP, [str(link.woo_id) for link in links], began)
+    found = [(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle, bridge))]
     _keep(
+        bridge,
         [one for one in found if one[1] != Kind.CONTENT or str(one[0].link.woo_id) not in on_its_way],
         lifecycle,
     )
@@ -261,7 +270,9 @@ def _is_same(pair: Pair, kind: Kind | None, known: DriftFinding | None) -> bool:
 class Both:
     """The two sides: their lists, and single orders."""
 
-    def __init__(self, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, bridge: Bridge, shop: Shop, crm: Crm, statuses: Sequence[str], pool: ThreadPoolExecutor) -> None:
+        self.bridge = bridge
+        self.links = OrderLink.objects.filter(bridge=bridge)
         self.shop = shop
         self.crm = crm
         self.query = {"status": ",".join(statuses), "_fields": ",".join(CARRIED)}
@@ -312,7 +323,14 @@ JOB = register(
             icon="compare_arrows",
         ),
         schedules=lambda: (
-            Planned(name="drift", task="sync.tasks.drift_nightly", minutes=DAY, night=LATER, start=scheduled),
+            Planned(
+                name="drift",
+                task="sync.tasks.drift_nightly",
+                minutes=DAY,
+                night=LATER,
+                start=scheduled,
+                by_bridge=True,
+            ),
         ),
     )
 )

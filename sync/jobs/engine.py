@@ -1,5 +1,6 @@
 """Long jobs, for commands, the schedule and the back office alike: each goes on from its checkpoint after a crash."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,6 +17,7 @@ from sync.pipeline.leases import is_gone, worker_name
 from sync.queue import shutdown
 from sync.registry import JOBS
 from webhooks import clock
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.masking import quoted
 from webhooks.wake import enqueue
 
@@ -52,6 +54,7 @@ def start(
     kind: str,
     *,
     options: Mapping[str, Any],
+    bridge: int | None = None,
     actor: str = "",
     reason: str = "",
     per_minute: int | None = None,
@@ -60,16 +63,23 @@ def start(
     spare: Collection[int] = (),
 ) -> Run:
     """A run held by this process: a new one, or the unfinished one with the same options, unless `restart`. Others are
-    given up, but those to `spare`.
+    given up, but those to `spare`. `bridge`: what it is about; each has its own.
 
     Raises AlreadyRunning. Then either `carry_out` it here, or `hand_over` to the workers.
     """
-    fields = {"options": dict(options), "actor": actor, "reason": reason, "per_minute": per_minute, "total": total}
+    fields = {
+        "options": dict(options),
+        "bridge_id": bridge,
+        "actor": actor,
+        "reason": reason,
+        "per_minute": per_minute,
+        "total": total,
+    }
     fields["version"] = JOBS[kind].version
     began = {"started_at": clock.now(), "beat_at": clock.now()}
     if not JOBS[kind].is_single:
         return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
-    for run in _unfinished(kind):
+    for run in _unfinished(kind, bridge):
         if run.state == Run.State.RUNNING and not is_dead(run):
             raise AlreadyRunning(run)
         if run.pk in spare:
@@ -83,7 +93,7 @@ def start(
         with transaction.atomic():
             return Run.objects.create(kind=kind, holder=worker_name(), **fields, **began)
     except IntegrityError:  # another process was quicker: `one_running_of_a_kind`
-        _raise_already_running(kind)
+        _raise_already_running(kind, bridge)
         raise
 
 
@@ -91,19 +101,31 @@ def start_with(kind: str, options: Callable[..., dict[str, Any]]) -> Callable[..
     """`start` of a job that goes on if it is started again with the same options, and may have a speed limit."""
 
     def started(
-        *, actor: str, reason: str = "", restart: bool = False, per_minute: int | None = None, **chosen: Any
+        *,
+        actor: str,
+        reason: str = "",
+        restart: bool = False,
+        per_minute: int | None = None,
+        bridge: int = DEFAULT_BRIDGE,
+        **chosen: Any,
     ) -> Run:
         """What may be chosen: see `options`, and what it raises. Raises AlreadyRunning."""
         return start(
-            kind, options=options(**chosen), actor=actor, reason=reason, restart=restart, per_minute=per_minute
+            kind,
+            options=options(bridge=bridge, **chosen),
+            bridge=bridge,
+            actor=actor,
+            reason=reason,
+            restart=restart,
+            per_minute=per_minute,
         )
 
     return started
 
 
-def _raise_already_running(kind: str) -> None:
+def _raise_already_running(kind: str, bridge: int | None) -> None:
     """If one is; else the database refused it for another reason."""
-    if running := Run.objects.filter(kind=kind, state=Run.State.RUNNING).first():
+    if running := _about(kind, bridge).filter(state=Run.State.RUNNING).first():
         raise AlreadyRunning(running) from None
 
 
@@ -128,14 +150,32 @@ def longest_waiting(*, busy: bool = False) -> Run | None:
     return Run.objects.filter(left, state=Run.State.RUNNING).exclude(kind__in=but).order_by("beat_at").first()
 
 
-def on_schedule(start: Callable[[], Run | None]) -> None:
+def on_schedule(start: Callable[..., Run | None], *, by_bridge: bool = False) -> None:
     """A stretch of it; the workers do the rest. Nothing is done while one is at work or a side is not configured."""
+    if not by_bridge:
+        _on_schedule(start, alone=True)
+        return
+    bridges = list(Bridge.objects.on().values_list("pk", flat=True))
+    for bridge in bridges:
+        _on_schedule(functools.partial(start, bridge=bridge), alone=len(bridges) == 1)
+
+
+def _on_schedule(start: Callable[[], Run | None], *, alone: bool) -> None:
     try:
         run = start()
     except (NotConfigured, AlreadyRunning):
         return
-    if run and not carry_out(run, budget=stretch_of(run)):
+    if run and not (alone and carry_out(run, budget=stretch_of(run))):
         hand_over(run)
+
+
+def bridge_of(run: Run) -> Bridge:
+    """With its connections. What was started before there were several is about the default one."""
+    return bridge_with(run.bridge_id or DEFAULT_BRIDGE)
+
+
+def bridge_with(pk: int) -> Bridge:
+    return Bridge.objects.with_connections().get(pk=pk)
 
 
 def stretch_of(run: Run) -> float:
@@ -229,7 +269,7 @@ def resume(run: Run) -> bool:
         with transaction.atomic():
             resumed = resting.update(state=Run.State.RUNNING, holder="", error="", finished_at=None)
     except IntegrityError:
-        _raise_already_running(run.kind)
+        _raise_already_running(run.kind, run.bridge_id)
         raise
     if resumed:
         hand_over(run)
@@ -250,8 +290,13 @@ def is_dead(run: Run) -> bool:
     return is_gone(run.holder) or clock.now() - run.beat_at > SILENT
 
 
-def _unfinished(kind: str) -> QuerySet[Run]:
-    return Run.objects.filter(kind=kind).exclude(state__in=(Run.State.DONE, Run.State.CANCELLED))
+def _about(kind: str, bridge: int | None) -> QuerySet[Run]:
+    of: dict[str, Any] = {"bridge__isnull": True} if bridge is None else {"bridge": bridge}
+    return Run.objects.filter(kind=kind, **of)
+
+
+def _unfinished(kind: str, bridge: int | None) -> QuerySet[Run]:
+    return _about(kind, bridge).exclude(state__in=(Run.State.DONE, Run.State.CANCELLED))
 
 
 def _take_over(run: Run) -> bool:

@@ -29,6 +29,7 @@ from orders import audit
 from orders.keys import is_signed, sign
 from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
 from sync.models import Attempt, Call
+from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.customers import hashes
 from webhooks.masking import MASK, masked_words
 from webhooks.models import Side, WebhookEvent
@@ -100,12 +101,18 @@ def _unescaped(match: re.Match[str]) -> str:
     return chr(int(code, 16)) if code else CONTROLS.get(match[3], match[3])
 
 
+OrderRef = tuple[int, str, str]
+"""The bridge, the side that speaks of the order, and its id there."""
+
+
 @dataclass(kw_only=True)
 class Found:
     """What is kept of a customer."""
 
     orders: list[int] = field(default_factory=list)
     "By the shop's id."
+    of_bridges: list[tuple[int, int]] = field(default_factory=list)
+    "The same orders, each with its bridge before it: two shops give the same ids."
     events: list[int] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
     "Of other events: a list that a side answered, say."
@@ -127,39 +134,38 @@ class Found:
 
 
 def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows: None) -> Found:
-    refs, events = set[tuple[str, str]](), set[int]()
-    rows = WebhookEvent.objects.exclude(body=b"", headers={}).values_list("id", "side", "order_ref", "body", "headers")
-    for page in _pages(rows):
-        for pk, side, ref, body, headers in page:
+    refs, events = set[OrderRef](), set[int]()
+    kept = WebhookEvent.objects.exclude(body=b"", headers={})
+    for page in _pages(kept.values_list("id", "bridge", "side", "order_ref", "body", "headers")):
+        for pk, bridge, side, ref, body, headers in page:
             text = _as_text(body)
             if customer.owns(_of_the_event(text)) and ref:
-                refs.add((side, ref))
+                refs.add((bridge, side, ref))
             if customer.is_mentioned(text, json.dumps(headers)):
                 events.add(pk)
         on_progress(len(page))
     calls = set[int]()
-    said = Call.objects.values_list(
-        "id", "attempt__event__side", "attempt__event__order_ref", "url", "request_body", "response_body", "error"
-    )
+    about = (f"attempt__event__{name}" for name in ("bridge", "side", "order_ref"))
+    said = Call.objects.values_list("id", *about, "url", "request_body", "response_body", "error")
     for page in _pages(said):
-        for pk, side, ref, *texts in page:
+        for pk, bridge, side, ref, *texts in page:
             if customer.owns(*texts) and ref:
-                refs.add((side, ref))
+                refs.add((bridge, side, ref))
             if customer.is_mentioned(*texts):
                 calls.add(pk)
         on_progress(len(page))
     known = WebhookEvent.objects.filter(customer__in=hashes(customer.email))
     events |= set(known.values_list("pk", flat=True))
-    refs |= set(known.exclude(order_ref="").values_list("side", "order_ref"))
-    refs |= {(Side.SHOP, str(order)) for order in _erased_before(customer)}
+    refs |= set(known.exclude(order_ref="").values_list("bridge", "side", "order_ref"))
+    refs |= {(bridge, Side.SHOP, str(order)) for bridge, order in _erased_before(customer)}
     return _completed(customer, refs, events, calls)
 
 
-def _erased_before(customer: Customer) -> Iterator[int]:
+def _erased_before(customer: Customer) -> Iterator[tuple[int, int]]:
     """The orders of which nothing tells any more that they are this customer's, but the record of the first time."""
     for details in StaffAction.objects.filter(action=DEED).values_list("details", flat=True):
         if is_signed(details["customer"], "customer", customer.email):
-            yield from details["orders"]
+            yield from details.get("of_bridges") or ((DEFAULT_BRIDGE, order) for order in details["orders"])
 
 
 def _pages(rows: QuerySet[Any, tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -181,20 +187,25 @@ def _of_the_event(text: str) -> str:
     return json.dumps(elements[0], ensure_ascii=False) if isinstance(elements, list) and elements else text
 
 
-def _completed(customer: Customer, refs: set[tuple[str, str]], mentions: set[int], calls: set[int]) -> Found:
+def _completed(customer: Customer, refs: set[OrderRef], mentions: set[int], calls: set[int]) -> Found:
     """With both ids of each order, and with everything else that is kept of these orders."""
-    woo = {ref for side, ref in refs if side == Side.SHOP}
-    crm = {ref for side, ref in refs if side == Side.CRM}
-    links = OrderLink.objects.filter(Q(woo_id__in=[ref for ref in woo if ref.isdigit()]) | Q(crm_order_id__in=crm))
-    pairs = list(links.values_list("pk", "woo_id", "crm_order_id"))
-    woo |= {str(woo_id) for _, woo_id, _ in pairs}
-    crm |= {crm_id for _, _, crm_id in pairs}
-    same = Q(side=Side.SHOP, order_ref__in=woo) | Q(side=Side.CRM, order_ref__in=crm)
-    events = mentions | set(WebhookEvent.objects.filter(same).values_list("pk", flat=True))
+    events, orders = set(mentions), list[tuple[int, int]]()
+    for bridge in sorted({of for of, _, _ in refs}):
+        woo = {ref for of, side, ref in refs if (of, side) == (bridge, Side.SHOP)}
+        crm = {ref for of, side, ref in refs if (of, side) == (bridge, Side.CRM)}
+        links = OrderLink.objects.filter(bridge=bridge)
+        links = links.filter(Q(woo_id__in=[ref for ref in woo if ref.isdigit()]) | Q(crm_order_id__in=crm))
+        pairs = list(links.values_list("woo_id", "crm_order_id"))
+        woo |= {str(woo_id) for woo_id, _ in pairs}
+        crm |= {crm_id for _, crm_id in pairs}
+        same = Q(side=Side.SHOP, order_ref__in=woo) | Q(side=Side.CRM, order_ref__in=crm)
+        events |= set(WebhookEvent.objects.filter(same, bridge=bridge).values_list("pk", flat=True))
+        orders += [(bridge, woo_id) for woo_id in sorted(map(int, woo))]
     events |= set(_whole_deliveries(events))
     waiting = WebhookEvent.objects.filter(pk__in=events).unfinished().values_list("pk", flat=True)
     return Found(
-        orders=sorted(map(int, woo)),
+        orders=[woo_id for _, woo_id in orders],
+        of_bridges=orders,
         events=sorted(events.difference(waiting)),
         calls=sorted(calls),
         waiting=sorted(waiting),
@@ -216,7 +227,8 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
     It is begun before anything is erased: afterwards nothing else tells which orders were this customer's.
     """
     mark = sign("customer", customer.email)
-    record = partial(audit.record, DEED, actor=actor, reason=reason, customer=mark, orders=found.orders)
+    said = {"customer": mark, "orders": found.orders, **_of_others(found)}
+    record = partial(audit.record, DEED, actor=actor, reason=reason, **said)
     record(result="begun")
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -233,11 +245,19 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
         others = Call.objects.filter(pk__in=chunk)
         others.update(request_body="", response_body="")
         _mask(others, "url", "error")
-    for orders in _chunks(found.orders):  # of those that have neither key nor creation time
-        OrderLink.objects.filter(woo_id__in=orders, identity__has_key="customer").update(identity={})
+    for bridge in {of for of, _ in found.of_bridges}:
+        for orders in _chunks([woo_id for of, woo_id in found.of_bridges if of == bridge]):
+            links = OrderLink.objects.filter(bridge=bridge, woo_id__in=orders)
+            links.filter(identity__has_key="customer").update(identity={})  # have neither key nor creation time
     sweep(customer, found, erasing=True)
     waiting = f"{len(found.waiting)} still wait"
     record(result=f"{len(found.events)} events of {len(found.orders)} orders emptied, {waiting}")
+
+
+def _of_others(found: Found) -> dict[str, Any]:
+    """What the record says besides, where an order is not of the default bridge."""
+    others = any(bridge != DEFAULT_BRIDGE for bridge, _ in found.of_bridges)
+    return {"of_bridges": found.of_bridges} if others else {}
 
 
 def _chunks(rows: list[int]) -> Iterator[list[int]]:

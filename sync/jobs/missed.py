@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q
 
 from orders.defaults import FIRST
@@ -24,8 +23,8 @@ from sync.pipeline.read import facts_of
 from sync.pipeline.sending import SENDS, SendingRule, sends
 from sync.pipeline.whose import woo_id_in
 from webhooks import intake
-from webhooks.connections import DEFAULT_BRIDGE
-from webhooks.models import Bridge, Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
+from webhooks.models import Outcome, Side, State, WebhookEvent, WebhookEventQuerySet
 
 NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 
@@ -34,6 +33,7 @@ NEEDS_A_PERSON = (State.PARKED, State.DEAD)
 class Missed:
     """A change that no delivery told us of. `key` is that of the change: found again, it is the same event."""
 
+    bridge: int
     side: str
     topic: str
     order_ref: str
@@ -66,7 +66,9 @@ class Missed:
         return is_word_of_a_person or _to_be_asked_again(event)
 
     def _known(self) -> WebhookEventQuerySet:
-        return WebhookEvent.objects.filter(source=SWEEP, dedupe_key=self.key).defer("body", "headers")
+        return WebhookEvent.objects.filter(bridge=self.bridge, source=SWEEP, dedupe_key=self.key).defer(
+            "body", "headers"
+        )
 
 
 def _to_be_asked_again(event: WebhookEvent) -> bool:
@@ -78,8 +80,9 @@ def _to_be_asked_again(event: WebhookEvent) -> bool:
     if event.state != State.DONE or event.outcome == Outcome.RESOLVED:
         return False
     if event.outcome == Outcome.NOT_OURS:
-        return OrderLink.objects.filter(crm_order_id=event.order_ref).exists()
-    later = WebhookEvent.objects.filter(side=event.side, order_ref=event.order_ref, pk__gt=event.pk)
+        return OrderLink.objects.filter(bridge=event.bridge_id, crm_order_id=event.order_ref).exists()
+    of_order = WebhookEvent.objects.filter(bridge=event.bridge_id, side=event.side, order_ref=event.order_ref)
+    later = of_order.filter(pk__gt=event.pk)
     return not later.filter(state__in=NEEDS_A_PERSON).exists()
 
 
@@ -105,11 +108,11 @@ def is_left_out(order: ShopSnapshot, link: OrderLink | None, rule: SendingRule) 
     return missed_topic(order, link) == "order.created" and not sends(rule, order.order)[0]
 
 
-def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) -> bool:
+def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle, bridge: Bridge) -> bool:
     """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
     if link is None:
-        return _shop_order(crm) is not None
-    if another_in_crm(facts_of(link), crm):
+        return _shop_order(crm, bridge) is not None
+    if another_in_crm(facts_of(link, bridge), crm):
         return True  # a worker parks it
     if not link.crm_status:
         # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.
@@ -122,10 +125,10 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle) ->
     return not (crm.updated_at and link.crm_updated_at and crm.updated_at < link.crm_updated_at)
 
 
-def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed]:
-    links = OrderLink.objects.by_woo_id(order.woo_id for order in page)
-    heard = heard_of(Side.SHOP, [str(order.woo_id) for order in page], began)
-    rule = rule_of(None)
+def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime, bridge: Bridge) -> list[Missed]:
+    links = OrderLink.objects.filter(bridge=bridge).by_woo_id(order.woo_id for order in page)
+    heard = heard_of(bridge, Side.SHOP, [str(order.woo_id) for order in page], began)
+    rule = rule_of(bridge.pk)
     topics = [
         (order, missed_topic(order, links.get(order.woo_id)))
         for order in page
@@ -133,6 +136,7 @@ def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed
     ]
     return [
         Missed(
+            bridge=bridge.pk,
             side=Side.SHOP,
             topic=topic,
             order_ref=str(order.woo_id),
@@ -146,16 +150,18 @@ def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime) -> list[Missed
     ]
 
 
-def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed]:
+def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime, bridge: Bridge) -> list[Missed]:
     ids = [crm.crm_order_id for crm in batch]
-    links = OrderLink.objects.by_crm_order_id(ids)
-    lifecycle = current_lifecycle()
-    news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle)]
-    heard = heard_of(Side.CRM, [crm.crm_order_id for crm in news], began)
+    links = OrderLink.objects.filter(bridge=bridge).by_crm_order_id(ids)
+    lifecycle = current_lifecycle(bridge.pk)
+    news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle, bridge)]
+    heard = heard_of(bridge, Side.CRM, [crm.crm_order_id for crm in news], began)
     # Where the shop's order still waits, its link is about to be made.
-    being_linked = heard_of(Side.SHOP, [str(_shop_order(crm)) for crm in news if crm.crm_order_id not in links], began)
+    unlinked = [str(_shop_order(crm, bridge)) for crm in news if crm.crm_order_id not in links]
+    being_linked = heard_of(bridge, Side.SHOP, unlinked, began)
     return [
         Missed(
+            bridge=bridge.pk,
             side=Side.CRM,
             topic="order.status_changed",
             order_ref=crm.crm_order_id,
@@ -167,14 +173,15 @@ def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime) -> list[Missed]
         )
         for crm in news
         if crm.crm_order_id not in heard
-        and (crm.crm_order_id in links or str(_shop_order(crm)) not in being_linked)
-        and not _with_a_person(crm)
+        and (crm.crm_order_id in links or str(_shop_order(crm, bridge)) not in being_linked)
+        and not _with_a_person(crm, bridge)
     ]
 
 
-def unread(order: LeftOut) -> Missed:
+def unread(order: LeftOut, bridge: Bridge) -> Missed:
     """An order that its list could not show: tried again by itself, and shown to staff if that fails, too."""
     return Missed(
+        bridge=bridge.pk,
         side=Side.SHOP,
         topic="order.updated",
         order_ref=str(order.woo_id),
@@ -184,10 +191,11 @@ def unread(order: LeftOut) -> Missed:
     )
 
 
-def deleted(run: Run, woo_ids: Sequence[int]) -> list[Missed]:
+def deleted(run: Run, bridge: Bridge, woo_ids: Sequence[int]) -> list[Missed]:
     by = run.actor if run.options.get("confirm_deleted") else ""
     return [
         Missed(
+            bridge=bridge.pk,
             side=Side.SHOP,
             topic="order.deleted",
             order_ref=str(link.woo_id),
@@ -195,22 +203,23 @@ def deleted(run: Run, woo_ids: Sequence[int]) -> list[Missed]:
             body={"id": link.woo_id},
             requested_by=by,
         )
-        for link in OrderLink.objects.filter(woo_id__in=woo_ids).order_by("pk")
+        for link in OrderLink.objects.filter(bridge=bridge, woo_id__in=woo_ids).order_by("pk")
     ]
 
 
-def heard_of(side: str, refs: Sequence[str], began: datetime) -> set[str]:
+def heard_of(bridge: Bridge, side: str, refs: Sequence[str], began: datetime) -> set[str]:
     """Orders of which an event waits, or was settled since we began to read the list."""
-    events = WebhookEvent.objects.filter(side=side, order_ref__in=refs)
+    events = WebhookEvent.objects.filter(bridge=bridge, side=side, order_ref__in=refs)
     events = events.filter(Q(next_attempt_at__isnull=False) | Q(finished_at__gte=began))
     return set(events.values_list("order_ref", flat=True))
 
 
-def _shop_order(crm: CrmSnapshot) -> int | None:
-    return woo_id_in(crm.external_id, settings.EXTERNAL_ID_PREFIX)
+def _shop_order(crm: CrmSnapshot, bridge: Bridge) -> int | None:
+    return woo_id_in(crm.external_id, bridge.prefix)
 
 
-def _with_a_person(crm: CrmSnapshot) -> bool:
+def _with_a_person(crm: CrmSnapshot, bridge: Bridge) -> bool:
     """An event of this very version waits for staff, who need no second one."""
-    waiting = WebhookEvent.objects.filter(side=Side.CRM, order_ref=crm.crm_order_id, state__in=NEEDS_A_PERSON)
+    of_order = WebhookEvent.objects.filter(bridge=bridge, side=Side.CRM, order_ref=crm.crm_order_id)
+    waiting = of_order.filter(state__in=NEEDS_A_PERSON)
     return crm.version is not None and waiting.filter(version__gte=crm.version).exists()

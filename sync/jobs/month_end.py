@@ -94,13 +94,13 @@ def _sides(bridge: Bridge) -> tuple[Shop, Crm]:
 def _walk_shop(run: Run, shop: Shop, reader: "Reader") -> Steps[None]:
     """What was created in the period was changed since it began. An order that is changed meanwhile is met again, and
     counts as it is then."""
-    statuses = yield from with_retries(lambda: all_statuses(shop))
+    statuses = yield from with_retries(reader.bridge, lambda: all_statuses(shop))
     begins, ends = _period(run)
     place = run.checkpoint.get("place")
     position = Position.from_json(place) if place else Position(at=begins)
     paginator = ShopPaginator(shop, statuses=statuses, position=position)
     while not paginator.ended:
-        orders = yield from with_retries(paginator.next)
+        orders = yield from with_retries(reader.bridge, paginator.next)
         leave_out(run, [order.words for order in paginator.left_out])
         of_period = [order for order in orders if (at := created(order)) and begins <= at < ends]
         yield from _keep(run, reader, of_period)
@@ -161,9 +161,9 @@ class Reader:
         shown: Mapping[str, CrmSnapshot] = {}
         crm = self.crm
         if isinstance(crm, BatchReads) and ids:
-            shown = yield from with_retries(lambda: crm.get_many(ids))
+            shown = yield from with_retries(self.bridge, lambda: crm.get_many(ids))
         rest = [one for one in ids if one not in shown]
-        single = yield from in_parallel(self.pool, self._one, rest)
+        single = yield from in_parallel(self.bridge, self.pool, self._one, rest)
         return {**shown, **dict(zip(rest, single, strict=True))}
 
     def _one(self, crm_order_id: str) -> CrmSnapshot | str | None:

@@ -15,16 +15,17 @@ from django.conf import settings
 from django.db import connections
 
 from sync.clients import breaker, installation
+from sync.clients.bridged import pings_of
 from sync.clients.errors import AuthFailed, Endless, NotConfigured, SideError
 from sync.clients.snapshots import ShopSnapshot
-from sync.jobs.engine import Failed
+from sync.jobs.engine import Failed, bridge_of
 from sync.models import Attempt, Run, SideState
-from sync.pipeline.batch import PINGS
 from sync.pipeline.claim import claim
 from sync.pipeline.dry_run import Foreseen
 from sync.pipeline.process import FRESH, BatchSize, process
 from sync.pipeline.retries import delay_before
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, State, WebhookEvent
 
@@ -100,20 +101,21 @@ def _leave(barrier: Barrier) -> None:
 
 def process_orders(run: Run, orders: Iterable[Order]) -> Steps[None]:
     """Try each order once, in batches, as fast as the sides and the speed limit of the run allow."""
-    waiting, sides, limiter, size = deque(orders), SidesCheck(), RateLimiter(run), BatchSize()
+    bridge = bridge_of(run)
+    waiting, sides, limiter, size = deque(orders), SidesCheck(bridge), RateLimiter(run), BatchSize()
     while waiting:
         if limiter.allows() and sides.is_open():
             limiter.went()
             most = 1 if run.per_minute else size.orders
-            _process([waiting.popleft() for _ in range(min(most, len(waiting)))], size)
+            _process(bridge, [waiting.popleft() for _ in range(min(most, len(waiting)))], size)
         else:
             time.sleep(POLL)
         yield
 
 
-def _process(orders: Sequence[Order], size: BatchSize) -> None:
+def _process(bridge: Bridge, orders: Sequence[Order], size: BatchSize) -> None:
     began = time.monotonic()
-    claims = claim([(order.side, order.ref) for order in orders])
+    claims = claim([(order.side, order.ref) for order in orders], bridge=bridge)
     shown = {(order.side, order.ref): order for order in orders}
     for one in claims:
         order = shown[one.side, one.order_ref]
@@ -147,7 +149,7 @@ def dry_run_page(
     counters.counts["seen"] += seen
     counters.counts["unchanged"] += seen - len(asked) - filtered
     counters.counts["filtered"] += filtered
-    for one in (yield from in_parallel(pool, lambda look: look(), asked)):
+    for one in (yield from in_parallel(bridge_of(run), pool, lambda look: look(), asked)):
         counters.foreseen(one)
     counters.save(run)
     yield
@@ -166,13 +168,14 @@ def process_rest(run: Run, events: Sequence[int]) -> Steps[None]:
         yield
 
 
-def with_retries(read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
-    """The answer of a read, also if the side must be waited for. Its errors count as those of any other call.
+def with_retries(bridge: Bridge, read: Callable[[], T], *, side: str = "", patience: float | None = None) -> Steps[T]:
+    """The answer of a read of the bridge's sides, also if one must be waited for. Its errors count as those of any
+    other call.
 
     `side`: only that one need be well; `patience`: seconds, by default PATIENCE.
     """
     patience = PATIENCE if patience is None else patience
-    sides, attempt, until = SidesCheck(side, patience), 0, time.monotonic() + patience
+    sides, attempt, until = SidesCheck(bridge, side, patience), 0, time.monotonic() + patience
     while True:
         if sides.is_open():
             attempt += 1
@@ -181,7 +184,7 @@ def with_retries(read: Callable[[], T], *, side: str = "", patience: float | Non
             except SideError as error:
                 if not error.again or isinstance(error, FINAL) or time.monotonic() > until:
                     raise
-                breaker.record_failure(error, clock.now())
+                breaker.record_failure(error, clock.now(), bridge.slug_of(error.side))
                 again_at = time.monotonic() + _delay(attempt, error)
                 while time.monotonic() < again_at:
                     time.sleep(POLL)
@@ -191,11 +194,11 @@ def with_retries(read: Callable[[], T], *, side: str = "", patience: float | Non
             yield
 
 
-def in_parallel(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
+def in_parallel(bridge: Bridge, pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
     """The answers of many reads, a few at once; each few is read again if a side must be waited for."""
     answers: list[T] = []
     for some in _batched(items, THREADS):
-        answers += yield from with_retries(lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
+        answers += yield from with_retries(bridge, lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
         yield
     return answers
 
@@ -214,25 +217,27 @@ def _delay(attempt: int, error: SideError) -> float:
 class SidesCheck:
     """Whether both sides may be called, or the one that is named. Raises Failed when that takes too long."""
 
-    def __init__(self, side: str = "", patience: float | None = None) -> None:
-        self.side = side
+    def __init__(self, bridge: Bridge, side: str = "", patience: float | None = None) -> None:
+        self.pings = pings_of(bridge)
+        self.only = bridge.slug_of(side) if side else ""
         self.patience = PATIENCE if patience is None else patience
         self.until: float | None = None
 
     def is_open(self) -> bool:
-        if breaker.allows_calls(clock.now(), PINGS, only=self.side):
+        if breaker.allows_calls(clock.now(), self.pings, only=self.only):
             self.until = None
             return True
         self.until = self.until or time.monotonic() + self.patience
         if time.monotonic() > self.until:
-            raise Failed(f"{_why_closed(self.side)} Then start the run again: it goes on where it was.")
+            why = _why_closed([self.only] if self.only else [*self.pings])
+            raise Failed(f"{why} Then start the run again: it goes on where it was.")
         return False
 
 
-def _why_closed(only: str) -> str:
+def _why_closed(names: Sequence[str]) -> str:
     if words := installation.displaced():
         return f"{words} {installation.ADVICE}"
-    for side in SideState.objects.filter(name__startswith=only).order_by("name"):
+    for side in SideState.objects.filter(name__in=names).order_by("name"):
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
         if side.wait_until and side.wait_until > clock.now():

@@ -5,7 +5,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.forms import ChoiceField
 from django.utils import timezone
@@ -13,8 +12,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from orders.models import OrderLink
 from sync.backoffice.timeline import find_link
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.crm.base import Crm
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.jobs import cursors, engine, forms, shop_identity
@@ -36,6 +34,7 @@ from sync.pipeline import internal_events
 from sync.pipeline.dry_run import look_ahead
 from sync.registry import Job, Starter, register
 from webhooks import intake
+from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.models import Side, WebhookEvent
 
 BATCH = 100
@@ -63,21 +62,22 @@ def options(
     everything: bool = False,
     drifted: bool = False,
     dry_run: bool = False,
+    bridge: int = DEFAULT_BRIDGE,
 ) -> dict[str, Any]:
     """Of a run. One of the first four says which orders; `orders` by either id. Raises UnknownOrders."""
     return {
-        "orders": _linked(orders),
+        "orders": _linked(orders, bridge),
         "since": since and since.isoformat(),
         "everything": everything,
         "drifted": drifted,
         "dry_run": dry_run,
-        "shop": settings.WOO_URL,
+        "shop": engine.bridge_with(bridge).shop_config.url,
     }
 
 
-def _linked(orders: Sequence[str]) -> list[int]:
+def _linked(orders: Sequence[str], bridge: int) -> list[int]:
     """Their ids in the shop."""
-    found = {order: find_link(order) for order in orders}
+    found = {order: find_link(order, bridge) for order in orders}
     unknown = [order for order, link in found.items() if link is None]
     if unknown:
         raise UnknownOrders(unknown)
@@ -90,8 +90,9 @@ start = engine.start_with("resync", options)
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: up to which link, or which time of the CRM, it is done, and the newest event that is in the counts.
     `counts`: orders seen, and the effects."""
-    crm, shop = crm_backends.connect(), shop_client.connect()
-    yield from with_retries(lambda: shop_identity.check(shop))
+    bridge = engine.bridge_of(run)
+    crm, shop = crm_of(bridge), shop_of(bridge)
+    yield from with_retries(bridge, lambda: shop_identity.check(shop, bridge))
     counters = Counters.of(run)
     pages = Changed(run, crm) if run.options["since"] else Chosen(run)
     run.total = _sum(counters.counts["seen"], pages.left)
@@ -101,7 +102,7 @@ def job(run: Run) -> Steps[None]:
         if left.events:
             counted = max(left.events)
             yield from process_page(run, counters, left, **pages.place(), counted=counted)
-        while (links := (yield from with_retries(pages.next))) is not None:
+        while (links := (yield from with_retries(bridge, pages.next))) is not None:
             if run.options["dry_run"]:
                 asked = [partial(look_ahead, _event(run, link)) for link in links]
                 yield from dry_run_page(run, pool, counters, len(links), asked)
@@ -121,7 +122,7 @@ class Chosen:
 
     def __init__(self, run: Run) -> None:
         self.after = run.checkpoint.get("after", 0)
-        self.links = _chosen(run.options).order_by("pk")
+        self.links = _chosen(run).order_by("pk")
         self.left: int | None = self.links.filter(pk__gt=self.after).count()
 
     def next(self) -> list[OrderLink] | None:
@@ -135,12 +136,13 @@ class Chosen:
         return {"after": self.after}
 
 
-def _chosen(options: dict[str, Any]) -> QuerySet[OrderLink]:
-    links = OrderLink.objects.all()
+def _chosen(run: Run) -> QuerySet[OrderLink]:
+    options, bridge = run.options, run.bridge_id or DEFAULT_BRIDGE
+    links = OrderLink.objects.filter(bridge=bridge)
     if options["orders"]:
         return links.filter(woo_id__in=options["orders"])
     if options["drifted"]:
-        findings = DriftFinding.objects.open(timezone.now()).exclude(kind__in=NOT_THE_SHOPS)
+        findings = DriftFinding.objects.open(timezone.now()).filter(bridge=bridge).exclude(kind__in=NOT_THE_SHOPS)
         return links.filter(woo_id__in=findings.values("woo_id"))
     return links if options["everything"] else links.none()
 
@@ -159,7 +161,8 @@ class Changed:
             return None
         batch = self.paginator.next()
         leave_out(self.run, self.paginator.left_out)
-        links = OrderLink.objects.by_crm_order_id(crm.crm_order_id for crm in batch)
+        known = OrderLink.objects.filter(bridge=self.run.bridge_id or DEFAULT_BRIDGE)
+        links = known.by_crm_order_id(crm.crm_order_id for crm in batch)
         return list(links.values())
 
     def place(self) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError, OutputWrapper
 from tqdm import tqdm
 
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.errors import SideError
 from sync.clients.shop import Shop
 from sync.jobs import engine, run_report
@@ -20,6 +19,7 @@ from sync.jobs.processing import COUNTS, failures, with_retries
 from sync.jobs.shop_identity import AnotherShop, check
 from sync.models import Run
 from sync.registry import JOBS
+from webhooks.connections import Bridge
 
 T = TypeVar("T")
 
@@ -28,35 +28,35 @@ LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
-def configured_shop() -> Shop:
-    """The shop, where both sides are configured. Nobody is called. Raises CommandError."""
+def configured_shop(bridge: Bridge) -> Shop:
+    """The bridge's shop, where both sides are configured. Nobody is called. Raises CommandError."""
     try:
-        crm_backends.connect()
-        return shop_client.connect()
+        crm_of(bridge)
+        return shop_of(bridge)
     except SideError as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
-def check_sides(*, wait: bool = True) -> None:
+def check_sides(bridge: Bridge, *, wait: bool = True) -> None:
     """Both are configured, and the shop is the one we know. `wait`: also if it must be waited for; else one that is
     away is left to the run."""
-    shop = configured_shop()
+    shop = configured_shop(bridge)
     try:
         if wait:
-            read(lambda: check(shop))
+            read(bridge, lambda: check(shop, bridge))
             return
         with quiet(), suppress(SideError):
-            check(shop)
+            check(shop, bridge)
     except AnotherShop as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
-def read(ask: Callable[[], T]) -> T:
+def read(bridge: Bridge, ask: Callable[[], T]) -> T:
     """The answer of a side, also if it must be waited for. Raises CommandError, and AnotherShop."""
     answers: list[T] = []
     try:
         with quiet():
-            to_the_end(with_retries(lambda: answers.append(ask())))
+            to_the_end(with_retries(bridge, lambda: answers.append(ask())))
     except AnotherShop:
         raise
     except (SideError, engine.Failed) as error:

@@ -12,14 +12,15 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from sync import alarms
-from sync.clients import shop as shop_client
+from sync.clients.bridged import shop_of
 from sync.clients.errors import AuthFailed, Blocked, NotConfigured, Rejected, SideError
 from sync.clients.http import CallRecord, nothing
 from sync.clients.shop import Hook, Shop
 from sync.models import SideState
 from sync.pipeline.internal_events import SWEEP
-from webhooks import sources
+from webhooks.connections import Bridge, default_bridge
 from webhooks.models import RefusedDelivery, Side, WebhookEvent
+from webhooks.signatures import usable
 
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
 PATH = "/webhooks/woocommerce"
@@ -181,71 +182,86 @@ def changes_for(action: str, verdicts: Iterable[WebhookVerdict]) -> list[Webhook
 # --- the shop and the inbox ----------------------------------------------------------------------------------------
 
 
-def delivery_url() -> str:
-    return f"{settings.PUBLIC_URL}{PATH}/"
+def delivery_url(bridge: Bridge | None = None) -> str:
+    """Where the bridge's shop delivers; without one, the environment's."""
+    named = f"{bridge.shop.slug}/" if bridge and not bridge.shop.is_environment else ""
+    return f"{settings.PUBLIC_URL}{PATH}/{named}"
 
 
-def look(before_call: Callable[[], None] = nothing) -> list[WebhookVerdict]:
-    """How each of the four is doing."""
-    calls: list[CallRecord] = []
-    hooks = shop_client.connect(on_call=calls.append, before_call=before_call).webhooks()
+def look(bridge: Bridge | None = None, before_call: Callable[[], None] = nothing) -> list[WebhookVerdict]:
+    """How each of the four is doing, in the shop of the bridge; without one, of the default one."""
+    bridge, calls = bridge or default_bridge(), list[CallRecord]()
+    hooks = shop_of(bridge, on_call=calls.append, before_call=before_call).webhooks()
     ahead = next((call.clock_is_ahead for call in calls if call.clock_is_ahead is not None), timedelta())
-    return [judge_webhook(facts) for facts in gather(hooks, ahead)]
+    return [judge_webhook(facts) for facts in gather(bridge, hooks, ahead)]
 
 
-def check_webhooks() -> list[WebhookVerdict]:
+def check_webhooks(bridge: Bridge | None = None) -> list[WebhookVerdict]:
     """How each is doing, with an alarm for each that is not well."""
-    verdicts = look()
+    bridge = bridge or default_bridge()
+    verdicts = look(bridge)
     for one in verdicts:
+        key = f"webhook:{one.topic}"
         if one.state == "ok":
-            alarms.clear(f"webhook:{one.topic}")
+            alarms.clear(key, bridge=bridge.pk)
         else:
-            alarms.raise_alarm(f"webhook:{one.topic}", f"Webhook {one.topic}: {one.words}", one.advice)
+            alarms.raise_alarm(key, f"Webhook {one.topic}: {one.words}", one.advice, bridge=bridge.pk)
     return verdicts
 
 
 def on_schedule() -> None:
+    for bridge in Bridge.objects.on():
+        _check_on_schedule(bridge)
+
+
+def _check_on_schedule(bridge: Bridge) -> None:
     """Check, if the shop can be asked. That it is away is told by its circuit breaker; that it is there and does not
     show its webhooks, by nobody else."""
-    if not SideState.objects.filter(name=Side.SHOP, paused=False, opened_at=None).exists():
+    if not SideState.objects.filter(name=bridge.shop.slug, paused=False, opened_at=None).exists():
         return
     try:
-        check_webhooks()
-        alarms.clear(UNSEEN_ALARM)
+        check_webhooks(bridge)
+        alarms.clear(UNSEEN_ALARM, bridge=bridge.pk)
     except (AuthFailed, Blocked, Rejected) as error:
         words = f"Our webhooks in the shop cannot be checked. Nobody would notice if they stopped: {error}"
-        alarms.raise_alarm(UNSEEN_ALARM, words, "Run `doctor`. The key's user must be allowed to manage the shop.")
+        advice = "Run `doctor`. The key's user must be allowed to manage the shop."
+        alarms.raise_alarm(UNSEEN_ALARM, words, advice, bridge=bridge.pk)
     except SideError:
         pass
 
 
-def make_changes(shop: Shop, wanted: Sequence[WebhookChange]) -> None:
+def make_changes(shop: Shop, wanted: Sequence[WebhookChange], bridge: Bridge | None = None) -> None:
     """Raises NotConfigured without a secret: an unsigned webhook would be refused here."""
-    secrets = sources.woocommerce().secrets
+    bridge = bridge or default_bridge()
+    secrets = [one for one in bridge.shop_config.webhook_secrets if usable("woocommerce", one)]
     if not secrets and any(step.change == "create" for step in wanted):
-        raise NotConfigured("WOO_WEBHOOK_SECRETS is not set. Put it into .env.", side="shop")
+        if bridge.is_environment:
+            raise NotConfigured("WOO_WEBHOOK_SECRETS is not set. Put it into .env.", side="shop")
+        words = f"The connection {bridge.shop.slug} has no webhook secret. Enter it on the connection's page."
+        raise NotConfigured(words, side="shop")
     for step in wanted:
         if step.number is not None:
             shop.delete_webhook(step.number)
         else:
             name = f"Orderbridge {step.topic}"
-            shop.create_webhook(name=name, topic=step.topic, url=delivery_url(), secret=secrets[0])
+            shop.create_webhook(name=name, topic=step.topic, url=delivery_url(bridge), secret=secrets[0])
 
 
-def gather(hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
+def gather(bridge: Bridge, hooks: Sequence[Hook], ahead: timedelta) -> list[Facts]:
     """`ahead`: how far the shop's clock is ahead of ours."""
-    since = timezone.now() - LOOK_BACK
-    ours = {topic: tuple(h for h in hooks if h.topic == topic and _is(h.url, delivery_url())) for topic in TOPICS}
-    events = WebhookEvent.objects.filter(received_at__gte=since, side=Side.SHOP).order_by()
+    since, url = timezone.now() - LOOK_BACK, delivery_url(bridge)
+    path = urlsplit(url).path.rstrip("/")
+    ours = {topic: tuple(h for h in hooks if h.topic == topic and _is(h.url, url)) for topic in TOPICS}
+    events = WebhookEvent.objects.filter(bridge=bridge, received_at__gte=since, side=Side.SHOP).order_by()
     heard = _latest(events.filter(source="woocommerce").exclude(order_ref=""))
     missed = _latest(events.filter(source=SWEEP))
-    unreadable = _unreadable(since)
-    refused, too_large = _refused("bad_signature", since), _refused("too_large", since)
+    unreadable = _unreadable(bridge, since)
+    refused, too_large = _refused(bridge, "bad_signature", since), _refused(bridge, "too_large", since)
     return [
         Facts(
             topic=topic,
             ours=ours[topic],
-            elsewhere=any(h.topic == topic and urlsplit(h.url).path.rstrip("/").endswith(PATH) for h in hooks),
+            elsewhere=any(h.topic == topic and urlsplit(h.url).path.rstrip("/").endswith(path) for h in hooks),
             created_at=max((hook.created_at - ahead for hook in ours[topic] if hook.created_at), default=None),
             tried_at=max((at - ahead for hook in ours[topic] if (at := _used_at(hook))), default=None),
             heard_at=heard.get(topic),
@@ -273,9 +289,11 @@ def _is(url: str, other: str) -> bool:
     return url.rstrip("/").lower() == other.rstrip("/").lower()
 
 
-def _refused(reason: str, since: datetime) -> dict[int, datetime]:
+def _refused(bridge: Bridge, reason: str, since: datetime) -> dict[int, datetime]:
     """The last delivery that was refused for this reason, by the webhook that it claims to be of."""
-    rows = RefusedDelivery.objects.filter(source="woocommerce", reason=reason, received_at__gte=since)
+    rows = RefusedDelivery.objects.filter(
+        source="woocommerce", connection__in=(bridge.shop.slug, ""), reason=reason, received_at__gte=since
+    )
     found: dict[int, datetime] = {}
     for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:DELIVERIES_READ]:
         number = _header(headers, "x-wc-webhook-id")
@@ -284,9 +302,9 @@ def _refused(reason: str, since: datetime) -> dict[int, datetime]:
     return found
 
 
-def _unreadable(since: datetime) -> dict[str, datetime]:
+def _unreadable(bridge: Bridge, since: datetime) -> dict[str, datetime]:
     """The last delivery, by topic, in which the shop tells that it may not show the order (FACTS A5)."""
-    rows = WebhookEvent.objects.filter(source="woocommerce", order_ref="", received_at__gte=since)
+    rows = WebhookEvent.objects.filter(bridge=bridge, source="woocommerce", order_ref="", received_at__gte=since)
     found: dict[str, datetime] = {}
     for topic, body, at in rows.order_by("-received_at").values_list("topic", "body", "received_at")[:DELIVERIES_READ]:
         if _forbidden(bytes(body)):

@@ -16,6 +16,7 @@ from sync import alarms
 from sync.models import SideState
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.models import SENDERS, Side, WebhookEvent
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
@@ -51,17 +52,19 @@ def judge_silence(quiet: Quiet) -> Silence:
 
 def on_schedule() -> None:
     now = clock.now()
-    for side, source in SENDERS.items():
-        quiet = listen(side, source, now)
-        if quiet is not None and judge_silence(quiet) == "dead":
-            _raise(side, quiet)
-        else:
-            alarms.clear(f"silence:{side}")
+    for bridge in Bridge.objects.on():
+        for side, source in SENDERS.items():
+            quiet = listen(side, source, now, bridge)
+            if quiet is not None and judge_silence(quiet) == "dead":
+                _raise(side, quiet, bridge)
+            else:
+                alarms.clear(f"silence:{side}", bridge=bridge.pk)
 
 
-def listen(side: str, source: str, now: datetime) -> Quiet | None:
+def listen(side: str, source: str, now: datetime, bridge: Bridge) -> Quiet | None:
     """None: nothing ever came, or not for weeks, so that nothing is usual."""
-    came = WebhookEvent.objects.filter(source=source, received_at__gte=now - WEEKS * WEEK, received_at__lte=now)
+    of_bridge = WebhookEvent.objects.filter(bridge=bridge)
+    came = of_bridge.filter(source=source, received_at__gte=now - WEEKS * WEEK, received_at__lte=now)
     times = came.values_list("received_at", flat=True)
     first, last = times.order_by("received_at").first(), times.order_by("-received_at").first()
     if first is None or last is None:
@@ -72,8 +75,10 @@ def listen(side: str, source: str, now: datetime) -> Quiet | None:
             came.filter(received_at__gt=start, received_at__lte=end)[:DELIVERIES_COUNTED].count()
             for start, end in stretches(first, last, now)
         ],
-        missed=WebhookEvent.objects.filter(source=SWEEP, side=side, received_at__gt=last)[:DELIVERIES_COUNTED].count(),
-        asked=SideState.objects.filter(name=side, swept_at__gte=now - max(SHORTEST, 3 * _round())).exists(),
+        missed=of_bridge.filter(source=SWEEP, side=side, received_at__gt=last)[:DELIVERIES_COUNTED].count(),
+        asked=SideState.objects.filter(
+            name=bridge.slug_of(side), swept_at__gte=now - max(SHORTEST, 3 * _round())
+        ).exists(),
     )
 
 
@@ -88,7 +93,7 @@ def stretches(first: datetime, last: datetime, now: datetime) -> list[tuple[date
     return [(start, end) for start, end in moved if first <= start and end <= last]
 
 
-def _raise(side: str, quiet: Quiet) -> None:
+def _raise(side: str, quiet: Quiet, bridge: Bridge) -> None:
     name = Side(side).label
     found = f"found {quiet.missed} change(s) that should have been delivered" if quiet.asked else "could not ask it"
     where = "run `shop_webhooks check`" if side == Side.SHOP else "look at its webhooks in the CRM"
@@ -97,4 +102,5 @@ def _raise(side: str, quiet: Quiet) -> None:
         f"{name}: there was no delivery for {quiet.long // timedelta(minutes=1)} minutes. Usually there are "
         f"{median(quiet.before):g} in this time. Reconcile {found}.",
         f"To see why nothing arrives, {where}. Reconcile fetches the changes; `doctor` shows what is in the way.",
+        bridge=bridge.pk,
     )

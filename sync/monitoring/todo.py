@@ -4,7 +4,7 @@ Items are made from parked and dead events, from refused moves on which the two 
 that the CRM lost. They close themselves once that is no longer so, and say why.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,6 +19,7 @@ from sync.models import Attempt, DriftFinding, TodoItem
 from sync.pipeline import internal_events
 from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ AT_WORK = (State.PENDING, State.PROCESSING, State.RETRYING)
 class Need:
     """What an item shall say."""
 
+    bridge: int | None
     cause: str
     order: str
     words: str
@@ -44,14 +46,15 @@ class Need:
 
 def refresh() -> None:
     """Once a minute. Two at a time do no harm."""
-    now, lifecycle = clock.now(), current_lifecycle()
+    now = clock.now()
+    lifecycles: Lifecycles = {pk: current_lifecycle(pk) for pk in Bridge.objects.values_list("pk", flat=True)}
     _heal()
     needs = {
-        (need.order, need.cause): need
-        for need in (*_lost_by_drift(now), *_disagreements(lifecycle), *_stuck())  # an event leads further
+        (need.bridge, need.order, need.cause): need
+        for need in (*_lost_by_drift(now), *_disagreements(lifecycles), *_stuck())  # an event leads further
     }
-    _close(lifecycle, now)
-    here = {(item.order, item.cause): item for item in TodoItem.objects.filter(closed_at=None)}
+    _close(lifecycles, now)
+    here = {(item.bridge_id, item.order, item.cause): item for item in TodoItem.objects.filter(closed_at=None)}
     for key in needs.keys() & here.keys():
         item, need = here[key], needs[key]
         if (item.event_id, item.words) != (need.event, need.words):
@@ -62,6 +65,7 @@ def refresh() -> None:
 
 def _item(need: Need, now: datetime) -> TodoItem:
     return TodoItem(
+        bridge_id=need.bridge,
         cause=need.cause,
         order=need.order,
         woo_id=need.woo_id,
@@ -77,7 +81,7 @@ def _item(need: Need, now: datetime) -> TodoItem:
 
 def _events() -> list[WebhookEvent]:
     """The newest that are stuck, state by state: each has its index."""
-    columns = ("id", "side", "source", "topic", "order_ref", "state", "reason", "finished_at")
+    columns = ("id", "bridge", "side", "source", "topic", "order_ref", "state", "reason", "finished_at")
     return [
         event
         for state in STUCK
@@ -92,24 +96,33 @@ def _heal() -> None:
     stuck = [event for event in stuck if DOUBTS[ANOTHER_SHOP] not in event.reason]
     later = _went_through(stuck)
     for event in stuck:
-        done = later.get((event.side, event.order_ref))
+        done = later.get(_of(event))
         if done and event.finished_at and done > event.finished_at:
             words = f"Solved: a later event of this order succeeded at {done:%Y-%m-%d %H:%M:%S} UTC. Before:"
             as_seen = WebhookEvent.objects.filter(pk=event.pk, state=event.state, finished_at=event.finished_at)
             as_seen.supersede(f"{words} {event.reason}")
 
 
-def _went_through(events: Iterable[WebhookEvent]) -> dict[tuple[str, str], datetime]:
-    """When an event of the same order went through last, by side and order."""
-    found: dict[tuple[str, str], datetime] = {}
+OrderOf = tuple[int | None, str, str]
+"""The bridge, the side that speaks of the order, and its id there."""
+
+
+def _of(event: WebhookEvent) -> OrderOf:
+    return event.bridge_id, event.side, event.order_ref
+
+
+def _went_through(events: Iterable[WebhookEvent]) -> dict[OrderOf, datetime]:
+    """When an event of the same order went through last."""
+    found: dict[OrderOf, datetime] = {}
     for side in Side.values:
         orders = {event.order_ref for event in events if event.side == side}
         for some in _chunks(sorted(orders)):
             done = WebhookEvent.objects.filter(
                 side=side, order_ref__in=some, state=State.DONE, outcome__in=WENT_THROUGH
             )
-            rows = done.values("order_ref").annotate(at=Max("finished_at")).values_list("order_ref", "at").order_by()
-            found |= {(side, order): at for order, at in rows if at}
+            newest = done.values("bridge", "order_ref").annotate(at=Max("finished_at")).order_by()
+            rows = newest.values_list("bridge", "order_ref", "at")
+            found |= {(bridge, side, order): at for bridge, order, at in rows if at}
     return found
 
 
@@ -117,17 +130,23 @@ def _stuck() -> Iterator[Need]:
     """The newest event of an order speaks for all of them."""
     events = sorted(_events(), key=lambda event: event.pk)
     links = _links_of(events)
-    missed = _not_found(event for event in events if (event.side, event.order_ref) in links)
+    missed = _not_found(event for event in events if _of(event) in links)
     for event in events:
         cause = Cause.DEAD if event.state == State.DEAD else Cause.PARKED
-        if link := links.get((event.side, event.order_ref)):
+        if link := links.get(_of(event)):
             yield _need(Cause.LOST if event.pk in missed else cause, link, words=event.reason, event=event.pk)
             continue
         woo_id = _number(event) if event.side == Side.SHOP else None
         crm_order_id = event.order_ref if event.side == Side.CRM else ""
         order = f"woo:{woo_id}" if woo_id else f"crm:{crm_order_id}" if crm_order_id else f"event:{event.pk}"
         yield Need(
-            cause=cause, order=order, words=event.reason, woo_id=woo_id, crm_order_id=crm_order_id, event=event.pk
+            bridge=event.bridge_id,
+            cause=cause,
+            order=order,
+            words=event.reason,
+            woo_id=woo_id,
+            crm_order_id=crm_order_id,
+            event=event.pk,
         )
 
 
@@ -135,14 +154,16 @@ def _number(event: WebhookEvent) -> int | None:
     return int(event.order_ref) if event.order_ref.isascii() and event.order_ref.isdigit() else None
 
 
-def _links_of(events: Iterable[WebhookEvent]) -> dict[tuple[str, str], OrderLink]:
-    found: dict[tuple[str, str], OrderLink] = {}
+def _links_of(events: Iterable[WebhookEvent]) -> dict[OrderOf, OrderLink]:
+    found: dict[OrderOf, OrderLink] = {}
     shop = sorted({number for event in events if event.side == Side.SHOP and (number := _number(event))})
     crm = sorted({event.order_ref for event in events if event.side == Side.CRM and event.order_ref})
     for numbers in _chunks(shop):
-        found |= {(Side.SHOP, str(link.woo_id)): link for link in OrderLink.objects.filter(woo_id__in=numbers)}
+        links = OrderLink.objects.filter(woo_id__in=numbers)
+        found |= {(link.bridge_id, Side.SHOP, str(link.woo_id)): link for link in links}
     for ids in _chunks(crm):
-        found |= {(Side.CRM, link.crm_order_id): link for link in OrderLink.objects.filter(crm_order_id__in=ids)}
+        links = OrderLink.objects.filter(crm_order_id__in=ids)
+        found |= {(link.bridge_id, Side.CRM, link.crm_order_id): link for link in links}
     return found
 
 
@@ -162,6 +183,7 @@ def _lost_by_drift(now: datetime) -> Iterator[Need]:
     lost = DriftFinding.objects.open(now).filter(kind=DriftFinding.Kind.MISSING_IN_CRM).exclude(crm_order_id="")
     for finding in lost.order_by("-id")[:LOOKED_AT]:
         yield Need(
+            bridge=finding.bridge_id,
             cause=Cause.LOST,
             order=f"woo:{finding.woo_id}",
             words=f"The CRM does not have order {finding.crm_order_id} any more.",
@@ -172,19 +194,30 @@ def _lost_by_drift(now: datetime) -> Iterator[Need]:
 
 def _need(cause: str, link: OrderLink, *, words: str, event: int) -> Need:
     order = f"woo:{link.woo_id}"
-    return Need(cause=cause, order=order, words=words, woo_id=link.woo_id, crm_order_id=link.crm_order_id, event=event)
+    return Need(
+        bridge=link.bridge_id,
+        cause=cause,
+        order=order,
+        words=words,
+        woo_id=link.woo_id,
+        crm_order_id=link.crm_order_id,
+        event=event,
+    )
 
 
-def _disagreements(lifecycle: Lifecycle) -> Iterator[Need]:
+Lifecycles = Mapping[int | None, Lifecycle]
+
+
+def _disagreements(lifecycles: Lifecycles) -> Iterator[Need]:
     """Moves of the CRM that were refused, and that the two sides still disagree on. Where the CRM is merely behind the
     shop, nobody is needed."""
-    columns = ("id", "side", "order_ref", "reason")
+    columns = ("id", "bridge", "side", "order_ref", "reason")
     refused = WebhookEvent.objects.filter(outcome=Outcome.REFUSED).only(*columns).order_by("-id")[:LOOKED_AT]
-    newest = {event.order_ref: event for event in reversed(refused) if event.side == Side.CRM}
+    newest = {_of(event): event for event in reversed(refused) if event.side == Side.CRM}
     links = _links_of(newest.values())
-    for order_ref, event in newest.items():
-        link = links.get((Side.CRM, order_ref))
-        if link and (cause := _disagreement(link, lifecycle)):
+    for order, event in newest.items():
+        link = links.get(order)
+        if link and (cause := _disagreement(link, lifecycles[link.bridge_id])):
             yield _need(cause, link, words=event.reason, event=event.pk)
 
 
@@ -202,16 +235,16 @@ def _disagreement(link: OrderLink, lifecycle: Lifecycle) -> str:
 # --- closing -------------------------------------------------------------------------------------------------------
 
 
-def _close(lifecycle: Lifecycle, now: datetime) -> None:
+def _close(lifecycles: Lifecycles, now: datetime) -> None:
     for item in TodoItem.objects.filter(closed_at=None).select_related("event").defer("event__body", "event__headers"):
-        if reason := _over(item, lifecycle):
+        if reason := _over(item, lifecycles[item.bridge_id]):
             TodoItem.objects.filter(pk=item.pk, closed_at=None).update(closed_at=now, closed_because=reason)
 
 
 def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
     """Why nobody is needed any more; empty: somebody still is."""
     if item.cause in (Cause.REFUSED, Cause.PAID):
-        link = OrderLink.objects.filter(woo_id=item.woo_id or 0).first()
+        link = OrderLink.objects.filter(bridge=item.bridge_id, woo_id=item.woo_id or 0).first()
         if link and _disagreement(link, lifecycle) == item.cause:
             return ""
         return (
@@ -222,7 +255,7 @@ def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
     event = item.event
     if event is None:
         found = DriftFinding.objects.filter(
-            kind=DriftFinding.Kind.MISSING_IN_CRM, woo_id=item.woo_id or 0, gone_at=None
+            bridge=item.bridge_id, kind=DriftFinding.Kind.MISSING_IN_CRM, woo_id=item.woo_id or 0, gone_at=None
         )
         return "" if found.exists() else "The CRM has it again."
     if event.state in (*STUCK, *AT_WORK):

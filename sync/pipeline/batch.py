@@ -13,14 +13,14 @@ from typing import TypeVar
 from django.conf import settings
 
 from sync.clients import breaker
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import pings_of
 from sync.clients.errors import Maintenance, NotConfigured, RateLimited, SideError
 from sync.clients.http import current_event
 from sync.pipeline import leases
 from sync.pipeline.claim import Claim
 from sync.pipeline.leases import LeaseLost
 from webhooks import clock
+from webhooks.connections import default_bridge
 from webhooks.models import Side
 
 T = TypeVar("T")
@@ -32,17 +32,6 @@ HAND_ON = 0.1
 the next calls are under way, and so without a time of their own."""
 
 
-def _ping_shop() -> None:
-    shop_client.connect().ping()
-
-
-def _ping_crm() -> None:
-    crm_backends.connect().ping()
-
-
-PINGS: dict[str, Callable[[], None]] = {Side.SHOP: _ping_shop, Side.CRM: _ping_crm}
-
-
 class NotBegun(Exception):
     """A side went away before this order had its turn: it is given back as if it had not been taken."""
 
@@ -52,6 +41,8 @@ class Batch:
 
     def __init__(self, claims: Sequence[Claim]) -> None:
         self.open = list(claims)
+        self.bridge = claims[0].bridge if claims else default_bridge()
+        "That of all of them."
         self.trouble: SideError | None = None
         "A side is away, or asks us to wait: nothing more is begun."
         self.away: set[str] = set()
@@ -78,22 +69,23 @@ class Batch:
         """Whatever a call about an order ended with, read or write: a side that answers a cheap read is not away."""
         if error.about_order is not None:
             return error.about_order
-        if not error.outage or error.side not in PINGS or isinstance(error, NotConfigured | Maintenance):
+        if not error.outage or error.side not in Side.values or isinstance(error, NotConfigured | Maintenance):
             return False
         return self.is_well(error.side)
 
     def is_well(self, side: str) -> bool:
-        """Whether it answers a cheap read. Of many orders that fail at about the same time, one asks."""
+        """Whether its connection answers a cheap read. Of many orders that fail at about the same time, one asks."""
+        name = self.bridge.slug_of(side)
         well, until = self._is_well.get(side, (True, 0.0))
         if well and time.monotonic() >= until:
             self.keep_leases()
             try:
-                PINGS[side]()
+                pings_of(self.bridge)[name]()
             except SideError:
                 self._is_well[side] = False, 0.0
             else:
                 self._is_well[side] = True, time.monotonic() + WELL
-                breaker.record_success([side], clock.now())
+                breaker.record_success([name], clock.now())
         return self._is_well[side][0]
 
     def note(self, error: object) -> None:
@@ -103,6 +95,10 @@ class Batch:
         ):
             self.trouble = error
             self.away.add(error.side)
+
+    def record_failure(self, error: SideError) -> bool:
+        """Of the bridge's connection on that side. True: its breaker is open, so no order is to blame."""
+        return breaker.record_failure(error, clock.now(), self.bridge.slug_of(error.side))
 
     def each(
         self,

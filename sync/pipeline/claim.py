@@ -13,8 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from orders.models import OrderLink
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients import bridged
 from sync.clients.crm.base import Crm, Traits
 from sync.clients.errors import SideError
 from sync.clients.http import CallRecord
@@ -25,6 +24,7 @@ from sync.pipeline import internal_events, leases
 from sync.pipeline.leases import DURATION, OrderLease
 from sync.pipeline.plan import EventFacts, LinkFacts, Reason
 from webhooks import clock
+from webhooks.connections import DEFAULT_BRIDGE, Bridge, default_bridge
 from webhooks.models import Side, State, WebhookEvent
 from webhooks.texts import fit
 
@@ -109,11 +109,15 @@ class Claim:
             resync=any(event.source == internal_events.RESYNC for event in self.events),
         )
 
+    @property
+    def bridge(self) -> Bridge:
+        return self.newest.bridge
+
     def shop(self) -> Shop:
-        return shop_client.connect(on_call=self.calls.append, before_call=self.lease.ensure_valid)
+        return bridged.shop_of(self.bridge, self.calls.append, self.lease.ensure_valid)
 
     def crm(self) -> Crm:
-        return crm_backends.connect(on_call=self.calls.append, before_call=self.lease.ensure_valid)
+        return bridged.crm_of(self.bridge, self.calls.append, self.lease.ensure_valid)
 
     def forget_reads(self) -> None:
         """Before both sides are read again."""
@@ -121,10 +125,10 @@ class Claim:
         self.known = self.in_doubt = self.shop_order = self.crm_order = self.read_at = None
 
 
-def due_orders(most: int) -> list[OrderRef]:
-    """Orders with a due event, the longest due first. Behind a backlog the freshest come before them, half as many as
-    are taken at a time, so that an outage that is over does not delay what comes in now."""
-    due = WebhookEvent.objects.due(clock.now()).values_list("side", "order_ref")
+def due_orders(most: int, bridge: int = DEFAULT_BRIDGE) -> list[OrderRef]:
+    """Orders of the bridge with a due event, the longest due first. Behind a backlog the freshest come before them,
+    half as many as are taken at a time, so that an outage that is over does not delay what comes in now."""
+    due = WebhookEvent.objects.due(clock.now(), bridge).values_list("side", "order_ref")
     look = 2 * most + 20  # several events may be of one order, and another worker may have some of them
     orders = list(due.order_by("next_attempt_at", "id")[:look])
     if len(orders) == look and (most > 1 or random.random() < FRESH_SHARE):
@@ -132,16 +136,18 @@ def due_orders(most: int) -> list[OrderRef]:
     return list(dict.fromkeys(orders))
 
 
-def claim(orders: Sequence[OrderRef], most: int | None = None) -> list[Claim]:
-    """Those of the orders that no other worker has, with their due events; at most so many. In one transaction."""
+def claim(orders: Sequence[OrderRef], most: int | None = None, bridge: Bridge | None = None) -> list[Claim]:
+    """Those of the bridge's orders that no other worker has, with their due events; at most so many. In one
+    transaction. Without a bridge: of the default one."""
+    bridge = bridge or default_bridge()
     with transaction.atomic():
-        keys = _lease_keys(orders)
+        keys = _lease_keys(orders, bridge.pk)
         wanted = list(dict.fromkeys(keys[order] for order in orders))
         busy = leases.busy(wanted)
         taken = OrderLease.take_each([key for key in wanted if key not in busy][:most])
         mine = {order: taken.pop(keys[order]) for order in orders if keys[order] in taken}
         now, claims = clock.now(), []
-        for order, waiting in _waiting(mine).items():
+        for order, waiting in _waiting(mine, bridge).items():
             first = next((event for event in waiting if event.next_attempt_at and event.next_attempt_at <= now), None)
             if first is not None:
                 # Events of this order that wait for a later try are answered by the same read.
@@ -154,30 +160,32 @@ def claim(orders: Sequence[OrderRef], most: int | None = None) -> list[Claim]:
     return claims
 
 
-def _lease_keys(orders: Sequence[OrderRef]) -> dict[OrderRef, str]:
+def _lease_keys(orders: Sequence[OrderRef], bridge: int) -> dict[OrderRef, str]:
     """One key for an order whichever side speaks of it, once the pair is known."""
     of_crm = [ref for side, ref in orders if side == Side.CRM]
-    pairs = OrderLink.objects.filter(crm_order_id__in=of_crm).values_list("crm_order_id", "woo_id") if of_crm else ()
-    known = dict(pairs)
+    links = OrderLink.objects.filter(bridge=bridge, crm_order_id__in=of_crm)
+    known = dict(links.values_list("crm_order_id", "woo_id") if of_crm else ())
     return {
-        (side, ref): lease_key(int(ref) if side == Side.SHOP else known.get(ref), crm_order_id=ref)
+        (side, ref): lease_key(bridge, int(ref) if side == Side.SHOP else known.get(ref), crm_order_id=ref)
         for side, ref in orders
     }
 
 
-def lease_key(woo_id: int | None, *, crm_order_id: str = "") -> str:
-    return f"crm:{crm_order_id}" if woo_id is None else f"woo:{woo_id}"
+def lease_key(bridge: int, woo_id: int | None, *, crm_order_id: str = "") -> str:
+    of = "" if bridge == DEFAULT_BRIDGE else f"{bridge}/"
+    return f"{of}crm:{crm_order_id}" if woo_id is None else f"{of}woo:{woo_id}"
 
 
-def _waiting(orders: Collection[OrderRef]) -> dict[OrderRef, list[WebhookEvent]]:
+def _waiting(orders: Collection[OrderRef], bridge: Bridge) -> dict[OrderRef, list[WebhookEvent]]:
     """Their unfinished events, locked: nobody sets one of them aside between this look and the claim."""
     waiting = defaultdict[OrderRef, list[WebhookEvent]](list)
     of_sides = [
         Q(side=of, order_ref__in=[ref for side, ref in orders if side == of]) for of in {of for of, _ in orders}
     ]
     if of_sides:
-        events = WebhookEvent.objects.filter(reduce(or_, of_sides)).unfinished()
+        events = WebhookEvent.objects.filter(reduce(or_, of_sides), bridge=bridge).unfinished()
         for event in events.select_for_update().order_by("dedupe_key"):
+            event.bridge = bridge  # whoever makes calls for it cannot ask the database
             waiting[event.side, event.order_ref].append(event)
     return {order: sorted(waiting[order], key=attrgetter("pk")) for order in orders if order in waiting}
 

@@ -31,41 +31,43 @@ def too_many(gone: int, of: int) -> bool:
     return gone > FEW and (gone * ONE_IN > of or gone > MOST)
 
 
-def must_be_confirmed(gone: int, of: int) -> bool:
+def must_be_confirmed(gone: int, of: int, bridge: int) -> bool:
     """Of a sweep's finds. While the alarm is open, part of them may have been told already."""
-    return too_many(gone, of) or (gone > 0 and _is_open())
+    return too_many(gone, of) or (gone > 0 and _is_open(bridge))
 
 
-def held(woo_id: int) -> Park | None:
+def held(woo_id: int, bridge: int) -> Park | None:
     """Whether the CRM must not hear yet that this order is gone."""
-    told = _told_lately() - {str(woo_id)}
-    if not _is_open() and not too_many(len(told) + 1, OrderLink.objects.count()):
+    told = _told_lately(bridge) - {str(woo_id)}
+    links = OrderLink.objects.filter(bridge=bridge)
+    if not _is_open(bridge) and not too_many(len(told) + 1, links.count()):
         return None
     words = "Many orders are gone at once: the CRM is not told before a person says that it is so. A replay says it."
     return Park(reasons=(GONE, Reason(HELD, words)))
 
 
-def _is_open() -> bool:
-    return alarms.open_alarms().filter(key=ALARM).exists()
+def _is_open(bridge: int) -> bool:
+    return alarms.the_open_one(ALARM, bridge).exists()
 
 
-def _told_lately() -> set[str]:
+def _told_lately(bridge: int) -> set[str]:
     since = clock.now() - WITHIN
-    newest = WebhookEvent.objects.filter(side=Side.SHOP, outcome=Outcome.UPDATED).order_by("-id")
+    newest = WebhookEvent.objects.filter(bridge=bridge, side=Side.SHOP, outcome=Outcome.UPDATED).order_by("-id")
     rows = newest.values_list("order_ref", "reason", "finished_at")[:LOOKED_AT]
     return {order for order, reason, at in rows if at and at >= since and GONE.words in reason}
 
 
-def see(decision: Decision) -> None:
+def see(decision: Decision, bridge: int) -> None:
     """Raise the alarm where the decision holds one back."""
     if isinstance(decision, Park) and any(reason.code == HELD for reason in decision.reasons):
         words = (
             f"The shop answers 404 for more than {FEW} linked orders within {WITHIN // timedelta(minutes=1)} minutes."
         )
-        alarms.raise_alarm(ALARM, f"{words} Of the rest the CRM was not told.", ADVICE, Severity.CRITICAL)
+        words = f"{words} Of the rest the CRM was not told."
+        alarms.raise_alarm(ALARM, words, ADVICE, Severity.CRITICAL, bridge=bridge)
 
 
-def found(gone: Iterable[int], of: int, *, quietly: bool) -> str:
+def found(gone: Iterable[int], of: int, bridge: int, *, quietly: bool) -> str:
     """What a sweep says that found too many, and the alarm, unless it was to write nothing."""
     some = sorted(gone)
     first = ", ".join(map(str, some[:FEW]))
@@ -73,5 +75,5 @@ def found(gone: Iterable[int], of: int, *, quietly: bool) -> str:
         f"{len(some)} of {of} linked orders are gone from the shop at once, among them {first}. The CRM was not told."
     )
     if not quietly:
-        alarms.raise_alarm(ALARM, words, ADVICE, Severity.CRITICAL)
+        alarms.raise_alarm(ALARM, words, ADVICE, Severity.CRITICAL, bridge=bridge)
     return f"{words} {ADVICE}"

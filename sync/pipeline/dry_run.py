@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sync.clients.bridged import pings_of
 from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
 from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, ShopSnapshot
 from sync.pipeline import internal_events
-from sync.pipeline.batch import PINGS, Batch
+from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim
 from sync.pipeline.fetch import decide_all
 from sync.pipeline.leases import OrderLease
 from sync.pipeline.plan import CreateInCrm, Decision, Park, Plan, ReadAgain, Reason, SetShopStatus, UpdateInCrm
 from sync.pipeline.replays import ONLY_ONCE, why_unreadable
+from webhooks.connections import Bridge
 from webhooks.models import Side, State, WebhookEvent
 
 Kind = Literal["nothing", "forward", "backward", "waits", "person", "failed"]
@@ -91,15 +93,15 @@ def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foresee
     """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
     claim = Claim(lease=NoLease(), events=[event], seen=seen)
     try:
-        return alone(lambda: _foresee(claim), _ping_both)
+        return alone(lambda: _foresee(claim), lambda: _ping_both(event.bridge))
     except SideError as error:
         if error.again:
             raise
         return _went_wrong(claim, error)
 
 
-def _ping_both() -> None:
-    for ping in PINGS.values():
+def _ping_both(bridge: Bridge) -> None:
+    for ping in pings_of(bridge).values():
         ping()
 
 
@@ -170,7 +172,7 @@ def _told_before(claim: Claim) -> Mapping[str, Any]:
     event = claim.newest
     composer = claim.shop_order.composer if claim.shop_order else AS_IT_IS
     finished = WebhookEvent.objects.filter(
-        side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
+        bridge=event.bridge_id, side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
     ).exclude(pk=event.pk)
     for body in finished.order_by("-id").values_list("body", flat=True)[:1]:
         try:

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from sync.clients import breaker
 from sync.clients.errors import SideError
 from sync.clients.http import current_event
 from sync.pipeline import record
@@ -15,7 +14,6 @@ from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim, abandoned
 from sync.pipeline.leases import DURATION, Busy, LeaseLost, WorkerLost
 from sync.pipeline.retries import delay_before
-from webhooks import clock
 from webhooks.masking import quoted
 from webhooks.models import State, WebhookEvent
 from webhooks.texts import fit
@@ -67,7 +65,7 @@ def fail(batch: Batch, claim: Claim, error: Exception) -> None:
 def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     of_side = error if isinstance(error, SideError) else None
-    if of_side and not batch.is_about_the_order(of_side) and breaker.record_failure(of_side, clock.now()):
+    if of_side and not batch.is_about_the_order(of_side) and batch.record_failure(of_side):
         record.retry(batch, claim, timedelta(0), error=str(error), result=type(error).__name__, failed=False)
         return
     attempt = max(event.attempts for event in claim.events) + 1

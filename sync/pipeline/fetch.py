@@ -7,14 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
 from sync.clients.answers import KEPT_CHARACTERS
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.crm.base import BatchReads
 from sync.clients.errors import SideError
 from sync.clients.http import CallRecord
@@ -38,7 +36,7 @@ from sync.pipeline.read import (
     decide,
 )
 from webhooks import clock
-from webhooks.models import Bridge
+from webhooks.connections import Bridge
 
 Answers = dict[Claim, Any]
 """An exception stands for an answer that could not be had."""
@@ -78,25 +76,24 @@ def decide_all(batch: Batch, claims: Sequence[Claim]) -> dict[Claim, Decision | 
 
 
 def _lifecycle(batch: Batch, asked: Mapping[Claim, LifecycleNow]) -> Answers:
-    return dict.fromkeys(asked, current_lifecycle())
+    return dict.fromkeys(asked, current_lifecycle(batch.bridge.pk))
 
 
 def _options(batch: Batch, asked: Mapping[Claim, OptionsNow]) -> Answers:
-    bridges = Bridge.objects.in_bulk({claim.newest.bridge_id for claim in asked})
-    return {claim: bridges[claim.newest.bridge_id].options for claim in asked}
+    return dict.fromkeys(asked, batch.bridge.options)
 
 
 def _links(batch: Batch, asked: Mapping[Claim, LinkOf]) -> Answers:
     by_shop = [one.woo_id for one in asked.values() if one.woo_id is not None]
     by_crm = [one.crm_order_id for one in asked.values() if one.woo_id is None]
     wanted = [Q(woo_id__in=by_shop)] * bool(by_shop) + [Q(crm_order_id__in=by_crm)] * bool(by_crm)
-    found = [link for some in wanted for link in OrderLink.objects.filter(some)]
+    found = [link for some in wanted for link in OrderLink.objects.filter(some, bridge=batch.bridge)]
     links: dict[Any, OrderLink] = {key: link for link in found for key in (link.woo_id, link.crm_order_id)}
     return {claim: links.get(one.crm_order_id if one.woo_id is None else one.woo_id) for claim, one in asked.items()}
 
 
 def _intents(batch: Batch, asked: Mapping[Claim, IntentOf]) -> Answers:
-    rows = Intent.objects.filter(woo_id__in=[one.woo_id for one in asked.values()])
+    rows = Intent.objects.filter(bridge=batch.bridge, woo_id__in=[one.woo_id for one in asked.values()])
     intents = {IntentOf(row.woo_id, Intent.Kind(row.kind)): row for row in rows}
     return {claim: intents.get(one) for claim, one in asked.items()}
 
@@ -105,7 +102,7 @@ def _leases(batch: Batch, asked: Mapping[Claim, LeaseOn]) -> Answers:
     """Once the pair is known, the order is known by its shop id."""
     answers: Answers = {}
     for claim, one in asked.items():
-        key = lease_key(one.woo_id)
+        key = lease_key(batch.bridge.pk, one.woo_id)
         answers[claim] = key not in claim.lease.keys
         if answers[claim]:
             try:
@@ -123,7 +120,7 @@ def _shop_orders(batch: Batch, asked: Mapping[Claim, ShopOrder]) -> Answers:
     return _read(
         batch,
         {claim: one.woo_id for claim, one in asked.items()},
-        many=lambda calls, ids: shop_client.connect(calls.append, batch.keep_leases).get_many(ids),
+        many=lambda calls, ids: shop_of(batch.bridge, calls.append, batch.keep_leases).get_many(ids),
         one=lambda claim, woo_id: claim.shop().get(woo_id),
     )
 
@@ -141,7 +138,7 @@ def _crm_orders_named(batch: Batch, asked: Mapping[Claim, CrmOrderNamed]) -> Ans
     """An answer that shows an order which is known to be there is believed of those that it does not show."""
 
     def many(calls: list[CallRecord], names: list[str]) -> Mapping[str, Any]:
-        there = _one_in_crm()
+        there = _one_in_crm(batch.bridge)
         found = _many_of_crm(batch, "find_many")(calls, [*names, *there])
         is_proved = len(calls) == 1 and any(found.get(name) for name in there)
         return {name: order for name, order in found.items() if order or is_proved}
@@ -154,10 +151,10 @@ def _crm_orders_named(batch: Batch, asked: Mapping[Claim, CrmOrderNamed]) -> Ans
     )
 
 
-def _one_in_crm() -> list[str]:
+def _one_in_crm(bridge: Bridge) -> list[str]:
     """The name of the order that was linked last, if the CRM has had the time to list it."""
-    listed = clock.now() - timedelta(seconds=2 * settings.CRM_LIST_LAG)
-    named = OrderLink.objects.filter(created_at__lt=listed).exclude(external_id="")
+    listed = clock.now() - timedelta(seconds=2 * bridge.crm_config.list_lag)
+    named = OrderLink.objects.filter(bridge=bridge, created_at__lt=listed).exclude(external_id="")
     return list(named.order_by("-pk").values_list("external_id", flat=True)[:1])
 
 
@@ -168,7 +165,7 @@ def _many_of_crm(batch: Batch, verb: str) -> Many:
     """Not every backend reads many at once."""
 
     def read(calls: list[CallRecord], ids: list[Any]) -> Mapping[Any, Any]:
-        crm = crm_backends.connect(calls.append, batch.keep_leases)
+        crm = crm_of(batch.bridge, calls.append, batch.keep_leases)
         return getattr(crm, verb)(ids) if isinstance(crm, BatchReads) else {}
 
     return read

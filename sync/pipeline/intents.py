@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db import transaction
 
 from sync.clients.errors import SideError, Unreachable
@@ -18,9 +17,10 @@ def intent_of(claim: Claim, plan: Plan, at: datetime) -> Intent | None:
     """None: an update of the CRM is repeated without harm."""
     match plan.write:
         case CreateInCrm():
-            return Intent(woo_id=int(claim.order_ref), kind=Intent.Kind.CREATE, at=at)
+            return Intent(bridge=claim.bridge, woo_id=int(claim.order_ref), kind=Intent.Kind.CREATE, at=at)
         case SetShopStatus(woo_id=woo_id, from_status=old, to_status=new):
-            return Intent(woo_id=woo_id, kind=Intent.Kind.STATUS, from_status=old, to_status=new, at=at)
+            kind = Intent.Kind.STATUS
+            return Intent(bridge=claim.bridge, woo_id=woo_id, kind=kind, from_status=old, to_status=new, at=at)
     return None
 
 
@@ -47,7 +47,7 @@ def after_failure(claim: Claim, plan: Plan, error: Exception) -> None:
         # Whoever sets it by hand meanwhile did that, and not we.
         nothing_sent = not error.may_have_got_through and claim.in_doubt is None
         if in_doubt:
-            intent.may_come_until = clock.now() + timedelta(seconds=settings.SHOP_WRITE_LAG)
+            intent.may_come_until = clock.now() + timedelta(seconds=claim.bridge.shop_config.write_lag)
     if not in_doubt and not nothing_sent:
         return
     with transaction.atomic():
@@ -55,7 +55,7 @@ def after_failure(claim: Claim, plan: Plan, error: Exception) -> None:
         if in_doubt:
             upsert([intent])  # it may have taken effect as late as now
         else:
-            delete([intent.woo_id], intent.kind)
+            delete(intent.bridge_id, [intent.woo_id], intent.kind)
 
 
 def take_back(claim: Claim, plan: Plan) -> None:
@@ -65,7 +65,7 @@ def take_back(claim: Claim, plan: Plan) -> None:
         claim.in_doubt.pk = None
         upsert([claim.in_doubt])
     elif intent:
-        delete([intent.woo_id], intent.kind)
+        delete(intent.bridge_id, [intent.woo_id], intent.kind)
 
 
 def pending_write(intent: Intent | None) -> PendingWrite | None:
@@ -85,5 +85,5 @@ def upsert(intents: Sequence[Intent]) -> None:
     )
 
 
-def delete(woo_ids: Collection[int], kind: str) -> None:
-    Intent.objects.filter(kind=kind, woo_id__in=woo_ids).delete()
+def delete(bridge: int | None, woo_ids: Collection[int], kind: str) -> None:
+    Intent.objects.filter(bridge=bridge, kind=kind, woo_id__in=woo_ids).delete()

@@ -33,6 +33,7 @@ def resync(link: OrderLink, *, by: str = "", reason: str = "") -> WebhookEvent:
 def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
     """The event of `resync`, not stored yet."""
     return intake.internal_event(
+        bridge=link.bridge_id,
         side=Side.CRM,
         source=RESYNC,
         topic="order.resync",
@@ -46,6 +47,7 @@ def resync_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookE
 def tell_crm_event(link: OrderLink, *, key: str, by: str, reason: str) -> WebhookEvent:
     """By which the CRM hears what the shop's order says now, as if the shop had told us of it. Not stored yet."""
     return intake.internal_event(
+        bridge=link.bridge_id,
         side=Side.SHOP,
         source=RESYNC,
         topic="order.resync",
@@ -56,9 +58,10 @@ def tell_crm_event(link: OrderLink, *, key: str, by: str, reason: str) -> Webhoo
     )
 
 
-def backfill_event(order: ShopSnapshot, *, topic: str, key: str, by: str) -> WebhookEvent:
+def backfill_event(order: ShopSnapshot, *, bridge: int, topic: str, key: str, by: str) -> WebhookEvent:
     """By which `backfill` creates or finds an order in the CRM, or tells it what changed. Not stored yet."""
     return intake.internal_event(
+        bridge=bridge,
         side=Side.SHOP,
         source=BACKFILL,
         topic=topic,
@@ -73,6 +76,7 @@ def backfill_event(order: ShopSnapshot, *, topic: str, key: str, by: str) -> Web
 def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEvent:
     """Set the shop's status although the lifecycle refuses the move. The caller wakes a worker."""
     event, _ = intake.post(
+        bridge=link.bridge_id,
         side=Side.CRM,
         source=STAFF,
         topic=FORCE,
@@ -88,6 +92,7 @@ def force(link: OrderLink, *, to_status: str, by: str, reason: str) -> WebhookEv
 def make_anew(link: OrderLink, *, by: str, reason: str) -> WebhookEvent:
     """Make an order that the CRM lost there again; looked for first, as ever. The caller wakes a worker."""
     event, _ = intake.post(
+        bridge=link.bridge_id,
         side=Side.SHOP,
         source=STAFF,
         topic=ANEW,

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients.snapshots import TRASH
@@ -17,7 +19,8 @@ from webhooks.models import Side, State, WebhookEvent
 
 def save_all(finished: Sequence[tuple[Claim, Plan, Applied]]) -> dict[Claim, OrderLink]:
     """The links of those that have one, new or known. Raises IntegrityError where an id is in another pair already."""
-    known = _known([claim for claim, _, _ in finished])
+    links = OrderLink.objects.filter(bridge=finished[0][0].bridge) if finished else OrderLink.objects.none()
+    known = _known([claim for claim, _, _ in finished], links)
     saved, new = dict[Claim, OrderLink](), list[OrderLink]()
     for claim, plan, applied in finished:
         row = known.get((claim.side, claim.order_ref))
@@ -38,27 +41,28 @@ def linked_otherwise(claim: Claim, plan: Plan, applied: Applied) -> OrderLink | 
     pair."""
     if plan.woo_id is None:
         return None
-    pair = _new(claim, plan.woo_id, applied)
+    pair, links = _new(claim, plan.woo_id, applied), OrderLink.objects.filter(bridge=claim.bridge)
     if claim.side == Side.CRM:
-        other = OrderLink.objects.filter(woo_id=pair.woo_id).first()
+        other = links.filter(woo_id=pair.woo_id).first()
     else:
-        other = OrderLink.objects.filter(crm_order_id=pair.crm_order_id).first() if applied.crm else None
+        other = links.filter(crm_order_id=pair.crm_order_id).first() if applied.crm else None
     return other if other and (other.woo_id, other.crm_order_id) != (pair.woo_id, pair.crm_order_id) else None
 
 
-def _known(claims: Sequence[Claim]) -> dict[tuple[str, str], OrderLink]:
+def _known(claims: Sequence[Claim], links: QuerySet[OrderLink]) -> dict[tuple[str, str], OrderLink]:
     by_shop = [int(claim.order_ref) for claim in claims if claim.side == Side.SHOP]
     by_crm = [claim.order_ref for claim in claims if claim.side == Side.CRM]
     known = dict[tuple[str, str], OrderLink]()
     if by_shop:
-        known |= {(Side.SHOP, str(row.woo_id)): row for row in OrderLink.objects.filter(woo_id__in=by_shop)}
+        known |= {(Side.SHOP, str(row.woo_id)): row for row in links.filter(woo_id__in=by_shop)}
     if by_crm:
-        known |= {(Side.CRM, row.crm_order_id): row for row in OrderLink.objects.filter(crm_order_id__in=by_crm)}
+        known |= {(Side.CRM, row.crm_order_id): row for row in links.filter(crm_order_id__in=by_crm)}
     return known
 
 
 def _new(claim: Claim, woo_id: int, applied: Applied) -> OrderLink:
-    return OrderLink(woo_id=woo_id, crm_order_id=applied.crm.crm_order_id if applied.crm else claim.order_ref)
+    crm_order_id = applied.crm.crm_order_id if applied.crm else claim.order_ref
+    return OrderLink(bridge=claim.bridge, woo_id=woo_id, crm_order_id=crm_order_id)
 
 
 def _update(row: OrderLink, claim: Claim, plan: Plan, applied: Applied) -> None:
@@ -80,20 +84,22 @@ def _relink(row: OrderLink, crm_order_id: str) -> None:
     if was_ours:  # a pair that somebody changed by hand is not made good by this
         row.sign()
     row.crm_status, row.crm_version, row.crm_updated_at, row.external_id = "", None, None, ""
-    stuck = WebhookEvent.objects.filter(side=Side.CRM, order_ref=lost, state__in=(State.PARKED, State.DEAD))
+    of_lost = WebhookEvent.objects.filter(bridge=row.bridge_id, side=Side.CRM, order_ref=lost)
+    stuck = of_lost.filter(state__in=(State.PARKED, State.DEAD))
     stuck.supersede(f"The CRM lost order {lost}; it has {crm_order_id} in its place.")
 
 
 def _was_held_up(row: OrderLink) -> bool:
     """The CRM moved it while it lay in the trash."""
-    lifecycle = current_lifecycle()
+    lifecycle = current_lifecycle(row.bridge_id)
     target = lifecycle.status_map.get(row.crm_status, row.woo_status)
     return target != row.woo_status and not lifecycle.is_ahead(row.woo_status, of=target)
 
 
 def _has_parked_moves(row: OrderLink) -> bool:
     """They met with the deletion before the CRM was told of it. Asked once more, they need nobody."""
-    return WebhookEvent.objects.filter(side=Side.CRM, order_ref=row.crm_order_id, state=State.PARKED).exists()
+    of_order = WebhookEvent.objects.filter(bridge=row.bridge_id, side=Side.CRM, order_ref=row.crm_order_id)
+    return of_order.filter(state=State.PARKED).exists()
 
 
 def _fill_in(row: OrderLink, claim: Claim, plan: Plan, applied: Applied) -> None:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from sync.clients.errors import AuthFailed, Blocked, NotFound, Rejected
 from sync.clients.shop import Shop
+from webhooks.connections import Bridge
 from webhooks.models import Side, WebhookEvent
 from webhooks.schemas import WOOCOMMERCE, schema_of
 
@@ -79,35 +78,38 @@ def _links(order: Any) -> Iterator[Any]:
 
 def unknown(event: WebhookEvent) -> frozenset[Address]:
     """Those that are not in the settings: another shop's, or what our shop calls itself besides."""
-    return stated(event) - _of_settings()
+    return stated(event) - _of_settings(event.bridge)
 
 
 def another(events: Iterable[WebhookEvent], shop: Shop) -> Address | None:
     """An address that is not our shop's, if one of them gives such a one."""
-    given = sorted({one for event in events for one in unknown(event)}, key=str)
-    strange = [one for one in given if one not in _of_shop(shop)] if given else []
+    each = list(events)
+    given = sorted({one for event in each for one in unknown(event)}, key=str)
+    strange = [one for one in given if one not in _of_shop(each[0].bridge, shop)] if given else []
     return strange[0] if strange else None
 
 
-def is_on_our_host(address: Address, shop: Shop) -> bool:
+def is_on_our_host(address: Address, bridge: Bridge, shop: Shop) -> bool:
     """There, another port or path need not be another shop: languages and proxies have them, too."""
-    return address.host in {one.host for one in _of_settings() | _of_shop(shop)}
+    return address.host in {one.host for one in _of_settings(bridge) | _of_shop(bridge, shop)}
 
 
-def _of_settings() -> frozenset[Address]:
-    urls = [settings.WOO_URL, *settings.WOO_OTHER_URLS]
+def _of_settings(bridge: Bridge) -> frozenset[Address]:
+    shop = bridge.shop_config
+    urls = [shop.url, *shop.other_urls]
     return frozenset(address for url in urls if (address := Address.of(url)))
 
 
-def _of_shop(shop: Shop) -> frozenset[Address]:
+def _of_shop(bridge: Bridge, shop: Shop) -> frozenset[Address]:
     """What the shop says itself: WOO_URL may be an internal address, or an older one."""
-    at, known = _said.get(settings.WOO_URL, (float("-inf"), frozenset()))
+    url = bridge.shop_config.url
+    at, known = _said.get(url, (float("-inf"), frozenset()))
     if time.monotonic() - at > ASK_AGAIN:
         try:
             known = frozenset(address for url in shop.addresses() if (address := Address.of(url)))
         except NOT_TOLD:
             return frozenset()
-        _said[settings.WOO_URL] = time.monotonic(), known
+        _said[url] = time.monotonic(), known
     return known
 
 

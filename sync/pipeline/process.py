@@ -5,6 +5,7 @@ Events, backfill, resync and replays all go this way. Network first, transaction
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -13,15 +14,17 @@ from django.db import transaction
 from django.db.models import Count
 
 from sync.clients import breaker
+from sync.clients.bridged import pings_of
 from sync.pipeline import disappearance, doubts, failures, intents, leases, record
 from sync.pipeline.apply import Applied, apply
-from sync.pipeline.batch import PINGS, Batch, NotBegun
+from sync.pipeline.batch import Batch, NotBegun
 from sync.pipeline.claim import Claim, claim, due_orders
 from sync.pipeline.fetch import decide_all
 from sync.pipeline.plan import Decision, Park, Plan, ReadAgain, Reason
 from sync.pipeline.record import Finished
 from sync.queue import shutdown
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.models import Outcome, WebhookEvent
 
 FRESH = 3.0
@@ -51,15 +54,34 @@ class BatchSize:
             self.orders = max(self.least, min(rounds * self.least, 2 * self.orders, LARGEST))
 
 
-def process_due(size: BatchSize) -> bool:
-    """Process the next due orders. False: nothing can be done now."""
-    orders = due_orders(size.orders)
-    if not orders or not breaker.allows_calls(clock.now(), PINGS):
-        return False
-    began, claims = time.monotonic(), claim(orders, size.orders)
-    process(claims)
-    size.learn(len(claims), time.monotonic() - began)
-    return bool(claims)
+class Turns:
+    """The bridges in turn, a batch each: a backlog of one, or a side of it that is away, keeps no other waiting. How
+    large a batch is, each teaches by itself."""
+
+    def __init__(self) -> None:
+        self.sizes = defaultdict[int, BatchSize](BatchSize)
+        self.last = 0
+        "The bridge that had its turn last."
+
+    def in_order(self) -> list[Bridge]:
+        bridges = list(Bridge.objects.on())
+        return sorted(bridges, key=lambda bridge: (bridge.pk <= self.last, bridge.pk))
+
+
+def process_due(turns: Turns) -> bool:
+    """Process the next due orders, which are all of one bridge. False: nothing can be done now."""
+    for bridge in turns.in_order():
+        size = turns.sizes[bridge.pk]
+        orders = due_orders(size.orders, bridge.pk)
+        if not orders or not breaker.allows_calls(clock.now(), pings_of(bridge)):
+            continue
+        began, claims = time.monotonic(), claim(orders, size.orders, bridge)
+        process(claims)
+        size.learn(len(claims), time.monotonic() - began)
+        if claims:
+            turns.last = bridge.pk
+            return True
+    return False
 
 
 def process(claims: Sequence[Claim]) -> None:
@@ -74,7 +96,7 @@ def process(claims: Sequence[Claim]) -> None:
         left = _apply(batch, planned)
     calls = (call for one in claims for call in one.calls)
     good = {call.side for call in calls if call.status and call.status < 400}
-    breaker.record_success(good - batch.away, clock.now())
+    breaker.record_success([batch.bridge.slug_of(side) for side in good - batch.away], clock.now())
 
 
 def _without_loops(batch: Batch) -> list[Claim]:
@@ -82,6 +104,7 @@ def _without_loops(batch: Batch) -> list[Claim]:
     claims = [one for one in batch.open if not any(event.requested_by for event in one.events)]
     since = clock.now() - timedelta(seconds=settings.LOOP_WINDOW_SECONDS)
     changed = WebhookEvent.objects.filter(
+        bridge=batch.bridge,
         order_ref__in={one.order_ref for one in claims},
         finished_at__gte=since,
         outcome__in=(Outcome.APPLIED, Outcome.UPDATED),
@@ -115,7 +138,7 @@ def _decide(batch: Batch, claims: Sequence[Claim]) -> list[Planned]:
             match decision:
                 case Park():
                     record.park(batch, one, decision)
-                    disappearance.see(decision)
+                    disappearance.see(decision, batch.bridge.pk)
                 case ReadAgain(after=after):
                     record.postpone(batch, one, after)
                 case Plan(write=None):
@@ -186,10 +209,10 @@ def _apply(batch: Batch, planned: Sequence[Planned]) -> list[Claim]:
 def _tell_of_trouble(batch: Batch, one: Claim) -> None:
     """What was met with while the CRM was told of a write to the shop, which itself went well."""
     for reason in one.doubts:
-        doubts.tell(reason)
+        doubts.tell(reason, batch.bridge.pk)
     for error in one.side_errors:
         if not batch.is_about_the_order(error):
-            breaker.record_failure(error, clock.now())
+            batch.record_failure(error)
 
 
 def _record(batch: Batch, finished: Sequence[Finished]) -> None:

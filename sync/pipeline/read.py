@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
-
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from sync.clients.errors import NotFound
@@ -22,6 +20,7 @@ from sync.pipeline.plan import Decision, LinkFacts, Park, Plan, Reason, UpdateIn
 from sync.pipeline.sending import NAMES_AT_ONCE, SEND_ALL, SENDS, SendingRule
 from sync.pipeline.whose import external_id, identity, is_same, woo_id_in
 from webhooks import clock
+from webhooks.connections import Bridge
 from webhooks.customers import customer_of
 from webhooks.models import Outcome, Side
 
@@ -107,7 +106,7 @@ def _decide_for_crm(claim: Claim) -> Reading:
     link: OrderLink | None = yield LinkOf(woo_id=woo_id)
     if link and internal_events.is_make_anew(claim.newest):
         there: CrmSnapshot | None = yield from _or_none(CrmOrder(link.crm_order_id))
-        if there is not None and not another_in_crm(facts_of(link), there):
+        if there is not None and not another_in_crm(facts_of(link, claim.bridge), there):
             words = f"The CRM knows order {link.crm_order_id}."
             return Plan(outcome=Outcome.NO_CHANGE, reasons=(Reason("still_there", words),))
         link = None  # from here on as an order that was never linked: looked for, then made
@@ -117,15 +116,15 @@ def _decide_for_crm(claim: Claim) -> Reading:
         return foreign
     tried = claim.in_doubt = None if link else (yield IntentOf(woo_id, Intent.Kind.CREATE))
     asked_at = clock.now()  # the CRM's list is as old as the question, however late the answer comes
-    name = external_id(woo_id, settings.EXTERNAL_ID_PREFIX)
+    name = external_id(woo_id, claim.bridge.prefix)
     found = (yield CrmOrderNamed(name)) if link is None and (shop.is_known or tried) else None
     options: Mapping[str, Any] = {} if link else (yield OptionsNow())
     is_lost = internal_events.is_make_anew(claim.newest)
-    known = claim.known = facts_of(link)
+    known = claim.known = facts_of(link, claim.bridge)
     claim.customer, claim.shop_order, claim.crm_order = customer_of(shop.order), shop, found
     claim.compared = compared(claim.facts(), claim.newest.status, known, found, shop)
     is_unique = tried is not None and claim.crm().traits.unique == "enforced"
-    list_lag = timedelta(seconds=0 if is_unique else settings.CRM_LIST_LAG)
+    list_lag = timedelta(seconds=0 if is_unique else claim.bridge.crm_config.list_lag)
     decision = shop_to_crm(
         link=known,
         shop=shop,
@@ -137,7 +136,7 @@ def _decide_for_crm(claim: Claim) -> Reading:
     )
     if known and isinstance(decision, Plan) and isinstance(decision.write, UpdateInCrm):
         if not shop.is_known:
-            if not claim.is_confirmed and (park := disappearance.held(woo_id)):
+            if not claim.is_confirmed and (park := disappearance.held(woo_id, claim.bridge.pk)):
                 return park
             decision = replace(decision, reasons=(disappearance.GONE, *decision.reasons))
         # A CRM may have given the id to another order since; an update is not taken back (docs/decisions/0057).
@@ -154,12 +153,12 @@ def _foreign(claim: Claim, shop: ShopSnapshot) -> Park | None:
     address = origin.another(claim.events, client)
     if address is None:
         return None
-    if origin.is_on_our_host(address, client):
+    if origin.is_on_our_host(address, claim.bridge, client):
         body = origin.order_in(claim.newest)
         told = identity(body) if isinstance(body, dict) else {}
         if not told or (shop.is_known and is_same(told, identity(shop.order))):
             return None
-    return another_shop(str(address), settings.WOO_URL)
+    return another_shop(str(address), claim.bridge.shop_config.url)
 
 
 def _decide_by_force(claim: Claim) -> Reading:
@@ -167,7 +166,7 @@ def _decide_by_force(claim: Claim) -> Reading:
     yield LeaseOn(woo_id)
     shop: ShopSnapshot | None = yield from _or_none(ShopOrder(woo_id))
     claim.in_doubt = yield IntentOf(woo_id, Intent.Kind.STATUS)
-    claim.known = facts_of((yield LinkOf(woo_id=woo_id)))
+    claim.known = facts_of((yield LinkOf(woo_id=woo_id)), claim.bridge)
     return forced(
         shop=shop,
         woo_id=woo_id,
@@ -188,14 +187,14 @@ def _decide_for_shop(claim: Claim) -> Reading:
     if crm is None:
         crm = claim.crm_order = yield from _or_none(CrmOrder(claim.order_ref))
     linked_elsewhere = ""
-    woo_id = link.woo_id if link else woo_id_in(crm.external_id if crm else None, settings.EXTERNAL_ID_PREFIX)
+    woo_id = link.woo_id if link else woo_id_in(crm.external_id if crm else None, claim.bridge.prefix)
     if link is None and woo_id is not None:
         yield LeaseOn(woo_id)  # another worker may be linking it at this moment
         other: OrderLink | None = yield LinkOf(woo_id=woo_id)
         link = other if other and other.crm_order_id == claim.order_ref else None
         linked_elsewhere = other.crm_order_id if other and link is None else ""
     event = claim.facts(crm)
-    known = claim.known = facts_of(link)
+    known = claim.known = facts_of(link, claim.bridge)
     if woo_id is not None:
         claim.in_doubt = yield IntentOf(woo_id, Intent.Kind.STATUS)
     if known and claim.in_doubt:
@@ -220,8 +219,8 @@ def _taken_from_event(claim: Claim, lifecycle: Lifecycle) -> CrmSnapshot | None:
     complete = bool(event.status) and event.version is not None
     signed = bool(event.signed_by) and event.copy_of_id is None  # neither what a list showed nor what staff edited
     alone = len(claim.events) == 1
-    may_be = settings.VERIFY == "critical" and alone and signed and complete and event.status not in lifecycle.critical
-    if not may_be or not claim.crm().traits.speaks_truly:
+    may_be = alone and signed and complete and event.status not in lifecycle.critical
+    if not (claim.bridge.verify == "critical" and may_be and claim.crm().traits.speaks_truly):
         return None
     claim.reasons.append(Reason("taken_from_event", "Not critical: taken from the signed event (VERIFY)."))
     return CrmSnapshot(
@@ -234,7 +233,7 @@ def _taken_from_event(claim: Claim, lifecycle: Lifecycle) -> CrmSnapshot | None:
     )
 
 
-def facts_of(link: OrderLink | None) -> LinkFacts | None:
+def facts_of(link: OrderLink | None, bridge: Bridge) -> LinkFacts | None:
     if link is None:
         return None
     return LinkFacts(
@@ -248,5 +247,5 @@ def facts_of(link: OrderLink | None) -> LinkFacts | None:
         written_by_us=link.written_by_us,
         identity=link.identity,
         external_id=link.external_id,
-        prefix=settings.EXTERNAL_ID_PREFIX,
+        prefix=bridge.prefix,
     )

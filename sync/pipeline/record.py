@@ -80,7 +80,7 @@ def _finish(batch: Batch, finished: Sequence[Finished]) -> None:
         for kind, side in ((Intent.Kind.CREATE, Side.SHOP), (Intent.Kind.STATUS, Side.CRM)):
             done = [plan.woo_id for claim, plan, _ in finished if claim.side == side and plan.woo_id is not None]
             if done:
-                intents.delete(done, kind)
+                intents.delete(batch.bridge.pk, done, kind)
         _change([change for claim, plan, applied in finished for change in _changes(claim, plan, applied)])
         save_attempts([(one, "parked" if told.needs_a_person else plan.outcome, "") for one, plan, told in finished])
     for claim, plan, _ in finished:
@@ -105,9 +105,9 @@ def confirm(claim: Claim, decision: Plan | Park) -> None:
     recorded, the link does not say that both sides agree; a forced move says nothing about that."""
     with transaction.atomic():
         leases.renew([claim.lease])
-        link = OrderLink.objects.filter(crm_order_id=claim.order_ref).first()
+        link = OrderLink.objects.filter(bridge=claim.bridge, crm_order_id=claim.order_ref).first()
         if link is None and isinstance(decision, Plan) and decision.woo_id is not None:
-            link = OrderLink(woo_id=decision.woo_id, crm_order_id=claim.order_ref)
+            link = OrderLink(bridge=claim.bridge, woo_id=decision.woo_id, crm_order_id=claim.order_ref)
         if link is None:
             return
         if not is_force(claim.newest):
@@ -115,7 +115,7 @@ def confirm(claim: Claim, decision: Plan | Park) -> None:
         link.save()
         for draft in decision.confirmed:
             _log_transition(claim, link, draft, decision)
-        intents.delete([link.woo_id], Intent.Kind.STATUS)
+        intents.delete(claim.bridge.pk, [link.woo_id], Intent.Kind.STATUS)
 
 
 def _log_transition(claim: Claim, link: OrderLink, draft: TransitionDraft, decision: Plan | Park) -> None:
@@ -145,7 +145,7 @@ def park(batch: Batch, claim: Claim, decision: Park) -> None:
     _end(batch, claim, [parked, *_superseded(claim)], "parked")
     for reason in decision.reasons:
         if reason.code in DOUBTS:
-            doubts.tell(reason)
+            doubts.tell(reason, batch.bridge.pk)
 
 
 def give_up(batch: Batch, claim: Claim, words: str, *, error: str, result: str, attempts: int, dead: bool) -> None:

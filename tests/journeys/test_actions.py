@@ -118,7 +118,9 @@ def test_what_no_delivery_told_is_found_by_its_customer_too(world: World) -> Non
     """A sweep's event has no order in its body; the worker notes the customer when it has read the order."""
     woo_id, _ = linked_order(world, status="pending")
     email = world.shop.orders[woo_id]["billing"]["email"]
-    event, _ = intake.post(side="shop", source="sweep", topic="order.updated", order_ref=str(woo_id), key="x", body={})
+    event, _ = intake.post(
+        bridge=1, side="shop", source="sweep", topic="order.updated", order_ref=str(woo_id), key="x", body={}
+    )
     world.settle()
     assert event in search(WebhookEvent.objects.filter(source="sweep"), email, may_reveal=False).events
 

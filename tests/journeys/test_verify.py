@@ -88,6 +88,7 @@ def test_what_a_list_showed_is_read_back(world: World, settings: Any) -> None:
     settings.VERIFY = "critical"
     woo_id, crm_id = linked_order(world, status="pending")
     intake.post(
+        bridge=1,
         side="crm",
         source="sweep",
         topic="order.updated",

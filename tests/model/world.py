@@ -47,6 +47,7 @@ from tests.model.sides import (
     ShopInMemory,
 )
 from webhooks import intake, sources
+from webhooks.connections import default_bridge
 from webhooks.models import State, WebhookEvent
 from webhooks.signatures import Verdict
 
@@ -215,8 +216,8 @@ class World:
         in_shop = [self.shop.get(woo_id) for woo_id in self.shop.orders]
         in_crm = self.crm.changed_since(FIRST_MOMENT)
         for missed in (
-            *missed_in_shop(in_shop, began),
-            *missed_in_crm(in_crm, began),
+            *missed_in_shop(in_shop, began, default_bridge()),
+            *missed_in_crm(in_crm, began, default_bridge()),
         ):
             missed.post()
 
@@ -241,6 +242,7 @@ class World:
 
     def replay_a_copy(self, event: WebhookEvent, status: str) -> None:
         intake.post(
+            bridge=1,
             side=event.side,
             source=internal_events.STAFF,
             topic=event.topic,
@@ -268,7 +270,7 @@ class World:
         told = [order for woo_id in linked for order in self.crm.of(woo_id) if order.content.get("status") == TRASH]
         promise(len(told) <= disappearance.FEW, f"The CRM was told of {len(told)} orders that they are gone.")
         self.shop.hidden.clear()
-        alarms.clear(disappearance.ALARM)  # by a person, or by the next deep reconcile
+        alarms.clear(disappearance.ALARM, bridge=1)  # by a person, or by the next deep reconcile
         self.clock.advance(disappearance.WITHIN.total_seconds() + 1)
         self.shop.say_again(sorted(linked))
         self.settle()
@@ -435,8 +437,8 @@ def allowed(old: str, new: str) -> bool:
 def plug(current: Callable[[], World]) -> None:
     """Once for the process: the two sides, the steps to die at, chance, and what few orders are."""
     disappearance.FEW = 1  # of the few that a history has
-    shop.connect = lambda *args, **kwargs: current().connect_shop(*args, **kwargs)  # type: ignore[assignment]
-    crm_backends.connect = lambda *args, **kwargs: current().connect_crm(*args, **kwargs)  # type: ignore[assignment]
+    shop.connect_to = lambda config, on_call, before_call, composer: current().connect_shop(on_call, before_call)  # type: ignore[assignment,return-value]
+    crm_backends.connect = lambda on_call, before_call, config: current().connect_crm(on_call, before_call)  # type: ignore[assignment,return-value,misc]
     failures.delay_before = lambda **known: retries.delay_before(**known, rng=current().rng)
     for owner, name in CALLED_STEPS:
         setattr(owner, name, _stepping(getattr(owner, name), current))

@@ -20,6 +20,7 @@ from sync.models import Run, SideState
 from sync.sandbox.server import Answer
 from tests import pipeline
 from tests.sync.conftest import NEW_YEAR, TwoSides
+from webhooks.connections import default_bridge
 from webhooks.models import State, WebhookEvent
 
 
@@ -315,7 +316,7 @@ def test_the_workers_keep_to_the_speed_limit_too(two_sides: TwoSides) -> None:
     """What the run stores of a page is settled by whoever finds it due."""
     orders = [two_sides.shop.orders[woo_id] for woo_id in two_sides.orders(3)]
     shown = [ShopSnapshot(woo_id=order["id"], status=order["status"], order=order) for order in orders]
-    backfill._post(backfill.start(actor="anna", per_minute=6), shown)
+    backfill._post(backfill.start(actor="anna", per_minute=6), default_bridge(), shown)
     while pipeline.work_once():
         pass
     assert len(two_sides.crm.creates) == 1

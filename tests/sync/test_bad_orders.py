@@ -282,6 +282,7 @@ def test_a_side_that_was_never_swept_raises_it_too(two_sides: TwoSides, settings
     at = timezone.now() - timedelta(minutes=16)
     Run.objects.create(
         kind="reconcile",
+        bridge_id=1,
         options=reconciliation.options(),
         state=Run.State.FAILED,
         error="No.",

@@ -309,16 +309,17 @@ def test_many_events_of_one_order_are_answered_stretch_by_stretch(
 def test_the_speed_limit_outlives_the_process(two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [timezone.now()]
     monkeypatch.setattr(bulk_replay, "clock", SimpleNamespace(now=lambda: now[0]))
+    waiting = [WebhookEventFactory().pk]
     run = start(per_minute=6)
     checkpoint = Checkpoint.of(run)
-    assert bulk_replay._may_go(run, checkpoint)
+    assert bulk_replay._may_go(run, checkpoint, waiting)
     checkpoint.save(run)
     successor = Checkpoint.of(run)
-    assert not bulk_replay._may_go(run, successor)
+    assert not bulk_replay._may_go(run, successor, waiting)
     now[0] += timedelta(seconds=9.9)
-    assert not bulk_replay._may_go(run, successor)
+    assert not bulk_replay._may_go(run, successor, waiting)
     now[0] += timedelta(seconds=0.2)
-    assert bulk_replay._may_go(run, successor)
+    assert bulk_replay._may_go(run, successor, waiting)
 
 
 def test_whose_account_is_gone_can_not_be_gone_on_for(two_sides: TwoSides, person: User) -> None:

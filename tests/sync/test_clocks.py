@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sync import tasks
 from sync.clients import breaker
+from sync.clients.bridged import pings_of
 from sync.clients.errors import RateLimited
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs import bulk_replay, engine
@@ -17,7 +18,6 @@ from sync.jobs.bulk_replay import Checkpoint
 from sync.models import Heartbeat, Intent, Lease, Run, SideState
 from sync.monitoring import doctor, todo
 from sync.pipeline import internal_events, leases
-from sync.pipeline.batch import PINGS
 from sync.pipeline.claim import due_orders
 from sync.pipeline.leases import Busy, OrderLease, release, renew, worker_name
 from sync.queue.cluster import tell_of_the_clock
@@ -27,6 +27,7 @@ from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
 from tests.sync.test_reconciliation import linked, reconcile
 from webhooks import clock
+from webhooks.connections import default_bridge
 from webhooks.models import Side, State, WebhookEvent
 
 Host = Callable[[float], None]
@@ -126,7 +127,7 @@ def test_a_creation_in_doubt_is_as_old_as_it_is(two_sides: TwoSides, on_host: Ho
     order = ShopSnapshot(woo_id=14, status="pending", order=two_sides.order(14))
     Intent.objects.create(woo_id=14, kind=Intent.Kind.CREATE, at=clock.now())
     on_host(90)
-    event = internal_events.backfill_event(order, topic="order.created", key="1", by="")
+    event = internal_events.backfill_event(order, bridge=1, topic="order.created", key="1", by="")
     event.save(force_insert=True)
     work = pipeline.take(Side.SHOP, "14")
     assert work is not None
@@ -153,9 +154,9 @@ def test_a_run_is_left_to_the_living(on_host: Host, ahead: float) -> None:
 def test_a_side_is_waited_for_as_long_as_it_said(on_host: Host, ahead: float) -> None:
     breaker.record_failure(RateLimited("Slow down.", side="crm", after=30.0), clock.now())
     on_host(ahead)
-    assert not breaker.allows_calls(clock.now(), PINGS)
+    assert not breaker.allows_calls(clock.now(), pings_of(default_bridge()))
     SideState.objects.update(wait_until=datetime.now(UTC) - timedelta(seconds=1))
-    assert breaker.allows_calls(clock.now(), PINGS)
+    assert breaker.allows_calls(clock.now(), pings_of(default_bridge()))
 
 
 @pytest.mark.django_db
@@ -201,7 +202,7 @@ def test_a_bulk_replay_asks_for_each_once_whoever_goes_on(on_host: Host, ahead: 
     on_host(ahead)
     checkpoint = Checkpoint.of(run)
     checkpoint.claim([lying.pk, asked.pk])
-    assert bulk_replay._may_go(run, checkpoint)
+    assert bulk_replay._may_go(run, checkpoint, checkpoint.open)
     checkpoint.save(run)
     on_host(0)
     WebhookEvent.objects.filter(pk=asked.pk).update(finished_at=datetime.now(UTC) + timedelta(seconds=1))

@@ -21,6 +21,7 @@ from sync.sandbox.server import Answer
 from tests import pipeline
 from tests.people import signed_in
 from tests.sync.conftest import NEW_YEAR, TwoSides
+from webhooks.connections import default_bridge
 from webhooks.models import State, WebhookEvent
 
 Findings = set[tuple[int, str, str, str]]
@@ -195,7 +196,7 @@ def test_what_differs_how(shop: str | None, crm: str | None, known: dict[str, st
         if crm
         else None,
     )
-    assert drift.kind_of(pair, current_lifecycle()) == kind
+    assert drift.kind_of(pair, current_lifecycle(), default_bridge()) == kind
 
 
 @pytest.mark.django_db
@@ -217,7 +218,7 @@ def test_other_content_of_an_order_whose_status_was_told(shop: str, crm: str, kn
     )
     seen = CrmSnapshot(crm_order_id="C-1", external_id="14", status=crm, version=1, updated_at=None, answer={})
     pair = Pair(link=link, shop=ShopSnapshot(woo_id=14, status=shop, order={"status": shop}), crm=seen)
-    assert drift.kind_of(pair, current_lifecycle()) == kind
+    assert drift.kind_of(pair, current_lifecycle(), default_bridge()) == kind
 
 
 # --- findings ------------------------------------------------------------------------------------------------------

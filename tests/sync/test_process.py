@@ -73,7 +73,7 @@ def waiting(sides: TwoSides, count: int, first: int = 1) -> Shown:
 
 
 def tell(order: ShopSnapshot, key: str) -> None:
-    intake.post_all([internal_events.backfill_event(order, topic="order.created", key=key, by="anna")])
+    intake.post_all([internal_events.backfill_event(order, bridge=1, topic="order.created", key=key, by="anna")])
 
 
 def states() -> dict[str, tuple[str, str]]:
@@ -113,7 +113,9 @@ def in_parallel(shown: Shown) -> None:
 def due(side: str, orders: Iterable[int | str]) -> list[Claim]:
     """Each has an event, as if one had been missed."""
     for ref in orders:
-        intake.post(side=side, source="sweep", topic="order.updated", order_ref=str(ref), key=f"due:{ref}", body={})
+        intake.post(
+            bridge=1, side=side, source="sweep", topic="order.updated", order_ref=str(ref), key=f"due:{ref}", body={}
+        )
     return claim([(side, str(ref)) for ref in orders])
 
 

@@ -159,7 +159,7 @@ def test_leftovers_go_and_what_people_asked_for_stays() -> None:
             source="crm", reason="bad_signature", headers={"X": "y"}, remote_addr="192.0.2.1", received_at=at
         )
         for actor in ("", "ann"):
-            Run.objects.create(kind="reconcile", state=Run.State.DONE, actor=actor, finished_at=at)
+            Run.objects.create(kind="reconcile", bridge_id=1, state=Run.State.DONE, actor=actor, finished_at=at)
         Task.objects.create(id=f"{at:%d}", name="drain", func="sync.tasks.drain", started=at, stopped=at, success=False)
         Session.objects.create(
             session_key=f"{at:%d}", session_data="", expire_date=NOW + (at - OLD) - timedelta(days=1)

@@ -30,6 +30,7 @@ from sync.sandbox.orders import dated
 from tests import pipeline
 from tests.factories import OrderLinkFactory, WebhookEventFactory
 from tests.sync.conftest import TwoSides
+from webhooks.connections import default_bridge
 from webhooks.models import Side, State, WebhookEvent
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -140,7 +141,7 @@ def test_what_the_shop_should_have_told(status: str, known: tuple[str, bool] | N
 )
 def test_what_the_crm_should_have_told(crm: CrmSnapshot, known: dict[str, Any] | None, missed: bool) -> None:
     link = OrderLink(woo_id=14, crm_order_id="C-1", **known) if known is not None else None
-    assert is_missed(crm, link, current_lifecycle()) is missed
+    assert is_missed(crm, link, current_lifecycle(), default_bridge()) is missed
 
 
 # --- what it finds -------------------------------------------------------------------------------------------------
@@ -692,7 +693,9 @@ def earlier(hours: float = 26, state: str = Run.State.DONE, *, error: str = "", 
     at = timezone.now() - hours * HOUR
     ended = None if state in (Run.State.RUNNING, Run.State.PAUSED) else at
     fields = {"started_at": at, "beat_at": at, "finished_at": ended, "error": error, "holder": ""}
-    return Run.objects.create(kind="reconcile", state=state, options=reconciliation.options(**options), **fields)
+    return Run.objects.create(
+        kind="reconcile", bridge_id=1, state=state, options=reconciliation.options(**options), **fields
+    )
 
 
 @pytest.mark.django_db

@@ -34,7 +34,7 @@ def enqueue() -> Any:
 
 
 def a_run(**fields: Any) -> Run:
-    return Run.objects.create(**{"kind": "reconcile", "options": {"deep": True}, **fields})
+    return Run.objects.create(**{"kind": "reconcile", "bridge_id": 1, "options": {"deep": True}, **fields})
 
 
 def page(run: Run, role: str = "viewer") -> str:

@@ -10,6 +10,7 @@ from sync.models import Alarm, SideState
 from sync.monitoring import silence
 from sync.monitoring.silence import Quiet, judge_silence, listen, stretches
 from tests.factories import WebhookEventFactory
+from webhooks.connections import default_bridge
 from webhooks.models import WebhookEvent
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -86,11 +87,11 @@ def found_by_sweep(at: datetime, side: str = "shop") -> None:
 def test_what_is_usual_is_learnt_from_the_inbox() -> None:
     now = timezone.now()
     deliveries(now)
-    quiet = listen("shop", "woocommerce", now)
+    quiet = listen("shop", "woocommerce", now, default_bridge())
     assert quiet is not None
     assert (quiet.long, quiet.asked) == (3 * HOUR, True)
     assert quiet.before == [18, 18, 18]
-    assert listen("crm", "crm", now) is None
+    assert listen("crm", "crm", now, default_bridge()) is None
 
 
 @pytest.mark.usefixtures("swept")

@@ -19,7 +19,14 @@ def document(client: Client) -> Any:
 
 
 def test_both_endpoints_are_described_and_nothing_else(document: Any) -> None:
-    assert {path: list(methods) for path, methods in document["paths"].items()} == {WOO: ["post"], CRM: ["post"]}
+    named = [f"{url}{{connection}}/" for url in (WOO, CRM)]
+    there = {path: list(methods) for path, methods in document["paths"].items()}
+    assert there == {path: ["post"] for path in (WOO, CRM, *named)}
+    for path in named:
+        answers = document["paths"][path]["post"]["responses"]
+        assert set(answers) == {"200", "400", "401", "404", "413", "503"}
+        [connection] = [one for one in document["paths"][path]["post"]["parameters"] if one["in"] == "path"]
+        assert connection["name"] == "connection"
 
 
 def test_every_status_of_the_contract_is_described_with_its_words(document: Any) -> None:
@@ -37,7 +44,7 @@ def test_every_status_of_the_contract_is_described_with_its_words(document: Any)
 def test_the_headers_that_the_sources_read_are_named(document: Any) -> None:
     for url, source in ((WOO, woocommerce()), (CRM, crm())):
         named = {one["name"] for one in document["paths"][url]["post"]["parameters"] if one["in"] == "header"}
-        assert source.header in named
+        assert source is not None and source.header in named
 
 
 def test_it_tells_no_secret_and_needs_no_session(client: Client) -> None:

@@ -387,6 +387,7 @@ def test_what_is_stored_fits_its_column_and_any_database(text: str, kept: str) -
 def test_the_two_sources(settings: Any) -> None:
     settings.WOO_WEBHOOK_SECRETS = ["", "one", "two"]
     source = sources.woocommerce()
+    assert source
     assert (source.name, source.side, source.scheme) == ("woocommerce", "shop", "woocommerce")
     assert (source.header, source.secrets) == ("X-WC-Webhook-Signature", ("one", "two"))
     assert source.parse is parse_woocommerce
@@ -405,6 +406,7 @@ def test_the_crm_signs_as_it_is_set(
 ) -> None:
     settings.CRM_SIGNATURE, settings.CRM_SIGNATURE_HEADER, settings.CRM_WEBHOOK_SECRETS = scheme, header, secrets
     source = sources.crm()
+    assert source
     assert (source.name, source.side, source.scheme) == ("crm", "crm", scheme)
     assert (source.header, source.secrets) == (header or "X-CRM-Signature", usable)
     [one] = source.parse(raw({"crm_order_id": "C-1"}), CaseInsensitiveMapping(SENT))

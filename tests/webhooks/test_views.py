@@ -34,7 +34,7 @@ from tests.deliveries import (
     signed_by_crm,
     signed_by_shop,
 )
-from webhooks import clock, intake, signatures, sources, wake
+from webhooks import clock, connections, intake, signatures, sources, wake
 from webhooks.insert import MOST_OF_A_SECOND
 from webhooks.intake import MASK
 from webhooks.models import Outcome, RefusalCount, RefusedDelivery, State, WebhookEvent
@@ -459,11 +459,15 @@ def test_a_large_array_of_hashes_is_news_once_its_events_may_have_been_read_at_n
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("content", [EVENT, {"crm_order_id": "C-1"}], ids=["strong", "weak"])
-def test_a_repeated_delivery_costs_no_more_than_a_new_one(settings: Any, content: dict[str, Any]) -> None:
+def test_a_repeated_delivery_costs_no_more_than_a_new_one(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]
+) -> None:
     settings.CRM_SIGNATURE, settings.CRM_WEBHOOK_SECRETS = "woocommerce", ["lab-webhook-secret"]
     body = json.dumps(content).encode()
     sent: list[list[str]] = []
     clock.now()  # asks the database now and then
+    monkeypatch.setattr(connections, "SEEN_FOR", 600.0)
+    assert connections.bridges_told_by("crm") == (1,)  # asked once a second
     for _ in range(3):
         with patch("webhooks.views.wake"), counted_statements() as statements:
             post(CRM, body, signed_by_shop(body))
@@ -479,11 +483,11 @@ def test_a_key_that_changes_hands_meanwhile_is_asked_for_again(times: int, statu
     WebhookEvent.objects.update(state=State.DONE, next_attempt_at=None)
     hands = [None] * times
 
-    def give_up(source: str, keys: list[str]) -> None:
+    def give_up(bridge: int, source: str, keys: list[str]) -> None:
         if hands:
             hands.pop()
         else:
-            given_up(source, keys)
+            given_up(bridge, source, keys)
 
     given_up = intake.give_up_keys
     with patch("webhooks.intake.give_up_keys", give_up):

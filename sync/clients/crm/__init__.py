@@ -1,8 +1,7 @@
-"""The CRM named in the settings, as a cache backend is: a built-in word, or a dotted path to a class."""
+"""The CRM that a connection names, as a cache backend is: a built-in word, or a dotted path to a class."""
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.utils.module_loading import import_string
 
 from sync.clients import installation
@@ -11,6 +10,8 @@ from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, ignore, nothing
 from sync.clients.redaction import hide
 from sync.clients.snapshots import AS_IT_IS, Composer
+from webhooks.configs import CrmConfig
+from webhooks.connections import CRM
 
 BACKENDS = {
     "rest": "sync.clients.crm.rest.RestCrm",
@@ -32,14 +33,23 @@ def backend(kind: str) -> type[Crm]:
 
 def environment(kind: type[Crm]) -> Access:
     """Of the connection that the environment defines: `CRM_URL`, `CRM_TOKEN`, `CRM_<OPTION>`."""
-    given = {**settings.CRM_OPTIONS, "url": settings.CRM_URL, "token": settings.CRM_TOKEN}
-    return access(kind.schema, given)
+    return told(kind, CrmConfig.of_environment(CRM))
 
 
-def connect(on_call: Callable[[CallRecord], None] = ignore, before_call: Callable[[], None] = nothing) -> Crm:
-    """A backend ready for use. Raises NotConfigured when a setting is missing."""
-    kind = backend(settings.CRM_BACKEND)
-    return connect_to(kind, environment(kind), on_call, before_call)
+def told(kind: type[Crm], config: CrmConfig) -> Access:
+    """What the connection says, by the schema of its backend."""
+    return access(kind.schema, {**config.options, "url": config.url, "token": config.token})
+
+
+def connect(
+    on_call: Callable[[CallRecord], None] = ignore,
+    before_call: Callable[[], None] = nothing,
+    config: CrmConfig | None = None,
+) -> Crm:
+    """A backend ready for use; without a connection, that of the environment. Raises NotConfigured."""
+    config = config or CrmConfig.of_environment(CRM)
+    kind = backend(config.backend)
+    return connect_to(kind, told(kind, config), on_call, before_call)
 
 
 def connect_to(
@@ -54,10 +64,11 @@ def connect_to(
     return kind(to, on_call, before_call)
 
 
-def composer() -> Composer:
-    """What makes the document of an order for the CRM of the settings. Where that is none, nothing is sent."""
+def composer(config: CrmConfig | None = None) -> Composer:
+    """What makes the document of an order for this CRM. Where that is none, nothing is sent."""
+    config = config or CrmConfig.of_environment(CRM)
     try:
-        kind = backend(settings.CRM_BACKEND)
+        kind = backend(config.backend)
     except NotConfigured:
         return AS_IT_IS
-    return kind.composer(environment(kind))
+    return kind.composer(told(kind, config))

@@ -4,13 +4,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sync.clients import shop as shop_client
+from sync.clients.bridged import shop_of
 from sync.jobs import backfill
 from sync.jobs.halves import all_statuses
 from sync.management import long_runs
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.management.moments import WRONG_USE, period
 from sync.models import Run
 from sync.pipeline.decide import DRAFTS
+from webhooks.connections import Bridge
 
 
 class Command(BaseCommand):
@@ -34,6 +36,7 @@ class Command(BaseCommand):
             default=[],
             help="only these statuses of the shop; without it all but drafts, the trash and those of plugins included",
         )
+        add_bridge(parser)
         parser.add_argument("--limit", metavar="N", type=int, help="look at so many orders at most")
         parser.add_argument("--per-minute", metavar="N", type=int, help="speed limit: so many orders a minute")
         parser.add_argument("--restart", action="store_true", help="begin anew instead of going on where it was")
@@ -44,16 +47,18 @@ class Command(BaseCommand):
         since, until = period(given["since"], given["until"])
         limit = long_runs.at_least_one("--limit", limit)
         per_minute = long_runs.at_least_one("--per-minute", given["per_minute"])
-        long_runs.check_sides()
+        bridge = chosen_bridge(given["bridge"])
+        long_runs.check_sides(bridge)
         chosen: dict[str, Any] = {
             "since": since,
             "until": until,
-            "statuses": _known_to_the_shop(given["status"]),
+            "statuses": _known_to_the_shop(bridge, given["status"]),
             "limit": limit,
             "dry_run": dry_run,
+            "bridge": bridge.pk,
         }
         if dry_run:
-            run = long_runs.rehearse(Run(kind=backfill.JOB.kind, options=backfill.options(**chosen)))
+            run = long_runs.rehearse(Run(kind=backfill.JOB.kind, bridge=bridge, options=backfill.options(**chosen)))
         else:
             run = long_runs.carry_out(
                 lambda: backfill.start(actor="command", restart=restart, per_minute=per_minute, **chosen)
@@ -61,11 +66,11 @@ class Command(BaseCommand):
         long_runs.report(self.stdout, run, as_json=given["json"])
 
 
-def _known_to_the_shop(statuses: list[str]) -> list[str]:
+def _known_to_the_shop(bridge: Bridge, statuses: list[str]) -> list[str]:
     wanted = [status.removeprefix("wc-") for status in statuses]
     if not wanted:
         return []
-    known = {*long_runs.read(lambda: all_statuses(shop_client.connect())), *DRAFTS}
+    known = {*long_runs.read(bridge, lambda: all_statuses(shop_of(bridge))), *DRAFTS}
     unknown = [status for status in wanted if status not in known]
     if unknown:
         words = f"The shop has no status {', '.join(unknown)}. It has: {', '.join(sorted(known))}."

@@ -10,6 +10,7 @@ from django.utils import timezone
 from orders.exports import cell
 from sync.jobs import drift, run_report
 from sync.management import long_runs
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.models import DriftFinding
 
 FIELDS = ("woo_id", "crm_order_id", "kind", "shop", "crm")
@@ -30,12 +31,14 @@ class Command(BaseCommand):
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print one JSON object at the end")
         form.add_argument("--csv", action="store_true", help="print comma-separated values")
+        add_bridge(parser)
         parser.add_argument("--restart", action="store_true", help="begin anew instead of going on where it was")
 
     def handle(self, *args: Any, restart: bool, **given: Any) -> None:
-        long_runs.check_sides()
-        run = long_runs.carry_out(lambda: drift.start(actor="command", restart=restart))
-        known = DriftFinding.objects.filter(gone_at=None)
+        bridge = chosen_bridge(given["bridge"])
+        long_runs.check_sides(bridge)
+        run = long_runs.carry_out(lambda: drift.start(actor="command", restart=restart, bridge=bridge.pk))
+        known = DriftFinding.objects.filter(bridge=bridge, gone_at=None)
         ignored = known.filter(ignored_until__gt=timezone.now()).count()
         findings = known.exclude(ignored_until__gt=timezone.now()).order_by("woo_id")
         expected = findings.filter(expected=True).count()

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.backoffice import links
 from sync.backoffice.timeline import Timeline, find_timeline, numbered
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.management.moments import WRONG_USE
 from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.models import Bridge
@@ -18,18 +19,20 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py explain 1042 --json"
         parser.add_argument("order", metavar="ORDER", help="the order's id in the shop or in the CRM, or its number")
+        add_bridge(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, order: str, **options: Any) -> None:
         # No id holds what no database takes: NUL, or bytes of the command line that are no text.
-        told = find_timeline(order) if order.isprintable() else None
+        bridge = chosen_bridge(options["bridge"])
+        told = find_timeline(order, bridge.pk) if order.isprintable() else None
         if told is None:
             raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=WRONG_USE)
         if options["json"]:
             self.stdout.write(json.dumps(as_json(told), ensure_ascii=False))
             return
         self.stdout.write("\n".join(as_lines(told)))
-        for other in numbered(order).exclude(woo_id=told.woo_id or 0):
+        for other in numbered(order, bridge.pk).exclude(woo_id=told.woo_id or 0):
             words = f"Order {other.woo_id} of the shop has this as its number: python manage.py explain {other.woo_id}"
             self.stdout.write(words)
 

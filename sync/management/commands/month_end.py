@@ -11,6 +11,7 @@ from sync.jobs import engine, month_end, run_report
 from sync.management import long_runs
 from sync.management.moments import moment
 from sync.models import Run
+from webhooks.connections import default_bridge
 
 ROW = "{:<8} {:>8} {:>16} {:>16} {:>16} {:>16}"
 
@@ -45,7 +46,7 @@ class Command(BaseCommand):
             month_end.options(**chosen)
         except engine.NotStarted as error:
             raise CommandError(str(error), returncode=long_runs.WRONG_USE) from error
-        long_runs.configured_shop()
+        long_runs.configured_shop(default_bridge())
         run = long_runs.carry_out(lambda: month_end.start(actor="command", **chosen))
         report = run.kept[month_end.REPORT]
         left_out = run_report.left_out(run)

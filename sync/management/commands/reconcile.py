@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sync.jobs import reconciliation, run_report
 from sync.jobs.halves import COUNTS
 from sync.management import long_runs
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.models import Run
 
 
@@ -30,15 +31,18 @@ class Command(BaseCommand):
             action="store_true",
             help="deep, and the CRM is told of all orders that are gone from the shop, however many: you say they are",
         )
+        add_bridge(parser)
         parser.add_argument("--dry-run", action="store_true", help="only say what was missed; nothing is written")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
     def handle(self, *args: Any, deep: bool, dry_run: bool, confirm_deleted: bool, **given: Any) -> None:
+        bridge = chosen_bridge(given["bridge"])
         chosen: dict[str, Any] = {"deep": deep or confirm_deleted, "confirm_deleted": confirm_deleted}
-        long_runs.check_sides(wait=False)  # if the shop is away, the CRM can be asked all the same
+        chosen["bridge"] = bridge.pk
+        long_runs.check_sides(bridge, wait=False)  # if the shop is away, the CRM can be asked all the same
         if dry_run:
             options = reconciliation.options(**chosen, dry_run=True)
-            run = long_runs.rehearse(Run(kind=reconciliation.JOB.kind, options=options))
+            run = long_runs.rehearse(Run(kind=reconciliation.JOB.kind, bridge=bridge, options=options))
         else:
             run = long_runs.carry_out(lambda: reconciliation.start(**chosen, actor="command"))
         counts = {name: run.counts.get(name, 0) for name in COUNTS}

@@ -11,9 +11,11 @@ from tqdm import tqdm
 
 from sync.jobs import bulk_replay
 from sync.management import long_runs
+from sync.management.bridges import chosen_bridge
 from sync.management.moments import WRONG_USE, period
 from sync.pipeline.dry_run import Foreseen, foresee
 from sync.pipeline.replays import Asked, ask_again
+from webhooks.connections import Bridge
 from webhooks.models import State, WebhookEvent
 
 LONGEST = 120
@@ -33,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--until", metavar="D", help="received up to this ISO time, or to the end of this date (UTC)"
         )
+        parser.add_argument("--bridge", metavar="SLUG", help="events of this bridge alone (default: of all)")
         parser.add_argument("--dry-run", action="store_true", help="say field by field what would happen now")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -55,7 +58,8 @@ class Command(BaseCommand):
 
     def _foresee(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
         """Both sides are read for each event; nothing is written to either, nor here."""
-        long_runs.configured_shop()
+        for bridge in Bridge.objects.with_connections().filter(pk__in=events.values("bridge")):
+            long_runs.configured_shop(bridge)
         kinds: Counter[str] = Counter()
         told = []
         with long_runs.quiet():
@@ -91,6 +95,8 @@ def _selected(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
     if not chosen:
         raise CommandError("Say which: EVENT …, --state, --source, --since or --until.", returncode=WRONG_USE)
     events = WebhookEvent.objects.order_by("id")
+    if options["bridge"]:
+        events = events.filter(bridge=chosen_bridge(options["bridge"]))
     if "events" in chosen:
         events = events.filter(pk__in=_known(chosen["events"]))
     if "state" in chosen:

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.jobs import resync
 from sync.management import long_runs
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.management.moments import WRONG_USE, moment
 from sync.models import Run
 
@@ -29,6 +30,7 @@ class Command(BaseCommand):
             help="orders that the last run of drift found to differ; not those where the shop is ahead, "
             "which are left alone in any case",
         )
+        add_bridge(parser)
         parser.add_argument("--per-minute", metavar="N", type=int, help="speed limit: so many orders a minute")
         parser.add_argument("--restart", action="store_true", help="begin anew instead of going on where it was")
         parser.add_argument("--dry-run", action="store_true", help="only count what would be done; nothing is written")
@@ -38,18 +40,20 @@ class Command(BaseCommand):
         if sum(map(bool, (orders, given["since"], given["all"], given["drifted"]))) != 1:
             raise CommandError("Say which, in one way: ORDER …, --since, --all or --drifted.", returncode=WRONG_USE)
         per_minute = long_runs.at_least_one("--per-minute", given["per_minute"])
+        bridge = chosen_bridge(given["bridge"])
         chosen: dict[str, Any] = {
             "orders": orders,
             "since": moment(given["since"], "--since") if given["since"] else None,
             "everything": given["all"],
             "drifted": given["drifted"],
             "dry_run": dry_run,
+            "bridge": bridge.pk,
         }
         try:
-            run = Run(kind=resync.JOB.kind, options=resync.options(**chosen))
+            run = Run(kind=resync.JOB.kind, bridge=bridge, options=resync.options(**chosen))
         except resync.UnknownOrders as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
-        long_runs.check_sides()
+        long_runs.check_sides(bridge)
         if dry_run:
             long_runs.rehearse(run)
         else:
