@@ -33,7 +33,8 @@ MAY_REMAIN = {
     *("orders.HistoricalStatusRule", "orders.HistoricalAllowedMove"),
     *("auth.User", "auth.Group", "auth.Permission", "contenttypes.ContentType"),
     *("sync.Heartbeat", "sync.Lease", "sync.Counted", "sync.SideState", "sync.TodoItem", "django_q.Task"),
-    *("orders.OrderLink", "webhooks.WebhookEvent", "sync.DriftFinding", "sessions.Session"),
+    *("orders.OrderLink", "webhooks.WebhookEvent", "sync.DriftFinding", "sync.MonthEndOrder", "sessions.Session"),
+    "sync.Condition",
 }
 """Append-only, accounts, and what has the address in its key or in an order's id."""
 WITHOUT_TEXT = {
