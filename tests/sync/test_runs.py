@@ -86,7 +86,7 @@ def test_a_second_one_is_told_who_has_the_first_and_since_when() -> None:
 
 def test_two_that_start_at_the_same_moment_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     held_by_another(backfill())
-    monkeypatch.setattr(engine, "_unfinished", lambda kind: Run.objects.none())
+    monkeypatch.setattr(engine, "_unfinished", lambda kind, bridge: Run.objects.none())
     with pytest.raises(engine.AlreadyRunning):
         backfill()
 
