@@ -7,7 +7,7 @@ from typing import Any
 
 from orders.models import Decision, OrderLink, StatusTransition
 from orders.rules import current_lifecycle
-from sync.clients.snapshots import CARRIED
+from sync.clients.snapshots import document
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.outbox import Network
 from sync.sandbox.shop import SandboxShop
@@ -117,8 +117,8 @@ class Story:
             told = twins[0]["order"]
             yield from (
                 f"{woo_id}: the CRM has another {name}"
-                for name in CARRIED
-                if name not in ("status", "refunds") and told.get(name) != order[name]
+                for name, value in document(order).items()
+                if name not in ("status", "refunds") and told.get(name) != value
             )
             target = lifecycle.status_map[twins[0]["status"]]
             if order["status"] != target and refused.get(woo_id) != target:
