@@ -83,8 +83,8 @@ BUGS = (
     Bug(
         name="a creation that is about to be sent is not remembered",
         file="sync/pipeline/intents.py",
-        old="            return Intent(woo_id=int(claim.order_ref), kind=Intent.Kind.CREATE, at=at)\n",
-        new="            return None\n",
+        old="return Intent(bridge=claim.bridge, woo_id=int(claim.order_ref), kind=Intent.Kind.CREATE, at=at)",
+        new="return None",
         history="""
             begin(honours_key=False, list_lag=55.0)
             worker_dies(cause='order is edited', order=0, status='new', steps=14)
@@ -209,7 +209,7 @@ BUGS = (
         old="    plans, begun, old = dict(planned), set[Claim](), list[Claim]()\n",
         new="    plans, begun, old = dict(planned), set[Claim](), list[Claim]()\n"
         "    for one, plan in planned:\n"
-        "        record._change(record._done(one, plan.outcome))\n",
+        "        record._change(record._changes(one, plan, Applied()))\n",
         history="""
             begin()
             worker_dies(cause='order is edited', order=0, status='new', steps=12)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.clients.errors import Ambiguous, Blocked, NotFound, RateLimited, ServerTrouble, SideError, Unreachable
 from sync.clients.http import CallRecord
-from sync.clients.snapshots import AS_IT_IS, Composer, CrmSnapshot, ShopSnapshot
+from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, Composer, CrmSnapshot, ShopSnapshot
 
 FIRST_MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TIMEOUT = 10.0
@@ -116,6 +116,7 @@ class ShopInMemory:
             "order_key": f"wc_order_{key}{woo_id}",
             "customer_note": "" if key == "A" else "of another customer",
             "total": "10.00",
+            "meta_data": [],
         }
         self._dated(woo_id)
         self.set_by_others[woo_id] = True
@@ -150,12 +151,14 @@ class ShopInMemory:
         for woo_id in woo_ids:
             self._saved(woo_id)
 
-    def put_status(self, woo_id: int, status: str) -> ShopSnapshot:
+    def put_status(self, woo_id: int, status: str, crm_order_id: str) -> ShopSnapshot:
         old = self.get(woo_id).status
         self.before_write(woo_id, old, status)
         if self.plugins.get(status) != old:  # else nothing became of it
             self.writes.append((woo_id, old, status))
         self.orders[woo_id]["status"] = status
+        if crm_order_id:
+            self.orders[woo_id]["meta_data"] = [{"key": CRM_ORDER_META, "value": crm_order_id}]
         self.set_by_others[woo_id] = False
         self._dated(woo_id)
         if status in self.plugins:
@@ -349,8 +352,8 @@ class ShopClient(Client):
     def addresses(self) -> list[str]:
         return self.call("GET", lambda: [HOME])
 
-    def set_status(self, woo_id: int, status: str) -> ShopSnapshot:
-        return self.call("PUT", lambda: self.shop.put_status(woo_id, status))
+    def set_status(self, woo_id: int, status: str, crm_order_id: str = "") -> ShopSnapshot:
+        return self.call("PUT", lambda: self.shop.put_status(woo_id, status, crm_order_id))
 
 
 @dataclass(kw_only=True)

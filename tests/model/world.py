@@ -16,7 +16,7 @@ from sync import alarms
 from sync.clients import crm as crm_backends
 from sync.clients import shop
 from sync.clients.http import current_event
-from sync.clients.snapshots import TRASH
+from sync.clients.snapshots import TRASH, ShopSnapshot
 from sync.jobs.missed import missed_in_crm, missed_in_shop
 from sync.models import Intent, Lease, SideState
 from sync.pipeline import (
@@ -391,6 +391,8 @@ class World:
             return
         [order] = orders
         promise(link.crm_order_id == order.crm_order_id, f"{link} is linked to the wrong order.")
+        named = ShopSnapshot(woo_id=woo_id, status="", order=self.shop.orders[woo_id]).crm_order_id
+        promise(named in ("", order.crm_order_id), f"The shop's order {woo_id} names {named}, not {order}.")
         self._check_log(link, log)
         if ("crm", woo_id) not in self.silent and woo_id not in self.unmapped:
             self._check_shop_follows(link, order, log)
