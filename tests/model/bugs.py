@@ -264,6 +264,16 @@ BUGS = (
         """,
     ),
     Bug(
+        name="a status is written without the CRM's id",
+        file="sync/pipeline/decide.py",
+        old="write=_set_status(shop, target, crm.crm_order_id),",
+        new='write=_set_status(shop, target, ""),',
+        history="""
+            begin(linked=True)
+            crm_moves(order=0, status='paid')
+        """,
+    ),
+    Bug(
         name="a write that was not recorded is never logged",
         file="sync/pipeline/decide.py",
         old="if shop is None or pending is None or pending.from_status in (pending.to_status, shop.status):",
