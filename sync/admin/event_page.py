@@ -20,6 +20,7 @@ from sync.backoffice.steps import attempt_for, steps
 from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, is_number, link_of
 from sync.models import Attempt
 from webhooks.backoffice.display import ago, pretty, readable
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text
 from webhooks.models import EFFECTS, Outcome, Side, WebhookEvent
@@ -61,6 +62,7 @@ class Happened:
 
 def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
     """The context of sync/event/page.html."""
+    event.refresh_from_db(fields=["body", "headers"])  # both at once: lists leave them out
     revealed = is_revealed(request, event.pk)
     attempt, link = attempt_for(event), link_of(event)
     calls = list(attempt.calls.all()) if attempt else []
@@ -68,7 +70,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "event": event,
         "tone": tone_of(event),
         "link": link,
-        "pages": links.pages(event.bridge, *_ids(event, link)) if event.order_ref else "",
+        "pages": pages(event, link) if event.order_ref else "",
         "attempt": attempt,
         "steps": steps(event, attempt, calls),
         "why": why(event, attempt),
@@ -85,9 +87,15 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "removed": attempts_removed() if is_past(event) else "",
         "edited": changed(event.copy_of, event) if event.copy_of else [],
         "copies": [masked_row(one) for one in event.copies.order_by("id").defer("body", "headers")],
-        "neighbours": list(neighbours(event)),
+        "neighbours": list(neighbours(event, link)),
         "received": ago(event.received_at),
     }
+
+
+def pages(event: WebhookEvent, link: OrderLink | None) -> str:
+    """The order's own pages at both sides."""
+    bridge = Bridge.objects.with_connections().get(pk=event.bridge_id or DEFAULT_BRIDGE)
+    return links.pages(bridge, *_ids(event, link))
 
 
 def _ids(event: WebhookEvent, link: OrderLink | None) -> tuple[int | None, str]:
@@ -197,9 +205,9 @@ def _did(action: StaffAction) -> Happened:
     )
 
 
-def neighbours(event: WebhookEvent) -> Iterator[tuple[WebhookEvent, bool]]:
+def neighbours(event: WebhookEvent, link: OrderLink | None) -> Iterator[tuple[WebhookEvent, bool]]:
     """Those of the same order before and after it, from both sides; the newest first, this one among them."""
-    about = order_of(event)
+    about = order_of(event, link)
     if about is None:
         return
     same = WebhookEvent.objects.filter(about, bridge=event.bridge_id).defer("body", "headers")
@@ -208,11 +216,10 @@ def neighbours(event: WebhookEvent) -> Iterator[tuple[WebhookEvent, bool]]:
     yield from ((one, one is event) for one in (*after, event, *before))
 
 
-def order_of(event: WebhookEvent) -> Q | None:
+def order_of(event: WebhookEvent, link: OrderLink | None) -> Q | None:
     """The events of its order, from both sides if they are linked."""
     if not event.order_ref:
         return None
-    link = link_of(event)
     if link is None:
         return Q(side=event.side, order_ref=event.order_ref)
     return Q(side=Side.SHOP, order_ref=str(link.woo_id)) | Q(side=Side.CRM, order_ref=link.crm_order_id)

@@ -25,9 +25,9 @@ from webhooks.wake import wake
 
 @admin.register(SideState)
 class SideStateAdmin(ReadOnlyAdmin):
-    list_display = ("name", "condition", "heard", "swept", "last_error")
+    list_display = ("side", "condition", "heard", "swept", "last_error")
     fields = (
-        "name",
+        "side",
         "condition",
         "failures",
         "opened_at",
@@ -40,6 +40,11 @@ class SideStateAdmin(ReadOnlyAdmin):
     )
     ordering = ("name",)
     actions_detail = ("pause", "go_on", "probe")
+
+    @admin.display(description="Side", ordering="name")
+    def side(self, side: SideState) -> str:
+        """In the words of the connection: its slug is for addresses."""
+        return side.label
 
     @admin.display(description="Condition")
     def condition(self, side: SideState) -> str:

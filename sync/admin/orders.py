@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -104,7 +105,9 @@ class OrderAdmin(OrderLinkAdmin):
 
     change_form_outer_before_template = "sync/order/page.html"
     list_display = (*OrderLinkAdmin.list_display, "pages")  # type: ignore[assignment]
-    list_select_related = ("bridge__shop", "bridge__crm")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related("bridge__shop", "bridge__crm")
 
     @admin.display(description="Open in")
     def pages(self, link: OrderLink) -> str:

@@ -19,7 +19,7 @@ from sync.notifications import messages
 from sync.notifications.timing import is_quiet, local, summary_is_due
 from webhooks.masking import masked_text
 
-Kind, State = Notification.Kind, Notification.State
+Kind = Notification.Kind
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MISSED = timedelta(hours=1)
 """An alarm that was over before it was told is still told of, unless that is longer ago."""
@@ -48,10 +48,10 @@ def fill(now: datetime) -> None:
     if not installation.displaced():
         _tell_of_ends(now)
         _summarize(recipients, now)
-    waiting = Notification.objects.filter(state=State.WAITING)
-    waiting.filter(created_at__lt=now - TOO_OLD).update(state=State.DROPPED, error="It waited for a week.")
+    waiting = Notification.objects.filter(state=Notification.State.WAITING)
+    waiting.filter(created_at__lt=now - TOO_OLD).update(state=Notification.State.DROPPED, error="It waited for a week.")
     waiting.filter(Q(recipient=None) | Q(recipient__enabled=False)).update(
-        state=State.DROPPED, error="The recipient was removed or switched off."
+        state=Notification.State.DROPPED, error="The recipient was removed or switched off."
     )
 
 
@@ -139,7 +139,7 @@ def ask_for_test(recipient: Recipient, now: datetime) -> Notification:
 
 def due(now: datetime) -> list[Envelope]:
     """One message for each recipient at most, with all that waits for it: what was held back comes as a digest."""
-    waiting = Notification.objects.filter(state=State.WAITING)
+    waiting = Notification.objects.filter(state=Notification.State.WAITING)
     if installation.displaced():
         waiting = waiting.filter(Q(kind=Kind.TEST) | Q(alarm__key=installation.ALARM))
     recipients = Recipient.objects.filter(enabled=True, pk__in=waiting.values("recipient_id"))

@@ -1,6 +1,7 @@
 """Ctrl-C at a command that waits for a side."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 from tests.journeys.processes import ROOT
 
 
-def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, migrated: Path) -> None:
+    """With a database that can be read: before it is known whose it is, the doctor calls no side."""
+    shutil.copy(migrated, tmp_path / "db.sqlite3")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -168,6 +168,7 @@ def test_a_collector_that_is_away_harms_no_delivery(client: Client, monkeypatch:
         provider.shutdown()
 
 
+@pytest.mark.django_db  # other checks read the stored connections
 def test_what_is_set_wrongly_is_told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> list[str]:
         return [str(one.id) for one in run_checks() if one.id in ("orderbridge.W007", "orderbridge.W008")]
