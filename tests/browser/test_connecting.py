@@ -33,7 +33,9 @@ def unconnected(world: World, live_server: Any, settings: Any) -> Iterator[Pair]
 
 
 def fits(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1"), f"{page.url} is too wide"
+    page.wait_for_load_state()
+    fitting = page.locator("html").evaluate("html => html.scrollWidth <= window.innerWidth + 1")
+    assert fitting, f"{page.url} is too wide"
 
 
 @pytest.mark.parametrize("options", [{}, {"viewport": PHONE, "color_scheme": "dark"}], ids=["desk", "dark phone"])

@@ -43,7 +43,7 @@ def test_no_page_errs_or_is_wider_than_a_phone_or_hard_to_read(world: World, sig
     for path in pages():
         answer = page.goto(path)
         assert answer and answer.status == 200, path
-        beyond = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        beyond = page.locator("html").evaluate("html => html.scrollWidth - window.innerWidth")
         if beyond > 0:
             too_wide.append((path, beyond))
         hard_to_read |= {(path, text) for text in page.evaluate(CONTRAST)}
