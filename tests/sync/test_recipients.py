@@ -66,7 +66,7 @@ def test_an_address_that_leads_outside_is_taken(address: str) -> None:
         ("ntfy://printer.local/topic", "leads into this network"),
         ("mailto://user:password@example.com?smtp=10.0.0.5", "leads into this network"),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ?template=/etc/passwd", "option template= names a file"),
-        ("mailto://u:p@example.com?pgpprv=/root/key", "option pgpprv= names a file"),
+        ("mailto://u:p@example.com?pgpprv=/etc/key", "option pgpprv= names a file"),
         ("json://hooks.example.com/?redirect=yes", "redirect= is not allowed"),
     ],
 )
