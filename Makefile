@@ -55,8 +55,8 @@ $(TRYTON)/tests.stamp: requirements-tryton.txt tests/tryton/prepare.py
 	@$(TRYTON)/bin/python tests/tryton/prepare.py $(TRYTON)/orderbridge
 	@touch $@
 
-run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine
-	@$(BIN)/python scripts/run.py
+run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine: CRM=odoo … for a stand-in of that CRM
+	@$(BIN)/python scripts/run.py $(if $(CRM),--crm $(CRM))
 
 test: $(VENV)/dev.stamp ## every test; those with a real Tryton skip where it cannot be installed (in CI nothing skips)
 	@$(MAKE) -s tryton || { [ -z "$$CI$$TRYTON_REQUIRED" ] && echo "Without Tryton: its tests skip."; }

@@ -1,5 +1,6 @@
 """What `make run` starts: web, worker and sandbox as children that are watched and ended together."""
 
+import argparse
 import base64
 import os
 import secrets
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sync.sandbox.crms import STAND_INS, stand_in  # noqa: E402
+from sync.sandbox.crms.base import PAGE  # noqa: E402
+
 VAR = ROOT / "var"
 RUN_ENV = VAR / "run.env"
 LOGS = VAR / "log"
@@ -81,7 +87,7 @@ def kept_secrets() -> dict[str, str]:
     return merged
 
 
-def environment() -> tuple[dict[str, str], int, bool]:
+def environment(crm_name: str) -> tuple[dict[str, str], int, bool]:
     """The children's environment, the web port, and whether the sandbox stands in for the two sides."""
     kept = kept_secrets()
     own = {**read_env(ROOT / ".env"), **os.environ}
@@ -101,13 +107,27 @@ def environment() -> tuple[dict[str, str], int, bool]:
     more = [f"http://127.0.0.1:{free_port(port, taken)}" for port in (8083, 8084)]
     made |= {"SANDBOX_URLS": ",".join(more), "ALLOW_PRIVATE_ADDRESSES": "true"}
     made |= {"PUBLIC_URL": f"http://127.0.0.1:{web}", "CRM_BACKEND": "rest", "CRM_SIGNATURE": "standard-webhooks"}
+    made |= connection_to(crm_name, made["CRM_URL"]) if crm_name else {}
     for name, value in made.items():
         env.pop(f"{name}_FILE", None)
         env[name] = value
     env["ORDERBRIDGE_ENV_FILE"] = ""
     env["CRM_LIST_LAG"] = "0"
-    env.setdefault("DATABASE_URL", f"sqlite:///{ROOT / 'db.sqlite3'}")
+    env.setdefault("DATABASE_URL", f"sqlite:///{ROOT / file_of(crm_name, 'db.sqlite3')}")
     return env, web, True
+
+
+def connection_to(name: str, url: str) -> dict[str, str]:
+    """The settings that connect us to this stand-in. Most send no webhooks, so they are asked often."""
+    chosen = stand_in(name)
+    values = {"BACKEND": name, "URL": f"{url}{chosen.path}", **chosen.settings}
+    return {"RECONCILE_MINUTES": "1", **{f"CRM_{word.upper()}": value for word, value in values.items()}}
+
+
+def file_of(crm_name: str, name: str) -> str:
+    """Each CRM has files of its own: the ids of one mean nothing to another."""
+    stem, dot, kind = name.partition(".")
+    return f"{stem}-{crm_name}{dot}{kind}" if crm_name else name
 
 
 class Child:
@@ -199,12 +219,17 @@ def banner(env: dict[str, str], web: int, sandbox: bool) -> None:
   Logs          var/log/web.log  var/log/worker.log""")
     if sandbox:
         say(f"  Sandbox       shop {env['WOO_URL']}  CRM {env['CRM_URL']}  (its happenings follow; keys: var/run.env)")
+        say(f"                see the CRM's orders, and move them: {server_of(env['CRM_URL'])}{PAGE}")
         say(f"                connect its second shop and CRM: http://127.0.0.1:{web}/admin/webhooks/connection/")
         say(
             '                a failing CRM: curl -X POST -d \'{"name": "500", "times": 5}\' '
-            + f"{env['CRM_URL']}/_faults"
+            + f"{server_of(env['CRM_URL'])}/_faults"
         )
     say("  Ctrl-C ends everything.\n")
+
+
+def server_of(url: str) -> str:
+    return "/".join(url.split("/")[:3])
 
 
 def children_of(env: dict[str, str], web: int) -> list[Child]:
@@ -213,13 +238,22 @@ def children_of(env: dict[str, str], web: int) -> list[Child]:
     return [Child("web", gunicorn, env), Child("worker", [sys.executable, "manage.py", "qcluster"], env)]
 
 
+def chosen_crm() -> str:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crm", choices=("", *STAND_INS), default="", help="the stand-in to start as the CRM")
+    return str(parser.parse_args().crm)
+
+
 def main() -> None:
+    crm_name = chosen_crm()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     os.umask(0o077)
     LOGS.mkdir(parents=True, exist_ok=True)
-    env, web, sandbox = environment()
+    env, web, sandbox = environment(crm_name)
+    if crm_name and not sandbox:
+        raise SystemExit("WOO_URL is set, so there is no sandbox: CRM= is for the sandbox alone.")
     prepare(env)
     children = children_of(env, web)
     try:
@@ -229,7 +263,8 @@ def main() -> None:
         if not stop.is_set():
             banner(env, web, sandbox)
         if sandbox and not stop.is_set():
-            command = [sys.executable, "manage.py", "sandbox", "--state", str(VAR / "sandbox.json")]
+            kept = str(VAR / file_of(crm_name, "sandbox.json"))
+            command = [sys.executable, "manage.py", "sandbox", "--state", kept, "--crm", crm_name or "rest"]
             children.append(Child("sandbox", command, env, log=False))
             children[-1].start()
         while not stop.wait(0.5):

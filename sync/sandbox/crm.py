@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sync.sandbox.crms.base import Habits, Shown, StandIn
 from sync.sandbox.faults import BATCHES, Fault
 from sync.sandbox.outbox import Network, Outbox, post
-from sync.sandbox.server import Answer, HttpError, LoopbackServer, Request
+from sync.sandbox.server import Answer, HttpError, Request
 from sync.sandbox.signing import standard_webhooks
 
 WEBHOOK_TIMEOUT = 20.0
@@ -41,12 +42,25 @@ class CrmDelivery(NamedTuple):
     body_sha256: str = ""
 
 
-class SandboxCrm(LoopbackServer):
+class SandboxCrm(StandIn):
     """In memory, thread-safe. `set_status` is what the CRM's people do; REST is for the service.
 
-    `duplicate_next`, `drop_next`: so many of the next webhooks are sent twice, or never. `hold` and `release` reorder.
-    `network` does it by lot. What is written while `list_lag` is set appears in lists only so many seconds later.
+    `hold` and `release` reorder webhooks; `network` loses, doubles and delays them by lot. What is written while
+    `list_lag` is set appears in lists only so many seconds later.
     """
+
+    title = "Sandbox CRM"
+    settings = {"token": "crm-token"}
+    statuses = ("new", "on_hold", "paid", "processing", "shipped", "completed", "cancelled", "refunded")
+    habits = Habits(
+        usual={"new": "paid", "on_hold": "paid", "paid": "processing", "processing": "shipped", "shipped": "completed"},
+        detours=(
+            (0.06, frozenset({"new", "paid", "processing"}), "cancelled"),
+            (0.10, frozenset({"shipped"}), "refunded"),
+            (0.14, frozenset({"new"}), "on_hold"),
+        ),
+        backwards=(frozenset({"completed", "cancelled"}), "paid"),
+    )
 
     def __init__(
         self,
@@ -71,8 +85,6 @@ class SandboxCrm(LoopbackServer):
         self.creates: list[Create] = []
         self.deliveries: list[CrmDelivery] = []
         self.next_id = first_id
-        self.duplicate_next = 0
-        self.drop_next = 0
         self.network = Network()
         self._older: dict[str, dict[str, Any]] = {}
         self._listed_from: dict[str, float] = {}
@@ -114,6 +126,17 @@ class SandboxCrm(LoopbackServer):
         with self.lock:
             del self.orders[crm_id]
             self.tell(f"crm:  order {crm_id} deleted")
+
+    def shown(self) -> list[Shown]:
+        with self.lock:
+            return [_as_shown(order) for order in self.orders.values()]
+
+    def kept(self) -> dict[str, Any]:
+        return {"next_id": self.next_id, "orders": list(self.orders.values())}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        self.orders.update({order["id"]: order for order in kept["orders"]})
+        self.next_id = max(self.next_id, kept["next_id"])
 
     def lists_are_complete(self) -> bool:
         with self.lock:
@@ -316,6 +339,19 @@ class SandboxCrm(LoopbackServer):
         page = found[:limit]
         cursor = _encoded(_place(page[-1])) if len(found) > limit else None
         return Answer(200, {"results": [_shown(order) for order in page], "next_cursor": cursor})
+
+
+def _as_shown(order: Mapping[str, Any]) -> Shown:
+    content = order["order"]
+    billing = content.get("billing") or {}
+    return Shown(
+        crm_order_id=order["id"],
+        external_id=order["external_id"] or "",
+        status=order["status"],
+        customer=" ".join(filter(None, (billing.get("first_name"), billing.get("last_name")))),
+        total=f"{content.get('total', '')} {content.get('currency', '')}".strip(),
+        changed=order["updated_at"][:19].replace("T", " "),
+    )
 
 
 def _shown(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,26 +4,26 @@ gave away and, of a shop that begins without any, its webhooks."""
 import json
 from pathlib import Path
 
-from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms.base import StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.shop_auth import Key
 
 
-def save(path: Path, shop: SandboxShop, crm: SandboxCrm) -> None:
+def save(path: Path, shop: SandboxShop, crm: StandIn) -> None:
     with shop.lock:
         keys = {key: list(one) for key, one in shop.keys.others.items()}
         kept = {"orders": list(shop.orders.values()), "webhooks": list(shop.webhooks.values()), "keys": keys}
         content = {"shop": {"next_id": shop.next_id, **kept}}
         text = json.dumps(content)
     with crm.lock:
-        crm_text = json.dumps({"next_id": crm.next_id, "orders": list(crm.orders.values())})
+        crm_text = json.dumps(crm.kept())
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(f'{text[:-1]}, "crm": {crm_text}}}')
     part.replace(path)
 
 
-def load(path: Path, shop: SandboxShop, crm: SandboxCrm) -> bool:
+def load(path: Path, shop: SandboxShop, crm: StandIn) -> bool:
     """False: there was nothing to load."""
     if not path.exists():
         return False
@@ -35,6 +35,5 @@ def load(path: Path, shop: SandboxShop, crm: SandboxCrm) -> bool:
     if not shop.webhooks:
         shop.webhooks.update({hook["id"]: hook for hook in content["shop"].get("webhooks", ())})
     with crm.lock:
-        crm.orders.update({order["id"]: order for order in content["crm"]["orders"]})
-        crm.next_id = max(crm.next_id, content["crm"]["next_id"])
+        crm.restore(content["crm"])
     return True

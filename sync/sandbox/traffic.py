@@ -2,19 +2,18 @@
 
 import random
 import threading
-from typing import Any
+from collections.abc import Collection
 
-from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms.base import Shown, StandIn
 from sync.sandbox.shop import SandboxShop
 
-NEXT = {"new": "paid", "on_hold": "paid", "paid": "processing", "processing": "shipped", "shipped": "completed"}
 PEOPLE = [
-    ("Zoë", "Østergård", "Berlin"),
-    ("王", "小明", "Hamburg"),
-    ("Anna", "Schäfer", "Köln"),
-    ("Liam", "O’Brien", "Dublin"),
-    ("Chloé", "Lefèvre", "Lyon"),
-    ("Mário", "Gonçalves", "Porto"),
+    ("Zoë", "Østergård", "Berlin", "zoe@example.test"),
+    ("王", "小明", "Hamburg", "xiaoming@example.test"),
+    ("Anna", "Schäfer", "Köln", "anna@example.test"),
+    ("Liam", "O’Brien", "Dublin", "liam@example.test"),
+    ("Chloé", "Lefèvre", "Lyon", "chloe@example.test"),
+    ("Mário", "Gonçalves", "Porto", "mario@example.test"),
 ]
 PRODUCTS = [
     {"name": "Käse-Fondue „Größe XL“", "product_id": 10, "sku": "LAB-1", "price": "19.90"},
@@ -28,7 +27,7 @@ class Traffic:
     """One happening per step; `rate` steps a second; at most `limit` new orders. The same seed, the same plan."""
 
     def __init__(
-        self, shop: SandboxShop, crm: SandboxCrm, seed: int | None = None, rate: float = 1.0, limit: int | None = None
+        self, shop: SandboxShop, crm: StandIn, seed: int | None = None, rate: float = 1.0, limit: int | None = None
     ) -> None:
         self.shop = shop
         self.crm = crm
@@ -57,7 +56,7 @@ class Traffic:
 
     def order(self) -> None:
         self.ordered += 1
-        first, last, city = self._random.choice(PEOPLE)
+        first, last, city, email = self._random.choice(PEOPLE)
         lines = [
             {**product, "quantity": self._random.randint(1, 3)}
             for product in self._random.sample(PRODUCTS, self._random.randint(1, 3))
@@ -65,7 +64,7 @@ class Traffic:
         self.shop.create_order(
             created_via=self._random.choice(["checkout", "checkout", "admin"]),
             status="pending",
-            billing={"first_name": first, "last_name": last, "city": city},
+            billing={"first_name": first, "last_name": last, "city": city, "email": email},
             line_items=lines,
         )
 
@@ -85,18 +84,16 @@ class Traffic:
                 self.shop.note(woo_id, "The customer rang and asked when it comes.")
 
     def _in_the_crm(self) -> None:
-        order = self._crm_order(set(NEXT))
+        habits = self.crm.habits
+        order = self._crm_order(habits.usual.keys())
         if order is None:
             return
-        dice, status = self._random.random(), order["status"]
-        if dice < 0.06 and status in ("new", "paid", "processing"):
-            self.crm.set_status(order["id"], "cancelled")
-        elif dice < 0.10 and status == "shipped":
-            self.crm.set_status(order["id"], "refunded")
-        elif dice < 0.14 and status == "new":
-            self.crm.set_status(order["id"], "on_hold")
-        else:
-            self.crm.set_status(order["id"], NEXT[status])
+        dice = self._random.random()
+        for below, statuses, to in habits.detours:
+            if dice < below and order.status in statuses:
+                self.crm.set_status(order.crm_order_id, to)
+                return
+        self.crm.set_status(order.crm_order_id, habits.usual[order.status])
 
     def _oddity(self) -> None:
         """A webhook that comes twice or never, one of the shop that repeats itself, or a status that goes backwards."""
@@ -110,11 +107,11 @@ class Traffic:
             case 2 if self.shop.orders:
                 self.shop.resend("order.updated", self._random.choice(list(self.shop.orders)))
             case _:
-                order = self._crm_order({"completed", "cancelled"})
+                statuses, to = self.crm.habits.backwards
+                order = self._crm_order(statuses)
                 if order is not None:
-                    self.crm.set_status(order["id"], "paid")
+                    self.crm.set_status(order.crm_order_id, to)
 
-    def _crm_order(self, statuses: set[str]) -> dict[str, Any] | None:
-        with self.crm.lock:
-            found = [order for order in self.crm.orders.values() if order["status"] in statuses]
+    def _crm_order(self, statuses: Collection[str]) -> Shown | None:
+        found = [order for order in self.crm.shown() if order.status in statuses]
         return self._random.choice(found[-40:]) if found else None

@@ -15,6 +15,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.sandbox import second, state
 from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
 
@@ -34,7 +36,7 @@ def port_of(url: str, default: int) -> int:
     return parts.port if parts.hostname in LOOPBACK and parts.port else default
 
 
-Pair = tuple[SandboxShop, SandboxCrm, Path | None]
+Pair = tuple[SandboxShop, StandIn, Path | None]
 """With the file that keeps their orders."""
 
 
@@ -62,6 +64,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, help="the same seed plans the same traffic")
         parser.add_argument("--no-traffic", action="store_true", help="only the two servers")
         parser.add_argument("--state", type=Path, help="keep the orders in this file over a restart")
+        parser.add_argument(
+            "--crm",
+            choices=("rest", *STAND_INS),
+            default=settings.CRM_BACKEND if settings.CRM_BACKEND in STAND_INS else "rest",
+            help="which CRM is stood in for (default: the one of CRM_BACKEND, or else a plain one that speaks `rest`)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["rate"] <= 0:
@@ -108,7 +116,7 @@ class Command(BaseCommand):
         keys: dict[str, Any] = {}
         if settings.WOO_CONSUMER_KEY:
             keys = {"consumer_key": settings.WOO_CONSUMER_KEY, "consumer_secret": settings.WOO_CONSUMER_SECRET}
-        if not settings.WOO_WEBHOOK_SECRETS or not settings.CRM_WEBHOOK_SECRETS:
+        if not settings.WOO_WEBHOOK_SECRETS or (options["crm"] == "rest" and not settings.CRM_WEBHOOK_SECRETS):
             raise CommandError(
                 "WOO_WEBHOOK_SECRETS and CRM_WEBHOOK_SECRETS must be set (.env): without them every delivery is "
                 "refused. `make run` sets all of it for you.",
@@ -118,25 +126,26 @@ class Command(BaseCommand):
         base = f"{settings.PUBLIC_URL}/webhooks"
         secret = settings.WOO_WEBHOOK_SECRETS[0]
         shop = SandboxShop(options["shop_port"], f"{base}/woocommerce/", secret, first_id=first_id, **keys)
-        crm = SandboxCrm(
-            options["crm_port"],
-            settings.CRM_TOKEN or "crm-token",
-            f"{base}/crm/",
-            settings.CRM_WEBHOOK_SECRETS[0],
-            first_id=first_id,
-        )
+        crm = self._crm(options["crm"], options["crm_port"], f"{base}/crm/", first_id)
         if options["state"] and state.load(options["state"], shop, crm):
             self.stdout.write(f"sandbox: {len(shop.orders)} orders of the last run loaded from {options['state']}")
         return shop, crm, options["state"]
 
-    def _start(self, shop: SandboxShop, crm: SandboxCrm) -> None:
+    def _crm(self, name: str, port: int, hooks: str, first_id: int) -> StandIn:
+        if name in STAND_INS:
+            return stand_in(name).sandboxed(port, hooks, first_id)
+        token, secret = settings.CRM_TOKEN or "crm-token", settings.CRM_WEBHOOK_SECRETS[0]
+        return SandboxCrm(port, token, hooks, secret, first_id=first_id)
+
+    def _start(self, shop: SandboxShop, crm: StandIn) -> None:
         for name, server in (("shop", shop), ("CRM", crm)):
             try:
                 server.start()
             except OSError as error:
                 message = f"Port {server.port} for the {name} is taken ({error.strerror}): use --{name.lower()}-port."
                 raise CommandError(message, returncode=2) from error
-        self._say(f"sandbox: shop {shop.url}  CRM {crm.url}  webhooks to {settings.PUBLIC_URL}  (Ctrl-C ends it)")
+        sides = f"shop {shop.url}  {crm.title} {crm.url}{PAGE}"
+        self._say(f"sandbox: {sides}  webhooks to {settings.PUBLIC_URL}  (Ctrl-C ends it)")
 
     def _say(self, line: str) -> None:
         with self._say_lock:

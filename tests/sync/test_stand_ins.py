@@ -1,0 +1,57 @@
+"""Every CRM of the sandbox has a page that moves orders, and fits the backend that it stands in for."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from sync.clients.crm import backend
+from sync.clients.crm.base import access
+from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms.base import PAGE, StandIn
+
+EVERY = {"rest": SandboxCrm, **{name: stand_in(name) for name in STAND_INS}}
+
+
+@pytest.fixture
+def crm() -> Iterator[SandboxCrm]:
+    one = SandboxCrm()
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.mark.parametrize("kind", EVERY.values(), ids=EVERY)
+def test_its_habits_lead_from_and_to_statuses_that_it_has(kind: type[StandIn]) -> None:
+    detours = {name for _, froms, to in kind.habits.detours for name in (*froms, to)}
+    backwards, to = kind.habits.backwards
+    known = {*kind.habits.usual, *kind.habits.usual.values(), *detours, *backwards, *filter(None, [to])}
+    assert known
+    assert known <= {*kind.statuses}
+    assert kind.title
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_its_settings_are_all_that_its_backend_needs(name: str) -> None:
+    kind, schema = EVERY[name], backend(name).schema
+    whole = access(schema, {"url": f"http://127.0.0.1:1{kind.path}", **kind.settings})
+    whole.ensure_whole(schema)
+    assert {*kind.settings} <= {one.name for one in schema}
+
+
+def test_a_person_sees_the_orders_and_moves_one(crm: SandboxCrm) -> None:
+    order = crm.add_order("14", billing={"first_name": "Zoë <b>", "last_name": "Ø"}, total="12.00", currency="EUR")
+    page = requests.get(f"{crm.url}{PAGE}", timeout=5)
+    assert page.status_code == 200
+    assert "Zoë &lt;b&gt; Ø</td><td>12.00 EUR" in page.text
+    moved = requests.post(f"{crm.url}{PAGE}", data={"order": order["id"], "status": "shipped"}, timeout=5)
+    assert moved.status_code == 200
+    assert "<option selected>shipped</option>" in moved.text
+    assert crm.orders[order["id"]]["status"] == "shipped"
+
+
+def test_an_order_that_is_not_there_is_not_moved(crm: SandboxCrm) -> None:
+    answer = requests.post(f"{crm.url}{PAGE}", data={"order": "C-<1>", "status": "paid"}, timeout=5)
+    assert answer.status_code == 400
+    assert "C-&lt;1&gt;" in answer.text
