@@ -260,7 +260,7 @@ class FromTheDatabase:
         # Whoever keeps these keeps a proof: a number that goes back, or another hash under it, is an older database.
         last = AuditSeal.objects.order_by("-sequence").values_list("sequence", "hash").first()
         sealed = [((f"{last[0]}:{last[1][:16]}",), last[0])] if last else []
-        yield _gauge("audit_checkpoint", "The number of the newest seal of the audit.", ("seal",), sealed)
+        yield _gauge("audit_checkpoint", "The number of the newest checkpoint of the audit.", ("seal",), sealed)
 
 
 def _by(found: Counts, place: int) -> dict[str, int]:

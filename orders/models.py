@@ -164,7 +164,7 @@ class Decision(models.TextChoices):
 class ChainHead(models.Model):
     """How long a chain of history is and how it ends: without it nobody could tell that its newest rows are gone."""
 
-    id = models.BigIntegerField(primary_key=True, help_text="The link of the order; 0: staff actions; -1: seals")
+    id = models.BigIntegerField(primary_key=True, help_text="The link of the order; 0: staff actions; -1: checkpoints")
     length = models.PositiveBigIntegerField(default=0)
     hash = models.CharField(max_length=64, blank=True, help_text="Of the newest row")
     mac = models.CharField(max_length=64, help_text="Signed with AUDIT_KEYS, which the database does not hold")
@@ -340,13 +340,13 @@ class AuditSeal(models.Model):
     id = models.BigAutoField(primary_key=True)
     sequence = models.PositiveBigIntegerField(unique=True, help_text="1, 2, 3 …")
     upto = models.BigIntegerField(help_text="The newest transition that it covers")
-    rows = models.PositiveBigIntegerField(help_text="Transitions since the seal before it")
+    rows = models.PositiveBigIntegerField(help_text="Transitions since the checkpoint before it")
     rows_digest = models.CharField(max_length=64, help_text="Over their ids and hashes, and over the digest before it")
     staff_length = models.PositiveBigIntegerField(help_text="Staff actions until then")
     staff_hash = models.CharField(max_length=64, blank=True)
     version = models.PositiveSmallIntegerField(default=1, help_text="1 covers no more than that")
     links_upto = models.BigIntegerField(default=0, help_text="The newest order that it covers")
-    links = models.PositiveBigIntegerField(default=0, help_text="Orders since the seal before it")
+    links = models.PositiveBigIntegerField(default=0, help_text="Orders since the checkpoint before it")
     links_digest = models.CharField(
         max_length=64, blank=True, help_text="Over their ids here and in the shop, and over the digest before it"
     )

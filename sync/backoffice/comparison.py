@@ -11,8 +11,8 @@ from sync.clients.bridged import crm_of, shop_of
 from sync.clients.errors import NotFound, SideError
 from sync.clients.http import CallRecord
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import another_in_crm, another_in_shop
 from sync.pipeline.read import facts_of
+from sync.pipeline.strangers import another_in_crm, another_in_shop
 from sync.pipeline.whose import identity
 from webhooks.models import Side
 

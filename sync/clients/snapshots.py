@@ -64,6 +64,8 @@ WORD_LENGTH = 64
 LARGEST_INTEGER = 2**63 - 1
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
+DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+"""Statuses under which WooCommerce keeps an order that is not one yet (FACTS A4)."""
 
 
 def document(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
 from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import DriftFinding, Run
-from sync.pipeline.decide import another_in_crm
 from sync.pipeline.read import facts_of
+from sync.pipeline.strangers import another_in_crm
 from sync.registry import DAY, Job, Planned, Starter, register
 from webhooks import clock
 from webhooks.connections import DEFAULT_BRIDGE, Bridge

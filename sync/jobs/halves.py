@@ -16,14 +16,13 @@ from sync.clients.paging import alone
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.paging.shop_orders import Position, ShopPaginator
 from sync.clients.shop import Shop
-from sync.clients.snapshots import CARRIED, TRASH, ShopSnapshot
+from sync.clients.snapshots import CARRIED, DRAFTS, TRASH, ShopSnapshot
 from sync.jobs import engine, shop_identity
 from sync.jobs.cursors import OVERLAP, Clock, Cursor, begin_at, known_cursor, mark_swept
 from sync.jobs.missed import Missed, deleted, missed_in_crm, missed_in_shop, unread
 from sync.jobs.processing import Steps, leave_out, with_retries
 from sync.models import Run, SideState
 from sync.pipeline import disappearance
-from sync.pipeline.decide import DRAFTS
 from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.models import Side

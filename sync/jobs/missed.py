@@ -15,12 +15,12 @@ from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients.paging.shop_orders import LeftOut, modified, stamp
-from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.clients.snapshots import DRAFTS, TRASH, CrmSnapshot, ShopSnapshot
 from sync.models import Run
-from sync.pipeline.decide import DRAFTS, another_in_crm
 from sync.pipeline.internal_events import SWEEP
 from sync.pipeline.read import facts_of
 from sync.pipeline.sending import SENDS, SendingRule, sends
+from sync.pipeline.strangers import another_in_crm
 from sync.pipeline.whose import woo_id_in
 from webhooks import intake
 from webhooks.connections import DEFAULT_BRIDGE, Bridge

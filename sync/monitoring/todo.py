@@ -17,7 +17,7 @@ from orders.rules import current_lifecycle
 from sync.clients.snapshots import TRASH
 from sync.models import Attempt, DriftFinding, TodoItem
 from sync.pipeline import internal_events
-from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
+from sync.pipeline.strangers import ANOTHER_SHOP, DOUBTS
 from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.models import Outcome, Side, State, WebhookEvent

@@ -6,8 +6,9 @@ from sync.clients.crm.draft import draft
 from sync.clients.errors import Rejected, SideError, Unconfirmed
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import another_found, another_in_crm, went_on
+from sync.pipeline.decide import went_on
 from sync.pipeline.plan import CreateInCrm, Plan, Reason, SetShopStatus, UpdateInCrm
+from sync.pipeline.strangers import another_found, another_in_crm
 from webhooks.models import Side
 
 

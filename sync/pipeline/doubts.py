@@ -1,8 +1,8 @@
 """Whose order is it? One alarm for each kind of doubt, however many orders are in it."""
 
 from sync import alarms
-from sync.pipeline.decide import DOUBTS
 from sync.pipeline.plan import Reason
+from sync.pipeline.strangers import DOUBTS
 from webhooks.models import State, WebhookEvent
 
 ADVICE = "The events wait under Needs a person, each with what to do. docs/operations.md: Whose order is it?"

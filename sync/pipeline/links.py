@@ -6,11 +6,10 @@ from django.db.models import QuerySet
 
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
-from sync.clients.snapshots import TRASH
+from sync.clients.snapshots import DRAFTS, TRASH
 from sync.pipeline import internal_events
 from sync.pipeline.apply import Applied
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import DRAFTS
 from sync.pipeline.plan import CreateInCrm, Plan, UpdateInCrm
 from sync.pipeline.whose import identity, number_of
 from webhooks import clock

@@ -13,11 +13,12 @@ from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.models import Intent
 from sync.pipeline import disappearance, internal_events, origin
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import another_in_crm, another_shop, crm_to_shop, forced, shop_to_crm
+from sync.pipeline.decide import crm_to_shop, forced, shop_to_crm
 from sync.pipeline.evidence import compared
 from sync.pipeline.intents import pending_write
 from sync.pipeline.plan import Decision, LinkFacts, Park, Plan, Reason, UpdateInCrm
 from sync.pipeline.sending import NAMES_AT_ONCE, SEND_ALL, SENDS, SendingRule
+from sync.pipeline.strangers import another_in_crm, another_shop
 from sync.pipeline.whose import external_id, identity, is_same, woo_id_in
 from webhooks import clock
 from webhooks.connections import Bridge

@@ -17,10 +17,11 @@ from sync.pipeline import doubts, intents, leases, links, traces
 from sync.pipeline.apply import Applied
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim
-from sync.pipeline.decide import DOUBTS, went_on
+from sync.pipeline.decide import went_on
 from sync.pipeline.internal_events import is_force
 from sync.pipeline.leases import LeaseLost, worker_name
 from sync.pipeline.plan import Park, Plan, Reason, TransitionDraft
+from sync.pipeline.strangers import DOUBTS
 from webhooks import clock, tracing
 from webhooks.masking import masked, masked_text, quoted
 from webhooks.models import Change, Side, WebhookEvent

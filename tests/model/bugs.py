@@ -104,7 +104,7 @@ BUGS = (
     ),
     Bug(
         name="a number that the shop gave again is taken for the order before it",
-        file="sync/pipeline/decide.py",
+        file="sync/pipeline/strangers.py",
         old="if is_same(link.identity, identity(shop.order)):",
         new="if True:",
         history="""
@@ -114,7 +114,7 @@ BUGS = (
     ),
     Bug(
         name="an id that the CRM gave again is taken for the order before it",
-        file="sync/pipeline/decide.py",
+        file="sync/pipeline/strangers.py",
         old="if link is None or crm is None or is_named(crm.external_id, link.woo_id, link.prefix, link.external_id):",
         new="if True:",
         history="""

@@ -31,7 +31,7 @@ from sync.pipeline import (
     replays,
     retries,
 )
-from sync.pipeline.decide import ANOTHER_SHOP, DOUBTS
+from sync.pipeline.strangers import ANOTHER_SHOP, DOUBTS
 from tests import pipeline
 from tests.model.sides import (
     FIRST_MOMENT,

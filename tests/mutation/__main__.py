@@ -17,6 +17,7 @@ WANTED = 0.95
 
 TESTS = {
     "sync.pipeline.decide": ["sync/test_decide.py", "sync/test_decision_table.py"],
+    "sync.pipeline.strangers": ["sync/test_decide.py", "sync/test_decision_table.py"],
     "orders.lifecycle": ["orders/test_lifecycle.py"],
     "webhooks.signatures": ["webhooks/test_signatures.py"],
     "webhooks.sources": ["webhooks/test_sources.py"],

@@ -10,7 +10,7 @@ import pytest
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
-from sync.pipeline.decide import DOUBTS, another_shop, crm_to_shop, forced, shop_to_crm
+from sync.pipeline.decide import crm_to_shop, forced, shop_to_crm
 from sync.pipeline.plan import (
     CreateInCrm,
     Decision,
@@ -24,6 +24,7 @@ from sync.pipeline.plan import (
     TransitionDraft,
     UpdateInCrm,
 )
+from sync.pipeline.strangers import DOUBTS, another_shop
 from sync.pipeline.whose import identity
 
 LIFECYCLE = Lifecycle.of(RULES, [(old, new) for old, news in MOVES.items() for new in news])

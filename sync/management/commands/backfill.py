@@ -5,13 +5,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.clients.bridged import shop_of
+from sync.clients.snapshots import DRAFTS
 from sync.jobs import backfill
 from sync.jobs.halves import all_statuses
 from sync.management import long_runs
 from sync.management.bridges import add_bridge, chosen_bridge
 from sync.management.moments import WRONG_USE, period
 from sync.models import Run
-from sync.pipeline.decide import DRAFTS
 from webhooks.connections import Bridge
 
 
