@@ -87,6 +87,10 @@ def calm_down() -> None:
         alarms.clear(ALARM)
 
 
+def drain() -> dict[str, Any]:
+    return {"id": uuid.uuid4().hex, "name": "drain", "func": DRAIN, "args": (), "kwargs": {}}
+
+
 class _OnlyOurs(Broker):
     """A broker that hands out nothing else; and while none of it waits, a drain for what is due in the inbox.
 
@@ -104,8 +108,7 @@ class _OnlyOurs(Broker):
         if time.monotonic() - self.drained_at < BETWEEN_DRAINS or not _is_due():
             return []
         self.drained_at = time.monotonic()
-        drain = {"id": uuid.uuid4().hex, "name": "drain", "func": DRAIN, "args": (), "kwargs": {}}
-        return [(None, SignedPackage.dumps(drain))]
+        return [(None, SignedPackage.dumps(drain()))]
 
     def _waiting(self) -> Iterable[tuple[Any, Any]]:
         return super().dequeue() or ()

@@ -66,6 +66,8 @@ class Watched(Sentinel):
     def guard(self) -> None:
         tell_of_the_clock()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        # Its heartbeat says at once that this cluster works; with nothing due, none would come for half a minute.
+        self.task_queue.put({**allowed.drain(), "ack_id": None})
         super().guard()
 
     def _watch(self) -> None:

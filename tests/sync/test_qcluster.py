@@ -1,13 +1,17 @@
-"""Where a cluster can not start, it says what is missing."""
+"""How a cluster begins; and where it can not start, it says what is missing."""
 
 import errno
 import os
+from queue import Queue
 from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
+from django_q.cluster import Sentinel
 
 from sync.queue import cluster
+from sync.queue.cluster import Watched
+from webhooks.wake import DRAIN
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,15 @@ def test_without_shared_memory_it_ends_and_says_so(error: Exception, options: di
 
 def test_with_it_nothing_is_said() -> None:
     assert cluster.why_no_locks() == ""
+
+
+def test_a_cluster_begins_with_a_drain_so_that_it_is_seen_to_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing due the first heartbeat would come with the schedules, half a minute later."""
+    monkeypatch.setattr(Sentinel, "guard", lambda self: None)
+    monkeypatch.setattr(Watched, "_watch", lambda self: None)
+    monkeypatch.setattr(cluster, "tell_of_the_clock", lambda: None)
+    sentinel = Watched.__new__(Watched)
+    sentinel.task_queue = Queue()
+    sentinel.guard()
+    task = sentinel.task_queue.get_nowait()
+    assert (task["func"], task["ack_id"]) == (DRAIN, None)
