@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sync import registry
+from sync.field_map_models import FieldMapVersion as FieldMapVersion
 from sync.month_end_models import MonthEndOrder as MonthEndOrder
 from sync.notification_models import Notification as Notification
 from sync.notification_models import Recipient as Recipient

@@ -176,6 +176,9 @@ class Bridge(models.Model):
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.DRAFT)
     options = models.JSONField(default=dict, blank=True)
+    field_map = models.TextField(
+        blank=True, default="", db_default="", editable=False, help_text="That is on, as JSON; empty: none"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
 

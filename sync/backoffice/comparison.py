@@ -140,9 +140,11 @@ def _rows(
         ),
         ComparedRow(
             name="Content",
-            shop=("as last seen" if shop.is_known_as(link.woo_fingerprint) else "changed since then") if shop else "",
+            shop=("as last seen" if shop.is_unchanged_since(link.woo_fingerprint) else "changed since then")
+            if shop
+            else "",
             link=_content(link),
-            differs=shop is not None and not shop.is_known_as(link.woo_fingerprint),
+            differs=shop is not None and not shop.is_unchanged_since(link.woo_fingerprint),
         ),
     )
 

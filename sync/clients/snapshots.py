@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from django.conf import settings
 
@@ -62,6 +62,10 @@ CRM_ORDER_META = "_orderbridge_crm_order_id"
 WORD_LENGTH = 64
 """Characters of an id or a status; a longer one is none, and would not fit into the database."""
 LARGEST_INTEGER = 2**63 - 1
+SHORT, SHORTEST, WITH = 28, 16, "|"
+"""Digits of a hash, and what stands between its two parts, in a fingerprint of an order with mapped fields."""
+FIELDS = "fields"
+"""What is mapped stands under this name in the document."""
 TRASH = "trash"
 """The status of an order that was moved to the trash; of such a one the CRM hears just that (CONTRACT section 3)."""
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
@@ -101,6 +105,16 @@ def _hash(told: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+class Mapped(Protocol):
+    """The field map of a bridge."""
+
+    @property
+    def version(self) -> int: ...
+
+    def apply(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """By field of the CRM, its value; and in words what the CRM does not get."""
+
+
 Document = Mapping[str, Any]
 """What a CRM is told of an order: JSON, in whatever form its backend sends."""
 Compose = Callable[[Mapping[str, Any]], Document]
@@ -118,18 +132,55 @@ class Composer:
     compose: Compose
     earlier: Mapping[str, Compose] = field(default_factory=dict)
     "By version."
+    mapped: Mapped | None = None
+    "What staff map to fields of the CRM besides. It is told under FIELDS."
+
+    def document(self, order: Mapping[str, Any]) -> Document:
+        """As it is sent."""
+        fields = self.mapped.apply(order)[0] if self.mapped else {}
+        return {**self.compose(order), FIELDS: fields} if fields else self.compose(order)
+
+    def cuts(self, order: Mapping[str, Any]) -> list[str]:
+        """What the CRM does not get of it."""
+        return self.mapped.apply(order)[1] if self.mapped else []
 
     def fingerprint(self, order: Mapping[str, Any]) -> str:
         """Equal ones: nothing has changed that the CRM should hear of."""
-        return f"{self.version}:{_hash(self.compose(order))}"[:64]
+        digest = _hash(self.compose(order))
+        if self.mapped is None:
+            return f"{self.version}:{digest}"[:64]
+        return f"{self.version}:{digest[:SHORT]}{WITH}{self.mapped.version}:{self._mapped_digest(order)}"
 
     def is_known_as(self, order: Mapping[str, Any], known: str) -> bool:
-        """Whether this fingerprint is that of its content, also if an earlier composer made it."""
-        version = known.rpartition(":")[0]
-        earlier = self.earlier.get(version)
-        if earlier is None:
-            return known == self.fingerprint(order)
-        return known == (f"{version}:{_hash(earlier(order))}"[:64] if version else _hash(earlier(order)))
+        """Whether the CRM was told just this when this fingerprint was taken, by this composer or an earlier one. A
+        field map of before counts where it made the same of the order."""
+        own, _, fields = known.partition(WITH)
+        return self._is_own_part(order, own) and fields.rpartition(":")[2] == self._mapped_digest(order)
+
+    def is_unchanged_since(self, order: Mapping[str, Any], known: str) -> bool:
+        """The same, but that what another field map made of the order does not matter: it is the map that changed, and
+        a change of it alone sends nothing (docs/decisions/0114)."""
+        own, _, fields = known.partition(WITH)
+        version, _, digest = fields.rpartition(":")
+        is_of_this_map = version == (str(self.mapped.version) if self.mapped else "")
+        return self._is_own_part(order, own) and (not is_of_this_map or digest == self._mapped_digest(order))
+
+    def renewed(self, order: Mapping[str, Any], known: str) -> str:
+        """A fingerprint of an earlier composer as one of this. What it says of mapped fields stays."""
+        fields = known.partition(WITH)[1:]
+        if not any(fields):
+            return replace(self, mapped=None).fingerprint(order)
+        return f"{self.version}:{_hash(self.compose(order))[:SHORT]}{''.join(fields)}"
+
+    def _is_own_part(self, order: Mapping[str, Any], known: str) -> bool:
+        version, _, digest = known.rpartition(":")
+        compose = self.compose if version == self.version else self.earlier.get(version)
+        return compose is not None and len(digest) >= SHORT and _hash(compose(order)).startswith(digest)
+
+    def _mapped_digest(self, order: Mapping[str, Any]) -> str:
+        """Empty: nothing is mapped."""
+        fields = self.mapped.apply(order)[0] if self.mapped else {}
+        return _hash(fields)[:SHORTEST] if fields else ""
 
 
 AS_IT_IS = Composer(version="2", compose=document, earlier={"": _document_1})
@@ -161,7 +212,12 @@ class ShopSnapshot:
     @property
     def document(self) -> Document:
         """What the CRM is told of it."""
-        return self.composer.compose(self.order)
+        return self.composer.document(self.order)
+
+    @property
+    def cuts(self) -> list[str]:
+        """What of it does not reach the CRM."""
+        return self.composer.cuts(self.order)
 
     @property
     def crm_order_id(self) -> str:
@@ -177,6 +233,10 @@ class ShopSnapshot:
     def is_known_as(self, known: str) -> bool:
         """Whether the CRM was told just this when this fingerprint was taken."""
         return self.composer.is_known_as(self.order, known)
+
+    def is_unchanged_since(self, known: str) -> bool:
+        """Whether the shop's order is what it was then, although another field map may tell more of it now."""
+        return self.composer.is_unchanged_since(self.order, known)
 
 
 @dataclass(frozen=True, kw_only=True)

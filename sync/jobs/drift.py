@@ -96,7 +96,7 @@ def kind_of(pair: Pair, lifecycle: Lifecycle, bridge: Bridge) -> Kind | None:
     is_ahead = target and is_seen and lifecycle.is_ahead(shop.status, of=target)
     if shop.status != target and not is_ahead:
         return Kind.STATUS
-    if shop.status == link.woo_status and link.woo_fingerprint and not shop.is_known_as(link.woo_fingerprint):
+    if shop.status == link.woo_status and link.woo_fingerprint and not shop.is_unchanged_since(link.woo_fingerprint):
         return Kind.CONTENT
     return Kind.AHEAD if is_ahead else None
 

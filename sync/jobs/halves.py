@@ -52,7 +52,7 @@ def shop_changes(run: Run, bridge: Bridge, shop: Shop, theirs: Clock) -> Steps[N
     while not paginator.ended:
         began = clock.now()
         page = yield from _asked(run, bridge, Side.SHOP, paginator.next)
-        missed = missed_in_shop(page, began, bridge) + [
+        missed = missed_in_shop(page, began, bridge, at_rest=run.options["deep"]) + [
             unread(order, bridge) for order in paginator.left_out if order.woo_id
         ]
         up_to = Cursor(paginator.position.at or since, now=theirs.now(), url=url)
@@ -96,7 +96,7 @@ def all_links(run: Run, bridge: Bridge, shop: Shop) -> Steps[None]:
         began = clock.now()
         orders, failed = yield from _asked(run, bridge, Side.SHOP, partial(shop.of_ids, ids, query))
         shown = {order.woo_id for order in orders}
-        missed = missed_in_shop(orders, began, bridge)
+        missed = missed_in_shop(orders, began, bridge, at_rest=True)
         if not run.options["dry_run"]:
             _rebase(bridge, orders)
         for link in batch:
@@ -144,9 +144,10 @@ def _rebase(bridge: Bridge, orders: Sequence[ShopSnapshot]) -> None:
     shown, version = {order.woo_id: order for order in orders}, orders[0].composer.version
     links = OrderLink.objects.filter(bridge=bridge, woo_id__in=shown).exclude(woo_fingerprint__startswith=f"{version}:")
     for link in links:
-        if shown[link.woo_id].is_known_as(link.woo_fingerprint):
+        order = shown[link.woo_id]
+        if order.is_unchanged_since(link.woo_fingerprint):
             same = OrderLink.objects.filter(pk=link.pk, woo_fingerprint=link.woo_fingerprint)
-            same.update(woo_fingerprint=shown[link.woo_id].fingerprint)
+            same.update(woo_fingerprint=order.composer.renewed(order.order, link.woo_fingerprint))
 
 
 def all_statuses(shop: Shop) -> list[str]:

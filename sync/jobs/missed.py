@@ -86,11 +86,12 @@ def _to_be_asked_again(event: WebhookEvent) -> bool:
     return not later.filter(state__in=NEEDS_A_PERSON).exists()
 
 
-def missed_topic(order: ShopSnapshot, link: OrderLink | None) -> str:
-    """What the shop should have told of this order; empty: we know it as it is."""
+def missed_topic(order: ShopSnapshot, link: OrderLink | None, *, at_rest: bool = False) -> str:
+    """What the shop should have told of this order; empty: we know it as it is. `at_rest`: it is looked at though the
+    shop may not have touched it, so that a new field map is no reason to send it."""
     if link is None:
         return "" if order.status in DRAFTS or order.status == TRASH else "order.created"
-    if order.is_known_as(link.woo_fingerprint):
+    if (order.is_unchanged_since if at_rest else order.is_known_as)(link.woo_fingerprint):
         return ""
     if order.status == TRASH:
         return "order.deleted"
@@ -125,12 +126,14 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle, br
     return not (crm.updated_at and link.crm_updated_at and crm.updated_at < link.crm_updated_at)
 
 
-def missed_in_shop(page: Sequence[ShopSnapshot], began: datetime, bridge: Bridge) -> list[Missed]:
+def missed_in_shop(
+    page: Sequence[ShopSnapshot], began: datetime, bridge: Bridge, *, at_rest: bool = False
+) -> list[Missed]:
     links = OrderLink.objects.filter(bridge=bridge).by_woo_id(order.woo_id for order in page)
     heard = heard_of(bridge, Side.SHOP, [str(order.woo_id) for order in page], began)
     rule = rule_of(bridge.pk)
     topics = [
-        (order, missed_topic(order, links.get(order.woo_id)))
+        (order, missed_topic(order, links.get(order.woo_id), at_rest=at_rest))
         for order in page
         if not is_left_out(order, links.get(order.woo_id), rule)
     ]

@@ -47,7 +47,7 @@ def _is_same(link: OrderLink, shown: ShopSnapshot | None, created: str | None) -
         return is_same(link.identity, identity(shown.order))
     if created is not None:
         return bool(shown.order.get("date_created_gmt") == created)
-    return True if shown.is_known_as(link.woo_fingerprint) else None
+    return True if shown.is_unchanged_since(link.woo_fingerprint) else None
 
 
 def _created(bridge: Bridge, woo_ids: Iterable[int]) -> dict[int, str]:

@@ -8,6 +8,7 @@ from orders.defaults import MOVES, RULES
 from orders.models import AllowedMove, OrderLink, StatusRule
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Status
+from sync.field_map_models import FieldMapVersion
 from sync.monitoring.connecting import crm_of
 from webhooks.connections import Bridge
 from webhooks.models import WebhookEvent
@@ -79,6 +80,7 @@ def is_used(bridge: Bridge) -> bool:
 def delete(bridge: Bridge) -> None:
     """One that nothing hangs on but its own rules. Row by row: each has its history and its line in the audit."""
     with transaction.atomic():
+        FieldMapVersion.objects.filter(bridge=bridge).delete()
         for model in (StatusRule, AllowedMove):
             for row in model.objects.filter(bridge=bridge):
                 row.delete()

@@ -113,7 +113,9 @@ def _tell_of_write(claim: Claim, plan: Plan, asked: str, answer: ShopSnapshot) -
             claim.reasons.extend(another.reasons)
             claim.doubts.extend(another.reasons)
             return Applied(shop=answer)
-        return Applied(shop=answer, crm=claim.crm().update(claim.order_ref, told), crm_has_it=True)
+        written = claim.crm().update(claim.order_ref, told)
+        claim.reasons.extend(Reason("cut", words) for words in answer.cuts)
+        return Applied(shop=answer, crm=written, crm_has_it=True)
     except SideError as error:
         claim.side_errors.append(error)
         words = f"The CRM could not be told what the move brought with it; the shop's next delivery will: {error}"

@@ -179,5 +179,5 @@ def _told_before(claim: Claim) -> Mapping[str, Any]:
             order = json.loads(bytes(body))
         except ValueError:
             break
-        return composer.compose(order) if isinstance(order, dict) else {}
+        return composer.document(order) if isinstance(order, dict) else {}
     return {}

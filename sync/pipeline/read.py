@@ -89,7 +89,7 @@ Reading = Generator[Question, Any, Decision]
 
 def decide(claim: Claim) -> Reading:
     if claim.side == Side.SHOP:
-        return _decide_for_crm(claim)
+        return _with_cuts(claim)
     return _decide_by_force(claim) if internal_events.is_force(claim.newest) else _decide_for_shop(claim)
 
 
@@ -99,6 +99,15 @@ def _or_none(question: ShopOrder | CrmOrder) -> Generator[Question, Any, Any]:
         return (yield question)
     except NotFound:
         return None
+
+
+def _with_cuts(claim: Claim) -> Reading:
+    """Staff see what of the order the CRM did not take."""
+    decision = yield from _decide_for_crm(claim)
+    if isinstance(decision, Plan) and decision.write is not None and claim.shop_order is not None:
+        reasons = tuple(Reason("cut", words) for words in claim.shop_order.cuts)
+        return replace(decision, reasons=(*decision.reasons, *reasons))
+    return decision
 
 
 def _decide_for_crm(claim: Claim) -> Reading:
