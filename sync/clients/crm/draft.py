@@ -140,12 +140,7 @@ def draft(order: Mapping[str, Any]) -> OrderDraft:
             transaction_id=_text(order.get("transaction_id")),
             paid_at=_time(order.get("date_paid_gmt")),
         ),
-        refunds=tuple(
-            Refund(
-                shop_id=_integer(one.get("id")), amount=abs(amount(one.get("total"))), reason=_text(one.get("reason"))
-            )
-            for one in _list(order, "refunds")
-        ),
+        refunds=tuple(_refund(one) for one in _list(order, "refunds")),
         created_at=_time(order.get("date_created_gmt")),
         order=order,
     )
