@@ -48,6 +48,7 @@ SIDEBAR: dict[str, list[dict[str, Any]]] = {
     ],
     "Orders": [
         _page("Orders", "shopping_cart", "orders/orderlink", "orders.view_orderlink"),
+        _page("Customers chosen", "group", "sync/rememberedchoice", "sync.view_rememberedchoice"),
         _page("Status transitions", "swap_horiz", "orders/statustransition", "orders.view_statustransition"),
         _page("Staff actions", "badge", "orders/staffaction", "orders.view_staffaction"),
     ],

@@ -8,6 +8,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sync import registry
+from sync.choice_models import OpenChoice as OpenChoice
+from sync.choice_models import RememberedChoice as RememberedChoice
 from sync.field_map_models import FieldMapVersion as FieldMapVersion
 from sync.month_end_models import MonthEndOrder as MonthEndOrder
 from sync.notification_models import Notification as Notification
@@ -404,6 +406,7 @@ class TodoItem(models.Model):
 
     class Cause(models.TextChoices):
         PARKED = "parked", "Parked"
+        CHOICE = "choice", "Several customers fit"
         DEAD = "dead", "Given up"
         REFUSED = "refused", "Move refused"
         PAID = "paid", "Paid, and cancelled in the shop"

@@ -26,6 +26,7 @@ VIEWER = (
     "sync.view_recipient",
     "sync.view_notification",
     "sync.view_todoitem",
+    "sync.view_rememberedchoice",
 )
 SUPPORT = (
     *VIEWER,
@@ -34,6 +35,7 @@ SUPPORT = (
     "orders.check_orderlink",
     "sync.handle_todoitem",
     "sync.handle_alarm",
+    "sync.choose_customer",
 )
 OPERATOR = (
     *SUPPORT,

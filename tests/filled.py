@@ -13,6 +13,8 @@ TEXTS = (models.CharField, models.TextField, models.JSONField, models.BinaryFiel
 SHAPES: dict[str, Callable[[str], Any]] = {
     "Attempt.reasons": lambda text: [["a_code", text]],
     "Attempt.compared": lambda text: {who: {"status": text, "version": text} for who in ("event", "crm", "shop")},
+    "OpenChoice.candidates": lambda text: [{"id": text, "name": text, "details": {"E-mail": text, "Orders": text}}],
+    "OpenChoice.wanted": lambda text: {"id": text, "name": text, "details": {"E-mail": text}},
     "Run.checkpoint": lambda text: {"left_out": [text], "found": [["shop", text, text]]},
     "Run.counts": lambda text: {"seen": 1, "words": text},
     "Run.options": lambda text: {"query": f"q={text}", "ticked": [1], "up_to": 1, "words": [text], text: text},

@@ -16,6 +16,7 @@ SEEN_BY_ALL = [
     *("sync.view_attempt", "sync.view_hourlyfigure", "sync.view_call", "sync.view_sidestate", "sync.view_heartbeat"),
     *("webhooks.view_connection", "webhooks.view_bridge"),
     *("sync.view_run", "sync.view_driftfinding", "sync.view_alarm", "sync.view_todoitem"),
+    "sync.view_rememberedchoice",
     *("sync.view_recipient", "sync.view_notification"),
 ]
 ALL = {"viewer", "support", "operator", "manager", "auditor"}
@@ -25,6 +26,7 @@ MAY = {
     "webhooks.resolve_webhookevent": {"support", "operator", "manager"},
     "orders.check_orderlink": {"support", "operator", "manager"},
     "sync.handle_todoitem": {"support", "operator", "manager"},
+    "sync.choose_customer": {"support", "operator", "manager"},
     "sync.handle_alarm": {"support", "operator", "manager"},
     "sync.test_recipient": {"operator", "manager"},
     "sync.add_recipient": {"manager"},

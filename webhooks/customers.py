@@ -43,8 +43,21 @@ def hashes(email: str) -> list[str]:
     plain = email.strip().casefold()
     if len(plain) > LONGEST or not ADDRESS.fullmatch(plain):
         return []
-    bare = hashlib.sha256(f"customer:{plain}".encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
+    bare = _bare(f"customer:{plain}")
     return [*(_keyed(bare, key) for key in _keys()), bare]
+
+
+def hashes_of(contact: str) -> list[str]:
+    """The same of whatever a customer is found by: a phone number, however it is spaced. The first is for new rows."""
+    plain, digits = contact.strip().casefold(), "".join(filter(str.isdecimal, contact))
+    if not plain:
+        return []
+    is_phone = digits and "@" not in plain
+    return hashes(plain) or [_keyed(_bare(f"phone:{digits}" if is_phone else f"name:{plain}"), key) for key in _keys()]
+
+
+def _bare(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
 
 
 def rekey(events: QuerySet[Any]) -> int:

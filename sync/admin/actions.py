@@ -20,7 +20,7 @@ from orders.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_row import for_row, page_of
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary
-from sync.pipeline import internal_events, replays
+from sync.pipeline import choices, internal_events, replays
 from sync.pipeline.dry_run import Foreseen, foresee
 from sync.pipeline.replays import NotNow
 from webhooks.admin import WebhookEventAdmin
@@ -35,6 +35,7 @@ REPLAY, EDIT, RESOLVE = (
     "webhooks.edit_webhookevent",
     "webhooks.resolve_webhookevent",
 )
+CHOOSE = "sync.choose_customer"
 REVEAL = "webhooks.reveal_webhookevent"
 SHOWN_LENGTH = 500
 """Characters of a value that a dry run shows."""
@@ -90,6 +91,8 @@ def buttons(event: WebhookEvent, request: HttpRequest) -> Iterator[Button]:
     may, retrying = request.user.has_perm, event.state == State.RETRYING
     if may(REPLAY) and event.order_ref and not internal_events.is_staff_action(event):
         yield Button(label="Dry run…", url=_url("dry_run", event), icon="visibility")
+    if may(CHOOSE) and choices.waiting(event):
+        yield Button(label="Choose the customer…", url=_url("choose", event), icon="group", variant="primary")
     if may_replay(event, request):
         if not replays.is_waiting(event):
             yield Button(label="Replay…", url=_url("replay", event), icon="replay", variant="primary")

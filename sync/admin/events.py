@@ -14,6 +14,7 @@ from django.utils.http import urlencode
 
 from sync.admin import bulk
 from sync.admin.actions import EventActions, buttons
+from sync.admin.choosing import Choosing
 from sync.admin.event_page import shown
 from sync.admin.reveals import Revealing
 from sync.backoffice.search import search
@@ -24,7 +25,7 @@ from webhooks.reveal import may_reveal
 
 
 @admin.register(WebhookEvent)
-class EventAdmin(EventActions, Revealing, WebhookEventAdmin):
+class EventAdmin(EventActions, Choosing, Revealing, WebhookEventAdmin):
     """Registered here because attempts, transitions and orders are above webhooks, which may not know them."""
 
     change_form_outer_before_template = "sync/event/page.html"
@@ -58,6 +59,7 @@ class EventAdmin(EventActions, Revealing, WebhookEventAdmin):
             "retry": self.retry_view,
             "cancel": self.cancel_view,
             "resolve": self.resolve_view,
+            "choose": self.choose_view,
             "reveal": self.reveal_view,
             "body": self.body_view,
         }

@@ -14,7 +14,7 @@ from django.urls import reverse
 from sync.admin.runs import how_far
 from sync.clients import installation
 from sync.jobs import reconciliation
-from sync.models import Alarm, Run, SideState
+from sync.models import Alarm, Run, SideState, TodoItem
 from sync.monitoring import overview
 from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
 from webhooks import clock
@@ -110,6 +110,9 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
         icon="hourglass_empty",
     )
     yield _count("To do", seen.todo, WATCH, reverse("admin:sync_todoitem_changelist"), "checklist")
+    if seen.choices:
+        choose = f"{reverse('admin:sync_todoitem_changelist')}?cause__exact={TodoItem.Cause.CHOICE}"
+        yield _count("Customers to choose", seen.choices, WATCH, choose, "group")
     yield _count("Retrying", seen.retrying, WATCH, f"{events}?state__exact={State.RETRYING}", "replay")
     yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}", "front_hand")
     yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}", "skull")

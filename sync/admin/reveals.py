@@ -1,6 +1,7 @@
 """Personal data is shown to those who may see it, when they ask and say why; each time it is recorded."""
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from orders import audit
 from orders.asking import ask_reason
@@ -32,7 +33,7 @@ class Revealing(WebhookEventAdmin):
             words=f"You will see the names, addresses, emails and phone numbers of this event for {MINUTES} minutes. "
             "This and your reason are stored in the audit.",
             button="Reveal",
-            back=page_of(event),
+            back=_asked_on(request, event),
             perform=perform,
         )
 
@@ -61,3 +62,10 @@ class Revealing(WebhookEventAdmin):
             back=page_of(event),
             perform=perform,
         )
+
+
+def _asked_on(request: HttpRequest, event: WebhookEvent) -> str:
+    """The page from which it was asked for."""
+    if request.GET.get("to") == "choose":
+        return reverse("admin:webhooks_webhookevent_choose", args=[event.pk])
+    return page_of(event)

@@ -24,9 +24,10 @@ from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
 from webhooks.masking import masked_text
 
-TONES = {Cause.PARKED: "warning", Cause.REFUSED: "warning"}
+TONES = {Cause.PARKED: "warning", Cause.CHOICE: "warning", Cause.REFUSED: "warning"}
 ADVICE_BY_CAUSE = {
     Cause.PARKED: "Fix the problem that the event names, then replay it there. The item then closes by itself.",
+    Cause.CHOICE: "Choose the customer of this order. The choice is remembered, and the order is processed at once.",
     Cause.DEAD: "All attempts are used up. Fix the problem that the event names, then replay it there.",
     Cause.REFUSED: "The two sides disagree, and the lifecycle does not allow the move. Correct the status in the CRM, "
     "or force the move on the order's page.",
@@ -123,7 +124,9 @@ class TodoItemAdmin(ReadOnlyAdmin):
     def mend(self, item: TodoItem) -> str:
         """To the page whose button ends it: the event's, or the order's."""
         link = OrderLink.objects.filter(woo_id=item.woo_id).first() if item.woo_id else None
-        if link and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
+        if item.cause == Cause.CHOICE:
+            page, words = reverse("admin:webhooks_webhookevent_choose", args=[item.event_id]), "Choose the customer…"
+        elif link and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
             page, words = reverse("admin:orders_orderlink_change", args=[link.pk]), "The order…"
         elif item.event_id:
             page, words = reverse("admin:webhooks_webhookevent_change", args=[item.event_id]), "The event…"

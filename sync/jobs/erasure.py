@@ -28,7 +28,7 @@ from django.db.models import (
 from orders import audit
 from orders.keys import is_signed, sign
 from orders.models import AuditSeal, ChainHead, OrderLink, StaffAction, StatusTransition
-from sync.models import Attempt, Call
+from sync.models import Attempt, Call, OpenChoice, RememberedChoice
 from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.customers import hashes
 from webhooks.masking import MASK, masked_words
@@ -288,6 +288,10 @@ LOOKED_AT = {"WebhookEvent": ("body", "headers"), "Call": ("request_body", "resp
 def sweep(customer: Customer, found: Found, *, erasing: bool) -> None:
     """Every column of text of every table that there is, so that a new one can not be forgotten."""
     elsewhere, remains = Counter[str](), Counter[str]()
+    for choices in _choices(customer, found):
+        elsewhere.update({_label(choices.model): choices.count()})
+        if erasing:
+            choices.delete()
     for model in apps.get_models(include_auto_created=True):
         fields = [one for one in model._meta.concrete_fields if one.get_internal_type() in TEXTS]
         fields = [one for one in fields if one.name not in LOOKED_AT.get(model.__name__, ())]
@@ -310,6 +314,14 @@ def sweep(customer: Customer, found: Found, *, erasing: bool) -> None:
             remains.update(f"{_label(model)}.{one.name}" for one in keeps)
             elsewhere.update(f"{_label(model)}.{one.name}" for one in goes)
     found.elsewhere, found.remains = dict(elsewhere), dict(remains)
+
+
+def _choices(customer: Customer, found: Found) -> Iterator[QuerySet[Any]]:
+    """Which customer of the CRM this one is: found by the hash of the address, or by the orders that asked."""
+    for model in (RememberedChoice, OpenChoice):
+        mine = [model._default_manager.filter(key__in=hashes(customer.email))]
+        mine += [model._default_manager.filter(event__in=some) for some in _chunks(found.events)]
+        yield from (rows for rows in mine if rows.exists())
 
 
 def _rows(model: type[Model], fields: list[Field]) -> Iterator[Any]:

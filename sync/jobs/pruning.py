@@ -18,7 +18,7 @@ from django_q.models import Task
 
 from sync.jobs import engine
 from sync.jobs.processing import Steps
-from sync.models import Attempt, Call, Run
+from sync.models import Attempt, Call, OpenChoice, Run
 from sync.monitoring import hourly
 from sync.monitoring.counting import ATTEMPTS, CALLS, cover
 from sync.registry import DAY, Job, Planned, register
@@ -172,6 +172,7 @@ def _leftovers(run: Run, before: datetime) -> Iterator[tuple[str, int]]:
     logins = (model.objects.filter(attempt_time__lt=before) for model in (AccessAttempt, AccessFailureLog, AccessLog))
     yield "logins", sum(_remove(one, run) for one in logins)
     yield "sessions", _remove(Session.objects.filter(expire_date__lt=timezone.now()), run)
+    _remove(OpenChoice.objects.filter(asked_at__lt=before), run)  # a replay asks again
     _remove(ShopApproval.objects.filter(expires_at__lt=timezone.now()), run)  # with keys that nobody came back for
     # What is left of those: it is no figure of its own.
     _remove(UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")), run)

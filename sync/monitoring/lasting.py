@@ -21,6 +21,7 @@ REFUSED = 5
 """Wrongly signed deliveries of one sender within an hour, and none that was right: a stranger, or a changed secret."""
 ADVICE = {
     TodoItem.Cause.PARKED: "Open the list, fix what each event names, and replay it.",
+    TodoItem.Cause.CHOICE: "Open the list, and choose the customer of each order. The choice is remembered.",
     TodoItem.Cause.DEAD: "All attempts are used up. Fix what each event names, then replay it.",
     TodoItem.Cause.REFUSED: "Correct the status in the CRM, or force the move on the order's page.",
     TodoItem.Cause.PAID: "The CRM holds money for orders that the shop has cancelled: refund them there.",

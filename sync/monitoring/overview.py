@@ -34,6 +34,8 @@ class StatusSummary:
     oldest_due: datetime | None
     retrying: int
     todo: int
+    choices: int
+    "Orders that wait until somebody chooses their customer."
     parked: int
     dead: int
     drift: int
@@ -63,6 +65,7 @@ def status_summary(now: datetime) -> StatusSummary:
         oldest_due=WebhookEvent.objects.due(now).aggregate(at=Min("next_attempt_at"))["at"],
         retrying=_up_to_many(WebhookEvent.objects.filter(state=State.RETRYING)),
         todo=_up_to_many(TodoItem.objects.open(now)),
+        choices=_up_to_many(TodoItem.objects.open(now).filter(cause=TodoItem.Cause.CHOICE)),
         parked=_up_to_many(WebhookEvent.objects.filter(state=State.PARKED)),
         dead=_up_to_many(WebhookEvent.objects.filter(state=State.DEAD)),
         drift=_up_to_many(DriftFinding.objects.open(now)),

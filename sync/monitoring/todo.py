@@ -4,7 +4,7 @@ Items are made from parked and dead events, from refused moves on which the two 
 that the CRM lost. They close themselves once that is no longer so, and say why.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -15,7 +15,7 @@ from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
 from sync.clients.snapshots import TRASH
-from sync.models import Attempt, DriftFinding, TodoItem
+from sync.models import Attempt, DriftFinding, OpenChoice, TodoItem
 from sync.pipeline import internal_events
 from sync.pipeline.strangers import ANOTHER_SHOP, DOUBTS
 from webhooks import clock
@@ -131,8 +131,9 @@ def _stuck() -> Iterator[Need]:
     events = sorted(_events(), key=lambda event: event.pk)
     links = _links_of(events)
     missed = _not_found(event for event in events if _of(event) in links)
+    asked = _asked()
     for event in events:
-        cause = Cause.DEAD if event.state == State.DEAD else Cause.PARKED
+        cause = _cause(event, asked)
         if link := links.get(_of(event)):
             yield _need(Cause.LOST if event.pk in missed else cause, link, words=event.reason, event=event.pk)
             continue
@@ -148,6 +149,17 @@ def _stuck() -> Iterator[Need]:
             crm_order_id=crm_order_id,
             event=event.pk,
         )
+
+
+def _asked() -> set[int]:
+    """The events for which a customer has to be chosen."""
+    return set(OpenChoice.objects.values_list("pk", flat=True))
+
+
+def _cause(event: WebhookEvent, asked: Container[int]) -> Cause:
+    if event.state == State.DEAD:
+        return Cause.DEAD
+    return Cause.CHOICE if event.pk in asked else Cause.PARKED
 
 
 def _number(event: WebhookEvent) -> int | None:
@@ -236,12 +248,13 @@ def _disagreement(link: OrderLink, lifecycle: Lifecycle) -> str:
 
 
 def _close(lifecycles: Lifecycles, now: datetime) -> None:
+    asked = _asked()
     for item in TodoItem.objects.filter(closed_at=None).select_related("event").defer("event__body", "event__headers"):
-        if reason := _over(item, lifecycles[item.bridge_id]):
+        if reason := _over(item, lifecycles[item.bridge_id], asked):
             TodoItem.objects.filter(pk=item.pk, closed_at=None).update(closed_at=now, closed_because=reason)
 
 
-def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
+def _over(item: TodoItem, lifecycle: Lifecycle, asked: Container[int]) -> str:
     """Why nobody is needed any more; empty: somebody still is."""
     if item.cause in (Cause.REFUSED, Cause.PAID):
         link = OrderLink.objects.filter(bridge=item.bridge_id, woo_id=item.woo_id or 0).first()
@@ -258,6 +271,12 @@ def _over(item: TodoItem, lifecycle: Lifecycle) -> str:
             bridge=item.bridge_id, kind=DriftFinding.Kind.MISSING_IN_CRM, woo_id=item.woo_id or 0, gone_at=None
         )
         return "" if found.exists() else "The CRM has it again."
+    if (
+        event.state == State.PARKED
+        and item.cause in (Cause.PARKED, Cause.CHOICE)
+        and item.cause != _cause(event, asked)
+    ):
+        return "It waits for another reason now."
     if event.state in (*STUCK, *AT_WORK):
         return ""
     return f"Event {event.pk}: {event.get_outcome_display() or event.get_state_display()}. {event.reason}"

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from django.conf import settings
 
+from sync.clients.crm.customers import SeveralFit
 from sync.clients.errors import SideError
 from sync.clients.http import current_event
-from sync.pipeline import record
+from sync.pipeline import choices, record
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim, abandoned
 from sync.pipeline.leases import DURATION, Busy, LeaseLost, WorkerLost
@@ -84,6 +85,8 @@ def _give_up(batch: Batch, claim: Claim, error: Exception, attempts: int) -> Non
     hint = "Mend the cause, then replay."
     told = _told(error)
     words = f"{error} {hint}" if permanent else f"Given up after {attempts} attempts: {told} {hint}"
+    if isinstance(error, SeveralFit):
+        choices.ask(claim, error)
     record.give_up(batch, claim, words, error=told, result=type(error).__name__, attempts=attempts, dead=not permanent)
 
 

@@ -15,7 +15,7 @@ from django.db.models import Count
 
 from sync.clients import breaker
 from sync.clients.bridged import pings_of
-from sync.pipeline import disappearance, doubts, failures, intents, leases, record
+from sync.pipeline import choices, disappearance, doubts, failures, intents, leases, record
 from sync.pipeline.apply import Applied, apply
 from sync.pipeline.batch import Batch, NotBegun
 from sync.pipeline.claim import Claim, claim, due_orders
@@ -184,6 +184,7 @@ def _apply(batch: Batch, planned: Sequence[Planned]) -> list[Claim]:
         return True
 
     freshest_first = sorted(plans, key=lambda one: -(one.read_at or 0.0))
+    choices.recall(batch, plans)
     for some in batch.each(lambda one: apply(one, plans[one]), freshest_first, may_begin):
         done = list[Finished]()
         for one, outcome in some:

@@ -30,7 +30,9 @@ from sync.models import (
     HourlyFigure,
     Installation,
     Notification,
+    OpenChoice,
     Recipient,
+    RememberedChoice,
     Run,
     TodoItem,
 )
@@ -83,13 +85,20 @@ ARGUMENTS: dict[str, str] = {
     "pk": "1",
 }
 RETRYING = {"state": State.RETRYING}
-ROWS = {"webhooks_webhookevent_retry": RETRYING, "webhooks_webhookevent_cancel": RETRYING}
+ROWS = {
+    "webhooks_webhookevent_retry": RETRYING,
+    "webhooks_webhookevent_cancel": RETRYING,
+    "webhooks_webhookevent_choose": {"state": State.PARKED},
+}
 """Which row's page is walked, where not any will do."""
 CONNECTING = ("add_shop", "type_keys", "approval", "choose_crm", "add_crm", "keys", "rotate", "remove")
 NEEDS = {
     "webhooks_webhookevent_body": "webhooks.reveal_webhookevent",
     "webhooks_webhookevent_reveal": "webhooks.reveal_webhookevent",
     "webhooks_webhookevent_order": "webhooks.view_webhookevent",
+    "webhooks_webhookevent_choose": "sync.choose_customer",
+    "sync_rememberedchoice_change_choice": "sync.choose_customer",
+    "sync_rememberedchoice_forget": "sync.choose_customer",
     "webhooks_webhookevent_replay": "webhooks.replay_webhookevent",
     "webhooks_webhookevent_dry_run": "webhooks.replay_webhookevent",
     "webhooks_webhookevent_retry": "webhooks.replay_webhookevent",
@@ -149,6 +158,8 @@ FILLED_IN = {
     "until": "2099-01-01",
     "body": '{"id": 1}',
     "post": "yes",
+    "choice": "0",
+    "crm_id": "8",
     "woo_status": "cancelled",
     "from_status": "refunded",
     "crm_status": "brand_new",
@@ -182,6 +193,9 @@ CHANGES = {
     "webhooks_bridge_pause": BRIDGE,
     "webhooks_bridge_sending": BRIDGE,
     "webhooks_bridge_archive": BRIDGE,
+    "webhooks_webhookevent_choose": {*EVENT, "sync.RememberedChoice", "sync.OpenChoice"},
+    "sync_rememberedchoice_change_choice": {*AUDIT, "sync.RememberedChoice"},
+    "sync_rememberedchoice_forget": {*AUDIT, "sync.RememberedChoice"},
     "webhooks_webhookevent_replay": EVENT,
     "webhooks_webhookevent_dry_run": AUDIT,
     "webhooks_webhookevent_retry": EVENT,
@@ -274,6 +288,10 @@ def unlogged(caplog: pytest.LogCaptureFixture) -> None:
 def rows(db: None) -> None:
     """One row at least of all that has a page."""
     link = StatusTransitionFactory().link
+    asks = WebhookEventFactory(state=State.PARKED, next_attempt_at=None)
+    about = {"connection": Connection.objects.get(slug="crm"), "what": "customer", "key": "k1"}
+    OpenChoice.objects.create(event=asks, candidates=[{"id": "7", "name": "Ann", "details": {}}], **about)
+    RememberedChoice.objects.create(event=asks, crm_id="7", chosen_by="somebody", **about)
     WebhookEventFactory(order_ref=str(link.woo_id), state=State.RETRYING, attempts=1)
     event = WebhookEventFactory(order_ref=str(link.woo_id), state=State.DEAD, next_attempt_at=None, reason="no luck")
     CallFactory(attempt=AttemptFactory(event=event))

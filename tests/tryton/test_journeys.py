@@ -10,17 +10,19 @@ import pytest
 
 from orders.models import OrderLink
 from sync.clients.crm.cache import forget_all
+from sync.clients.crm.customers import NEW
 from sync.clients.crm.defaults import ensure_rules
 from sync.clients.crm.tryton import TrytonCrm
 from sync.clients.crm.tryton.document import compose
 from sync.clients.errors import AuthFailed, Rejected, Unconfirmed
 from sync.jobs import backfill, drift, engine, processing, reconciliation
-from sync.models import DriftFinding, Intent, Lease, SideState
+from sync.models import DriftFinding, Intent, Lease, RememberedChoice, SideState
 from sync.monitoring import doctor
 from sync.sandbox.orders import dated
 from sync.sandbox.shop import SandboxShop
 from tests import pipeline
 from tests.factories import WebhookEventFactory
+from tests.sync.directory import remember
 from tests.tryton.server import WAYS, Database
 from webhooks.models import WebhookEvent
 
@@ -244,9 +246,23 @@ def test_a_customer_is_found_again_and_several_of_them_are_for_a_person(sides: S
     assert sides.tryton.count("party_party") == parties + 1
     twin = {"name": "Ann again", "contact_mechanisms": [["create", [{"type": "email", "value": email["email"]}]]]}
     sides.tryton.crm("clerk")._call("POST", "party.party", json={**twin, "code": "by-hand"})
-    event = sides.deliver(sides.order(billing=email))
+    woo_id = sides.order(billing=email)
+    event = sides.deliver(woo_id)
     assert event.state == "parked"
-    assert "Ann again" in event.reason
+    first, second = event.open_choice.candidates
+    assert second["name"] == "Ann again"
+    assert second["details"] == {"E-mail": email["email"], "Code": "by-hand", "Orders": "0"}
+    assert first["details"]["Orders"] == "2"
+    assert sides.shop.orders[woo_id]["billing"]["city"] in first["details"]["Address"]
+    remember(second["id"], email["email"])
+    assert sides.deliver(woo_id).outcome == "created"
+    assert sides.sale(woo_id)["party"]["code"] == "by-hand"
+    RememberedChoice.objects.update(crm_id=NEW)
+    for shop_id in (7, 7):
+        woo_id = sides.order(billing=email, customer_id=shop_id)
+        assert sides.deliver(woo_id).outcome == "created"
+        assert sides.sale(woo_id)["party"]["code"] == "woo-c7"
+    assert sides.tryton.count("party_party") == parties + 3, "a new one is made once"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Tryton sends no webhooks, keeps no name unique, and writes lines of a draft only
 what to do; docs/decisions/0087 says why parties have the codes that they have.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,11 +13,13 @@ from typing import Any
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked, unmarked
 from sync.clients.crm.cache import Cache
+from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, chosen
 from sync.clients.crm.schema import TOKEN, SettingField
 from sync.clients.crm.tryton.document import compose
 from sync.clients.crm.tryton.words import (
     address_key,
     age,
+    candidate,
     decimal,
     inner,
     is_id,
@@ -46,6 +49,8 @@ STATUSES = (
     Status(name="done", label="Done", shop_status="completed"),
     Status(name="cancelled", label="Cancelled", shop_status="cancelled"),
 )
+PARTY = ("name", "code", "contact_mechanisms.type", "contact_mechanisms.value", "addresses.full_address")
+MOST_CANDIDATES, MOST_SALES = 20, 500
 NOT_UNIQUE = "must be unique"
 PAGE = 100
 
@@ -230,17 +235,26 @@ class TrytonCrm:
         for kind in ("email", "phone"):
             if not wanted[kind]:
                 continue
+            picked = chosen(self.access, CUSTOMER, wanted[kind])
+            if picked == NEW:
+                break
+            if picked and is_id(picked) and self._search("party.party", [["id", "=", int(picked)]], ("id",)):
+                return int(picked)
             has = [["type", "=", kind], ["value", "ilike" if kind == "email" else "=", literally(wanted[kind])]]
-            rows = self._search("party.party", [["contact_mechanisms", "where", has]], ("name",), limit=5)
+            rows = self._search("party.party", [["contact_mechanisms", "where", has]], PARTY, limit=MOST_CANDIDATES)
             if len(rows) > 1:
-                names = ", ".join(f"{row['name']} ({row['id']})" for row in rows)
-                words = f"Several parties have the order's {kind}: {names}."
-                raise Rejected(words, advice="Merge them in Tryton, then replay.", side="crm", about_order=True)
+                sales = self._sales_of([row["id"] for row in rows])
+                several = [candidate(row, sales[row["id"]]) for row in rows]
+                raise SeveralFit(CUSTOMER, wanted[kind], several, may_create=True)
             if rows:
                 return int(rows[0]["id"])
         prefix = external_id.rstrip("0123456789")
         code = marked(f"{prefix}{wanted['code']}")
         return self._party_of_code(code) or self._new_party(code, wanted)
+
+    def _sales_of(self, parties: Sequence[int]) -> Counter[int]:
+        rows = self._search(SALE, [["party", "in", list(parties)]], ("party",), limit=MOST_SALES)
+        return Counter(row["party"] for row in rows)
 
     def _party_of_code(self, code: str) -> int | None:
         rows = self._search("party.party", [["code", "=", code]], ("id",), limit=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sync.clients.answers import Reply
 from sync.clients.crm.base import unmarked
+from sync.clients.crm.customers import Candidate
 from sync.clients.errors import AuthFailed, Hidden, NotFound, Odd, Rejected, SideError
 from sync.clients.snapshots import CrmSnapshot
 from webhooks.masking import quoted
@@ -45,6 +46,20 @@ def snapshot(row: Any) -> CrmSnapshot:
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Odd("Tryton's answer is not a sale.", side="crm") from error
+
+
+def candidate(row: Mapping[str, Any], sales: int) -> Candidate:
+    """A party, as its people see it."""
+    ways = [one for one in row["contact_mechanisms"] or () if one["value"]]
+    addresses = [str(one["full_address"]) for one in row["addresses"] or () if one["full_address"]]
+    details = {
+        "E-mail": ", ".join(one["value"] for one in ways if one["type"] == "email"),
+        "Phone": ", ".join(one["value"] for one in ways if one["type"] in ("phone", "mobile")),
+        "Address": "\n\n".join(addresses),
+        "Code": str(row["code"] or ""),
+        "Orders": str(sales),
+    }
+    return Candidate(id=str(row["id"]), name=str(row["name"] or ""), details=details)
 
 
 def age(one: CrmSnapshot) -> datetime:
