@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from django.conf import settings
 
+from sync.clients.limits import Limits, fitted
 from webhooks.texts import is_spoiled
 
 CARRIED = (
@@ -131,22 +132,35 @@ class Composer:
     version: str
     compose: Compose
     earlier: Mapping[str, Compose] = field(default_factory=dict)
-    "By version."
+    "By version. Each makes what was sent, its limits included."
+    limits: Limits = field(default_factory=dict)
+    "What the CRM cannot take of the texts in it."
     mapped: Mapped | None = None
     "What staff map to fields of the CRM besides. It is told under FIELDS."
 
     def document(self, order: Mapping[str, Any]) -> Document:
         """As it is sent."""
-        fields = self.mapped.apply(order)[0] if self.mapped else {}
-        return {**self.compose(order), FIELDS: fields} if fields else self.compose(order)
+        return self._fitted(self._whole(order))
 
     def cuts(self, order: Mapping[str, Any]) -> list[str]:
         """What the CRM does not get of it."""
-        return self.mapped.apply(order)[1] if self.mapped else []
+        words = self.mapped.apply(order)[1] if self.mapped else []
+        return [*words, *fitted(self._whole(order), self.limits)[1]] if self.limits else words
+
+    def _whole(self, order: Mapping[str, Any]) -> Document:
+        fields = self.mapped.apply(order)[0] if self.mapped else {}
+        return {**self.compose(order), FIELDS: fields} if fields else self.compose(order)
+
+    def _fitted(self, told: Document) -> Document:
+        return fitted(told, self.limits)[0] if self.limits else told
+
+    def _own(self, order: Mapping[str, Any]) -> Document:
+        """Without what is mapped."""
+        return self._fitted(self.compose(order))
 
     def fingerprint(self, order: Mapping[str, Any]) -> str:
         """Equal ones: nothing has changed that the CRM should hear of."""
-        digest = _hash(self.compose(order))
+        digest = _hash(self._own(order))
         if self.mapped is None:
             return f"{self.version}:{digest}"[:64]
         return f"{self.version}:{digest[:SHORT]}{WITH}{self.mapped.version}:{self._mapped_digest(order)}"
@@ -170,17 +184,17 @@ class Composer:
         fields = known.partition(WITH)[1:]
         if not any(fields):
             return replace(self, mapped=None).fingerprint(order)
-        return f"{self.version}:{_hash(self.compose(order))[:SHORT]}{''.join(fields)}"
+        return f"{self.version}:{_hash(self._own(order))[:SHORT]}{''.join(fields)}"
 
     def _is_own_part(self, order: Mapping[str, Any], known: str) -> bool:
         version, _, digest = known.rpartition(":")
-        compose = self.compose if version == self.version else self.earlier.get(version)
+        compose = self._own if version == self.version else self.earlier.get(version)
         return compose is not None and len(digest) >= SHORT and _hash(compose(order)).startswith(digest)
 
     def _mapped_digest(self, order: Mapping[str, Any]) -> str:
         """Empty: nothing is mapped."""
         fields = self.mapped.apply(order)[0] if self.mapped else {}
-        return _hash(fields)[:SHORTEST] if fields else ""
+        return _hash(self._fitted({FIELDS: fields})[FIELDS])[:SHORTEST] if fields else ""
 
 
 AS_IT_IS = Composer(version="2", compose=document, earlier={"": _document_1})

@@ -6,7 +6,7 @@ import pytest
 
 from sync.clients import crm as crm_backends
 from sync.clients.crm.tryton import TrytonCrm
-from sync.clients.crm.tryton.document import compose
+from sync.clients.crm.tryton.document import COMPOSER
 from tests.sync.crm_contract import BatchContract, Stage
 from tests.tryton.server import Database
 
@@ -16,7 +16,7 @@ class TestTrytonCrm(BatchContract):
     def stage(self, database: Database) -> Stage:
         return Stage(
             connect=partial(crm_backends.connect_to, TrytonCrm, database.access()),
-            compose=compose,
+            compose=COMPOSER.document,
             move=database.move,
             take_away=database.server.stop,
             missing_id="999999",

@@ -13,7 +13,7 @@ from sync.clients.crm.cache import forget_all
 from sync.clients.crm.customers import NEW
 from sync.clients.crm.defaults import ensure_rules
 from sync.clients.crm.tryton import TrytonCrm
-from sync.clients.crm.tryton.document import compose
+from sync.clients.crm.tryton.document import COMPOSER
 from sync.clients.errors import AuthFailed, Rejected, Unconfirmed
 from sync.jobs import backfill, drift, engine, processing, reconciliation
 from sync.models import DriftFinding, Intent, Lease, RememberedChoice, SideState
@@ -96,6 +96,25 @@ def test_an_order_is_a_sale_with_its_party_addresses_and_lines(sides: Sides) -> 
     assert sale["shipment_address"]["city"] == sides.shop.orders[woo_id]["shipping"]["city"]
     sides.poll()
     assert sides.shop.orders[woo_id]["status"] == "pending", "where it began is no move"
+
+
+def test_odd_texts_and_countries_are_no_trouble_and_no_address_is_made_twice(sides: Sides) -> None:
+    woo_id = sides.order(
+        customer_note="a\0b 🚪 " + "klingeln " * 2000,
+        billing={"first_name": ODD, "address_1": "s" * 600, "country": "ZZ", "state": "", "email": "odd@example.test"},
+        shipping={"first_name": "𠮷野家 <i>", "address_1": "Gate", "city": "Pristina", "country": "XK"},
+        line_items=[{"name": "'\"><script>" + "l" * 3000}],
+    )
+    event = sides.deliver(woo_id)
+    assert (event.state, event.outcome) == ("done", "created"), event.reason
+    assert "at most 250 characters in the customer's name" in event.reason
+    assert "at most 10000 characters in the note" in event.reason
+    assert "Pristina, XK" in sides.sale(woo_id)["shipment_address"]["city"], "a country that Tryton does not have"
+    before = sides.tryton.count("party_address")
+    sides.shop.orders[woo_id]["customer_note"] = "short"
+    assert sides.deliver(woo_id).outcome == "updated"
+    assert sides.tryton.count("party_address") == before
+    assert not SideState.objects.exclude(failures=0).exists()
 
 
 def test_what_the_shop_changes_reaches_the_draft_and_nothing_else_of_it(sides: Sides) -> None:
@@ -207,7 +226,7 @@ def bury_the_dead() -> None:
 def test_two_creates_at_once_leave_one_sale(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers, one of which lost its lease and does not know."""
     order = sides.shop.create_order(billing={"email": "ann@example.test"})
-    document = compose(order)
+    document = COMPOSER.document(order)
     sides.tryton.crm().create("1000", document)  # the party and its address are there
     both = threading.Barrier(2)
     real = TrytonCrm._call

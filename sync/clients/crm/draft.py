@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sync.clients.snapshots import TRASH
 from webhooks.moments import utc
+from webhooks.texts import fit
 
 Kind = Literal["item", "shipping", "fee", "discount"]
 VAT_NUMBER = ("_billing_vat_number", "_vat_number", "vat_number", "_billing_eu_vat_number", "billing_vat")
@@ -216,7 +217,7 @@ def _name(found: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
+    return fit(value.strip()) if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
 
 
 def _integer(value: Any) -> int:

@@ -15,7 +15,7 @@ from sync.clients.crm.base import Access, Field, Status, Traits, marked, unmarke
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, chosen
 from sync.clients.crm.schema import TOKEN, SettingField
-from sync.clients.crm.tryton.document import compose
+from sync.clients.crm.tryton.document import COMPOSER
 from sync.clients.crm.tryton.words import (
     address_key,
     age,
@@ -88,7 +88,7 @@ class TrytonCrm:
 
     @classmethod
     def composer(cls, access: Access) -> Composer:
-        return Composer(version="tryton1", compose=compose)
+        return COMPOSER
 
     def statuses(self) -> list[Status]:
         return list(STATUSES)
@@ -278,12 +278,15 @@ class TrytonCrm:
         rows = self._search("party.address", [["party", "=", party]], fields)
         known = {address_key(row): int(row["id"]) for row in rows}
         used: dict[str, int] = {}
+        countries = self._all("country.country", "code")
         for kind in ("invoice_address", "shipment_address"):
             wanted = order[kind]
+            if wanted["country"] not in countries:  # it may be the shop's own, and nobody shall lose it
+                city = ", ".join(filter(None, (wanted["city"], wanted["country"])))
+                wanted = {**wanted, "city": city, "country": ""}
             key = tuple(wanted.values())
             if key not in known:
-                country = self._all("country.country", "code").get(wanted["country"])
-                values = {**wanted, "country": country, "party": party}
+                values = {**wanted, "country": countries.get(wanted["country"]), "party": party}
                 known[key] = int(self._call("POST", "party.address", fields=("id",), json=values)["id"])
             used[kind] = known[key]
         return used

@@ -6,11 +6,26 @@ from hashlib import sha256
 from typing import Any
 
 from sync.clients.crm.draft import Address, Line, OrderDraft, draft
+from sync.clients.limits import Limit
+from sync.clients.snapshots import Composer
 
 PRICE = Decimal("0.0001")
 """The digits of a price in Tryton, unless its `price_decimal` says otherwise."""
 CENT = Decimal("0.01")
-NAME_LENGTH = 250
+NAME, STREET = 250, 500
+LIMITS = {
+    "party.name": Limit(NAME, what="the customer's name"),
+    "party.email": Limit(NAME, what="the e-mail address"),
+    "party.phone": Limit(NAME, what="the phone number"),
+    "comment": Limit(10_000, what="the note"),
+    "lines.*.description": Limit(2_000, what="the name of a line"),
+    **{
+        f"{kind}.{name}": Limit(longest, what=f"the {kind.replace('_', ' ')}")
+        for kind in ("invoice_address", "shipment_address")
+        for name, longest in (("party_name", NAME), ("street", STREET), ("postal_code", NAME), ("city", NAME))
+    },
+}
+"""Tryton's columns know none of their own: what is longer is a mistake or an attack, and no page there shows it."""
 
 
 def compose(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +62,7 @@ def _comment(told: OrderDraft) -> str:
 
 def _name(told: OrderDraft) -> str:
     customer = told.customer
-    return (customer.company or customer.name or customer.email or f"WooCommerce {told.number}")[:NAME_LENGTH]
+    return customer.company or customer.name or customer.email or f"WooCommerce {told.number}"
 
 
 def _party_code(told: OrderDraft) -> str:
@@ -62,12 +77,11 @@ def _address(found: Address) -> dict[str, str]:
     """Where a state is part of the address, as in New York, NY, it stands behind the city: Tryton's own subdivisions
     are records that it may not have."""
     city = ", ".join(filter(None, (found.city, "" if "-" in found.state else found.state)))
-    party_name = found.company or found.name
     return {
-        "party_name": party_name[:NAME_LENGTH],
-        "street": found.street[: 2 * NAME_LENGTH],
-        "postal_code": found.postcode[:NAME_LENGTH],
-        "city": city[:NAME_LENGTH],
+        "party_name": found.company or found.name,
+        "street": found.street,
+        "postal_code": found.postcode,
+        "city": city,
         "country": found.country,
     }
 
@@ -86,3 +100,6 @@ def _line(one: Line) -> dict[str, Any]:
         "unit_price": f"{price:f}",
         "rates": [f"{rate.normalize():f}" for rate in one.rates if rate],
     }
+
+
+COMPOSER = Composer(version="tryton1", compose=compose, limits=LIMITS)
