@@ -20,7 +20,7 @@ class SyncConfig(AppConfig):
     def ready(self) -> None:
         from orders.edits import also_watch
         from sync import checks, jobs, roles  # noqa: F401  registers the system checks
-        from sync.clients.crm import defaults
+        from sync.clients.crm import defaults, register_hooks
         from sync.models import SideState
         from sync.notification_models import Recipient
         from webhooks.connections import Connection
@@ -28,6 +28,7 @@ class SyncConfig(AppConfig):
         for module in iter_modules(jobs.__path__):
             import_module(f"sync.jobs.{module.name}")  # registers its job
 
+        register_hooks()
         post_save.connect(SideState.follow, sender=Connection)
         also_watch(Recipient, "recipient", RECIPIENT_FIELDS)
         post_migrate.connect(roles.make_groups, sender=self)

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
 from webhooks import tracing
+from webhooks.hooks import HOOKS, SHORTEST, Proof
 from webhooks.signatures import SCHEMES, usable
 
 WITHOUT_WEBHOOKS = frozenset({"tryton"})
@@ -35,6 +36,9 @@ def secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def crm_signature(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    hooks = HOOKS.get(settings.CRM_BACKEND)
+    if hooks and hooks.verify:
+        return _of_backend(hooks.verify)
     scheme = settings.CRM_SIGNATURE
     if scheme not in SCHEMES:
         return [
@@ -53,6 +57,20 @@ def crm_signature(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
         for place, secret in enumerate(settings.CRM_WEBHOOK_SECRETS, start=1)
         if secret and not usable(scheme, secret)
+    ]
+
+
+def _of_backend(proof: Proof) -> list[CheckMessage]:
+    """Of a CRM that proves itself in its own way, whatever CRM_SIGNATURE says."""
+    return [
+        Warning(
+            f"Secret {place} of CRM_WEBHOOK_SECRETS is none for {settings.CRM_BACKEND} ({proof.name}): it fits no "
+            "delivery. Where it is the only one, /webhooks/crm/ answers 503.",
+            hint=f"Use at least {SHORTEST} letters and digits; for basic, USER:PASSWORD.",
+            id="orderbridge.W009",
+        )
+        for place, secret in enumerate(settings.CRM_WEBHOOK_SECRETS, start=1)
+        if secret and not proof.usable(secret)
     ]
 
 

@@ -52,11 +52,11 @@ def store(
     shared: Row = {
         "side": source.side.value,
         "source": source.name,
-        "schema": schemas.OF_SIDE[source.side],
+        "schema": source.schema,
         "body_sha256": hashlib.sha256(body).hexdigest(),
         "headers": masked(headers, source.header),
         "delivery_id": signals[0].delivery_id,
-        "signed_by": verdict.key,
+        "signed_by": "" if verdict.hint else verdict.key,
         "received_at": received_at or now,
         "stored_at": now,
     }
@@ -131,7 +131,7 @@ def internal_event(**said: Unpack[InternalEvent]) -> WebhookEvent:
         copy_of=said.get("copy_of"),
         customer=said.get("customer") or None,
     )
-    event.schema = schemas.schema_of(event)
+    event.schema = schemas.schema_of(event.copy_of or event)
     return event
 
 

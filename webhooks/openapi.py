@@ -27,6 +27,9 @@ STORED_ALL = _object(
     status={"type": "string", "enum": ["accepted", "duplicate"]},
     events={"type": "array", "items": NUMBER, "minItems": 1},
 )
+NOT_STORED = _object(status={"type": "string", "enum": ["ignored", "too_many_hints"]})
+CHALLENGE = _object(challenge={"type": "string"})
+"""Of a new webhook, sent back."""
 PING = _object(status={"type": "string", "enum": ["ping"]})
 REFUSALS = {
     400: OpenApiResponse(
@@ -63,7 +66,7 @@ class Endpoint:
     headers: tuple[str, ...]
     content: dict[str, Any] = field(default_factory=dict)
     good: list[dict[str, Any]] = field(default_factory=list)
-    is_named: bool = False
+    in_path: tuple[str, ...] = ()
 
 
 FROM_THE_SHOP = Endpoint(
@@ -100,14 +103,21 @@ FROM_THE_CRM = Endpoint(
         *("X-WC-Webhook-Signature", "X-HubSpot-Signature-v3", "X-HubSpot-Request-Timestamp"),
     ),
     content={"application/json": {"oneOf": [EVENT, {"type": "array", "items": EVENT}]}},
-    good=[STORED, STORED_ALL],
+    good=[STORED, STORED_ALL, NOT_STORED, CHALLENGE],
 )
 
 
 def named(endpoint: Endpoint) -> Endpoint:
     """The same for a connection that was made in the back office."""
     words = f"{endpoint.summary} of a connection made in the back office"
-    return replace(endpoint, operation=f"{endpoint.operation}Connection", summary=words, is_named=True)
+    return replace(endpoint, operation=f"{endpoint.operation}Connection", summary=words, in_path=("connection",))
+
+
+def with_secret(endpoint: Endpoint) -> Endpoint:
+    """And of one whose CRM signs nothing: the secret is the last part of the address."""
+    words = f"{endpoint.summary}, unsigned: the last part of the address is the secret"
+    path = ("connection", "secret")
+    return replace(endpoint, operation=f"{endpoint.operation}WithSecret", summary=words, in_path=path, headers=())
 
 
 def describe(endpoint: Endpoint) -> Callable[[Any], Any]:
@@ -123,11 +133,11 @@ def describe(endpoint: Endpoint) -> Callable[[Any], Any]:
             description="With or without the last slash. No other call is made while it is answered.",
             parameters=[
                 *(OpenApiParameter(name, str, OpenApiParameter.HEADER) for name in endpoint.headers),
-                *([OpenApiParameter("connection", str, OpenApiParameter.PATH)] if endpoint.is_named else []),
+                *(OpenApiParameter(name, str, OpenApiParameter.PATH) for name in endpoint.in_path),
                 OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[503]),
             ],
             request=endpoint.content,
-            responses={200: good, **REFUSALS, **(UNKNOWN if endpoint.is_named else {})},
+            responses={200: good, **REFUSALS, **(UNKNOWN if endpoint.in_path else {})},
         )
     )
 

@@ -1,26 +1,31 @@
 """In which schema the body of an event is written, and who reads it: a release that changes how a sender is read adds a
 schema and keeps the parsers of those before, so that what is stored is replayed as it was meant."""
 
-from collections.abc import Callable, Mapping
 from functools import partial
 
+from webhooks.hooks import HOOKS, REST_SCHEMA, SHOP_SCHEMA, Hooks, Parser
 from webhooks.models import Side, WebhookEvent
-from webhooks.sources import Signal, parse_crm, parse_woocommerce
+from webhooks.sources import parse_crm, parse_woocommerce
 
-WOOCOMMERCE = "woocommerce/wc-v3"
-REST = "rest/1"
+WOOCOMMERCE, REST = SHOP_SCHEMA, REST_SCHEMA
 OURS = "orderbridge/1"
 """Of what people and runs ask for: only we read it."""
 OF_SIDE = {Side.SHOP: WOOCOMMERCE, Side.CRM: REST}
+"""But of a CRM whose backend has `hooks`: these bring their own."""
 OWN_TOPICS = ("order.resync", "order.force", "order.make_anew")
 
-Parser = Callable[[bytes, Mapping[str, str]], list[Signal]]
 PARSERS: dict[str, Parser] = {
     WOOCOMMERCE: parse_woocommerce,
     # Its key is not made anew, so that it does not matter whether the delivery's id was signed.
     REST: partial(parse_crm, id_is_signed=False),
 }
 READ = ("order_ref", "version", "status", "occurred_at")
+
+
+def register(backend: str, hooks: Hooks) -> None:
+    """How the webhooks of this backend are read, and what it stored in earlier releases."""
+    HOOKS[backend] = hooks
+    PARSERS.update({**hooks.earlier, hooks.schema: hooks.parse})
 
 
 def schema_of(event: WebhookEvent) -> str:
@@ -38,8 +43,8 @@ def read_anew(event: WebhookEvent) -> bool:
     if parser is None or not event.body:
         return False
     # Of an array the first event keeps the whole, each of the others its own element.
-    signal = parser(bytes(event.body), event.headers)[0]
-    if signal.parked_reason or not signal.order_ref:
+    signal = next(iter(parser(bytes(event.body), event.headers)), None)
+    if signal is None or signal.parked_reason or not signal.order_ref:
         return False
     for name in READ:
         setattr(event, name, getattr(signal, name))

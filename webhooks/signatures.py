@@ -8,11 +8,12 @@ import hmac
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TOLERANCE = 300
 """Seconds that a signed timestamp may be off, both ways."""
 
+HEADER = "X-CRM-Signature"
 BAD_SIGNATURE = "bad_signature"
 STALE_TIMESTAMP = "stale_timestamp"
 
@@ -25,6 +26,8 @@ class Verdict:
     reason: str = ""
     key: str = ""
     detail: str = ""
+    hint: str = field(default="", repr=False)
+    "The secret, where it came in the open (`hooks`): it signs nothing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,11 @@ class Delivery:
     headers: Mapping[str, str]
     method: str = "POST"
     url: str = ""
+    secret: str = field(default="", repr=False)
+    "What stands behind the connection in its path."
 
 
-def verify(
-    scheme: str, secrets: Sequence[str], delivery: Delivery, *, now: float, header: str = "X-CRM-Signature"
-) -> Verdict:
+def verify(scheme: str, secrets: Sequence[str], delivery: Delivery, *, now: float, header: str = HEADER) -> Verdict:
     """Any secret will do. Whatever is malformed is a refusal, never an exception."""
     return SCHEMES[scheme](secrets, delivery, header, now)
 
@@ -113,7 +116,7 @@ def _first(keys: Iterator[tuple[str, bytes]], fits: Callable[[bytes], bool]) -> 
     return _refused("No secret fits the signature")
 
 
-def _timely(verdict: Verdict, moment: float, now: float) -> Verdict:
+def timely(verdict: Verdict, moment: float, now: float) -> Verdict:
     """Asked of authentic deliveries only: what a forger writes as the time says nothing."""
     if verdict.ok and abs(now - moment) > TOLERANCE:
         return _refused(f"The signed time is {now - moment:.0f} s from ours", STALE_TIMESTAMP)
@@ -164,7 +167,7 @@ def _standard_webhooks(secrets: Sequence[str], delivery: Delivery, header: str, 
         mac = _mac(key, text)
         return any(_matches(mac, one) for one in given)
 
-    return _timely(_first(_standard_keys(secrets), fits), int(moment), now)
+    return timely(_first(_standard_keys(secrets), fits), int(moment), now)
 
 
 # HubSpot decodes these in the URL before it signs; the mark that begins the query string stays as it is.
@@ -188,7 +191,7 @@ def _hubspot_v3(secrets: Sequence[str], delivery: Delivery, header: str, now: fl
         for url in _hubspot_urls(delivery.url)
     ]
     verdict = _first(_keys(secrets), lambda key: any(_matches(_mac(key, text), given) for text in texts))
-    return _timely(verdict, int(moment) / 1000, now)
+    return timely(verdict, int(moment) / 1000, now)
 
 
 SCHEMES: dict[str, Callable[[Sequence[str], Delivery, str, float], Verdict]] = {

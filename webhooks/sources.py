@@ -12,9 +12,10 @@ from typing import Any, Never, TypeGuard
 
 from webhooks.connections import CRM, SHOP, WOOCOMMERCE, Connection, sender
 from webhooks.customers import customer_of
+from webhooks.hooks import HOOKS, REST_SCHEMA, SHOP_SCHEMA, Answer, Parser, Proof, form_of, scheme
 from webhooks.models import Side
 from webhooks.moments import utc
-from webhooks.signatures import SCHEMES, standard_headers, usable
+from webhooks.signatures import standard_headers
 
 BIGINT = 2**63 - 1
 KEY_LENGTH = 160
@@ -52,10 +53,14 @@ class Signal:
     parked_reason: str = ""
 
 
+FIRST = "standard-webhooks"
+FROM_A_SHOP = scheme("woocommerce", "X-WC-Webhook-Signature")
 ENVIRONMENT_SHOP, ENVIRONMENT_CRM = Connection(slug=SHOP, kind=WOOCOMMERCE), Connection(slug=CRM)
 """Their rows say nothing that the settings do not: no delivery of theirs asks the database before it is stored."""
 
-Parse = Callable[[bytes, Mapping[str, str]], list[Signal]]
+Read = Callable[[Any], Mapping[str, Any] | None]
+"""One event of a CRM in the words of `rest` (`crm_order_id` …). None: it is about something else than an order. What
+cannot be read raises Unreadable, or whatever Python does where something is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +69,18 @@ class Source:
     connection: str
     "The slug of the one that sends."
     side: Side
-    scheme: str
-    header: str
+    schema: str
+    "In which it writes."
+    verify: Proof
     secrets: tuple[str, ...]
     "The usable ones. None of them: the source is not configured, and lets nobody in."
-    parse: Parse
+    parse: Parser
+    answer: Answer = lambda delivery: None
+
+    @property
+    def header(self) -> str:
+        """That carries the proof."""
+        return self.verify.header
 
 
 class Unreadable(Exception):
@@ -85,9 +97,9 @@ def woocommerce(slug: str = SHOP) -> Source | None:
         name="woocommerce",
         connection=slug,
         side=Side.SHOP,
-        scheme="woocommerce",
-        header="X-WC-Webhook-Signature",
-        secrets=tuple(secret for secret in shop.webhook_secrets if usable("woocommerce", secret)),
+        schema=SHOP_SCHEMA,
+        verify=FROM_A_SHOP,
+        secrets=tuple(filter(FROM_A_SHOP.usable, shop.webhook_secrets)),
         parse=parse_woocommerce,
     )
 
@@ -98,18 +110,20 @@ def crm(slug: str = CRM) -> Source | None:
     if known is None or known.side != Side.CRM:
         return None
     told = known.crm_config
-    scheme = told.signature
-    secrets = told.webhook_secrets if scheme in SCHEMES else ()
-    return Source(
-        name="crm",
-        connection=slug,
-        side=Side.CRM,
-        scheme=scheme,
-        header=told.signature_header,
-        secrets=tuple(secret for secret in secrets if usable(scheme, secret)),
-        # Only this scheme signs the id of the delivery; an unsigned one proves nothing.
-        parse=functools.partial(parse_crm, id_is_signed=scheme == "standard-webhooks"),
-    )
+    hooks = HOOKS.get(told.backend)
+    proof = (hooks and hooks.verify) or scheme(told.signature, told.signature_header)
+    about: dict[str, Any] = {
+        "name": "crm",
+        "connection": slug,
+        "side": Side.CRM,
+        "verify": proof,
+        "secrets": tuple(filter(proof.usable, told.webhook_secrets)),
+    }
+    if hooks:
+        return Source(**about, schema=hooks.schema, parse=hooks.parse, answer=hooks.answer)
+    # Only this scheme signs the id of the delivery; an unsigned one proves nothing.
+    parse = functools.partial(parse_crm, id_is_signed=told.signature == FIRST)
+    return Source(**about, schema=REST_SCHEMA, parse=parse)
 
 
 # --- both ----------------------------------------------------------------------------------------------------------
@@ -247,33 +261,58 @@ def _gmt(value: Any) -> datetime | None:
 # --- the CRM -------------------------------------------------------------------------------------------------------
 
 
-def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool) -> list[Signal]:
-    """One object or an array of any length; a bad element parks only itself."""
+def reader(read: Read) -> Parser:
+    """Of the deliveries of a CRM with words of its own: one event or an array of them, as JSON or as a form."""
+    return functools.partial(parse_crm, id_is_signed=False, read=read)
+
+
+def parse_crm(body: bytes, headers: Mapping[str, str], *, id_is_signed: bool, read: Read | None = None) -> list[Signal]:
+    """One object or an array of any length; a bad element parks only itself. What is about no order is left out."""
     delivery, _, _ = standard_headers(headers)
     whole = Signal(dedupe_key=f"hash:{_sha256(body)}", by_hash=True, delivery_id=clean(delivery, 128))
     signed_id = delivery if id_is_signed else ""
     try:
-        content = _json(body)
+        content = _json(body) if read is None else _json_or_form(body, headers)
     except Unreadable as error:
         return [replace(whole, parked_reason=clean(str(error), 500))]
     if not isinstance(content, list):
-        return [_crm_signal(content, whole, signed_id)]
+        return list(filter(None, [_crm_signal(content, whole, signed_id, read)]))
     if not content:
         return [replace(whole, index=0, parked_reason="The array is empty. Nothing is to be done for it.")]
     if len(content) > MAX_EVENTS:
         words = f"The array holds {len(content)} elements; more than {MAX_EVENTS} are not taken apart."
         advice = "Start a reconcile now: it finds what these would have told. Ask the CRM's side to send fewer at once."
         return [replace(whole, index=0, parked_reason=f"{words} {advice}")]
-    return [_crm_signal(one, whole, signed_id, place) for place, one in enumerate(content)]
+    signals = (_crm_signal(one, whole, signed_id, read, place) for place, one in enumerate(content))
+    return list(filter(None, signals))
 
 
-def _crm_signal(event: Any, whole: Signal, signed_id: str, index: int | None = None) -> Signal:
-    place = index or 0
+def _json_or_form(body: bytes, headers: Mapping[str, str]) -> Any:
+    try:
+        return _json(body)
+    except Unreadable:
+        if form := form_of(body, headers):
+            return form
+        raise
+
+
+def _crm_signal(
+    event: Any, whole: Signal, signed_id: str, read: Read | None, index: int | None = None
+) -> Signal | None:
+    place, unreadable = index or 0, ""
     try:
         text = SORTED.encode(event).encode()
     except RecursionError:
         text, event = b"", None
-    understood = event if isinstance(event, dict) else {}
+    try:
+        event = read(event) if read else event
+        if event is None and text not in (b"", b"null"):
+            return None
+    except Unreadable as error:
+        unreadable = str(error)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        unreadable = "The event is not written as this CRM writes them. Look at its body: it shows who wrote it."
+    understood = event if isinstance(event, dict) and not unreadable else {}
     name, topic = _text_id(understood.get("event_id")), understood.get("type")
     if name:
         key = _key("id", name)
@@ -290,7 +329,7 @@ def _crm_signal(event: Any, whole: Signal, signed_id: str, index: int | None = N
         "element": text if place else b"",
     }
     try:
-        said |= _understood(event, has_id=bool(name))
+        said |= {"parked_reason": unreadable} if unreadable else _understood(event, has_id=bool(name))
     except Unreadable as error:
         said["parked_reason"] = str(error)
     return Signal(**said)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webhooks.views import CrmView, NamedCrmView, NamedShopView, WooCommerceView, shop_keys
+from webhooks.views import CrmView, NamedCrmView, NamedShopView, SecretCrmView, WooCommerceView, shop_keys
 
 urlpatterns = [
     path("woocommerce/", WooCommerceView.as_view(), name="woocommerce-webhook"),
@@ -14,4 +14,6 @@ urlpatterns = [
     path("woocommerce/<slug:connection>", NamedShopView.as_view()),
     path("crm/<slug:connection>/", NamedCrmView.as_view(), name="named-crm-webhook"),
     path("crm/<slug:connection>", NamedCrmView.as_view()),
+    path("crm/<slug:connection>/<str:secret>/", SecretCrmView.as_view(), name="secret-crm-webhook"),
+    path("crm/<slug:connection>/<str:secret>", SecretCrmView.as_view()),
 ]

@@ -17,12 +17,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from webhooks import approvals, clock, intake, openapi, signatures, sources, tracing
+from webhooks import approvals, clock, intake, openapi, sources, tracing
 from webhooks.connections import CRM, SHOP
 from webhooks.durations import durations
+from webhooks.hooks import pace
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
-from webhooks.signatures import Delivery, Verdict
+from webhooks.signatures import Delivery
 from webhooks.sources import Signal, Source
 from webhooks.wake import wake
 
@@ -31,7 +32,9 @@ log = logging.getLogger("orderbridge.deliveries")
 RETRY_AFTER = 30
 """Seconds after which a sender may try again when the database could not store."""
 READ_AT_ONCE = 65_536
-TOO_LARGE = "too_large"
+TOO_LARGE, TOO_MANY, IGNORED = "too_large", "too_many_hints", "ignored"
+BLOT = "•••".encode()
+"""In the place of a secret that came in the body."""
 UNKNOWN = {
     "error": "unknown_connection",
     "detail": "No connection of this name and kind delivers here. Copy the address from its page in the back office.",
@@ -78,6 +81,8 @@ class DeliveryView(APIView, ABC):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """DRF's request holds itself: if it did not let go, bodies would wait for the garbage collector."""
         request.parser_context = {}
+        if kwargs.get("secret"):
+            response._has_been_logged = True  # by us, without the address, which Django would quote
         return super().finalize_response(request, response, *args, **kwargs)
 
     @abstractmethod
@@ -87,7 +92,7 @@ class DeliveryView(APIView, ABC):
     def is_ping(self, body: bytes, request: HttpRequest) -> bool:
         return False
 
-    def post(self, request: Request, connection: str = "") -> JsonResponse:
+    def post(self, request: Request, connection: str = "", secret: str = "") -> JsonResponse:
         started = time.monotonic()
         try:
             source = reconnecting(lambda: self.source(connection))
@@ -102,19 +107,30 @@ class DeliveryView(APIView, ABC):
             if error.word == TOO_LARGE:
                 _too_large(source, request._request, error.size)
             return _answer(source, error.status, {"error": error.word}, error.word, started)
-        return self.deliver(source, request._request, body, started)
+        return self.deliver(source, request._request, body, started, secret)
 
-    def deliver(self, source: Source, request: HttpRequest, body: bytes, started: float) -> JsonResponse:
+    def deliver(
+        self, source: Source, request: HttpRequest, body: bytes, started: float, secret: str = ""
+    ) -> JsonResponse:
+        delivery = _delivery(request, body, secret)
         # Before the secrets: a shop may make its webhook first, and a ping proves and stores nothing.
         if self.is_ping(body, request):
             return _answer(source, 200, {"status": "ping"}, "ping", started, body)
+        if (answer := source.answer(delivery)) is not None:
+            return _answer(source, 200, dict(answer), "challenge", started, body)
         if not source.secrets:
             return _not_configured(source, started, body)
-        verdict = _verify(source, request, body)
+        verdict = source.verify.check(source.secrets, delivery, time.time())
         if not verdict.ok:
             _refuse(source, verdict.reason, request, detail=verdict.detail, body=body)
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
+        if verdict.hint:
+            body = body.replace(verdict.hint.encode(), BLOT)
+            if not pace.allows(source.connection):
+                return _too_many(source, request, started, body)
         signals = source.parse(body, request.headers)
+        if not signals:
+            return _answer(source, 200, {"status": IGNORED}, IGNORED, started, body)
         headers, span = tracing.begin(source.name, request.headers, started)
         try:
             stored = reconnecting(lambda: intake.store(source, signals, body, headers, verdict, _moment(started)))
@@ -157,6 +173,11 @@ class NamedCrmView(CrmView):
     """The same of a CRM."""
 
 
+@openapi.describe(openapi.with_secret(openapi.FROM_THE_CRM))
+class SecretCrmView(CrmView):
+    """Of a CRM that can prove itself by the address alone."""
+
+
 def shop_keys(request: HttpRequest) -> JsonResponse:
     """Where a shop hands its keys over. It keeps them only if the answer is exactly 200."""
     if request.method != "POST":
@@ -189,15 +210,17 @@ def _moment(started: float) -> datetime:
     return clock.now() - timedelta(seconds=time.monotonic() - started)
 
 
-def _verify(source: Source, request: HttpRequest, body: bytes) -> Verdict:
+def _delivery(request: HttpRequest, body: bytes, secret: str) -> Delivery:
     query = request.META.get("QUERY_STRING", "")
-    delivery = Delivery(
-        body=body,
-        headers=request.headers,
-        method=request.method or "",
-        url=f"{settings.PUBLIC_URL}{request.path_info}{'?' if query else ''}{query}",
-    )
-    return signatures.verify(source.scheme, source.secrets, delivery, now=time.time(), header=source.header)
+    url = f"{settings.PUBLIC_URL}{request.path_info}{'?' if query else ''}{query}"
+    return Delivery(body=body, headers=request.headers, method=request.method or "", url=url, secret=secret)
+
+
+def _too_many(source: Source, request: HttpRequest, started: float, body: bytes) -> JsonResponse:
+    """Of what nobody signed. Not an error: some CRMs fail the work of their user over one, or stop sending."""
+    words = "Unsigned webhooks came faster than they are stored. What these would have told, reconcile finds."
+    _refuse(source, TOO_MANY, request, detail=words, body=body)
+    return _answer(source, 200, {"status": TOO_MANY}, TOO_MANY, started, body)
 
 
 def _stored(

@@ -15,6 +15,7 @@ from sync.monitoring.shop_webhooks import TOPICS
 from webhooks import credentials
 from webhooks.configs import ShopConfig
 from webhooks.connections import WOOCOMMERCE, Bridge, Connection, Side
+from webhooks.hooks import HOOKS, SECRET_IN_PATH
 from webhooks.models import WebhookEvent
 
 LONGEST_SLUG = 40
@@ -93,6 +94,9 @@ def secret_names(kind: str) -> set[str]:
 def delivery_url(connection: Connection) -> str:
     """Where it delivers its webhooks. That of the environment has the shorter address."""
     source = "woocommerce" if connection.side == Side.SHOP else "crm"
+    hooks = HOOKS.get(connection.crm_config.backend) if source == "crm" else None
+    if hooks and hooks.verify is SECRET_IN_PATH:
+        return f"{settings.PUBLIC_URL}/webhooks/crm/{connection.slug}/YOUR-WEBHOOK-SECRET/"
     tail = "" if connection.is_environment else f"{connection.slug}/"
     return f"{settings.PUBLIC_URL}/webhooks/{source}/{tail}"
 

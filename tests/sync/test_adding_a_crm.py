@@ -24,13 +24,28 @@ def sandbox(settings: Any) -> Iterator[SandboxCrm]:
     one.stop()
 
 
+def printed(*places: int) -> dict[str, Any]:
+    """What the blocks of code at these places of the page make."""
+    blocks = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    module: dict[str, Any] = {"__name__": "acme.orderbridge"}
+    for place in places:
+        exec(compile(blocks[place], str(PAGE), "exec"), module)  # noqa: S102
+    return module
+
+
+def test_its_webhooks_are_read_as_printed() -> None:
+    hooks = printed(0, 1)["AcmeCrm"].hooks
+    order = b'{"_model": "sale.order", "_id": 3, "state": "sale"}'
+    [signal] = hooks.parse(order, {})
+    assert (hooks.schema, signal.order_ref, signal.status) == ("acme/1", "3", "sale")
+    assert hooks.parse(order.replace(b"sale.order", b"res.partner"), {}) == []
+
+
 class TestTheBackendToBeginWith(CrmContract):
     @pytest.fixture
     def stage(self, sandbox: SandboxCrm) -> Stage:
-        (code,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
-        module: dict[str, Any] = {"__name__": "acme.orderbridge"}
-        exec(compile(code, str(PAGE), "exec"), module)  # noqa: S102
-        acme = module["AcmeCrm"]
+        acme = printed(0)["AcmeCrm"]
         return Stage(
             connect=partial(crm_backends.connect_to, acme, crm_backends.environment(acme)),
             move=sandbox.set_status,

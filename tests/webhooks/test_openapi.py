@@ -21,12 +21,13 @@ def document(client: Client) -> Any:
 def test_both_endpoints_are_described_and_nothing_else(document: Any) -> None:
     named = [f"{url}{{connection}}/" for url in (WOO, CRM)]
     there = {path: list(methods) for path, methods in document["paths"].items()}
-    assert there == {path: ["post"] for path in (WOO, CRM, *named)}
-    for path in named:
+    unsigned = f"{CRM}{{connection}}/{{secret}}/"
+    assert there == {path: ["post"] for path in (WOO, CRM, *named, unsigned)}
+    for path in (*named, unsigned):
         answers = document["paths"][path]["post"]["responses"]
         assert set(answers) == {"200", "400", "401", "404", "413", "503"}
-        [connection] = [one for one in document["paths"][path]["post"]["parameters"] if one["in"] == "path"]
-        assert connection["name"] == "connection"
+        in_path = [one["name"] for one in document["paths"][path]["post"]["parameters"] if one["in"] == "path"]
+        assert in_path == (["connection", "secret"] if path == unsigned else ["connection"])
 
 
 def test_every_status_of_the_contract_is_described_with_its_words(document: Any) -> None:

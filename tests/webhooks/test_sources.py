@@ -388,7 +388,7 @@ def test_the_two_sources(settings: Any) -> None:
     settings.WOO_WEBHOOK_SECRETS = ["", "one", "two"]
     source = sources.woocommerce()
     assert source
-    assert (source.name, source.side, source.scheme) == ("woocommerce", "shop", "woocommerce")
+    assert (source.name, source.side, source.verify.name) == ("woocommerce", "shop", "woocommerce")
     assert (source.header, source.secrets) == ("X-WC-Webhook-Signature", ("one", "two"))
     assert source.parse is parse_woocommerce
 
@@ -407,7 +407,7 @@ def test_the_crm_signs_as_it_is_set(
     settings.CRM_SIGNATURE, settings.CRM_SIGNATURE_HEADER, settings.CRM_WEBHOOK_SECRETS = scheme, header, secrets
     source = sources.crm()
     assert source
-    assert (source.name, source.side, source.scheme) == ("crm", "crm", scheme)
+    assert (source.name, source.side, source.verify.name) == ("crm", "crm", scheme)
     assert (source.header, source.secrets) == (header or "X-CRM-Signature", usable)
     [one] = source.parse(raw({"crm_order_id": "C-1"}), CaseInsensitiveMapping(SENT))
     assert one.by_hash is not signed

@@ -1,15 +1,18 @@
 """The CRM that a connection names, as a cache backend is: a built-in word, or a dotted path to a class."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from django.conf import settings
 from django.utils.module_loading import import_string
 
 from sync.clients import installation
-from sync.clients.crm.base import Access, Crm, access
+from sync.clients.crm.base import Access, Crm, TellsByHooks, access
 from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, ignore, nothing
 from sync.clients.redaction import hide
 from sync.clients.snapshots import AS_IT_IS, Composer
+from webhooks import schemas
 from webhooks.configs import CrmConfig
 from webhooks.connections import CRM
 
@@ -29,6 +32,15 @@ def backend(kind: str) -> type[Crm]:
         words = f"CRM_BACKEND is {kind!r}: use {known} or the dotted path of a class ({error})."
         raise NotConfigured(words, side="crm") from error
     return found
+
+
+def register_hooks() -> None:
+    """Of all backends that there may be, so that their deliveries can be read without knowing them."""
+    for kind in {**BACKENDS, settings.CRM_BACKEND: ""}:
+        with suppress(NotConfigured):  # told of elsewhere
+            found = backend(kind)
+            if isinstance(found, TellsByHooks):
+                schemas.register(kind, found.hooks)
 
 
 def environment(kind: type[Crm]) -> Access:

@@ -12,6 +12,7 @@ from sync.clients.crm.schema import SettingField
 from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, JsonClient
 from sync.clients.snapshots import Composer, CrmSnapshot
+from webhooks.hooks import Hooks
 
 ENVIRONMENT = "crm"
 """The slug of the connection that the environment defines (`CRM_URL` …)."""
@@ -170,6 +171,13 @@ class BatchReads(Protocol):
     def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot | None]:
         """By external id, those of these orders that one call finds, each of them once. None where the answer shows no
         order of that name; that is believed if the same answer shows an order which is known to be there."""
+
+
+@runtime_checkable
+class TellsByHooks(Protocol):
+    """Of its class: how its webhooks are verified, read and answered, where that is not as in `rest`."""
+
+    hooks: Hooks
 
 
 @runtime_checkable

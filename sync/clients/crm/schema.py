@@ -33,15 +33,17 @@ URL = SettingField(
     name="url", label="Address", help="The base address of the CRM's API, as in https://crm.example/api/v1"
 )
 TOKEN = SettingField(name="token", label="Token", help="The key that the CRM gives for its API", secret=True)
+WEBHOOK_SECRETS = SettingField(
+    name="webhook_secrets",
+    label="Webhook secrets",
+    help="With which the CRM signs its webhooks; several are separated by commas, and all are accepted. Empty: the "
+    "CRM is asked every few minutes what changed",
+    secret=True,
+    required=False,
+)
+"""Of a CRM that sends webhooks."""
 WEBHOOKS = (
-    SettingField(
-        name="webhook_secrets",
-        label="Webhook secrets",
-        help="With which the CRM signs its webhooks; several are separated by commas, and all are accepted. Empty: the "
-        "CRM is asked every few minutes what changed",
-        secret=True,
-        required=False,
-    ),
+    WEBHOOK_SECRETS,
     SettingField(
         name="signature",
         label="Signature scheme",
