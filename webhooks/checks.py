@@ -10,7 +10,7 @@ from webhooks import tracing
 from webhooks.hooks import HOOKS, SHORTEST, Proof
 from webhooks.signatures import SCHEMES, usable
 
-WITHOUT_WEBHOOKS = frozenset({"tryton"})
+WITHOUT_WEBHOOKS = frozenset({"hubspot", "tryton"})
 """Backends whose CRM sends none; a test holds them against the traits of all."""
 
 

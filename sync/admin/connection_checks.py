@@ -12,22 +12,25 @@ from sync.admin.connection_pages import CREDENTIALS, guarded, page_of, told
 from sync.admin.doctor import LEVEL_COLOURS
 from sync.clients.errors import SideError
 from sync.clients.shop_address import plain
-from sync.monitoring import connecting, examination
+from sync.monitoring import connecting, examination, preparing
 from sync.monitoring.doctor import Finding
 from webhooks.connections import Connection, Side
 from webhooks.masking import masked_text
 
 CHECK = "orders.check_orderlink"
+MAKE = {False: "Make the webhooks", True: "Make what it lacks"}
+"""What the button says, of a shop and of a CRM."""
 
 
 @guarded(CHECK)
 def check_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
     """The connection is asked at a POST only."""
-    may_make = row.side == Side.SHOP and not row.is_environment and request.user.has_perm(CREDENTIALS)
+    is_crm, may = row.side == Side.CRM, request.user.has_perm(CREDENTIALS)
+    may_make = may and not row.is_environment
     findings = []
     if request.method == "POST":
-        if may_make and "webhooks" in request.POST:
-            _make_webhooks(request, row)
+        if may_make and "make" in request.POST:
+            (_prepare if is_crm else _make_webhooks)(request, row)
         findings = examination.examine(row)
         bad = sum(one.level == "error" for one in findings)
         audit.record("connection: check", actor=request.user.get_username(), result=f"{row}: {bad} need a person")
@@ -37,7 +40,7 @@ def check_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> Http
         "title": f"Check: {row}",
         "findings": [(_shown(one), LEVEL_COLOURS[one.level]) for one in findings],
         "errors": sum(one.level == "error" for one in findings),
-        "may_make": may_make and any(one.check == "webhooks" and one.level == "error" for one in findings),
+        "make": MAKE[is_crm] if may_make and _lack(findings) else "",
         "row": row,
         "back": page_of(row),
     }
@@ -53,6 +56,20 @@ def _make_webhooks(request: HttpRequest, row: Connection) -> None:
     by = request.user.get_username()
     audit.record("webhooks: ensure", actor=by, result=f"{made} made", connection=row.slug)
     messages.success(request, f"{made} webhooks were made in the shop.")
+
+
+def _prepare(request: HttpRequest, row: Connection) -> None:
+    try:
+        made = preparing.prepare(connecting.crm_of(row))
+    except SideError as error:
+        messages.error(request, told(error))
+        return
+    audit.record("connection: prepare", actor=request.user.get_username(), result=f"{len(made)}", connection=row.slug)
+    messages.success(request, " ".join(made) or "There was nothing that we can make there.")
+
+
+def _lack(findings: list[Finding]) -> bool:
+    return any(one.check in ("webhooks", examination.ACCOUNT) and one.level == "error" for one in findings)
 
 
 def _shown(one: Finding) -> Finding:

@@ -33,7 +33,7 @@ from sync.clients.deadline import Bounds, bounds
 from sync.clients.errors import AuthFailed, GivenUp, NotConfigured, SideError
 from sync.clients.http import CallRecord, bound
 from sync.models import Heartbeat
-from sync.monitoring import shop_webhooks
+from sync.monitoring import preparing, shop_webhooks
 from sync.monitoring.overview import ALIVE
 from sync.pipeline.whose import external_id
 from sync.queue import schedules
@@ -349,6 +349,9 @@ def _crm() -> Iterator[Finding]:
     crm.ping()
     yield Finding(check="crm", level="ok", words="The key may read orders.")
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if settings.CRM_SIGNATURE == "standard-webhooks" else None)
+    if lacks := preparing.lacking(crm):
+        yield from (Finding(check="crm", level="error", words=words, advice=advice) for words, advice in lacks)
+        return
     calls.clear()
     if crm.find(f"orderbridge-{secrets.token_hex(8)}") is not None or len(calls) > 1:
         words = "The CRM ignores the filter external_id, so each look-up reads its whole list."

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.clients.shop import Hook
-from sync.monitoring import doctor
+from sync.monitoring import doctor, preparing
 from sync.monitoring.connecting import crm_of, delivery_url
 from sync.monitoring.doctor import Finding
 from sync.monitoring.shop_webhooks import TOPICS
 from webhooks.connections import Connection, Side
 
 KEY_ADVICE = "Open Keys and settings, and enter a key of a user who may manage the shop."
+ACCOUNT = "account"
+"""The check of what a CRM's account has to have, which the page can make."""
 HOOK_ADVICE = "Press Make the webhooks. If it is disabled, delete it in the shop first."
 
 
@@ -60,6 +62,8 @@ def _crm(connection: Connection) -> Iterator[Finding]:
     crm = crm_of(connection)
     crm.ping()
     yield Finding(check="crm", level="ok", words="It answers, and the key may read orders.")
+    for lacks, advice in preparing.lacking(crm):
+        yield Finding(check=ACCOUNT, level="error", words=lacks, advice=advice)
     told = len(crm.statuses())
     words = f"It knows {told} statuses of orders." if told else "It does not tell which statuses it has."
     yield Finding(check="crm", level="ok", words=words)

@@ -18,6 +18,7 @@ from webhooks.connections import CRM
 
 BACKENDS = {
     "rest": "sync.clients.crm.rest.RestCrm",
+    "hubspot": "sync.clients.crm.hubspot.HubspotCrm",
     "tryton": "sync.clients.crm.tryton.TrytonCrm",
 }
 """The built-in ones by the word that CRM_BACKEND or a connection's kind names them with."""

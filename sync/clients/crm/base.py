@@ -186,3 +186,14 @@ class Links(Protocol):
 
     def url_of(self, crm_order_id: str) -> str:
         """The address of the order's page, without a call."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """And what its account has to have before the first order, such as a field of ours that is unique."""
+
+    def lacks(self) -> list[tuple[str, str]]:
+        """What is missing there, in words, each with what to do about it. Nothing is written."""
+
+    def prepare(self) -> list[str]:
+        """Make what we may make there, and say what was made. Done again, it makes nothing."""

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.management import long_runs
-from sync.monitoring import doctor
+from sync.monitoring import doctor, preparing
 
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
@@ -15,7 +15,7 @@ MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 class Command(BaseCommand):
     help = (
         "Examine addresses, keys, clocks, statuses, webhooks, database, queue and schedules, and say what to do about "
-        "each. Nothing is written to either side."
+        "each. Nothing is written to either side, unless --fix says so."
     )
     requires_system_checks: list[str] = []  # they are among the findings
 
@@ -23,16 +23,22 @@ class Command(BaseCommand):
         parser.epilog = "Example: python manage.py doctor --json"
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
+        parser.add_argument("--fix", action="store_true", help="first make in the CRM what it lacks, as fields of ours")
+
     def handle(self, *args: Any, **options: Any) -> None:
         if not doctor.is_configured():
             words = "Nothing is configured: set WOO_URL and CRM_URL with their keys in .env, as .env.example shows."
             raise CommandError(words, returncode=long_runs.WRONG_USE)
         with long_runs.quiet():
+            made = [*preparing.prepare_all()] if options["fix"] else []
             findings = doctor.examine()
         errors = [one for one in findings if one.level == "error"]
         if options["json"]:
-            self.stdout.write(json.dumps({"ok": not errors, "findings": [asdict(one) for one in findings]}))
+            told = {"ok": not errors, "made": made, "findings": [asdict(one) for one in findings]}
+            self.stdout.write(json.dumps(told))
         else:
+            for words in made:
+                self.stdout.write(f"fixed    {words}")
             for one in findings:
                 self.stdout.write(f"{MARKS[one.level]}  {one.check:<10}  {one.words}")
                 if one.advice:

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 
 from sync.sandbox.crms.base import StandIn
 
-STAND_INS: dict[str, str] = {}
+STAND_INS: dict[str, str] = {"hubspot": "sync.sandbox.crms.hubspot.HubspotStandIn"}
 """By the word that CRM_BACKEND names the backend with."""
 
 

@@ -1,0 +1,28 @@
+"""What the account of a CRM has to have before its first order: named by the checks, and made when a person says so."""
+
+from collections.abc import Iterator
+
+from sync.clients.bridged import crm_of
+from sync.clients.crm.base import Crm, Prepares
+from sync.clients.errors import SideError
+from webhooks.connections import Bridge
+
+
+def lacking(crm: Crm) -> list[tuple[str, str]]:
+    """In words, and what to do."""
+    return crm.lacks() if isinstance(crm, Prepares) else []
+
+
+def prepare(crm: Crm) -> list[str]:
+    """What was made. Raises SideError half-way; done again, it goes on."""
+    return crm.prepare() if isinstance(crm, Prepares) else []
+
+
+def prepare_all() -> Iterator[str]:
+    """Of every bridge that is used, or being set up."""
+    for bridge in Bridge.objects.with_connections().filter(archived_at=None):
+        if bridge.crm is not None:
+            try:
+                yield from prepare(crm_of(bridge))
+            except SideError as error:
+                yield f"{bridge}: nothing could be made there. {error}"
