@@ -2,8 +2,10 @@
 
 import hmac
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from django.conf import settings
@@ -20,11 +22,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from orders.models import AuditSeal
 from sync.alarms import open_alarms
 from sync.clients import installation
-from sync.jobs.drift import counted
 from sync.models import DriftFinding, Heartbeat, SideState
 from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, TRANSITIONS, Counts, count_rows
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.durations import durations, histograms
 from webhooks.models import DELIVERED, RefusalCount, Side, State, WebhookEvent
 from webhooks.refusals import refusals
@@ -112,19 +114,15 @@ def heartbeat_trouble(now: datetime) -> str:
 
 
 def _oldest_due(now: datetime) -> str:
-    """Events that wait for a side that is away, paused or asked for patience are not late."""
-    age = oldest_due_seconds(now)
-    if age <= OVERDUE_SECONDS:
-        return ""
-    held = Q(opened_at__isnull=False) | Q(paused=True) | Q(wait_until__gt=now)
-    if SideState.objects.filter(held).exists() or installation.displaced_lately():
+    """Events that wait for a side of their bridge that is away, paused or asked for patience are not late."""
+    held = SideState.objects.filter(Q(opened_at__isnull=False) | Q(paused=True) | Q(wait_until__gt=now)).values("name")
+    held_up = Bridge.objects.filter(Q(shop__slug__in=held) | Q(crm__slug__in=held)).values("pk")
+    due = WebhookEvent.objects.due(now).exclude(bridge__in=held_up)
+    oldest: datetime | None = due.aggregate(oldest=Min("next_attempt_at"))["oldest"]
+    age = (now - oldest).total_seconds() if oldest else 0.0
+    if age <= OVERDUE_SECONDS or installation.displaced_lately():
         return ""
     return f"the oldest due event has waited for {age:.0f} s: more workers, or see `explain` and the attempts"
-
-
-def oldest_due_seconds(now: datetime) -> float:
-    oldest: datetime | None = WebhookEvent.objects.due(now).aggregate(oldest=Min("next_attempt_at"))["oldest"]
-    return (now - oldest).total_seconds() if oldest else 0.0
 
 
 # --- metrics -------------------------------------------------------------------------------------------------------
@@ -141,8 +139,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
     refusals.flush()
     durations.flush()
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(FromTheDatabase())
     try:
+        registry.register(FromTheDatabase())
         text: bytes = generate_latest(registry)
     except Error as error:
         return HttpResponse(f"# the database cannot be asked: {type(error).__name__}\n", content_type=PLAIN, status=503)
@@ -172,7 +170,13 @@ def is_loopback(address: str) -> bool:
 
 
 class FromTheDatabase:
-    """Every figure of CONTRACT section 7 that the tables know. Counters only grow, whatever is pruned."""
+    """Every figure of CONTRACT section 7 that the tables know. Counters only grow, whatever is pruned. What hangs on an
+    order says of which bridge it is, and comes for all bridges with the same statement."""
+
+    def __init__(self) -> None:
+        self.bridges = {bridge.pk: bridge for bridge in Bridge.objects.with_connections()}
+        self.slugs = _Slugs({pk: bridge.slug for pk, bridge in self.bridges.items()})
+        self.used = [bridge.slug for bridge in self.bridges.values() if bridge.archived_at is None]
 
     def collect(self) -> Iterator[Any]:
         now = clock.now()
@@ -182,93 +186,129 @@ class FromTheDatabase:
         yield from self._missed()
 
     def _inbox(self, now: datetime) -> Iterator[Any]:
-        events = WebhookEvent.objects.order_by()
-        all_of_them = _by(count_rows(EVENTS), 0)
-        accepted = [(source, n) for source, n in all_of_them.items() if source in DELIVERED]
-        repeated = count_rows(DUPLICATES).items()
-        duplicates = dict.fromkeys(DELIVERED, 0) | {one: n for (one,), (_, n) in repeated if one in DELIVERED}
-        refused = list(RefusalCount.objects.values_list("source", "reason", "count"))
-        answers = [((source, "accepted"), n) for source, n in accepted]
-        answers += [((source, "duplicate"), n) for source, n in duplicates.items()]
-        for source in sorted({source for source, _, _ in refused}):
-            answers.append(((source, "refused"), sum(n for one, _, n in refused if one == source)))
-        yield _counter("deliveries", "Events by what their delivery was answered.", ("source", "answer"), answers)
+        received = self._named(count_rows(EVENTS))
+        yield from self._answers(received)
+        # Nearly all of them are done; the others are few, and an index finds them.
+        others = WebhookEvent.objects.order_by().filter(state__in=[one for one in State.values if one != State.DONE])
+        states: Counter[tuple[str, ...]] = Counter(dict.fromkeys(product(self.used, State.values), 0))
+        for bridge, state, n in others.values_list("bridge", "state").annotate(n=Count("id")):
+            states[self.slugs[bridge], state] = n
+        for (_, _, bridge), (n, _) in received.items():
+            states[bridge, State.DONE.value] += n
+        for (bridge, state), n in list(states.items()):
+            if state != State.DONE:
+                states[bridge, State.DONE.value] -= n
+        of_all = [(labels, max(0, n)) for labels, n in states.items()]
+        yield _gauge("events", "Events by state.", ("bridge", "state"), of_all)
+        oldest = dict.fromkeys(self.used, 0.0)
+        due = WebhookEvent.objects.due(now).order_by().values_list("bridge").annotate(at=Min("next_attempt_at"))
+        oldest |= {self.slugs[bridge]: (now - at).total_seconds() for bridge, at in due}
+        waits = [((bridge,), seconds) for bridge, seconds in oldest.items()]
+        yield _gauge("oldest_due_seconds", "How long the oldest due event waits.", ("bridge",), waits)
+
+    def _answers(self, received: Counts) -> Iterator[Any]:
+        """A delivery of a CRM with several bridges counts in each of them. One that was refused was for nobody: it is
+        its connection's, and of a bridge only where that has no other."""
+        answers: Counter[tuple[str, ...]] = Counter()
+        for (source, _, bridge), (n, _) in received.items():
+            if source in DELIVERED:
+                answers[bridge, source, "accepted"] += n
+        duplicates = dict.fromkeys(product(self.used, DELIVERED), 0)
+        for (source, bridge), (_, n) in self._named(count_rows(DUPLICATES)).items():
+            if source in DELIVERED:
+                duplicates[bridge, source] = n
+        for (bridge, source), n in duplicates.items():
+            answers[bridge, source, "duplicate"] = n
+        refused = list(RefusalCount.objects.values_list("source", "reason", "connection", "count"))
+        for source, _, slug, n in refused:
+            answers[self._only_bridge_of(slug), source, "refused"] += n
+        labels = ("bridge", "source", "answer")
+        yield _counter("deliveries", "Events by what their delivery was answered.", labels, answers.items())
         yield _counter(
             "refused",
             "Deliveries not let in.",
-            ("source", "reason"),
-            [((source, why), n) for source, why, n in refused],
+            ("source", "reason", "connection"),
+            [((source, why, slug), n) for source, why, slug, n in refused],
         )
         took = HistogramMetricFamily(
             "orderbridge_delivery_seconds",
             "Time until a delivery was answered with 200.",
             labels=("source", "connection"),
         )
-        for labels, (buckets, seconds) in sorted(histograms().items()):
-            took.add_metric(labels, buckets, seconds)
+        for names, (buckets, seconds) in sorted(histograms().items()):
+            took.add_metric(names, buckets, seconds)
         yield took
-        yield _counter(
-            "duplicates", "Deliveries seen before.", ("source",), [((one,), n) for one, n in duplicates.items()]
-        )
-        # Nearly all of them are done; the others are few, and an index finds them.
-        others = events.filter(state__in=[one for one in State.values if one != State.DONE])
-        states = {**dict.fromkeys(State.values, 0), **dict(others.values_list("state").annotate(n=Count("id")))}
-        states[State.DONE] = max(0, sum(all_of_them.values()) - sum(states.values()))
-        yield _gauge("events", "Events by state.", ("state",), [((state,), n) for state, n in states.items()])
-        yield _gauge("oldest_due_seconds", "How long the oldest due event waits.", (), [((), oldest_due_seconds(now))])
+        seen = [((bridge, source), n) for (bridge, source), n in duplicates.items()]
+        yield _counter("duplicates", "Deliveries seen before.", ("bridge", "source"), seen)
 
     def _work(self) -> Iterator[Any]:
-        tried = [((result,), n) for (result,), (n, _) in count_rows(ATTEMPTS).items()]
-        yield _counter("attempts", "Tries by result.", ("outcome",), tried)
-        calls = count_rows(CALLS)
+        tried = [((bridge, result), n) for (result, bridge), (n, _) in self._named(count_rows(ATTEMPTS)).items()]
+        yield _counter("attempts", "Tries by result.", ("bridge", "outcome"), tried)
+        calls = self._named(count_rows(CALLS))
         yield _counter(
             "calls",
             "Outgoing calls; status 0: no answer.",
-            ("side", "status"),
-            [((side, str(status or 0)), n) for (side, status), (n, _) in calls.items()],
+            ("bridge", "side", "status"),
+            [((bridge, side, str(status or 0)), n) for (side, status, bridge), (n, _) in calls.items()],
         )
-        seconds = SummaryMetricFamily("orderbridge_call_seconds", "Time of outgoing calls.", labels=("side",))
-        for side in sorted({side for side, _ in calls}):
-            of_side = [numbers for (one, _), numbers in calls.items() if one == side]
-            seconds.add_metric((side,), sum(n for n, _ in of_side), sum(ms for _, ms in of_side) / 1000)
+        seconds = SummaryMetricFamily("orderbridge_call_seconds", "Time of outgoing calls.", labels=("bridge", "side"))
+        for bridge, side in sorted({(bridge, side) for side, _, bridge in calls}):
+            of_side = [numbers for (one, _, of), numbers in calls.items() if (of, one) == (bridge, side)]
+            seconds.add_metric((bridge, side), sum(n for n, _ in of_side), sum(ms for _, ms in of_side) / 1000)
         yield seconds
-        moves = [((decision,), n) for (decision,), (n, _) in count_rows(TRANSITIONS).items()]
-        yield _counter("transitions", "Decisions about a status.", ("decision",), moves)
+        moves = [((bridge, how), n) for (how, bridge), (n, _) in self._named(count_rows(TRANSITIONS)).items()]
+        yield _counter("transitions", "Decisions about a status.", ("bridge", "decision"), moves)
 
     def _sides(self, now: datetime) -> Iterator[Any]:
-        sides = list(SideState.objects.order_by("name"))
+        """By connection. One that was archived is nobody's concern; nor how long one was silent that is not used."""
+        sides = list(SideState.objects.in_use().order_by("name"))
         yield _gauge(
             "breaker_open", "1: events wait for this side.", ("side",), [((s.name,), bool(s.opened_at)) for s in sides]
         )
-        heard = [((s.name,), (now - s.last_heard_at).total_seconds()) for s in sides if s.last_heard_at]
+        at_work = {bridge.slug_of(side) for bridge in self.bridges.values() if bridge.is_on for side in Side.values}
+        heard = [
+            ((side.name,), (now - side.last_heard_at).total_seconds())
+            for side in sides
+            if side.last_heard_at and side.name in at_work
+        ]
         yield _gauge("last_heard_seconds", "Since the last good answer of this side.", ("side",), heard)
-        drifted = counted(DriftFinding.objects.open(clock.now()))
+        drifted = dict.fromkeys(product(self.used, DriftFinding.Kind.values), 0)
+        open_ones = DriftFinding.objects.open(now).order_by().values_list("bridge", "kind").annotate(n=Count("id"))
+        drifted |= {(self.slugs[bridge], kind): n for bridge, kind, n in open_ones}
         yield _gauge(
-            "drift",
-            "Orders that differ, as the last run of drift found them.",
-            ("kind",),
-            [((kind,), n) for kind, n in drifted.items()],
+            "drift", "Orders that differ, as the last run of drift found them.", ("bridge", "kind"), drifted.items()
         )
 
     def _missed(self) -> Iterator[Any]:
         """How reliable the webhooks are, and what needs a person."""
-        swept = {side: n for (source, side), (n, _) in count_rows(EVENTS).items() if source == SWEEP}
-        found = [((side,), swept.get(side, 0)) for side in Side.values]
-        yield _counter("found_by_sweep", "Changes that no delivery told us of.", ("side",), found)
-        alarms = [((key,), 1) for key in open_alarms().values_list("key", flat=True)]
-        yield _gauge("alarm", "1: this needs a person.", ("key",), alarms)
+        swept = dict.fromkeys(product(self.used, Side.values), 0)
+        for (source, side, bridge), (n, _) in self._named(count_rows(EVENTS)).items():
+            if source == SWEEP:
+                swept[bridge, side] = n
+        yield _counter("found_by_sweep", "Changes that no delivery told us of.", ("bridge", "side"), swept.items())
+        alarms = open_alarms().values_list("bridge", "key")
+        raised = [((self.slugs[bridge] if bridge else "", key), 1) for bridge, key in alarms]
+        yield _gauge("alarm", "1: this needs a person.", ("bridge", "key"), raised)
         # Whoever keeps these keeps a proof: a number that goes back, or another hash under it, is an older database.
         last = AuditSeal.objects.order_by("-sequence").values_list("sequence", "hash").first()
         sealed = [((f"{last[0]}:{last[1][:16]}",), last[0])] if last else []
         yield _gauge("audit_checkpoint", "The number of the newest checkpoint of the audit.", ("seal",), sealed)
 
+    def _named(self, found: Counts) -> Counts:
+        """With the slugs of the bridges."""
+        return {(*key, self.slugs[bridge]): numbers for (*key, bridge), numbers in found.items()}
 
-def _by(found: Counts, place: int) -> dict[str, int]:
-    """Added up by one of the columns."""
-    totals: dict[str, int] = {}
-    for key, (n, _) in found.items():
-        totals[key[place]] = totals.get(key[place], 0) + n
-    return totals
+    def _only_bridge_of(self, connection: str) -> str:
+        """Empty: it is in none, or in several. What was refused before there were several names no connection."""
+        of = [one.slug for one in self.bridges.values() if connection in (one.shop.slug, one.slug_of(Side.CRM))]
+        return self.slugs[DEFAULT_BRIDGE] if not connection else of[0] if len(of) == 1 else ""
+
+
+class _Slugs(dict[int, str]):
+    """Of a bridge that was made a moment ago: its number."""
+
+    def __missing__(self, bridge: int) -> str:
+        return str(bridge)
 
 
 Sample = tuple[tuple[str, ...], float]

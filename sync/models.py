@@ -78,6 +78,12 @@ class Call(models.Model):
         return f"{self.method} {self.url} → {self.status or self.error}"
 
 
+class SideStateQuerySet(models.QuerySet["SideState"]):
+    def in_use(self) -> Self:
+        """Those whose connection was not archived."""
+        return self.exclude(name__in=Connection.objects.filter(archived_at__isnull=False).values("slug"))
+
+
 class SideState(models.Model):
     """How one connection is doing, shared by all workers of all hosts."""
 
@@ -91,6 +97,8 @@ class SideState(models.Model):
     last_error = models.TextField(blank=True)
     cursor = models.JSONField(default=dict, blank=True, help_text="Up to where reconcile has asked it what changed")
     swept_at = models.DateTimeField(null=True, blank=True, help_text="When reconcile last got to the end of it")
+
+    objects = SideStateQuerySet.as_manager()
 
     class Meta:
         verbose_name = "side"

@@ -23,8 +23,6 @@ ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "deploy" / "grafana" / "orderbridge.json"
 RULES = ROOT / "deploy" / "prometheus" / "orderbridge.rules.yml"
 OF_PROMETHEUS = {"instance", "job", "le"}
-OF_ALL = {"bridge"}
-"""Whatever hangs on a bridge has it; what is the same for all, as the age of a side, has not."""
 METRIC = re.compile(r"\b(?:orderbridge_\w+|up\b)")
 MATCHED = re.compile(r"(\w+)\{([^}]*)\}")
 GROUPED = re.compile(r"\b(?:by|on|without) \(([^)]*)\)")
@@ -70,9 +68,9 @@ def test_every_metric_and_label_of_the_dashboard_and_the_rules_exists(labels: di
         bare = re.sub(r'"[^"]*"', "", expression)
         metrics = set(METRIC.findall(bare)) - {"up"}
         assert metrics <= labels.keys(), expression
-        known = OF_ALL | OF_PROMETHEUS | {label for metric in metrics for label in labels[metric]}
+        known = OF_PROMETHEUS | {label for metric in metrics for label in labels[metric]}
         for metric, matchers in MATCHED.findall(bare):
-            of_metric = OF_ALL | OF_PROMETHEUS | labels.get(metric, set())
+            of_metric = OF_PROMETHEUS | labels.get(metric, set())
             assert named(re.sub(r"[=!~]+", "", matchers)) <= of_metric, expression
         grouped = {label for group in GROUPED.findall(bare) for label in named(group)}
         assert grouped <= known, expression

@@ -14,7 +14,8 @@ from django.utils import timezone
 from integration_site import health
 from orders.models import OrderLink, StatusTransition
 from sync.alarms import clear, raise_alarm
-from sync.models import Attempt, Call, Heartbeat, SideState
+from sync.models import Attempt, Call, DriftFinding, Heartbeat, SideState
+from webhooks.connections import Bridge, Connection, default_bridge
 from webhooks.models import RefusalCount, WebhookEvent
 
 
@@ -179,28 +180,28 @@ def test_metrics(client: Client) -> None:
     found = scrape(client)
 
     expected = {
-        'orderbridge_deliveries_total{answer="accepted",source="woocommerce"}': 2,
-        'orderbridge_deliveries_total{answer="accepted",source="crm"}': 1,
-        'orderbridge_deliveries_total{answer="duplicate",source="woocommerce"}': 2,
-        'orderbridge_deliveries_total{answer="refused",source="crm"}': 5,
-        'orderbridge_refused_total{reason="bad_signature",source="crm"}': 4,
-        'orderbridge_duplicates_total{source="woocommerce"}': 2,
-        'orderbridge_duplicates_total{source="crm"}': 0,
-        'orderbridge_events{state="done"}': 2,
-        'orderbridge_events{state="pending"}': 1,
-        'orderbridge_events{state="dead"}': 0,
-        'orderbridge_attempts_total{outcome="created"}': 1,
-        'orderbridge_calls_total{side="crm",status="201"}': 1,
-        'orderbridge_calls_total{side="crm",status="0"}': 1,
-        'orderbridge_call_seconds_sum{side="crm"}': 0.5,
-        'orderbridge_call_seconds_count{side="crm"}': 2,
+        'orderbridge_deliveries_total{answer="accepted",bridge="default",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="accepted",bridge="default",source="crm"}': 1,
+        'orderbridge_deliveries_total{answer="duplicate",bridge="default",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="refused",bridge="default",source="crm"}': 5,
+        'orderbridge_refused_total{connection="",reason="bad_signature",source="crm"}': 4,
+        'orderbridge_duplicates_total{bridge="default",source="woocommerce"}': 2,
+        'orderbridge_duplicates_total{bridge="default",source="crm"}': 0,
+        'orderbridge_events{bridge="default",state="done"}': 2,
+        'orderbridge_events{bridge="default",state="pending"}': 1,
+        'orderbridge_events{bridge="default",state="dead"}': 0,
+        'orderbridge_attempts_total{bridge="default",outcome="created"}': 1,
+        'orderbridge_calls_total{bridge="default",side="crm",status="201"}': 1,
+        'orderbridge_calls_total{bridge="default",side="crm",status="0"}': 1,
+        'orderbridge_call_seconds_sum{bridge="default",side="crm"}': 0.5,
+        'orderbridge_call_seconds_count{bridge="default",side="crm"}': 2,
         'orderbridge_breaker_open{side="crm"}': 1,
         'orderbridge_breaker_open{side="shop"}': 0,
-        'orderbridge_transitions_total{decision="applied"}': 1,
+        'orderbridge_transitions_total{bridge="default",decision="applied"}': 1,
     }
     normal = {_sorted_labels(name): value for name, value in found.items()}
     assert {name: normal.get(name) for name in expected} == expected
-    assert 50 <= normal["orderbridge_oldest_due_seconds"] < 60
+    assert 50 <= normal['orderbridge_oldest_due_seconds{bridge="default"}'] < 60
     assert 0 <= normal['orderbridge_last_heard_seconds{side="crm"}'] < 10
     assert 'source="sweep"' not in str(normal)
 
@@ -208,6 +209,99 @@ def test_metrics(client: Client) -> None:
 def _sorted_labels(name: str) -> str:
     metric, _, labels = name.partition("{")
     return f"{metric}{{{','.join(sorted(labels.rstrip('}').split(',')))}}}" if labels else name
+
+
+@pytest.fixture
+def other(db: None) -> Bridge:
+    """A second shop on the environment's CRM."""
+    shop = Connection.objects.create(slug="shop-b", name="B", kind="woocommerce", settings={"url": "https://b.example"})
+    crm = Connection.objects.get(slug="crm")
+    return Bridge.objects.create(slug="b", name="B", shop=shop, crm=crm, external_id_prefix="b-", state="on")
+
+
+def filled(bridge: Bridge, times: int) -> None:
+    """Something of everything that hangs on an order."""
+    for number in range(times):
+        one = event(f"{bridge.pk}-{number}", bridge=bridge, duplicates=1, next_attempt_at=timezone.now() - timedelta(9))
+        event(f"swept {bridge.pk}-{number}", bridge=bridge, source="sweep", state="parked", next_attempt_at=None)
+        attempt = Attempt.objects.create(event=one, trigger="delivery", result="created")
+        Call.objects.create(attempt=attempt, side="crm", method="GET", url="/", status=200, milliseconds=500)
+        link = OrderLink.objects.create(bridge=bridge, woo_id=number, crm_order_id=f"C-{number}")
+        StatusTransition.objects.create(link=link, from_status="a", to_status="b", decision="applied", reason="")
+        DriftFinding.objects.create(bridge=bridge, kind="status", woo_id=number)
+    raise_alarm("silence:shop", "It is quiet.", "Look at it.", bridge=bridge.pk)
+
+
+@pytest.mark.usefixtures("well")
+def test_what_hangs_on_an_order_is_told_for_each_bridge(client: Client, other: Bridge) -> None:
+    filled(default_bridge(), 1)
+    filled(other, 2)
+    RefusalCount.objects.create(source="woocommerce", reason="bad_signature", connection="shop-b", count=4)
+    RefusalCount.objects.create(source="crm", reason="bad_signature", connection="crm", count=5)
+    normal = {_sorted_labels(name): value for name, value in scrape(client).items()}
+    for slug, times in (("default", 1), ("b", 2)):
+        expected = {
+            f'orderbridge_deliveries_total{{answer="accepted",bridge="{slug}",source="woocommerce"}}': times,
+            f'orderbridge_deliveries_total{{answer="duplicate",bridge="{slug}",source="woocommerce"}}': times,
+            f'orderbridge_duplicates_total{{bridge="{slug}",source="woocommerce"}}': times,
+            f'orderbridge_events{{bridge="{slug}",state="pending"}}': times,
+            f'orderbridge_events{{bridge="{slug}",state="parked"}}': times,
+            f'orderbridge_events{{bridge="{slug}",state="done"}}': 0,
+            f'orderbridge_attempts_total{{bridge="{slug}",outcome="created"}}': times,
+            f'orderbridge_calls_total{{bridge="{slug}",side="crm",status="200"}}': times,
+            f'orderbridge_call_seconds_sum{{bridge="{slug}",side="crm"}}': times / 2,
+            f'orderbridge_transitions_total{{bridge="{slug}",decision="applied"}}': times,
+            f'orderbridge_drift{{bridge="{slug}",kind="status"}}': times,
+            f'orderbridge_found_by_sweep_total{{bridge="{slug}",side="shop"}}': times,
+            f'orderbridge_alarm{{bridge="{slug}",key="silence:shop"}}': 1,
+        }
+        assert {name: normal.get(name) for name in expected} == expected
+        assert normal[f'orderbridge_oldest_due_seconds{{bridge="{slug}"}}'] > 9 * 24 * 3600
+    # A refused delivery was for no bridge: the CRM has two, the shop only one.
+    assert normal['orderbridge_deliveries_total{answer="refused",bridge="b",source="woocommerce"}'] == 4
+    assert normal['orderbridge_deliveries_total{answer="refused",bridge="",source="crm"}'] == 5
+    assert normal['orderbridge_refused_total{connection="crm",reason="bad_signature",source="crm"}'] == 5
+
+
+@pytest.mark.usefixtures("well")
+def test_a_scrape_asks_no_more_for_more_bridges(client: Client, other: Bridge) -> None:
+    filled(default_bridge(), 1)
+    client.get("/metrics")  # remembers where the counts begin
+    with CaptureQueriesContext(connection) as for_one:
+        client.get("/metrics")
+    filled(other, 2)
+    for number in range(3):
+        shop = Connection.objects.create(slug=f"shop-{number}", name="More", kind="woocommerce")
+        filled(Bridge.objects.create(slug=f"more-{number}", name="More", shop=shop, crm=other.crm, state="on"), 1)
+    with CaptureQueriesContext(connection) as for_many:
+        client.get("/metrics")
+    assert len(for_many) <= len(for_one)
+
+
+@pytest.mark.usefixtures("well")
+def test_an_archived_connection_is_nobodys_concern(client: Client, other: Bridge) -> None:
+    long_ago = timezone.now() - timedelta(days=9)
+    SideState.objects.filter(name="shop-b").update(last_heard_at=long_ago, opened_at=long_ago)
+    assert {'orderbridge_breaker_open{side="shop-b"}', 'orderbridge_last_heard_seconds{side="shop-b"}'} <= scrape(
+        client
+    ).keys()
+    Bridge.objects.filter(pk=other.pk).update(state="paused")
+    assert 'orderbridge_last_heard_seconds{side="shop-b"}' not in scrape(client)
+    Connection.objects.filter(slug="shop-b").update(archived_at=timezone.now())
+    assert not [name for name in scrape(client) if 'side="shop-b"' in name]
+
+
+@pytest.mark.usefixtures("well")
+def test_a_side_that_is_away_excuses_the_events_of_its_bridges_alone(client: Client, other: Bridge) -> None:
+    late()
+    SideState.objects.filter(name="shop-b").update(paused=True)
+    assert list(client.get("/readyz").json()["wrong"]) == ["oldest_due"]
+    WebhookEvent.objects.update(bridge=other)
+    assert client.get("/readyz").json()["wrong"] == {}
+    SideState.objects.filter(name="shop-b").update(paused=False)
+    assert list(client.get("/readyz").json()["wrong"]) == ["oldest_due"]
+    SideState.objects.filter(name="crm").update(opened_at=timezone.now())
+    assert client.get("/readyz").json()["wrong"] == {}
 
 
 @pytest.mark.usefixtures("db")
@@ -228,10 +322,10 @@ def test_what_was_missed_and_what_needs_a_person(client: Client) -> None:
     raise_alarm("silence:crm", "It is quiet.", "Look at it.")
     clear("silence:crm")
     lines = client.get("/metrics").content.decode().splitlines()
-    assert 'orderbridge_found_by_sweep_total{side="shop"} 2.0' in lines
-    assert 'orderbridge_found_by_sweep_total{side="crm"} 0.0' in lines
+    assert 'orderbridge_found_by_sweep_total{bridge="default",side="shop"} 2.0' in lines
+    assert 'orderbridge_found_by_sweep_total{bridge="default",side="crm"} 0.0' in lines
     assert [line for line in lines if line.startswith("orderbridge_alarm{")] == [
-        'orderbridge_alarm{key="webhook:order.updated"} 1.0'
+        'orderbridge_alarm{bridge="",key="webhook:order.updated"} 1.0'
     ]
 
 

@@ -1,7 +1,7 @@
 """Counts of all rows that a table ever had: what is old is counted once and remembered. Nobody reads it again, and it
 may be removed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Model, Q, QuerySet, Sum, Value
 from orders.models import StatusTransition
 from sync.models import Attempt, Call, Counted
 from webhooks import clock
+from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.models import WebhookEvent
 
 SETTLED = timedelta(minutes=5)
@@ -26,7 +27,7 @@ EACH = Q()
 @dataclass(frozen=True, kw_only=True)
 class Growing:
     """A table whose rows are removed only once they are counted (`cover`), and the columns to count by, which never
-    change in a row."""
+    change in a row. The last of them is the bridge."""
 
     model: type[Model]
     by: tuple[str, ...]
@@ -43,17 +44,19 @@ class Growing:
         return self.model._default_manager.filter(self.where).order_by()
 
 
-EVENTS = Growing(model=WebhookEvent, by=("source", "side"))
-DUPLICATES = Growing(model=WebhookEvent, by=("source",), total="duplicates", may_change=Q(duplicates__gt=0))
-ATTEMPTS = Growing(model=Attempt, by=("result",))
-CALLS = Growing(model=Call, by=("side", "status"), total="milliseconds", where=Q(is_shared=False))
-TRANSITIONS = Growing(model=StatusTransition, by=("decision",))
+EVENTS = Growing(model=WebhookEvent, by=("source", "side", "bridge"))
+DUPLICATES = Growing(model=WebhookEvent, by=("source", "bridge"), total="duplicates", may_change=Q(duplicates__gt=0))
+ATTEMPTS = Growing(model=Attempt, by=("result", "event__bridge"))
+CALLS = Growing(
+    model=Call, by=("side", "status", "attempt__event__bridge"), total="milliseconds", where=Q(is_shared=False)
+)
+TRANSITIONS = Growing(model=StatusTransition, by=("decision", "link__bridge"))
 
 
 def count_rows(table: Growing) -> Counts:
     """What is read are the rows of the last minutes. Exact, but for changes of older ones in these minutes."""
     known = Counted.objects.filter(table=table.name).first() or _begin(table)
-    found = _sum([*_remembered(known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
+    found = _sum([*_remembered(table, known), *_read(table, table.rows().filter(pk__gt=known.up_to))])
     if not Counted.objects.filter(pk=known.pk, up_to=known.up_to).exists():
         return count_rows(table)  # more of them were covered between our two looks, and may have been removed
     if clock.now() - known.next_at > SETTLED:
@@ -72,7 +75,7 @@ def _remember(table: Growing, known: Counted) -> None:
     if table.may_change:
         merged = _sum(_read(table, settled.filter(table.may_change)))
     else:
-        merged = _sum([*_remembered(known), *_read(table, settled.filter(pk__gt=known.up_to))])
+        merged = _sum([*_remembered(table, known), *_read(table, settled.filter(pk__gt=known.up_to))])
     Counted.objects.filter(pk=known.pk, up_to=known.up_to, next_at=known.next_at).update(
         up_to=known.next_up_to,
         counts=_as_kept(merged),
@@ -87,7 +90,7 @@ def cover(table: Growing, up_to: int) -> None:
     known = Counted.objects.select_for_update().get(pk=_begin(table).pk)
     if known.up_to < up_to:
         rows = table.rows().filter(pk__gt=known.up_to, pk__lte=up_to)
-        known.counts = _as_kept(_sum([*_remembered(known), *_read(table, rows)]))
+        known.counts = _as_kept(_sum([*_remembered(table, known), *_read(table, rows)]))
         known.up_to, known.next_up_to = up_to, max(up_to, known.next_up_to)
         known.save(update_fields=["counts", "up_to", "next_up_to"])
 
@@ -104,8 +107,10 @@ def _read(table: Growing, rows: QuerySet) -> Iterable[tuple[Any, ...]]:
     return rows.values_list(*table.by).annotate(n=Count("pk"), total=Sum(table.total) if table.total else Value(0))
 
 
-def _remembered(known: Counted) -> Iterable[tuple[Any, ...]]:
-    return map(tuple, known.counts)
+def _remembered(table: Growing, known: Counted) -> Iterator[tuple[Any, ...]]:
+    """What was remembered before there were several bridges is of the default one."""
+    for *key, n, total in known.counts:
+        yield *key, *([DEFAULT_BRIDGE] if len(key) < len(table.by) else []), n, total
 
 
 def _sum(rows: Iterable[tuple[Any, ...]]) -> Counts:

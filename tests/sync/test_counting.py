@@ -29,16 +29,27 @@ def called(count: int, **fields: Any) -> None:
 
 def test_what_is_old_is_remembered_and_what_is_new_is_added() -> None:
     called(3, side="shop", status=200, milliseconds=10)
-    assert count_rows(CALLS) == {("shop", 200): (3, 30)}
+    assert count_rows(CALLS) == {("shop", 200, 1): (3, 30)}
     minutes_pass()
     called(1, side="crm", status=None, milliseconds=7)
     for _ in range(2):
-        assert count_rows(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
+        assert count_rows(CALLS) == {("shop", 200, 1): (3, 30), ("crm", None, 1): (1, 7)}
     assert Counted.objects.get().up_to == Call.objects.order_by("id")[2].pk
     minutes_pass()
-    assert count_rows(CALLS) == count_rows(CALLS) == {("shop", 200): (3, 30), ("crm", None): (1, 7)}
+    assert count_rows(CALLS) == count_rows(CALLS) == {("shop", 200, 1): (3, 30), ("crm", None, 1): (1, 7)}
     called(2, side="shop", status=200, milliseconds=1)
-    assert count_rows(CALLS) == {("shop", 200): (5, 32), ("crm", None): (1, 7)}
+    assert count_rows(CALLS) == {("shop", 200, 1): (5, 32), ("crm", None, 1): (1, 7)}
+
+
+def test_what_was_remembered_before_there_were_bridges_is_of_the_default_one() -> None:
+    called(2, side="shop", status=200, milliseconds=10)
+    newest = Call.objects.latest("pk").pk
+    kept = {"counts": [["shop", 200, 5, 90], ["crm", None, 1, 7]], "up_to": newest, "next_up_to": newest}
+    Counted.objects.create(table=CALLS.name, **kept)
+    called(1, side="shop", status=200, milliseconds=10)
+    for _ in range(2):
+        assert count_rows(CALLS) == {("shop", 200, 1): (6, 100), ("crm", None, 1): (1, 7)}
+        minutes_pass()
 
 
 def test_rows_that_are_remembered_are_not_read_again() -> None:
@@ -63,7 +74,7 @@ def test_what_an_old_row_counts_more_is_found_within_minutes_and_never_falls() -
         count_rows(DUPLICATES)
         minutes_pass()
         count_rows(DUPLICATES)
-        seen.append(count_rows(DUPLICATES)["woocommerce",][1])
+        seen.append(count_rows(DUPLICATES)["woocommerce", 1][1])
     assert seen == sorted(seen)
     assert seen[-1] == sum(WebhookEvent.objects.values_list("duplicates", flat=True))
 
@@ -87,7 +98,7 @@ def test_a_row_that_is_committed_late_is_counted() -> None:
     assert Counted.objects.get().next_up_to == newest.pk
     minutes_pass()
     WebhookEventFactory.create_batch(2, source="crm")
-    assert count_rows(EVENTS) == {("crm", "shop"): (4, 0)}
+    assert count_rows(EVENTS) == {("crm", "shop", 1): (4, 0)}
     assert Counted.objects.get().up_to == newest.pk >= late
 
 
