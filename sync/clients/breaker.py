@@ -50,12 +50,12 @@ def record_failure(error: SideError, now: datetime, name: str = "") -> bool:
         return False
     SideState.objects.filter(pk=name).update(failures=F("failures") + 1, last_error=str(error)[:2000])
     enough = 1 if isinstance(error, Maintenance) else settings.BREAKER_THRESHOLD
-    newly_open = SideState.objects.filter(pk=error.side, failures__gte=enough, opened_at__isnull=True).update(
+    newly_open = SideState.objects.filter(pk=name, failures__gte=enough, opened_at__isnull=True).update(
         opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS))
     )
     if newly_open:
         log.error("breaker opened", extra={"side": name, "error": str(error)})
-    return SideState.objects.filter(pk=error.side, opened_at__isnull=False).exists()
+    return SideState.objects.filter(pk=name, opened_at__isnull=False).exists()
 
 
 def allows_calls(now: datetime, pings: Mapping[str, Callable[[], None]], *, only: str = "") -> bool:

@@ -16,6 +16,10 @@ from django.utils import timezone
 from orders.models import AllowedMove, OrderLink, StatusRule, StatusTransition
 from orders.rules import current_lifecycle, give_default_lifecycle
 from orders.verification import Checkup
+from sync.clients.bridged import crm_of, shop_of
+from sync.clients.crm import environment, told
+from sync.clients.crm.rest import RestCrm
+from sync.clients.errors import NotConfigured
 from sync.jobs import backfill, drift, engine, erasure, reconciliation
 from sync.models import Attempt, DriftFinding, Intent, Lease, SideState
 from sync.pipeline.process import Turns, process_due
@@ -180,6 +184,39 @@ def test_a_side_that_is_closed_stops_its_own_bridges_alone(two: Two) -> None:
     SideState.objects.filter(name="shop-2").update(paused=False)
     two.settle()
     nothing_crossed(two, 1)
+
+
+@pytest.mark.parametrize("slug", ["shop-2", "crm-2"])
+def test_an_outage_opens_the_breaker_of_its_own_connection(two: Two, settings: Any, slug: str) -> None:
+    if not (connection := Connection.objects.filter(slug=slug).first()):
+        pytest.skip("The second shop is on the first CRM.")
+    settings.BREAKER_THRESHOLD = 1
+    sold(two, 1)
+    connection.settings["url"] = "http://127.0.0.1:9"
+    connection.save()
+    said = {"side": "shop", "source": "sweep", "order_ref": "1", "dedupe_key": "x", "topic": "order.created"}
+    event = WebhookEvent.objects.create(**said, bridge=two.bridge)
+    turns = Turns()
+    while process_due(turns):
+        pass
+    event.refresh_from_db()
+    assert (event.state, event.attempts) == (State.RETRYING, 0)
+    assert set(SideState.objects.exclude(opened_at=None).values_list("name", flat=True)) == {slug}
+
+
+def test_a_client_belongs_to_its_connection(two: Two, settings: Any) -> None:
+    """What is kept for it, as ids of a CRM's records, is kept by its slug; and it calls no network of ours."""
+    config = two.bridge.crm_config
+    assert (told(RestCrm, config).slug, environment(RestCrm).slug) == (config.slug, "crm")
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    bridge = Bridge.objects.with_connections().get(pk=two.bridge.pk)
+    with pytest.raises(NotConfigured, match="ALLOW_PRIVATE_ADDRESSES"):
+        shop_of(bridge).ping()
+    if two.is_shared:
+        crm_of(bridge).ping()  # that of the environment may be anywhere
+    else:
+        with pytest.raises(NotConfigured, match="ALLOW_PRIVATE_ADDRESSES"):
+            crm_of(bridge).ping()
 
 
 @pytest.mark.parametrize("state", [Bridge.State.DRAFT, Bridge.State.PAUSED])

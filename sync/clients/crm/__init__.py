@@ -51,7 +51,8 @@ def environment(kind: type[Crm]) -> Access:
 
 def told(kind: type[Crm], config: CrmConfig) -> Access:
     """What the connection says, by the schema of its backend."""
-    return access(kind.schema, {**config.options, "url": config.url, "token": config.token})
+    values = {**config.options, "url": config.url, "token": config.token}
+    return access(kind.schema, values, config.slug, public_only=config.public_only)
 
 
 def connect(
