@@ -12,21 +12,29 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.views import ChangeList
 
 from orders.drawing import draw
 from orders.exports import Columns, Exporting
 from orders.forms import AllowedMoveForm, StatusRuleForm
-from orders.lifecycle import lint_warnings
+from orders.lifecycle import Lifecycle, lint_warnings
 from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusRule, StatusTransition
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
+from webhooks.backoffice.bridges import ByBridge, choice_of, chosen_bridge, name_of
 from webhooks.backoffice.display import ago, badge, preformatted, pretty
-from webhooks.backoffice.lists import ForgivingList, ReadOnlyAdmin
+from webhooks.backoffice.lists import DeclaredFilters, ForgivingList, ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
+from webhooks.connections import Bridge, bridge_names
 from webhooks.masking import masked, masked_row, masked_text, masked_words
 
 EDITS_SHOWN = FINDINGS_SHOWN = 10
 DECISION_COLOURS = {Decision.APPLIED: "success", Decision.REFUSED: "danger", Decision.FORCED: "warning"}
+
+
+def _lifecycles() -> list[Lifecycle]:
+    """That of each bridge."""
+    return [current_lifecycle(pk) for pk in bridge_names()]
 
 
 class ShopStatusFilter(DropdownFilter):
@@ -36,7 +44,7 @@ class ShopStatusFilter(DropdownFilter):
     parameter_name = "woo_status"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(status, status) for status in sorted(current_lifecycle().statuses)]
+        return [(status, status) for status in sorted(set().union(*(one.statuses for one in _lifecycles())))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
@@ -47,7 +55,7 @@ class CrmStatusFilter(ShopStatusFilter):
     parameter_name = "crm_status"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(status, status) for status in sorted(current_lifecycle().status_map)]
+        return [(status, status) for status in sorted(set().union(*(one.status_map for one in _lifecycles())))]
 
 
 class ActionFilter(DropdownFilter):
@@ -65,7 +73,7 @@ class ActionFilter(DropdownFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
-class OrderLinkAdmin(ReadOnlyAdmin):
+class OrderLinkAdmin(ByBridge, ReadOnlyAdmin):
     """Both sides of an order. Registered by sync.admin, which adds the timeline."""
 
     paginator = EstimatingPaginator
@@ -90,9 +98,10 @@ class OrderLinkAdmin(ReadOnlyAdmin):
         return ago(link.verified_at)
 
 
-class StatusTransitionAdmin(Exporting):
+class StatusTransitionAdmin(ByBridge, Exporting):
     """The history of statuses. Registered by sync.admin, which can have it verified."""
 
+    bridge_path = "link__bridge"
     paginator = EstimatingPaginator
     list_display = ("id", "created", "order", "move", "decision_badge", "reason", "who")
     list_filter = (("decision", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
@@ -132,6 +141,7 @@ class StatusTransitionAdmin(Exporting):
         "CRM version": lambda row: row.crm_version,
         "previous hash": lambda row: row.previous_hash,
         "hash": lambda row: row.hash,
+        "bridge": lambda row: name_of(row.link.bridge_id),
     }
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -253,26 +263,45 @@ def to_event(event: int | None) -> str:
     return format_html('<a class="text-link" href="{}">event {}</a>', url, event)
 
 
+class OfOneBridge(DeclaredFilters):
+    """The rows of one lifecycle: those of several are no list to work with."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **more: Any) -> QuerySet:
+        return super().get_queryset(request, *args, **more).filter(bridge=chosen_bridge(request))
+
+
 class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
     """What both lists of the lifecycle share: above them stand the picture, the lint_warnings, and who changed what."""
 
     list_before_template = "orders/lifecycle.html"
+    linked_by = ("bridge",)
 
-    def known_to_the_shop(self, request: HttpRequest) -> frozenset[str] | None:
-        """The shop's statuses, as far as anybody here can ask it."""
+    def known_to_the_shop(self, request: HttpRequest, bridge: Bridge) -> frozenset[str] | None:
+        """The statuses of its shop, as far as anybody here can ask it."""
         return None
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return OfOneBridge
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        lifecycle, known = current_lifecycle(), self.known_to_the_shop(request)
+        bridge = chosen_bridge(request)
+        lifecycle, known = current_lifecycle(bridge.pk), self.known_to_the_shop(request, bridge)
         context = {
+            "bridges": choice_of(bridge),
+            "bridge": bridge,
             "drawing": draw(lifecycle),
             "moves": [(old, sorted(news)) for old, news in sorted(lifecycle.moves.items())],
             "lint_warnings": lint_warnings(lifecycle, known),
             "is_unchecked": known is None,
             "may_ask": request.user.has_perm("orders.check_orderlink"),
-            "edits": latest_edits(),
+            "edits": latest_edits(bridge),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """A new row is of the bridge from whose list somebody comes."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return form if obj is not None else type(form)(form.__name__, (form,), {"bridge": chosen_bridge(request)})
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[forms.ModelForm]:
         """The same checks in the list as on a row's own page."""
@@ -290,12 +319,14 @@ class LifecycleAdmin(SimpleHistoryAdmin, ForgivingList):
         return super().history_form_view(request, object_id, version_id, extra_context)
 
 
-def latest_edits() -> list[tuple[str, str, str]]:
+def latest_edits(bridge: Bridge) -> list[tuple[str, str, str]]:
     """What was changed in both lists, by whom and when. Rows that are gone are still told of."""
     edits = [
         edit
         for model in (StatusRule, AllowedMove)
-        for edit in model.history.select_related("history_user").order_by("-history_date")[:EDITS_SHOWN]
+        for edit in model.history.filter(bridge=bridge)
+        .select_related("history_user")
+        .order_by("-history_date")[:EDITS_SHOWN]
     ]
     edits.sort(key=lambda edit: edit.history_date, reverse=True)
     return [

@@ -1,9 +1,12 @@
 """The lifecycle's rows as staff type them, checked before they are saved."""
 
+from typing import Any
+
 from django import forms
 
 from orders.defaults import LONGEST_STATUS
 from orders.models import AllowedMove, StatusRule
+from webhooks.connections import Bridge
 
 
 def slug(status: str) -> str:
@@ -17,6 +20,14 @@ def slug(status: str) -> str:
 
 
 class LifecycleForm(forms.ModelForm):
+    bridge: Bridge | None = None
+    "Of a row that is new."
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if self.bridge is not None and self.instance._state.adding:
+            self.instance.bridge = self.bridge
+
     def _get_validation_exclusions(self) -> set[str]:
         """A row is unique within its bridge, whether or not the form shows that."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]

@@ -25,6 +25,10 @@ class OrderLinkQuerySet(models.QuerySet["OrderLink"]):
             wanted |= models.Q(woo_id=int(term))
         return self.filter(wanted)
 
+    def of_row(self) -> Self:
+        """For a subquery: that of the row's order, in the row's bridge, as other shops have the same numbers."""
+        return self.filter(bridge=models.OuterRef("bridge"), woo_id=models.OuterRef("woo_id"))
+
     def by_woo_id(self, ids: Iterable[int]) -> dict[int, "OrderLink"]:
         """Of one bridge."""
         return {link.woo_id: link for link in self.filter(woo_id__in=list(ids))}

@@ -18,6 +18,7 @@ from sync.clients.addresses import PRIVATE_NAMES, is_private
 from sync.clients.errors import NotConfigured
 from sync.clients.http import trusted
 from sync.clients.shop import basic_auth
+from webhooks.checks import OF_THE_ENVIRONMENT, is_environment_unused
 from webhooks.configs import ShopConfig
 from webhooks.connections import SHOP, Connection
 from webhooks.credentials import WrongKey, decrypt
@@ -26,7 +27,7 @@ from webhooks.credentials import WrongKey, decrypt
 @register()
 def sides_are_configured(**kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    for name in ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET", "CRM_URL", "CRM_TOKEN"):
+    for name in () if is_environment_unused() else OF_THE_ENVIRONMENT:
         if name.startswith("CRM_") and settings.CRM_BACKEND != "rest":
             continue
         if not getattr(settings, name):

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 
+from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, badge, preformatted, pretty
 from webhooks.backoffice.filters import RecentValuesFilter
 from webhooks.backoffice.lists import ReadOnlyAdmin
@@ -75,7 +76,7 @@ class RefusalFilter(RecentValuesFilter):
     parameter_name = "reason"
 
 
-class WebhookEventAdmin(ReadOnlyAdmin):
+class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
     """The list, as far as the inbox knows it. Registered by sync.admin, which adds orders, attempts and the page."""
 
     paginator = EstimatingPaginator
@@ -147,7 +148,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 class RefusedDeliveryAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "source", "reason", "detail", "size", "remote_addr")
     list_filter = (SourceFilter, RefusalFilter, ("received_at", RangeDateTimeFilter))
-    fields = ("received_at", "source", "reason", "detail", "remote_addr", "size", "headers_text")
+    fields = ("received_at", "source", "connection", "reason", "detail", "remote_addr", "size", "headers_text")
 
     @admin.display(description="Received", ordering="received_at")
     def received(self, refused: RefusedDelivery) -> str:

@@ -1,17 +1,33 @@
 """What `manage.py check` says about the settings of the endpoints."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
+from django.db import DatabaseError
 
 from webhooks import tracing
+from webhooks.configs import REST
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.hooks import HOOKS, SHORTEST, Proof
 from webhooks.signatures import SCHEMES, usable
 
 WITHOUT_WEBHOOKS = frozenset({"hubspot", "tryton"})
 """Backends whose CRM sends none; a test holds them against the traits of all."""
+
+
+OF_THE_ENVIRONMENT = ("WOO_URL", "WOO_CONSUMER_KEY", "WOO_CONSUMER_SECRET", "CRM_URL", "CRM_TOKEN")
+
+
+def is_environment_unused() -> bool:
+    """It says nothing of a pair, and there is one of the back office."""
+    if any(getattr(settings, name) for name in OF_THE_ENVIRONMENT) or settings.CRM_BACKEND != REST:
+        return False
+    with suppress(DatabaseError):  # as before the first `migrate`
+        return Bridge.objects.filter(archived_at=None).exclude(pk=DEFAULT_BRIDGE).exists()
+    return False
 
 
 @register()
@@ -23,7 +39,7 @@ def secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     ):
         if name == "CRM_WEBHOOK_SECRETS" and settings.CRM_BACKEND in WITHOUT_WEBHOOKS:
             continue
-        if not any(getattr(settings, name)):
+        if not any(getattr(settings, name)) and not is_environment_unused():
             found.append(
                 Warning(
                     f"{name} is not set: {path} answers 503 to every delivery.",

@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
 
-from webhooks.configs import PREFIX, CrmConfig, ShopConfig
+from webhooks.configs import PREFIX, REST, CrmConfig, ShopConfig
 
 WOOCOMMERCE = "woocommerce"
 SHOP, CRM = "shop", "crm"
@@ -61,6 +61,13 @@ class Connection(models.Model):
         return Side.SHOP if self.kind == WOOCOMMERCE else Side.CRM
 
     @property
+    def is_set(self) -> bool:
+        """Those of the environment are there whether or not it says anything of them."""
+        if not self.is_environment:
+            return True
+        return bool(self.config.url) or getattr(self.config, "backend", REST) != REST
+
+    @property
     def config(self) -> ShopConfig | CrmConfig:
         return self.shop_config if self.side == Side.SHOP else self.crm_config
 
@@ -95,6 +102,8 @@ def _decrypted(stored: str) -> dict[str, str]:
 
 SEEN_FOR = 1.0
 """Seconds for which a process believes what it read: a delivery costs one INSERT, and no question before it."""
+NAMES_SEEN_FOR = 10.0
+"""The same for what pages show."""
 _senders: dict[str, tuple[float, Any]] = {}
 _bridges: dict[str, tuple[float, Any]] = {}
 
@@ -112,14 +121,21 @@ def bridges_told_by(slug: str) -> tuple[int, ...]:
     return _of_now(_bridges, slug, lambda: tuple(of.values_list("pk", flat=True)))
 
 
-def _of_now(known: dict[str, tuple[float, Any]], slug: str, read: Callable[[], Any]) -> Any:
+def bridge_names() -> dict[int, str]:
+    """What people call them, those in use. With one alone, no page speaks of bridges."""
+    used = Bridge.objects.filter(archived_at=None).order_by("pk")
+    names: dict[int, str] = _of_now(_bridges, "", lambda: dict(used.values_list("pk", "name")), NAMES_SEEN_FOR)
+    return names
+
+
+def _of_now(known: dict[str, tuple[float, Any]], slug: str, read: Callable[[], Any], seen_for: float = SEEN_FOR) -> Any:
     """Nothing is not remembered: anybody may ask for any name."""
     until, value = known.get(slug, (0.0, None))
     if time.monotonic() >= until:
         value = read()
         known.pop(slug, None)
         if value:
-            known[slug] = time.monotonic() + SEEN_FOR, value
+            known[slug] = time.monotonic() + seen_for, value
     return value
 
 
@@ -197,6 +213,11 @@ class Bridge(models.Model):
     @property
     def is_environment(self) -> bool:
         return self.pk == DEFAULT_BRIDGE
+
+    @property
+    def is_set(self) -> bool:
+        """Something of it is: the environment's is there in any case."""
+        return self.shop.is_set or (self.crm is not None and self.crm.is_set)
 
     @property
     def is_on(self) -> bool:

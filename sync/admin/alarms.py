@@ -16,6 +16,7 @@ from orders import audit
 from orders.asking import NotDone, ReasonForm, ask_reason
 from sync.models import Alarm, Severity
 from webhooks import clock
+from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, badge, coded
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_text
@@ -38,7 +39,7 @@ class MuteForm(ReasonForm):
 
 
 @admin.register(Alarm)
-class AlarmAdmin(ReadOnlyAdmin):
+class AlarmAdmin(ByBridge, ReadOnlyAdmin):
     list_display = ("key", "severity_badge", "standing", "words", "raised", "seen", "cleared")
     list_filter = (("cleared_at", admin.EmptyFieldListFilter), ("severity", ChoicesDropdownFilter))
     fields = (
@@ -139,7 +140,7 @@ class AlarmAdmin(ReadOnlyAdmin):
             if because:
                 changed["acknowledged_because"] = said[because]
             if button == "Unmute":  # of all rows of its key, as muting was
-                Alarm.objects.filter(key=alarm.key).update(muted_until=None)
+                Alarm.objects.filter(key=alarm.key, bridge=alarm.bridge_id).update(muted_until=None)
             Alarm.objects.filter(pk=alarm.pk).update(**changed)
             until = f"{said['until']:%F %R}" if "until" in said else None
             audit.record(

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 
 from sync.backoffice.timeline import summary
 from sync.models import Attempt, Call, HourlyFigure
+from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, preformatted, readable
 from webhooks.backoffice.filters import RecentValuesFilter
 from webhooks.backoffice.lists import ReadOnlyAdmin
@@ -31,7 +32,8 @@ class TriggerFilter(RecentValuesFilter):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(ByBridge, ReadOnlyAdmin):
+    bridge_path = "event__bridge"
     paginator = EstimatingPaginator
     change_form_outer_after_template = "sync/attempt/calls.html"
     list_display = ("id", "started", "event_link", "trigger", "actor", "result", "milliseconds", "what_failed")
@@ -81,7 +83,7 @@ class AttemptAdmin(ReadOnlyAdmin):
 
 
 @admin.register(HourlyFigure)
-class HourlyFigureAdmin(ReadOnlyAdmin):
+class HourlyFigureAdmin(ByBridge, ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("hour", "what", "side", "result", "count", "average", "slowest")
     list_filter = ("what", "side")

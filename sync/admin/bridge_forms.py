@@ -7,7 +7,9 @@ from django.db.models import Q
 from django.utils.text import slugify
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from orders.asking import ReasonForm
 from sync.clients.crm.base import Status
+from sync.monitoring.bridging import is_linked
 from webhooks.connections import WOOCOMMERCE, Bridge, Connection
 
 PARK = "– none: such an order waits for a person –"
@@ -50,6 +52,23 @@ class BridgeForm(forms.ModelForm):
         bridge.slug = base if base not in taken else next(one for one in numbered if one not in taken)
         bridge.save()
         return bridge
+
+
+class EditBridgeForm(ReasonForm, forms.ModelForm):
+    """Its name; and its prefix as long as the CRM knows no order by it."""
+
+    class Meta(BridgeForm.Meta):
+        fields = ("name", "external_id_prefix")  # type: ignore[assignment]
+
+    field_order = ("name", "external_id_prefix", "reason")
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if self.instance.is_environment:
+            del self.fields["external_id_prefix"]
+        elif is_linked(self.instance):
+            self.fields["external_id_prefix"].disabled = True
+            self.fields["external_id_prefix"].help_text = "Orders are linked, so the CRM knows them by it. It stays"
 
 
 class MappingForm(forms.Form):

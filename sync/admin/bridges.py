@@ -15,7 +15,7 @@ from orders import audit
 from orders.asking import NotDone, ask_reason
 from orders.models import StatusRule
 from sync.admin import bridge_dry_run
-from sync.admin.bridge_forms import BridgeForm, MappingForm
+from sync.admin.bridge_forms import BridgeForm, EditBridgeForm, MappingForm
 from sync.admin.bridge_sending import sending_view
 from sync.admin.connection_pages import BRIDGES, form_page, guarded, list_of, page_of, told
 from sync.clients.errors import SideError
@@ -67,7 +67,7 @@ class BridgeAdmin(ReadOnlyAdmin):
     fields = ("name", "slug", "standing", "to_shop", "to_crm", "prefixed", "since")
     change_form_outer_before_template = "sync/bridge/steps.html"
     actions_list = ("new",)
-    actions_detail = ("statuses", "sending", "dry_run", "switch_on", "pause", "archive")
+    actions_detail = ("edit", "statuses", "sending", "dry_run", "switch_on", "pause", "archive")
 
     @admin.display(description="State", ordering="state")
     def standing(self, bridge: Bridge) -> str:
@@ -110,6 +110,10 @@ class BridgeAdmin(ReadOnlyAdmin):
     @action(description="Bridge a shop and a CRM", permissions=["set_up"], url_path="new", icon="add_link")
     def new(self, request: HttpRequest) -> HttpResponse:
         return new_view(self, request)
+
+    @action(description="Edit", permissions=["set_up"], url_path="edit", icon="edit")
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return edit_view(self, request, pk=object_id)
 
     @action(description="Map the statuses", permissions=["set_up"], url_path="statuses", icon="rule")
     def statuses(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -164,6 +168,31 @@ def new_view(owner: BridgeAdmin, request: HttpRequest) -> HttpResponse:
     words = "Nothing is sent until the bridge is switched on."
     title = "Bridge a shop and a CRM"
     return form_page(owner, request, title=title, words=words, form=form, button="Continue", links=links)
+
+
+@guarded(BRIDGES)
+def edit_view(owner: BridgeAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
+    """Its short name stands in addresses and reports, and stays."""
+    before = (row.name, row.external_id_prefix)
+    form = EditBridgeForm(request.POST or None, instance=row)
+    if form.is_valid():
+        form.save()
+        name, prefix = before
+        changes = {
+            "name": f"It was called {name} before.",
+            "external_id_prefix": f"Its prefix is {row.prefix or 'none'} and was {prefix or 'none'}.",
+        }
+        result = " ".join(said for field, said in changes.items() if field in form.changed_data)
+        by, reason = request.user.get_username(), form.cleaned_data["reason"]
+        audit.record(
+            "bridge: edit", actor=by, reason=reason, result=f"{row}. {result or 'Nothing changed.'}", bridge=row.slug
+        )
+        messages.success(request, f"{row} was changed.")
+        return HttpResponseRedirect(page_of(row))
+    words = "Everything else of it has a page of its own."
+    return form_page(
+        owner, request, title=f"Edit: {before[0]}", words=words, form=form, button="Save", back=page_of(row)
+    )
 
 
 def _ask(bridge: Bridge) -> StatusLists:

@@ -10,10 +10,10 @@ from unfold.admin import ModelAdmin
 from orders import audit
 from sync.admin.connection_pages import CREDENTIALS, guarded, page_of, told
 from sync.admin.doctor import LEVEL_COLOURS
+from sync.clients.causes import plain
 from sync.clients.errors import SideError
-from sync.clients.shop_address import plain
 from sync.monitoring import connecting, examination, preparing
-from sync.monitoring.doctor import Finding
+from sync.monitoring.findings import Finding
 from webhooks.connections import Connection, Side
 from webhooks.masking import masked_text
 

@@ -13,8 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from sync.clients.causes import plain
 from sync.clients.errors import SideError
-from sync.clients.shop_address import plain
 from webhooks.connections import Bridge, Connection
 from webhooks.credentials import WrongKey
 from webhooks.masking import masked_text

@@ -10,6 +10,7 @@ from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync.monitoring import doctor
+from sync.monitoring.findings import Finding
 from webhooks.masking import masked_text
 
 EXAMINE_SECONDS = 20.0
@@ -22,7 +23,7 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     if not owner.has_view_permission(request):
         raise PermissionDenied
     may = request.user.has_perm("orders.check_orderlink")
-    findings: list[doctor.Finding] = []
+    findings: list[Finding] = []
     if request.method == "POST":
         if not may:
             raise PermissionDenied
@@ -40,13 +41,13 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     return TemplateResponse(request, "sync/health/doctor.html", context)
 
 
-def _many(findings: list[doctor.Finding], level: str) -> int:
+def _many(findings: list[Finding], level: str) -> int:
     return sum(one.level == level for one in findings)
 
 
-def _masked(finding: doctor.Finding) -> doctor.Finding:
+def _masked(finding: Finding) -> Finding:
     return replace(finding, words=masked_text(finding.words), advice=masked_text(finding.advice))
 
 
-def _urgency(finding: doctor.Finding) -> int:
+def _urgency(finding: Finding) -> int:
     return -list(LEVEL_COLOURS).index(finding.level)

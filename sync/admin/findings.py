@@ -24,6 +24,7 @@ from sync.backoffice import links
 from sync.jobs.bulk_replay import foresee_all
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import Foreseen
+from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, badge
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
@@ -58,7 +59,7 @@ class FindingStateFilter(DropdownFilter):
 
 
 @admin.register(DriftFinding)
-class DriftFindingAdmin(ReadOnlyAdmin):
+class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("id", "kind_badge", "order", "pages", "shop", "crm", "found", "seen", "standing")
     list_select_related = ("bridge__shop", "bridge__crm")
@@ -83,7 +84,7 @@ class DriftFindingAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        named = Q(woo_id__in=OrderLink.objects.named(term).values("woo_id"))
+        named = Exists(OrderLink.objects.named(term).of_row())
         return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
 
     def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,8 +15,9 @@ from sync.clients import installation
 from sync.jobs import reconciliation
 from sync.models import Alarm, Run, SideState, TodoItem
 from sync.monitoring import overview
-from sync.monitoring.overview import COUNTED_UP_TO, StatusSummary
+from sync.monitoring.overview import COUNTED_UP_TO, BridgeSummary, StatusSummary
 from webhooks import clock
+from webhooks.backoffice.bridges import are_several, choice_of, chosen_bridge, name_of
 from webhooks.backoffice.display import coded
 from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.masking import masked_text
@@ -52,25 +52,30 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK. Whoever may not see events sees the list of pages only."""
     if not request.user.has_perm("webhooks.view_webhookevent"):
         return context
-    now = clock.now()
-    seen = overview.status_summary(now)
+    now, several = clock.now(), are_several()
+    bridge = chosen_bridge(request) if several and request.GET.get("bridge") else None
+    seen = overview.status_summary(now, bridge)
     return {
         **context,
+        "bridges": choice_of(bridge),
+        "bridge": bridge,
+        "all": True,
+        "each_bridge": [_row(one, now) for one in overview.each_bridge(now)] if several and bridge is None else [],
         "first_steps": first_steps(request.user.has_perm),
-        "summary": list(summary_items(seen, now)),
+        "summary": list(summary_items(seen, now, bridge)),
         "banners": list(banners(seen, now, request.user.has_perm)),
         "running": [(run, how_far(run)) for run in seen.runs] if request.user.has_perm("sync.view_run") else [],
-        "charts": charts(overview.hours(now)),
-        "todo": [(item, masked_text(item.words)) for item in overview.todo(now)],
-        "transitions": overview.latest_transitions(),
+        "charts": charts(overview.hours(now, bridge)),
+        "todo": [(item, masked_text(item.words)) for item in overview.todo(now, bridge)],
+        "transitions": overview.latest_transitions(bridge),
     }
 
 
 def first_steps(may: Callable[[str], bool]) -> list[tuple[str, bool, str]]:
     """With no bridge that could work yet: what is to be done, whether it is done, and where. Else nothing."""
-    if any(_is_set(bridge.shop) and bridge.crm and _is_set(bridge.crm) for bridge in Bridge.objects.on()):
+    if any(bridge.shop.is_set and bridge.crm and bridge.crm.is_set for bridge in Bridge.objects.on()):
         return []
-    there = [one for one in Connection.objects.filter(archived_at=None) if _is_set(one)]
+    there = [one for one in Connection.objects.filter(archived_at=None) if one.is_set]
     draft = Bridge.objects.filter(archived_at=None).exclude(pk=DEFAULT_BRIDGE).order_by("-pk").first()
     bridge = reverse("admin:webhooks_bridge_change", args=[draft.pk]) if draft else reverse("admin:webhooks_bridge_new")
     steps = [
@@ -81,22 +86,35 @@ def first_steps(may: Callable[[str], bool]) -> list[tuple[str, bool, str]]:
     return steps if may("webhooks.edit_credentials") else [(words, done, "") for words, done, _ in steps]
 
 
-def _is_set(one: Connection) -> bool:
-    if not one.is_environment:
-        return True
-    return bool(settings.WOO_URL if one.side == Side.SHOP else settings.CRM_URL)
+def _row(one: BridgeSummary, now: datetime) -> dict[str, Any]:
+    """Of the table of bridges."""
+    waits = (now - one.oldest_due).total_seconds() if one.oldest_due else 0.0
+    return {
+        "bridge": one.bridge,
+        "page": reverse("admin:webhooks_bridge_change", args=[one.bridge.pk]),
+        "standing": one.bridge.get_state_display(),
+        "sides": [(side.label, *_condition(side, now)) for side in one.sides],
+        "heard": str(naturaltime(one.last_received)) if one.last_received else "none recently",
+        "waits": f"{waits:.0f} s" if waits >= 1 else "none",
+        "late": waits >= LATE_SECONDS,
+        "todo": one.todo,
+        "drift": one.drift,
+    }
 
 
-def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
+def summary_items(seen: StatusSummary, now: datetime, bridge: Bridge | None = None) -> Iterator[SummaryItem]:
+    """Of one bridge; without one, of all."""
     events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
+    of = f"&bridge={bridge.pk}" if bridge else ""
     for side in seen.sides:
-        if side.name in Side.values:
-            heard = seen.last_received.get(SENDERS[Side(side.name)])
+        sender = Side.SHOP if bridge and side.name == bridge.slug_of(Side.SHOP) else Side.CRM if bridge else side.name
+        if sender in Side.values:
+            heard = seen.last_received.get(SENDERS[Side(sender)])
             yield SummaryItem(
                 label=f"Last delivery from the {side.label}",
                 value=str(naturaltime(heard)) if heard else "none recently",
                 level=GOOD if heard else WATCH,
-                link=f"{events}?source={SENDERS[Side(side.name)]}",
+                link=f"{events}?source={SENDERS[Side(sender)]}{of}",
                 icon="call_received",
             )
         condition, level = _condition(side, now)
@@ -106,17 +124,19 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
         label="Oldest waiting event",
         value=f"{waits:.0f} s" if waits >= 1 else "none",
         level=GOOD if waits < LATE_SECONDS else BAD,
-        link=f"{events}?state__exact={State.PENDING}",
+        link=f"{events}?state__exact={State.PENDING}{of}",
         icon="hourglass_empty",
     )
-    yield _count("To do", seen.todo, WATCH, reverse("admin:sync_todoitem_changelist"), "checklist")
+    todo, drift = (reverse(f"admin:sync_{name}_changelist") for name in ("todoitem", "driftfinding"))
+    only = f"?{of[1:]}" if of else ""
+    yield _count("To do", seen.todo, WATCH, f"{todo}{only}", "checklist")
     if seen.choices:
-        choose = f"{reverse('admin:sync_todoitem_changelist')}?cause__exact={TodoItem.Cause.CHOICE}"
+        choose = f"{todo}?cause__exact={TodoItem.Cause.CHOICE}{of}"
         yield _count("Customers to choose", seen.choices, WATCH, choose, "group")
-    yield _count("Retrying", seen.retrying, WATCH, f"{events}?state__exact={State.RETRYING}", "replay")
-    yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}", "front_hand")
-    yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}", "skull")
-    yield _count("Drift", seen.drift, WATCH, reverse("admin:sync_driftfinding_changelist"), "compare_arrows")
+    yield _count("Retrying", seen.retrying, WATCH, f"{events}?state__exact={State.RETRYING}{of}", "replay")
+    yield _count("Parked", seen.parked, WATCH, f"{events}?state__exact={State.PARKED}{of}", "front_hand")
+    yield _count("Dead", seen.dead, BAD, f"{events}?state__exact={State.DEAD}{of}", "skull")
+    yield _count("Drift", seen.drift, WATCH, f"{drift}{only}", "compare_arrows")
     yield SummaryItem(
         label="Workers",
         value=f"{seen.workers} alive" if seen.workers else "none",
@@ -129,7 +149,7 @@ def summary_items(seen: StatusSummary, now: datetime) -> Iterator[SummaryItem]:
         label="Webhooks in the shop",
         value=f"{unwell} not working" if unwell else "working",
         level=BAD if unwell else GOOD,
-        link=reverse("admin:sync_webhooks"),
+        link=f"{reverse('admin:sync_webhooks')}{only}",
         icon="webhook",
     )
     yield SummaryItem(
@@ -191,7 +211,8 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
         if alarm.key == installation.ALARM:  # told above as it is now
             continue
         known = f" {alarm.acknowledged_by} has seen to it." if alarm.acknowledged_at else ""
-        yield Banner(words=f"{alarm.words}{known}", advice=coded(alarm.advice), **_mend(alarm, may))
+        of = f"{name_of(alarm.bridge_id)}: " if alarm.bridge_id and are_several() else ""
+        yield Banner(words=f"{of}{alarm.words}{known}", advice=coded(alarm.advice), **_mend(alarm, may))
 
 
 MENDS: Mapping[str, tuple[str, ...]] = {
@@ -207,9 +228,10 @@ MENDS: Mapping[str, tuple[str, ...]] = {
 def _mend(alarm: Alarm, may: Callable[[str], bool]) -> dict[str, str]:
     """Where nothing mends it at once, to its page, where it is acknowledged."""
     mend = MENDS.get(alarm.key.partition(":")[0])
-    return (_button(may, *mend) if mend else {}) or _button(
-        may, "sync.handle_alarm", "Open…", "admin:sync_alarm_change", alarm.pk
-    )
+    button = _button(may, *mend) if mend else {}
+    if button and alarm.bridge_id and are_several():
+        button["link"] += f"?bridge={alarm.bridge_id}"
+    return button or _button(may, "sync.handle_alarm", "Open…", "admin:sync_alarm_change", alarm.pk)
 
 
 def _button(may: Callable[[str], bool], permission: str, button: str, page: str, *args: Any) -> dict[str, str]:

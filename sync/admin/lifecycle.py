@@ -8,28 +8,32 @@ from django.http import HttpRequest
 from orders.admin import AllowedMoveAdmin, StatusRuleAdmin
 from orders.forms import StatusRuleForm
 from orders.models import AllowedMove, StatusRule
-from sync.clients import shop
+from sync.clients.bridged import shop_of
 from sync.clients.errors import SideError
+from webhooks.connections import Bridge
 
-CACHE_KEY = "shop-statuses"
 KEPT_SECONDS = 60
 
 
-def shop_statuses() -> frozenset[str] | None:
-    """What the shop knew within the last minute; None: it could not be asked."""
-    known: frozenset[str] | None = cache.get_or_set(CACHE_KEY, _ask, KEPT_SECONDS)
+def cache_key(bridge: Bridge) -> str:
+    return f"shop-statuses-{bridge.pk}"
+
+
+def shop_statuses(bridge: Bridge) -> frozenset[str] | None:
+    """What its shop knew within the last minute; None: it could not be asked."""
+    known: frozenset[str] | None = cache.get_or_set(cache_key(bridge), lambda: _ask(bridge), KEPT_SECONDS)
     return known
 
 
-def remembered_statuses() -> frozenset[str] | None:
+def remembered_statuses(bridge: Bridge) -> frozenset[str] | None:
     """The same without asking."""
-    known: frozenset[str] | None = cache.get(CACHE_KEY)
+    known: frozenset[str] | None = cache.get(cache_key(bridge))
     return known
 
 
-def _ask() -> frozenset[str] | None:
+def _ask(bridge: Bridge) -> frozenset[str] | None:
     try:
-        return shop.connect().statuses()
+        return shop_of(bridge).statuses()
     except SideError:
         return None
 
@@ -40,10 +44,11 @@ class CheckedRuleForm(StatusRuleForm):
     def clean_woo_status(self) -> str:
         """Only what was changed is checked: a row that was wrong before does not hinder the others of the page."""
         status = super().clean_woo_status()
-        if "woo_status" not in self.changed_data or status in (shop_statuses() or ()):
+        bridge = self.instance.bridge
+        if "woo_status" not in self.changed_data or status in (shop_statuses(bridge) or ()):
             return status
-        cache.delete(CACHE_KEY)  # the status may be new in the shop
-        known = shop_statuses()
+        cache.delete(cache_key(bridge))  # the status may be new in the shop
+        known = shop_statuses(bridge)
         if known is not None and status not in known:
             names = ", ".join(sorted(known))
             raise ValidationError(f"The shop does not know the status {status!r}. It knows: {names}.")
@@ -51,14 +56,14 @@ class CheckedRuleForm(StatusRuleForm):
 
 
 class AskingTheShop:
-    def known_to_the_shop(self, request: HttpRequest) -> frozenset[str] | None:
+    def known_to_the_shop(self, request: HttpRequest, bridge: Bridge) -> frozenset[str] | None:
         """A GET shows what was heard within the last minute; a POST asks now."""
         if request.method == "POST" and "_ask" in request.POST:
             if not request.user.has_perm("orders.check_orderlink"):
                 raise PermissionDenied
-            cache.delete(CACHE_KEY)
-            return shop_statuses()
-        return cache.get(CACHE_KEY)
+            cache.delete(cache_key(bridge))
+            return shop_statuses(bridge)
+        return remembered_statuses(bridge)
 
 
 @admin.register(StatusRule)

@@ -177,7 +177,7 @@ class OrderAdmin(OrderLinkAdmin):
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """First the form, then what it means, then the action."""
         # The shop's own list is asked for at the POST only: a look at a page asks nobody.
-        known = shop_statuses() if request.method == "POST" else remembered_statuses()
+        known = (shop_statuses if request.method == "POST" else remembered_statuses)(link.bridge)
         paths = current_lifecycle(link.bridge_id).paths(link.woo_status, known)
         form = ForceForm(request.POST if request.method == "POST" else None, paths=paths)
         chosen = None

@@ -23,6 +23,7 @@ from sync import registry
 from sync.admin import month_end
 from sync.jobs import engine, run_report
 from sync.models import Run
+from webhooks.backoffice.bridges import ByBridge, chosen_bridge
 from webhooks.backoffice.display import ago
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_row
@@ -73,7 +74,7 @@ RUN_ACTIONS: Mapping[str, RunAction] = {
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(ByBridge, ReadOnlyAdmin):
     list_display = ("id", "kind", "state_badge", "progress", "who", "started", "speed", "left", "result")
     list_display_links = ("id", "kind")
     list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
@@ -232,7 +233,8 @@ class RunAdmin(ReadOnlyAdmin):
         job, starter = registry.startable()[kind]
         if not self._may_start(request, kind):
             raise PermissionDenied
-        form = starter.form(request.POST if request.method == "POST" else None)
+        of = {"bridge": chosen_bridge(request).slug} if "bridge" in request.GET else {}
+        form = starter.form(request.POST if request.method == "POST" else None, initial=of)
         if form.is_valid():
             try:
                 by, reason = request.user.get_username(), form.cleaned_data["reason"]

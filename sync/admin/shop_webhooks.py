@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -21,7 +22,8 @@ from sync.jobs import engine, reconciliation, shop_identity
 from sync.models import Alarm
 from sync.monitoring import shop_webhooks
 from sync.monitoring.shop_webhooks import TOPICS, WebhookChange, WebhookVerdict
-from webhooks.connections import default_bridge
+from webhooks.backoffice.bridges import are_several, choice_of, chosen_bridge
+from webhooks.connections import Bridge
 from webhooks.masking import masked_row, masked_text
 
 CHECK = "orders.check_orderlink"
@@ -54,19 +56,21 @@ def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> Htt
     """A GET shows what the schedule's last look found; a POST asks the shop now."""
     if not owner.has_view_permission(request):
         raise PermissionDenied
-    rows = [_remembered(topic, alarms) for alarms in [_alarms()] for topic in TOPICS]
+    bridge = chosen_bridge(request)
+    rows = [_remembered(topic, alarms) for alarms in [_alarms(bridge)] for topic in TOPICS]
     asked = False
     if request.method == "POST":
         if not request.user.has_perm(CHECK):
             raise PermissionDenied
         try:
-            rows, asked = [_judged(one) for one in shop_webhooks.check_webhooks()], True
+            rows, asked = [_judged(one) for one in shop_webhooks.check_webhooks(bridge)], True
         except SideError as error:
             messages.error(
                 request,
                 f"{masked_text(str(error))} This page shows the last known state. Run `doctor` to see what to do.",
             )
-    context = {"rows": rows, "asked": asked, "may_check": request.user.has_perm(CHECK), "url": _url()}
+    context = {"rows": rows, "asked": asked, "may_check": request.user.has_perm(CHECK)}
+    context |= {"url": shop_webhooks.delivery_url(bridge), "bridges": choice_of(bridge), "bridge": bridge}
     if request.user.has_perm(ACT):
         context["actions"] = [(name, label) for name, (label, _) in ACTIONS.items()]
     return _page(owner, request, "webhooks", "Webhooks in the shop", **context)
@@ -76,17 +80,17 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
     """The first POST shows the steps, the second, with a reason, takes them. A GET asks the shop nothing."""
     if not (owner.has_view_permission(request) and request.user.has_perm(ACT)):
         raise PermissionDenied
-    back = reverse("admin:sync_webhooks")
+    bridge = chosen_bridge(request)
+    back = _page_of(bridge)
     if request.method != "POST" or action not in ACTIONS:
         return HttpResponseRedirect(back)
     form = ReasonForm(request.POST if "confirmed" in request.POST else None)
     try:
-        bridge = default_bridge()
         shop_identity.check(shop_of(bridge), bridge)
-        verdicts = shop_webhooks.look()
+        verdicts = shop_webhooks.look(bridge)
         steps = shop_webhooks.changes_for(action, verdicts)
         if form.is_valid():
-            messages.success(request, _carry_out(request, action, steps, form.cleaned_data["reason"]))
+            messages.success(request, _carry_out(request, bridge, action, steps, form.cleaned_data["reason"]))
             return HttpResponseRedirect(back)
     except shop_identity.AnotherShop as error:
         messages.error(request, masked_text(str(error)))
@@ -102,7 +106,8 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         owner,
         request,
         "webhooks_act",
-        f"{label}: webhooks",
+        f"{label}: webhooks{f' of {bridge.shop}' if are_several() else ''}",
+        back=back,
         rows=rows,
         steps=steps,
         form=form,
@@ -111,29 +116,29 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
     )
 
 
-def _carry_out(request: HttpRequest, action: str, steps: Sequence[WebhookChange], reason: str) -> str:
+def _carry_out(request: HttpRequest, bridge: Bridge, action: str, steps: Sequence[WebhookChange], reason: str) -> str:
     """What was done, in words. Also what broke off half-way is in the audit."""
     who = request.user.get_username()
+    said: dict[str, Any] = {"steps": _names(steps), "bridge": bridge.slug}
     try:
-        bridge = default_bridge()
         shop_webhooks.make_changes(shop_of(bridge), steps, bridge)
     except SideError as error:
-        audit.record(f"webhooks: {action}", actor=who, reason=reason, result=str(error), steps=_names(steps))
+        audit.record(f"webhooks: {action}", actor=who, reason=reason, result=str(error), **said)
         raise
-    verdicts = shop_webhooks.check_webhooks()
+    verdicts = shop_webhooks.check_webhooks(bridge)
     left = ", ".join(f"{one.topic} {one.state}" for one in verdicts if one.state != "ok")
     told = f"{len(steps)} changes made."
     if action != "remove":
         told += f" Not working yet: {left}." if left else " All four are active."
-    audit.record(f"webhooks: {action}", actor=who, reason=reason, result=told, steps=_names(steps))
+    audit.record(f"webhooks: {action}", actor=who, reason=reason, result=told, **said)
     if action == "repair" and steps:
-        told += f" {_fetch_what_was_missed(who, reason)}"
+        told += f" {_fetch_what_was_missed(bridge, who, reason)}"
     return told
 
 
-def _fetch_what_was_missed(who: str, reason: str) -> str:
+def _fetch_what_was_missed(bridge: Bridge, who: str, reason: str) -> str:
     try:
-        run = begin(reconciliation.start, by=who, reason=reason)
+        run = begin(reconciliation.start, by=who, reason=reason, bridge=bridge.pk)
     except engine.AlreadyRunning:
         return "A reconcile is already running. It fetches what was missed."
     return f"{run} fetches what was missed."
@@ -143,8 +148,9 @@ def _names(steps: Sequence[WebhookChange]) -> list[str]:
     return [str(step) for step in steps]
 
 
-def _alarms() -> dict[str, Alarm]:
-    alarms = map(masked_row, open_alarms().filter(key__startswith="webhook:"))
+def _alarms(bridge: Bridge) -> dict[str, Alarm]:
+    of_it = open_alarms().filter(Q(bridge=bridge) | Q(bridge=None), key__startswith="webhook:")
+    alarms = map(masked_row, of_it)
     return {alarm.key.partition(":")[2]: alarm for alarm in alarms}
 
 
@@ -171,11 +177,10 @@ def _to_press(advice: str) -> str:
     return advice
 
 
-def _url() -> str:
-    return shop_webhooks.delivery_url()
+def _page_of(bridge: Bridge) -> str:
+    return f"{reverse('admin:sync_webhooks')}{f'?bridge={bridge.pk}' if are_several() else ''}"
 
 
 def _page(owner: ModelAdmin, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
-    back = reverse("admin:sync_webhooks")
-    context |= {**owner.admin_site.each_context(request), "title": title, "back": back}
+    context |= {**owner.admin_site.each_context(request), "title": title}
     return TemplateResponse(request, f"sync/health/{name}.html", context)

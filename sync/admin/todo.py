@@ -4,7 +4,7 @@ from datetime import datetime, time
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -19,6 +19,7 @@ from orders.models import OrderLink
 from sync.backoffice import links
 from sync.models import TodoItem
 from sync.monitoring.todo import Cause
+from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, badge
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator, exactly
@@ -62,7 +63,7 @@ class ItemStateFilter(DropdownFilter):
 
 
 @admin.register(TodoItem)
-class TodoItemAdmin(ReadOnlyAdmin):
+class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("id", "what", "order_shown", "pages", "why", "age", "owner", "mend")
     list_display_links = ("id", "what")
@@ -78,8 +79,13 @@ class TodoItemAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip()
-        named = Q(woo_id__in=OrderLink.objects.named(term).values("woo_id"))
+        named = Exists(OrderLink.objects.named(term).of_row())
         return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        """With the order that each is about."""
+        link = OrderLink.objects.of_row().values("pk")[:1]
+        return super().get_queryset(request).annotate(link_pk=Subquery(link))
 
     def has_handle_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("sync.handle_todoitem") and self.has_view_permission(request)
@@ -121,13 +127,13 @@ class TodoItemAdmin(ReadOnlyAdmin):
         return format_html("{} {}", ago(item.closed_at), masked_text(item.closed_because)) if item.closed_at else "–"
 
     @admin.display(description="Fix it")
-    def mend(self, item: TodoItem) -> str:
+    def mend(self, item: Any) -> str:
         """To the page whose button ends it: the event's, or the order's."""
-        link = OrderLink.objects.filter(woo_id=item.woo_id).first() if item.woo_id else None
+        link = item.link_pk
         if item.cause == Cause.CHOICE:
             page, words = reverse("admin:webhooks_webhookevent_choose", args=[item.event_id]), "Choose the customer…"
         elif link and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
-            page, words = reverse("admin:orders_orderlink_change", args=[link.pk]), "The order…"
+            page, words = reverse("admin:orders_orderlink_change", args=[link]), "The order…"
         elif item.event_id:
             page, words = reverse("admin:webhooks_webhookevent_change", args=[item.event_id]), "The event…"
         else:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from sync.clients import installation
+from sync.clients.causes import told
 from sync.clients.errors import Maintenance, RateLimited, SideError
 from sync.models import SideState
 from webhooks import clock
@@ -39,16 +40,15 @@ def record_failure(error: SideError, now: datetime, name: str = "") -> bool:
     """Count a failure of a whole side: of the connection of this slug, or else the environment's. True: its breaker is
     open, so the event is not to blame."""
     name = name or error.side
+    last_error = told(str(error), name)[:2000]
     if isinstance(error, RateLimited):
         # No attempt is used up, so that to ask again at once would be for ever.
         until = now + timedelta(seconds=error.after or DEFAULT_WAIT)
-        SideState.objects.filter(pk=name).exclude(wait_until__gt=until).update(
-            wait_until=until, last_error=str(error)[:2000]
-        )
+        SideState.objects.filter(pk=name).exclude(wait_until__gt=until).update(wait_until=until, last_error=last_error)
         return True
     if not error.outage:
         return False
-    SideState.objects.filter(pk=name).update(failures=F("failures") + 1, last_error=str(error)[:2000])
+    SideState.objects.filter(pk=name).update(failures=F("failures") + 1, last_error=last_error)
     enough = 1 if isinstance(error, Maintenance) else settings.BREAKER_THRESHOLD
     newly_open = SideState.objects.filter(pk=name, failures__gte=enough, opened_at__isnull=True).update(
         opened_at=now, probe_at=now + min(probe_interval(), timedelta(seconds=settings.RETRY_BASE_SECONDS))
@@ -85,7 +85,7 @@ def _probe(side: SideState, now: datetime, ping: Callable[[], None]) -> bool:
         record_failure(error, clock.now(), side.name)
         return False
     except SideError as error:
-        SideState.objects.filter(pk=side.pk).update(last_error=str(error)[:2000])
+        SideState.objects.filter(pk=side.pk).update(last_error=told(str(error), side.pk)[:2000])
         return False
     record_success([side.name], clock.now())
     return True

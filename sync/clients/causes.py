@@ -14,14 +14,31 @@ from itertools import chain
 from urllib.parse import urljoin, urlsplit
 
 import urllib3.exceptions as urllib3
-from django.conf import settings
 
 from sync.clients.deadline import TooMuch
+from webhooks.connections import CRM, SHOP
 from webhooks.masking import is_address, quoted
 
 Cause = tuple[str, str]
 """What is the matter, and what to do."""
 
+SETTINGS = {
+    "put it into WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET": "enter it here",
+    "WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET": "the keys",
+    "WOO_CONSUMER_SECRET": "the consumer secret",
+    "WOO_CONSUMER_KEY": "the consumer key",
+    "WOO_BASIC_AUTH": "the user and password of the server",
+    "WOO_OTHER_URLS": "its other addresses",
+    "WOO_WEBHOOK_SECRETS": "the webhook secrets",
+    "CRM_WEBHOOK_SECRETS": "the webhook secrets",
+    "WOO_URL": "the address",
+    "CRM_URL": "the address",
+    "CRM_TOKEN": "the token",
+    "Correct .env.": "Correct it.",
+    "Correct it in .env.": "Correct it.",
+}
+"""What of the environment's is in a connection of the back office."""
+ON_ITS_PAGE = "Correct the connection {slug} on its page."
 ADDRESS_SETTING = {"shop": "WOO_URL", "crm": "CRM_URL"}
 KEYS_SETTING = {"shop": "WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET", "crm": "CRM_TOKEN"}
 PERMALINKS = (
@@ -55,6 +72,25 @@ UNKNOWN_CA = (2, 18, 19, 20, 21)
 """Of OpenSSL's verify_code (openssl-verification-options(1))."""
 JSON_STARTS = 20
 """Places at which the JSON may begin behind what PHP printed."""
+
+
+# --- of a connection that is a row ---------------------------------------------------------------------------------
+
+
+def is_of_a_row(slug: str) -> bool:
+    return slug not in ("", SHOP, CRM)
+
+
+def told(words: str, slug: str) -> str:
+    """Of a message for whoever keeps .env, what can be done about it on the page of the connection of this slug."""
+    return plain(words).replace("enter it here", "enter it on its page") if is_of_a_row(slug) else words
+
+
+def plain(words: str) -> str:
+    """The same for somebody who is at that page."""
+    for name, said in SETTINGS.items():
+        words = words.replace(name, said)
+    return words.strip()
 
 
 # --- no answer -----------------------------------------------------------------------------------------------------
@@ -149,6 +185,8 @@ class BadAnswer:
     is_json: bool
     code: str
     message: str
+    is_let_in: bool = False
+    "We have a user and password for a server in front of it."
 
     @property
     def setting(self) -> str:
@@ -187,7 +225,7 @@ def of_refusal(odd: BadAnswer) -> Cause:
     """401 or 403."""
     asks = odd.headers.get("WWW-Authenticate", "").lower().startswith("basic")
     if not odd.is_json and asks:
-        if odd.is_shop and settings.WOO_BASIC_AUTH:
+        if odd.is_let_in:
             return "the server in front of the shop does not accept WOO_BASIC_AUTH", "Correct user and password in it."
         return f"a server in front of the {odd.side} asks for user and password (Basic auth)", _let_us_past(odd)
     if not odd.is_shop or odd.status != 401:

@@ -112,13 +112,15 @@ class JsonClient:
         before_call: Callable[[], None] = nothing,
         public_only: bool = False,
         judge: Judge = no_opinion,
+        is_let_in: bool = False,
     ) -> None:
+        """`is_let_in`: with a user and password for a server in front of it."""
         self.side, self.base_url = side, base_url
         self.auth = auth
         self.headers = dict(headers or {})
         self.on_call = on_call
         self.before_call, self.public_only = before_call, public_only
-        self.judge = judge
+        self.judge, self.is_let_in = judge, is_let_in
 
     def request(
         self,
@@ -270,6 +272,7 @@ class JsonClient:
             is_json=is_json,
             code=about["code"],
             message=str(data.get("message", "")) if isinstance(data, dict) else "",
+            is_let_in=self.is_let_in,
         )
         if status == 503 and after is not None and is_page(response, body):
             words, advice = causes.MAINTENANCE[self.side]

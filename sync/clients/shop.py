@@ -288,7 +288,15 @@ def connect_to(
     if config.basic_auth:
         auth = _Behind(*basic_auth(config), auth)
     public = config.public_only
-    client = JsonClient("shop", config.url, auth=auth, on_call=on_call, before_call=before_call, public_only=public)
+    client = JsonClient(
+        "shop",
+        config.url,
+        auth=auth,
+        on_call=on_call,
+        before_call=before_call,
+        public_only=public,
+        is_let_in=bool(config.basic_auth),
+    )
     return Shop(client, composer)
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from sync.clients.addresses import is_private
+from sync.clients.causes import plain
 from sync.clients.errors import AuthFailed, Blocked, NotConfigured, NotFound, SideError
 from sync.clients.http import JsonClient
 
@@ -87,22 +88,3 @@ def ensure_shop(url: str) -> None:
         raise NoShop(f"What answers at {url} is no WordPress. Correct the address.")
     if NAMESPACE not in names:
         raise NoShop(f"WordPress answers at {url}, without WooCommerce. Activate the plugin WooCommerce there.")
-
-
-def plain(words: str) -> str:
-    """Of a message for whoever keeps .env, what somebody at a page can do about it."""
-    for name, said in SETTINGS.items():
-        words = words.replace(name, said)
-    return words.strip()
-
-
-SETTINGS = {
-    "put it into WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET": "enter it here",
-    "WOO_CONSUMER_KEY and WOO_CONSUMER_SECRET": "the keys",
-    "WOO_CONSUMER_SECRET": "the consumer secret",
-    "WOO_CONSUMER_KEY": "the consumer key",
-    "WOO_URL": "the address",
-    "CRM_URL": "the address",
-    "CRM_TOKEN": "the token",
-    "Correct .env.": "Correct it.",
-}

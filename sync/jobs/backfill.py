@@ -151,7 +151,7 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-class BackfillForm(forms.RunForm):
+class BackfillForm(forms.BridgeRunForm):
     since = forms.day("Changed since", "Empty: start with the shop's first order.")
     until = forms.day("Changed until", "Includes this day. Empty: up to now.")
     statuses = forms.text("Statuses", "Separated by commas. Empty: all except drafts.", validators=[forms.SLUGS])

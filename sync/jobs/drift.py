@@ -29,7 +29,7 @@ from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import cursors, engine, shop_identity
-from sync.jobs.forms import RunForm
+from sync.jobs.forms import BridgeRunForm
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
 from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
@@ -318,7 +318,7 @@ JOB = register(
         starter=Starter(
             words="We compare every linked order on both sides. Differences appear in the list of drift, where you can "
             "repair or ignore them. Nothing is written to either side.",
-            form=RunForm,
+            form=BridgeRunForm,
             start=start,
             icon="compare_arrows",
         ),

@@ -8,11 +8,13 @@ from django.core.validators import RegexValidator
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
 
 from orders.asking import ReasonForm
+from webhooks.connections import Bridge
 
 FASTEST = 60_000
 SLUGS = RegexValidator(r"^[a-z0-9-]+(\s*,\s*[a-z0-9-]+)*$", "Write statuses like the shop does: processing, on-hold")
@@ -23,6 +25,29 @@ class RunForm(ReasonForm):
 
     def chosen(self) -> dict[str, Any]:
         return {name: value for name, value in self.cleaned_data.items() if name != "reason"}
+
+
+class BridgeRunForm(RunForm):
+    """Of a run about one bridge. Nobody is asked for it where there is only one."""
+
+    bridge = forms.ChoiceField(widget=UnfoldAdminSelectWidget, label="Bridge", help_text="Its short name")
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        there = Bridge.objects.filter(archived_at=None, crm__isnull=False).order_by("pk")
+        choices = list(there.values_list("slug", "name"))
+        if len(choices) < 2:
+            del self.fields["bridge"]
+            return
+        self.fields["bridge"].choices = [("", "Choose one"), *choices]  # type: ignore[attr-defined]
+        self.fields["bridge"].help_text = "Of whose orders"
+        self.order_fields(["bridge", *(self.field_order or ())])
+
+    def chosen(self) -> dict[str, Any]:
+        said = super().chosen()
+        if slug := said.get("bridge"):
+            said["bridge"] = Bridge.objects.get(slug=slug).pk
+        return said
 
 
 class DayWidget(UnfoldAdminTextInputWidget):

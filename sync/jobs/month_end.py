@@ -18,8 +18,7 @@ from django.db.models import Exists, OuterRef
 from orders import audit
 from orders.exports import csv_lines
 from orders.models import Decision, OrderLink, StaffAction, StatusTransition
-from sync.clients import crm as crm_backends
-from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of, shop_of
 from sync.clients.crm.base import BatchReads, Crm
 from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
 from sync.clients.paging import alone
@@ -64,13 +63,15 @@ def options(*, since: date | None = None, until: date | None = None, bridge: str
 
 def start(*, actor: str, reason: str = "", **chosen: Any) -> Run:
     """Raises NotStarted."""
-    return engine.start(JOB.kind, options=options(**chosen), actor=actor, reason=reason)
+    asked = options(**chosen)
+    bridge = Bridge.objects.get(slug=asked["bridge"]).pk
+    return engine.start(JOB.kind, options=asked, bridge=bridge, actor=actor, reason=reason)
 
 
 def job(run: Run) -> Steps[None]:
     """`checkpoint`: where the walk through the shop's orders is, then up to which link; in the end the report."""
-    bridge = Bridge.objects.get(slug=run.options["bridge"])
-    shop, crm = _sides(bridge)
+    bridge = Bridge.objects.with_connections().get(slug=run.options["bridge"])
+    shop, crm = shop_of(bridge), crm_of(bridge)
     with thread_pool() as pool:
         if "after" not in run.checkpoint:
             yield from _walk_shop(run, shop, Reader(bridge, crm, pool))
@@ -80,12 +81,6 @@ def job(run: Run) -> Steps[None]:
     run.counts = {**run.counts, **report["counts"]}
     _sign(run, report)
     yield
-
-
-def _sides(bridge: Bridge) -> tuple[Shop, Crm]:
-    if not bridge.is_environment:
-        raise engine.Failed(f"The bridge {bridge.slug} cannot be proved yet: only that of the environment.")
-    return shop_client.connect(), crm_backends.connect()
 
 
 # --- the two walks -------------------------------------------------------------------------------------------------
@@ -367,11 +362,10 @@ def signed(digest: str) -> StaffAction | None:
     return StaffAction.objects.filter(action=ACTION, details__digest=digest).order_by("pk").first()
 
 
-class MonthEndForm(forms.RunForm):
+class MonthEndForm(forms.BridgeRunForm):
     since = forms.day("From", "The first day, UTC. Empty: the first of the month before this one.")
     until = forms.day("Until", "The last day, included. Empty: the last of the month before this one.")
-    bridge = forms.text("Bridge", "Its short name. Empty: the bridge of the environment.")
-    field_order = ("since", "until", "bridge", "reason")
+    field_order = ("since", "until", "reason")
 
     def clean(self) -> dict[str, Any]:
         said: dict[str, Any] = super().clean() or {}
@@ -379,6 +373,10 @@ class MonthEndForm(forms.RunForm):
         if since and until and until < since:
             raise django_forms.ValidationError("The last day comes before the first one.")
         return said
+
+    def chosen(self) -> dict[str, Any]:
+        """The bridge stands in the report by its short name."""
+        return {**super().chosen(), "bridge": self.cleaned_data.get("bridge") or ""}
 
 
 JOB = register(

@@ -178,7 +178,7 @@ def _looks_at_all(run: Run) -> bool:
     return bool(run.options["deep"]) and SHOP not in run.checkpoint.get(FAILED, {})
 
 
-class ReconcileForm(forms.RunForm):
+class ReconcileForm(forms.BridgeRunForm):
     deep = forms.flag("Deep", "Read the last days again, and look for orders that were deleted for good.")
     confirm_deleted = forms.flag(
         "They are really gone",

@@ -203,7 +203,7 @@ def _sum(seen: int, left: int | None) -> int | None:
     return None if left is None else seen + left
 
 
-class ResyncForm(forms.RunForm):
+class ResyncForm(forms.BridgeRunForm):
     which = ChoiceField(
         widget=UnfoldAdminSelectWidget,
         choices=[

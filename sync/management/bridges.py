@@ -16,6 +16,8 @@ def chosen_bridge(slug: str | None) -> Bridge:
     bridges = list(Bridge.objects.with_connections().filter(archived_at=None))
     if slug:
         bridges = [bridge for bridge in bridges if bridge.slug == slug]
+    elif len(bridges) > 1:  # that of the environment is there even if nobody uses it
+        bridges = [bridge for bridge in bridges if bridge.is_set]
     if len(bridges) == 1:
         return bridges[0]
     there = ", ".join(Bridge.objects.filter(archived_at=None).order_by("pk").values_list("slug", flat=True))

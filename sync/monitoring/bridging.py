@@ -6,9 +6,11 @@ from django.db import transaction
 
 from orders.defaults import MOVES, RULES
 from orders.models import AllowedMove, OrderLink, StatusRule
+from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Status
 from sync.field_map_models import FieldMapVersion
+from sync.models import Intent
 from sync.monitoring.connecting import crm_of
 from webhooks.connections import Bridge
 from webhooks.models import WebhookEvent
@@ -34,7 +36,8 @@ def ask_both(bridge: Bridge) -> StatusLists:
 
 def begin(bridge: Bridge, lists: StatusLists | None) -> None:
     """The rules and moves of a new bridge: what its CRM says its statuses mean, or else the usual ones."""
-    told = lists.crm if lists else ()
+    kind = bridge.crm_config.backend
+    told = (lists.crm if lists else ()) or crm_backends.backend(kind).default_statuses
     rules = [(one.name, one.shop_status, one.shop_status in MARKED_CRITICAL) for one in told] or list(RULES)
     with transaction.atomic():
         for crm_status, woo_status, critical in rules:
@@ -70,6 +73,11 @@ def remap(bridge: Bridge, chosen: dict[str, str]) -> int:
             elif rule.pk:
                 rule.delete()
     return changed
+
+
+def is_linked(bridge: Bridge) -> bool:
+    """Whether the CRM knows an order of it, or may: one that is being created has an intent."""
+    return any(model.objects.filter(bridge=bridge).exists() for model in (OrderLink, Intent))
 
 
 def is_used(bridge: Bridge) -> bool:

@@ -6,8 +6,9 @@ from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.clients.shop import Hook
 from sync.monitoring import doctor, preparing
+from sync.monitoring.bridge_checks import reached_at
 from sync.monitoring.connecting import crm_of, delivery_url
-from sync.monitoring.doctor import Finding
+from sync.monitoring.findings import Finding
 from sync.monitoring.shop_webhooks import TOPICS
 from webhooks.connections import Connection, Side
 
@@ -71,5 +72,7 @@ def _crm(connection: Connection) -> Iterator[Finding]:
 
 def _here(connection: Connection) -> Iterator[Finding]:
     """What both need of us."""
-    for name in ("public_url", "queue", "database"):
-        yield from doctor.CHECKS[name]()
+    if connection.side == Side.SHOP:
+        yield from reached_at(delivery_url(connection), connection.shop_config.url)
+    for name in ("queue", "database"):
+        yield from doctor.HERE[name]()

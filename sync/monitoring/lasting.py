@@ -1,5 +1,6 @@
 """What needs a person because it lasts: items that nobody takes, a side that stays away, runs that fail, a backlog."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -7,10 +8,11 @@ from django.db.models import Min
 
 from sync import alarms
 from sync.models import Condition, DriftFinding, Run, Severity, SideState, TodoItem
-from sync.registry import JOBS
+from sync.registry import JOBS, Job
 from webhooks import clock
+from webhooks.connections import Bridge, Connection
 from webhooks.masking import masked_text
-from webhooks.models import RefusedDelivery, Side, WebhookEvent
+from webhooks.models import SENDERS, RefusedDelivery, Side, WebhookEvent
 
 COUNTED_UP_TO = 1000
 WATCHED_EVERY = timedelta(minutes=5)
@@ -31,13 +33,16 @@ ADVICE = {
 
 def on_schedule() -> None:
     now = clock.now()
-    _todo(now)
-    _drift(now)
-    _backlog(now)
+    sides = {side.pk: side for side in SideState.objects.in_use()}
+    for bridge in Bridge.objects.with_connections():
+        _todo(bridge, now)
+        _drift(bridge, now)
+        _backlog(bridge, sides, now)
     for side in SideState.objects.all():
-        _side(side, now)
+        _side(side, now, is_used=side.pk in sides)
     _runs()
-    _refusals(now)
+    for connection in Connection.objects.filter(archived_at=None):
+        _refusals(connection, now)
 
 
 def lasts(key: str, is_so: bool, now: datetime) -> timedelta:
@@ -49,18 +54,26 @@ def lasts(key: str, is_so: bool, now: datetime) -> timedelta:
     return now - known.since
 
 
-def raise_or_clear(key: str, is_so: bool, words: str, advice: str, severity: Severity = Severity.WARNING) -> None:
+def raise_or_clear(
+    key: str,
+    is_so: bool,
+    words: str,
+    advice: str,
+    severity: Severity = Severity.WARNING,
+    *,
+    bridge: int | None = None,
+) -> None:
     if is_so:
-        alarms.raise_alarm(key, words, advice, severity)
+        alarms.raise_alarm(key, words, advice, severity, bridge=bridge)
     else:
-        alarms.clear(key)
+        alarms.clear(key, bridge=bridge)
 
 
-def _todo(now: datetime) -> None:
+def _todo(bridge: Bridge, now: datetime) -> None:
     """Of what was snoozed, a person knows."""
     for cause in TodoItem.Cause:
         hours = settings.ALARM_URGENT_HOURS if cause in URGENT else settings.ALARM_TODO_HOURS
-        old = TodoItem.objects.open(now).filter(cause=cause, opened_at__lt=now - timedelta(hours=hours))
+        old = TodoItem.objects.open(now).filter(bridge=bridge, cause=cause, opened_at__lt=now - timedelta(hours=hours))
         number = old.order_by()[:COUNTED_UP_TO].count()
         raise_or_clear(
             f"todo:{cause}",
@@ -68,11 +81,13 @@ def _todo(now: datetime) -> None:
             f"To do, for more than {_hours(hours)}: {_orders(number)}. {cause.label}.",
             f"{ADVICE[cause]} The list is at /admin/sync/todoitem/?cause__exact={cause}. Snooze what can wait.",
             Severity.CRITICAL if cause == TodoItem.Cause.PAID else Severity.WARNING,
+            bridge=bridge.pk,
         )
 
 
-def _drift(now: datetime) -> None:
-    old = DriftFinding.objects.open(now).filter(found_at__lt=now - timedelta(hours=settings.ALARM_TODO_HOURS))
+def _drift(bridge: Bridge, now: datetime) -> None:
+    before = now - timedelta(hours=settings.ALARM_TODO_HOURS)
+    old = DriftFinding.objects.open(now).filter(bridge=bridge, found_at__lt=before)
     number = old.order_by()[:COUNTED_UP_TO].count()
     raise_or_clear(
         "drift",
@@ -80,26 +95,30 @@ def _drift(now: datetime) -> None:
         f"{_orders(number)} {'differs' if number == 1 else 'differ'} between the two sides for more than "
         f"{_hours(settings.ALARM_TODO_HOURS)}.",
         "Repair or ignore them at /admin/sync/driftfinding/.",
+        bridge=bridge.pk,
     )
 
 
-def _backlog(now: datetime) -> None:
+def _backlog(bridge: Bridge, sides: Mapping[str, SideState], now: datetime) -> None:
     """Where a side is away or paused, that is what people are told."""
-    oldest = WebhookEvent.objects.due(now).aggregate(at=Min("next_attempt_at"))["at"]
+    due = WebhookEvent.objects.due(now, bridge.pk) if bridge.is_on else WebhookEvent.objects.none()
+    oldest = due.aggregate(at=Min("next_attempt_at"))["at"]
     waits = now - oldest if oldest else timedelta()
-    held = any(side.paused or side.opened_at or _asked_lately(side, now) for side in SideState.objects.all())
+    own = [sides[slug] for side in Side if (slug := bridge.slug_of(side)) in sides]
+    held = any(side.paused or side.opened_at or _asked_lately(side, now) for side in own)
     raise_or_clear(
         "backlog",
         not held and waits > timedelta(minutes=settings.ALARM_AWAY_MINUTES),
         f"Events have waited for {waits // timedelta(minutes=1)} minutes, although both sides answer.",
         "Look whether all workers live (/admin/sync/heartbeat/), and at what they log. More of them: docs/scaling.md.",
         Severity.CRITICAL,
+        bridge=bridge.pk,
     )
 
 
-def _side(side: SideState, now: datetime) -> None:
-    name = dict(Side.choices).get(side.pk, side.pk)
-    away = now - side.opened_at if side.opened_at else timedelta()
+def _side(side: SideState, now: datetime, *, is_used: bool) -> None:
+    name = side.label
+    away = now - side.opened_at if side.opened_at and is_used else timedelta()
     short = timedelta(minutes=settings.ALARM_AWAY_MINUTES)
     raise_or_clear(
         f"away:{side.pk}",
@@ -108,14 +127,14 @@ def _side(side: SideState, now: datetime) -> None:
         "Nothing is lost. Events wait and are processed once it answers. `doctor` says what is in the way.",
         Severity.CRITICAL,
     )
-    limited = lasts(f"limited:{side.pk}", _asked_lately(side, now), now)
+    limited = lasts(f"limited:{side.pk}", is_used and _asked_lately(side, now), now)
     raise_or_clear(
         f"limited:{side.pk}",
         limited > short,
         f"{name} has asked us to slow down (429) again and again for {limited // timedelta(minutes=1)} minutes.",
         "Events are late, and none is lost. Raise the limit there, or stop long runs and give them a speed limit.",
     )
-    paused = lasts(f"paused:{side.pk}", side.paused, now)
+    paused = lasts(f"paused:{side.pk}", is_used and side.paused, now)
     raise_or_clear(
         f"paused:{side.pk}",
         paused > timedelta(hours=settings.ALARM_PAUSED_HOURS),
@@ -130,32 +149,45 @@ def _asked_lately(side: SideState, now: datetime) -> bool:
 
 def _runs() -> None:
     """What runs by the clock, and whose last run failed. Other runs are watched by who started them."""
-    for kind, job in JOBS.items():
-        if kind == SWEPT or not job.schedules():
+    for job in JOBS.values():
+        if job.kind == SWEPT or not job.schedules():
             continue
-        ended = Run.objects.filter(kind=kind, actor="").exclude(state__in=(Run.State.RUNNING, Run.State.PAUSED))
-        last = ended.order_by("-pk").first()
-        failed = last is not None and last.state == Run.State.FAILED
-        raise_or_clear(
-            f"run:{kind}",
-            failed,
-            f"{job.label}: the last scheduled run failed. {masked_text(last.error) if last else ''}",
-            f"See /admin/sync/run/{last.pk if last else ''}/change/. Resume it there once the cause is mended.",
-        )
+        by_bridge = any(one.by_bridge for one in job.schedules())
+        for bridge in Bridge.objects.values_list("pk", flat=True) if by_bridge else (None,):
+            _run(job, bridge)
 
 
-def _refusals(now: datetime) -> None:
-    hour = now - timedelta(hours=1)
-    wrong = RefusedDelivery.objects.filter(received_at__gte=hour, reason="bad_signature")
-    for source in ("woocommerce", "crm"):
-        number = wrong.filter(source=source)[:COUNTED_UP_TO].count()
-        heard = number < REFUSED or WebhookEvent.objects.filter(source=source, received_at__gte=hour).exists()
-        raise_or_clear(
-            f"refused:{source}",
-            not heard,
-            f"{number} deliveries of {source} had a wrong signature within an hour, and none a right one.",
-            "Compare the webhook secrets of both ends: `doctor`. If they agree, strangers are knocking.",
-        )
+def _run(job: Job, bridge: int | None) -> None:
+    about = {"bridge__isnull": True} if bridge is None else {"bridge": bridge}
+    ended = Run.objects.filter(kind=job.kind, actor="", **about)
+    last = ended.exclude(state__in=(Run.State.RUNNING, Run.State.PAUSED)).order_by("-pk").first()
+    failed = last is not None and last.state == Run.State.FAILED
+    raise_or_clear(
+        f"run:{job.kind}",
+        failed,
+        f"{job.label}: the last scheduled run failed. {masked_text(last.error) if last else ''}",
+        f"See /admin/sync/run/{last.pk if last else ''}/change/. Resume it there once the cause is mended.",
+        bridge=bridge,
+    )
+
+
+def _refusals(connection: Connection, now: datetime) -> None:
+    """That of the environment goes by the name of its sender, as before there were others."""
+    hour, source = now - timedelta(hours=1), SENDERS[connection.side]
+    of = (connection.slug, "") if connection.is_environment else (connection.slug,)
+    wrong = RefusedDelivery.objects.filter(
+        source=source, connection__in=of, received_at__gte=hour, reason="bad_signature"
+    )
+    number = wrong[:COUNTED_UP_TO].count()
+    bridges = Bridge.objects.filter(**{connection.side: connection}).values("pk")
+    came = WebhookEvent.objects.filter(bridge__in=bridges, source=source, received_at__gte=hour)
+    raise_or_clear(
+        f"refused:{source if connection.is_environment else connection.slug}",
+        number >= REFUSED and not came.exists(),
+        f"{number} deliveries of {source if connection.is_environment else connection} had a wrong signature within an "
+        "hour, and none a right one.",
+        "Compare the webhook secrets of both ends: `doctor`. If they agree, strangers are knocking.",
+    )
 
 
 def _orders(number: int) -> str:

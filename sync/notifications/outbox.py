@@ -17,6 +17,7 @@ from sync.clients import installation
 from sync.models import Alarm, Notification, Recipient, Severity
 from sync.notifications import messages
 from sync.notifications.timing import is_quiet, local, summary_is_due
+from webhooks.backoffice.bridges import are_several, name_of
 from webhooks.masking import masked_text
 
 Kind = Notification.Kind
@@ -61,10 +62,10 @@ def _tell_of_alarms(recipients: Sequence[Recipient], now: datetime) -> None:
     if installation.displaced():  # the others are those of the installation that this is a copy of
         recent = Q(cleared_at=None, key=installation.ALARM)
     for alarm in Alarm.objects.filter(recent, told_at=None).order_by("pk")[:AT_ONCE]:
-        if alarm.key not in muted:
+        if _of(alarm) not in muted:
             _tell(alarm, Kind.RAISED, recipients, now)
     for alarm in _to_be_repeated(now).filter(recent):
-        if alarm.key not in muted:
+        if _of(alarm) not in muted:
             _tell(alarm, Kind.STILL, recipients, now)
 
 
@@ -84,12 +85,16 @@ def _tell_of_ends(now: datetime) -> None:
     over = Alarm.objects.filter(cleared_at__isnull=False, told_at__isnull=False, told_cleared_at=None)
     for alarm in over.order_by("pk")[:AT_ONCE]:
         heard = Recipient.objects.filter(enabled=True, notifications__alarm=alarm).distinct()
-        _tell(alarm, Kind.CLEARED, [] if alarm.key in muted else heard, now)
+        _tell(alarm, Kind.CLEARED, [] if _of(alarm) in muted else heard, now)
 
 
-def _muted(now: datetime) -> set[str]:
-    """By key, not by row: one that comes and goes is muted each time."""
-    return set(Alarm.objects.filter(muted_until__gt=now).values_list("key", flat=True))
+def _muted(now: datetime) -> set[tuple[int | None, str]]:
+    """By bridge and key, not by row: one that comes and goes is muted each time."""
+    return set(Alarm.objects.filter(muted_until__gt=now).values_list("bridge", "key"))
+
+
+def _of(alarm: Alarm) -> tuple[int | None, str]:
+    return alarm.bridge_id, alarm.key
 
 
 def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient], now: datetime) -> None:
@@ -104,7 +109,7 @@ def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient]
                 alarm=alarm,
                 kind=kind,
                 severity=alarm.severity,
-                words=masked_text(alarm.words),
+                words=masked_text(_words(alarm)),
                 next_try_at=now,
                 created_at=now,
             )
@@ -112,6 +117,11 @@ def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient]
             if alarm.severity >= one.min_severity and alarm.key != f"notify:{one.pk}"
         )
         Alarm.objects.filter(pk=alarm.pk).update(**told)
+
+
+def _words(alarm: Alarm) -> str:
+    """Where there are several bridges, of which it speaks."""
+    return f"{name_of(alarm.bridge_id)}: {alarm.words}" if alarm.bridge_id and are_several() else alarm.words
 
 
 def _summarize(recipients: Iterable[Recipient], now: datetime) -> None:

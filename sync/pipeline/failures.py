@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
+from sync.clients import causes
 from sync.clients.crm.customers import SeveralFit
 from sync.clients.errors import SideError
 from sync.clients.http import current_event
@@ -16,7 +17,7 @@ from sync.pipeline.claim import Claim, abandoned
 from sync.pipeline.leases import DURATION, Busy, LeaseLost, WorkerLost
 from sync.pipeline.retries import delay_before
 from webhooks.masking import quoted
-from webhooks.models import State, WebhookEvent
+from webhooks.models import Side, State, WebhookEvent
 from webhooks.texts import fit
 
 log = logging.getLogger("orderbridge.attempts")
@@ -67,7 +68,7 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     of_side = error if isinstance(error, SideError) else None
     if of_side and not batch.is_about_the_order(of_side) and batch.record_failure(of_side):
-        record.retry(batch, claim, timedelta(0), error=str(error), result=type(error).__name__, failed=False)
+        record.retry(batch, claim, timedelta(0), error=_told(batch, error), result=type(error).__name__, failed=False)
         return
     attempt = max(event.attempts for event in claim.events) + 1
     tries = (of_side and of_side.tries) or settings.RETRY_MAX_ATTEMPTS
@@ -77,21 +78,23 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     delay = delay_before(
         attempt=attempt, error=of_side, base=settings.RETRY_BASE_SECONDS, longest=settings.RETRY_MAX_SECONDS
     )
-    record.retry(batch, claim, delay, error=_told(error), result=type(error).__name__, failed=True)
+    record.retry(batch, claim, delay, error=_told(batch, error), result=type(error).__name__, failed=True)
 
 
 def _give_up(batch: Batch, claim: Claim, error: Exception, attempts: int) -> None:
     permanent = isinstance(error, SideError) and (not error.again or error.tries is not None)
     hint = "Mend the cause, then replay."
-    told = _told(error)
-    words = f"{error} {hint}" if permanent else f"Given up after {attempts} attempts: {told} {hint}"
+    told = _told(batch, error)
+    words = f"{told} {hint}" if permanent else f"Given up after {attempts} attempts: {told} {hint}"
     if isinstance(error, SeveralFit):
         choices.ask(claim, error)
     record.give_up(batch, claim, words, error=told, result=type(error).__name__, attempts=attempts, dead=not permanent)
 
 
-def _told(error: Exception) -> str:
+def _told(batch: Batch, error: Exception) -> str:
     """Our own words are for everybody; an error of Python or a library may quote what it was given."""
+    if isinstance(error, SideError) and error.side in Side.values:
+        return causes.told(str(error), batch.bridge.slug_of(error.side))
     return str(error) if isinstance(error, SideError | WorkerLost) else quoted(fit(str(error)))
 
 

@@ -20,7 +20,7 @@ from django_q.signing import PickleSerializer, SignedPackage
 from sync.clients import crm
 from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
-from sync.monitoring import doctor
+from sync.monitoring import bridge_checks
 from webhooks import wake as wake_module
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,7 +83,7 @@ def test_the_doctors_own_ping_follows_no_redirect_either(settings: Any) -> None:
     settings.PUBLIC_URL = "https://bridge.example"
     url = "https://bridge.example/webhooks/woocommerce/"
     responses.add("POST", url, status=302, headers={"Location": "https://evil.example"})
-    findings = list(doctor.CHECKS["public_url"]())
+    findings = list(bridge_checks.reached_at(url, "https://shop.example"))
     assert "redirects to" in findings[0].words and len(responses.calls) == 1
 
 
@@ -105,12 +105,12 @@ def test_every_call_out_is_made_in_known_places_and_none_of_them_trusts_the_envi
     }  # for those of sync/clients/http.py: their bounds, and their errors
     assert outside - makes_no_call <= {
         "sync/clients/http.py",
-        "sync/monitoring/doctor.py",
+        "sync/monitoring/bridge_checks.py",
         "sync/clients/shop.py",
         "sync/management/commands/send_webhook.py",
         "integration_site/company.py",
     }
-    for name in ("sync/clients/http.py", "sync/monitoring/doctor.py"):
+    for name in ("sync/clients/http.py", "sync/monitoring/bridge_checks.py"):
         text = (ROOT / name).read_text()
         assert "trust_env = False" in text and "allow_redirects=False" in text
     directory = (ROOT / "integration_site/company.py").read_text()

@@ -136,7 +136,7 @@ NEEDS = {
     "webhooks_connection_examine": "orders.check_orderlink",
     **{
         f"webhooks_bridge_{one}": "webhooks.set_up_bridge"
-        for one in ("new", "statuses", "sending", "dry_run", "archive")
+        for one in ("new", "edit", "statuses", "sending", "dry_run", "archive")
     },
     **{f"webhooks_bridge_{one}": "webhooks.pause_bridge" for one in ("switch_on", "pause")},
     "sync_run_month_end": "sync.view_run",
@@ -191,6 +191,7 @@ CHANGES = {
     "webhooks_connection_examine": AUDIT,
     "webhooks_connection_rotate": AUDIT,
     "webhooks_bridge_pause": BRIDGE,
+    "webhooks_bridge_edit": BRIDGE,
     "webhooks_bridge_sending": BRIDGE,
     "webhooks_bridge_archive": BRIDGE,
     "webhooks_webhookevent_choose": {*EVENT, "sync.RememberedChoice", "sync.OpenChoice"},

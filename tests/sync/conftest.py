@@ -7,11 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from sync.jobs import processing
+from orders.models import OrderLink
+from orders.rules import give_default_lifecycle
+from sync.jobs import engine, processing, reconciliation
+from sync.pipeline.process import Turns, process_due
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.orders import dated, new_order
 from sync.sandbox.shop import SandboxShop
+from webhooks.connections import Bridge, Connection
+from webhooks.credentials import encrypt
+from webhooks.models import WebhookEvent
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -64,3 +71,72 @@ def two_sides(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyP
     yield sides
     sides.shop.stop()
     sides.crm.stop()
+
+
+# --- two bridges ---------------------------------------------------------------------------------------------------
+
+SECRET, WHSEC = "secret-of-the-second", "whsec_c2Vjb25k"
+
+
+@dataclass
+class Two:
+    """The environment's bridge, and one of the back office."""
+
+    sides: dict[int, TwoSides]
+    bridge: Bridge
+    is_shared: bool
+
+    def settle(self) -> None:
+        """Until nothing is due; what waits for another try is due at once."""
+        turns = Turns()
+        for _ in range(200):
+            WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now())
+            if not process_due(turns):
+                return
+        raise AssertionError("There is no end to it.")
+
+    def reconcile(self) -> None:
+        for pk in self.sides:
+            assert engine.carry_out(reconciliation.start(actor="command", bridge=pk))
+        self.settle()
+
+    def crm_order(self, link: OrderLink) -> dict[str, Any]:
+        return self.sides[link.bridge_id].crm.orders[link.crm_order_id]
+
+
+@pytest.fixture(params=["two CRMs", "one CRM"])
+def two(two_sides: TwoSides, request: pytest.FixtureRequest, settings: Any) -> Iterator[Two]:
+    settings.ALLOW_PRIVATE_ADDRESSES = True
+    is_shared = request.param == "one CRM"
+    shop = SandboxShop(consumer_key="ck_two", consumer_secret="cs_two")
+    crm = two_sides.crm if is_shared else SandboxCrm(token="crm-token-2", first_id=1001)
+    shop.start()
+    if not is_shared:
+        crm.start()
+    told = {"consumer_key": "ck_two", "consumer_secret": "cs_two", "webhook_secrets": SECRET}
+    of_shop = Connection.objects.create(
+        slug="shop-2", name="Second shop", kind="woocommerce", settings={"url": shop.url}, credentials=encrypt(told)
+    )
+    of_crm = Connection.objects.get(slug="crm")
+    if not is_shared:
+        of_crm = Connection.objects.create(
+            slug="crm-2",
+            name="Second CRM",
+            kind="rest",
+            settings={"url": crm.url, "list_lag": 0},
+            credentials=encrypt({"token": "crm-token-2", "webhook_secrets": WHSEC}),
+        )
+    bridge = Bridge.objects.create(
+        slug="two",
+        name="Two",
+        shop=of_shop,
+        crm=of_crm,
+        state=Bridge.State.ON,
+        external_id_prefix="b-" if is_shared else "",
+    )
+    bridge.full_clean()
+    give_default_lifecycle(bridge.pk)
+    yield Two({1: two_sides, bridge.pk: TwoSides(shop, crm)}, bridge, is_shared)
+    shop.stop()
+    if not is_shared:
+        crm.stop()

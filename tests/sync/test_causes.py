@@ -277,8 +277,9 @@ def test_no_tls_where_it_is_due(settings: Any) -> None:
         assert "does not answer with TLS. See that WOO_URL names the port of https" in told("shop")
 
 
+@pytest.mark.django_db
 def test_the_doctor_says_the_same_and_no_more(settings: Any) -> None:
     settings.WOO_URL = f"http://127.0.0.1:{free_port()}"
-    [finding] = doctor._examine("shop")
+    [finding] = doctor.examine("shop")
     assert "refuses the connection" in finding.words
     assert finding.advice == "Start what should listen there, or correct WOO_URL."

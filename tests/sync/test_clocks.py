@@ -270,7 +270,7 @@ def test_doctor_and_the_start_of_the_workers_tell_of_a_clock_that_is_wrong(
     on_host: Host, caplog: pytest.LogCaptureFixture, ahead: float, words: str
 ) -> None:
     on_host(ahead)
-    [finding] = doctor._examine("host_clock")
+    [finding] = doctor.examine("host_clock")
     assert finding.level == ("warning" if words else "ok")
     assert words in finding.words
     tell_of_the_clock()

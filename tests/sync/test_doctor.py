@@ -18,8 +18,9 @@ from django_q.models import Schedule
 from orders.models import StatusRule
 from sync.alarms import raise_alarm
 from sync.models import Heartbeat
-from sync.monitoring import doctor
-from sync.monitoring.doctor import Finding, fs_type
+from sync.monitoring import bridge_checks, doctor
+from sync.monitoring.doctor import fs_type
+from sync.monitoring.findings import Finding
 from sync.queue import schedules
 from tests.factories import OrderLinkFactory
 from tests.sync.conftest import TwoSides
@@ -79,7 +80,7 @@ def test_as_json(well: TwoSides) -> None:
     call_command("doctor", "--json", stdout=out)
     told = json.loads(out.getvalue())
     assert told["ok"] is True
-    assert set(told["findings"][0]) == {"check", "level", "words", "advice"}
+    assert set(told["findings"][0]) == {"check", "level", "words", "advice", "bridge"}
 
 
 @pytest.mark.django_db
@@ -115,7 +116,7 @@ def test_public_url(settings: Any, answer: dict[str, Any], words: str) -> None:
     settings.PUBLIC_URL, settings.WOO_URL = "https://bridge.example", "https://shop.example"
     with responses.RequestsMock() as wire:
         wire.post("https://bridge.example/webhooks/woocommerce/", **answer)
-        (found,) = doctor._public_url()
+        (found,) = bridge_checks.reached_at("https://bridge.example/webhooks/woocommerce/", settings.WOO_URL)
     assert (found.level, words in found.words) == ("error", True)
 
 
@@ -127,7 +128,7 @@ def test_an_address_to_which_woocommerce_does_not_deliver(settings: Any, url: st
     settings.PUBLIC_URL, settings.WOO_URL = url, "https://shop.example"
     with responses.RequestsMock() as wire:
         wire.post(f"{url}/webhooks/woocommerce/", json={"status": "ping"})
-        _, found = doctor._public_url()
+        _, found = bridge_checks.reached_at(f"{url}/webhooks/woocommerce/", settings.WOO_URL)
     assert (found.level, "does not deliver" in found.words) == ("error", True)
 
 

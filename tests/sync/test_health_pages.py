@@ -10,7 +10,7 @@ from orders.models import StaffAction
 from sync.alarms import raise_alarm
 from sync.models import Alarm, Run
 from sync.monitoring import doctor
-from sync.monitoring.doctor import Finding
+from sync.monitoring.findings import Finding
 from sync.sandbox.shop import SandboxShop
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
@@ -175,7 +175,9 @@ def test_a_check_that_takes_too_long_is_named_and_the_others_are_told(monkeypatc
         return iter([Finding(check="shop", level="ok", words="at last")])
 
     quick = [Finding(check="queue", level="ok", words="A worker works.")]
-    monkeypatch.setattr(doctor, "CHECKS", {"shop": slow, "queue": lambda: iter(quick)})
+    checks = {"shop": slow, "queue": lambda: iter(quick)}
+    planned = [doctor.Check(name=name, look=look) for name, look in checks.items()]
+    monkeypatch.setattr(doctor, "planned", lambda: planned)
     try:
         late, *rest = doctor.examine_within(0.05)
     finally:

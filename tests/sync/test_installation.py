@@ -162,7 +162,7 @@ def test_the_doctor_names_it_once_and_readyz_tells_without_being_unready(copied:
     installation.may_call()
     Heartbeat.objects.create(worker="w", at=timezone.now())
     WebhookEventFactory(next_attempt_at=timezone.now() - timedelta(hours=1))
-    [found] = [one for name in ("installation", "alarms") for one in doctor._examine(name)]
+    [found] = doctor.examine("installation", "alarms")
     assert (found.check, found.level) == ("installation", "error")
     answer = Client().get("/readyz")
     assert (answer.status_code, list(answer.json()["paused"])) == (200, ["installation"])

@@ -239,7 +239,7 @@ def test_the_command_names_what_does_not_agree(two_sides: TwoSides) -> None:
     [
         (("--from", "2025-10-31", "--until", "2025-10-01"), "before it begins"),
         (("--from", "yesterday"), "--from"),
-        (("--bridge", "nowhere"), "There is no bridge 'nowhere'. Choose one of: default"),
+        (("--bridge", "nowhere"), "No bridge is called 'nowhere'. There are: default"),
     ],
 )
 def test_wrong_use_is_said(given: tuple[str, ...], why: str) -> None:

@@ -108,10 +108,10 @@ def test_a_scrape_during_the_removal_counts_every_row_once(monkeypatch: pytest.M
     counted()
     real, once = counting._remembered, [prune]
 
-    def remembered(known: Counted) -> Any:
+    def remembered(table: counting.Growing, known: Counted) -> Any:
         if once:
             once.pop()()  # all of it, between the scrape's look at what is remembered and its look at the rows
-        return real(known)
+        return real(table, known)
 
     monkeypatch.setattr(counting, "_remembered", remembered)
     assert counted() == [1, 2]

@@ -9,6 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.deliveries import CRM_SECRET, PAYLOADS
+from webhooks.connections import Bridge, Connection
+from webhooks.credentials import encrypt
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,6 +63,28 @@ def test_a_capture_is_accepted(live_server: Any, number: str) -> None:
     capture = str(next(PAYLOADS.glob(f"{number}-*.json")))
     url = f"{live_server.url}/webhooks/woocommerce/"
     assert send(capture, url, repeat=2) == ["200 accepted", "200 duplicate"]
+
+
+@pytest.mark.parametrize("scheme", ["standard-webhooks", "hmac-sha256-hex", "hubspot-v3"])
+def test_a_connection_of_the_back_office_signs_with_its_own(
+    live_server: Any, settings: Any, file: str, scheme: str
+) -> None:
+    settings.PUBLIC_URL = live_server.url
+    told = encrypt({"webhook_secrets": f"{CRM_SECRET},older"})
+    crm = Connection.objects.create(
+        slug="crm-b", name="B", kind="rest", settings={"signature": scheme, "signature_header": "X-B"}, credentials=told
+    )
+    shop = Connection.objects.create(
+        slug="shop-b", name="B", kind="woocommerce", credentials=encrypt({"webhook_secrets": "of-shop-b"})
+    )
+    bridge = Bridge.objects.create(slug="b", name="B", shop=shop, crm=crm, state="on")
+    assert send(file, "", connection="crm-b", repeat=2) == ["200 accepted", "200 duplicate"]
+    capture = str(next(PAYLOADS.glob("00008-*.json")))
+    assert send(capture, "", connection="shop-b") == ["200 accepted"]
+    assert set(WebhookEvent.objects.values_list("bridge", "source")) == {(bridge.pk, "crm"), (bridge.pk, "woocommerce")}
+    with pytest.raises(CommandError, match="No connection for crm is called 'shop-b'") as raised:
+        send(file, "", connection="shop-b")
+    assert raised.value.returncode == 2
 
 
 def test_an_unknown_scheme_is_wrong_use(settings: Any, file: str) -> None:

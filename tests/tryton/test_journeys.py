@@ -352,7 +352,7 @@ def test_a_backfill_brings_them_all_once_and_drift_finds_what_moved_since(sides:
 
 def test_the_doctor_finds_nothing_amiss(sides: Sides) -> None:
     sides.deliver(sides.order())
-    found = doctor._examine("crm")
+    found = doctor.examine("crm")
     assert found
     assert {one.level for one in found} == {"ok"}, found
 

@@ -27,7 +27,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not doctor.is_configured():
-            words = "Nothing is configured: set WOO_URL and CRM_URL with their keys in .env, as .env.example shows."
+            words = (
+                "Nothing is configured: add a shop and a CRM in the back office, or set WOO_URL and CRM_URL with their "
+                "keys in .env, as .env.example shows."
+            )
             raise CommandError(words, returncode=long_runs.WRONG_USE)
         with long_runs.quiet():
             made = [*preparing.prepare_all()] if options["fix"] else []
@@ -40,7 +43,8 @@ class Command(BaseCommand):
             for words in made:
                 self.stdout.write(f"fixed    {words}")
             for one in findings:
-                self.stdout.write(f"{MARKS[one.level]}  {one.check:<10}  {one.words}")
+                of = f"{one.bridge}: " if one.bridge else ""
+                self.stdout.write(f"{MARKS[one.level]}  {one.check:<10}  {of}{one.words}")
                 if one.advice:
                     self.stdout.write(f"{'':<21}→ {one.advice}")
         if errors:

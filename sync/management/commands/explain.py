@@ -53,7 +53,7 @@ def as_json(told: Timeline) -> dict[str, Any]:
 
 
 def _pages(told: Timeline) -> tuple[str, str]:
-    bridge = Bridge.objects.with_connections().get(pk=(told.link and told.link.bridge_id) or DEFAULT_BRIDGE)
+    bridge = Bridge.objects.with_connections().get(pk=told.bridge or DEFAULT_BRIDGE)
     return links.shop_page(bridge, told.woo_id), links.crm_page(bridge, told.crm_order_id or "")
 
 

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.jobs import engine, month_end, run_report
 from sync.management import long_runs
+from sync.management.bridges import add_bridge, chosen_bridge
 from sync.management.moments import moment
 from sync.models import Run
-from webhooks.connections import default_bridge
 
 ROW = "{:<8} {:>8} {:>16} {:>16} {:>16} {:>16}"
 
@@ -27,26 +27,27 @@ class Command(BaseCommand):
         parser.epilog = "Example: python manage.py month_end --from 2026-10-01 --until 2026-10-31 --csv > october.csv"
         parser.add_argument("--from", dest="since", metavar="DAY", help="first day, UTC; default: of last month")
         parser.add_argument("--until", metavar="DAY", help="last day, included; default: of last month")
-        parser.add_argument("--bridge", default="", metavar="SLUG", help="default: the bridge of the environment")
+        add_bridge(parser)
         parser.add_argument("--check", metavar="FILE", help="whether the audit has signed this CSV file")
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print one JSON object at the end")
         form.add_argument("--csv", action="store_true", help="print the orders as the CSV file that is signed")
 
-    def handle(self, *args: Any, since: str | None, until: str | None, bridge: str, **given: Any) -> None:
+    def handle(self, *args: Any, since: str | None, until: str | None, bridge: str | None, **given: Any) -> None:
         if given["check"]:
             self._check(Path(given["check"]), as_json=given["json"])
             return
+        about = chosen_bridge(bridge)
         chosen: dict[str, Any] = {
             "since": since and moment(since, "--from").date(),
             "until": until and moment(until, "--until").date(),
-            "bridge": bridge,
+            "bridge": about.slug,
         }
         try:
             month_end.options(**chosen)
         except engine.NotStarted as error:
             raise CommandError(str(error), returncode=long_runs.WRONG_USE) from error
-        long_runs.configured_shop(default_bridge())
+        long_runs.configured_shop(about)
         run = long_runs.carry_out(lambda: month_end.start(actor="command", **chosen))
         report = run.kept[month_end.REPORT]
         left_out = run_report.left_out(run)
