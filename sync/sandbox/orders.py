@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 STATUSES = ["pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed", "checkout-draft"]
@@ -49,7 +49,8 @@ def dated(name: str, moment: datetime) -> dict[str, str]:
 
 
 def money(amount: Decimal) -> str:
-    return f"{amount:.2f}"
+    """Half a cent goes up, as in PHP."""
+    return f"{amount.quantize(Decimal('0.01'), ROUND_HALF_UP)}"
 
 
 def _line(number: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def new_order(woo_id: int, now: datetime, shop_url: str, fields: Mapping[str, An
 
 
 def _totals(lines: list[dict[str, Any]], cart_tax: Decimal) -> dict[str, str]:
-    tax = cart_tax + SHIPPING_TAX
+    tax = cart_tax + Decimal(money(SHIPPING_TAX))
     total = sum((Decimal(line["total"]) for line in lines), Decimal()) + SHIPPING + tax
     return {
         "discount_total": "0.00",

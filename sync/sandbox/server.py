@@ -146,6 +146,10 @@ class LoopbackServer(ABC):
         """By this server's own clock, which dates its orders and answers."""
         return datetime.now(UTC) + self.clock_is_ahead
 
+    def place_of(self, request: Request) -> tuple[str, str]:
+        """The method and path by which faults are limited."""
+        return request.method, request.path
+
     def tell(self, line: str) -> None:
         if self.listener:
             self.listener(line)
@@ -158,7 +162,7 @@ class LoopbackServer(ABC):
         """The answer with faults applied; None: close the connection without one."""
         if request.path == "/_faults":
             return self._fault_control(request)
-        fault = self.faults.take(request.method, request.path, request.query)
+        fault = self.faults.take(*self.place_of(request), request.query)
         with self.lock:
             self.requests.append(request)
         # Waiting on the event and not sleeping: a stop ends every slow answer at once.

@@ -19,6 +19,7 @@ from webhooks.connections import CRM
 BACKENDS = {
     "rest": "sync.clients.crm.rest.RestCrm",
     "hubspot": "sync.clients.crm.hubspot.HubspotCrm",
+    "odoo": "sync.clients.crm.odoo.OdooCrm",
     "tryton": "sync.clients.crm.tryton.TrytonCrm",
 }
 """The built-in ones by the word that CRM_BACKEND or a connection's kind names them with."""

@@ -32,6 +32,9 @@ class Cache:
     def forget(self, name: str) -> None:
         self._kept.pop(name, None)
 
+    def forget_all(self) -> None:
+        self._kept.clear()
+
 
 _known: dict[tuple[str, tuple[tuple[str, str], ...]], Cache] = {}
 

@@ -8,7 +8,10 @@ from django.utils.module_loading import import_string
 
 from sync.sandbox.crms.base import StandIn
 
-STAND_INS: dict[str, str] = {"hubspot": "sync.sandbox.crms.hubspot.HubspotStandIn"}
+STAND_INS = {
+    "hubspot": "sync.sandbox.crms.hubspot.HubspotStandIn",
+    "odoo": "sync.sandbox.crms.odoo.OdooStandIn",
+}
 """By the word that CRM_BACKEND names the backend with."""
 
 

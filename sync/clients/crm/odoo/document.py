@@ -1,0 +1,100 @@
+"""What Odoo is told of an order, made without a call."""
+
+from collections.abc import Iterator, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import sha256
+from typing import Any
+
+from sync.clients.crm.draft import Address, Line, OrderDraft, draft
+
+CENT = Decimal("0.01")
+"""The digits of a price in Odoo, unless its decimal accuracy "Product Price" says otherwise."""
+
+
+def compose(order: Mapping[str, Any]) -> dict[str, Any]:
+    """The document: all that is sent of an order, but for its name and Odoo's own ids."""
+    told = draft(order)
+    if told.is_in_trash:
+        return {"note": ["WooCommerce: the order is in the trash, or was deleted there."]}
+    shipping = told.billing if told.shipping.is_empty else told.shipping
+    return {
+        "origin": f"WooCommerce {told.number}",
+        "date_order": f"{told.created_at:%Y-%m-%d %H:%M:%S}" if told.created_at else None,
+        "currency": told.currency,
+        "note": _note(told),
+        "partner": _partner(told),
+        "invoice_address": _address(told.billing),
+        "delivery_address": _address(shipping),
+        "lines": [part for line in told.lines for part in _parts(line)],
+    }
+
+
+def _note(told: OrderDraft) -> list[str]:
+    """Line by line."""
+    paid = " ".join(filter(None, (told.payment.title or told.payment.method, told.payment.transaction_id)))
+    refunded = f"refunded so far: {told.refunded:f} {told.currency}" if told.refunds else ""
+    coupons = f"coupons: {', '.join(told.coupons)}" if told.coupons else ""
+    said = "; ".join(filter(None, (f"status {told.status}", paid, coupons, refunded)))
+    return [*told.note.splitlines(), f"WooCommerce: {said}"]
+
+
+def _partner(told: OrderDraft) -> dict[str, str]:
+    customer = told.customer
+    return {
+        "code": _code(told),
+        "name": customer.name or customer.company or customer.email or f"WooCommerce {told.number}",
+        "company": customer.company,
+        "email": customer.email,
+        "phone": customer.phone,
+        "vat": customer.vat_number,
+    }
+
+
+def _code(told: OrderDraft) -> str:
+    """The same for the same customer: by it we know again whom we made ourselves."""
+    if told.customer.shop_id:
+        return f"c{told.customer.shop_id}"
+    known = told.customer.email.lower() or told.customer.phone
+    return f"g{sha256(known.encode()).hexdigest()[:10]}" if known else f"o{told.woo_id}"
+
+
+def _address(found: Address) -> dict[str, str]:
+    street, _, more = found.street.partition("\n")
+    return {
+        "name": found.name,
+        "company": found.company,
+        "street": street,
+        "street2": more,
+        "zip": found.postcode,
+        "city": found.city,
+        "state": found.state,
+        "country": found.country,
+        "phone": found.phone,
+    }
+
+
+def _parts(one: Line) -> Iterator[dict[str, Any]]:
+    """Where a price to the cent does not bring the amount, two lines do: the last piece has what is left over.
+
+    Odoo's deliveries go by the quantities, so that these have to stay as they are.
+    """
+    price, quantity = one.unit_price.quantize(CENT, ROUND_HALF_UP), one.quantity
+    if price * quantity == one.net and quantity > 0:
+        yield _part(one, one.name, quantity, price)
+    elif quantity > 1 and quantity == quantity.to_integral_value():
+        yield _part(one, one.name, quantity - 1, price)
+        yield _part(one, one.name, Decimal(1), one.net - price * (quantity - 1))
+    else:
+        name = one.name if quantity in (0, 1) else f"{quantity:f} × {one.name}"
+        yield _part(one, name, Decimal(1), one.net)
+
+
+def _part(one: Line, name: str, quantity: Decimal, price: Decimal) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "name": name,
+        "sku": one.sku,
+        "quantity": f"{quantity.normalize():f}",
+        "price": f"{price:.2f}",
+        "rates": [f"{rate.normalize():f}" for rate in one.rates if rate],
+    }
