@@ -32,7 +32,7 @@ from sync.jobs import cursors, engine, shop_identity
 from sync.jobs.forms import BridgeRunForm
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
-from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
+from sync.jobs.processing import LEFT_OUT, THREADS, Steps, a_few, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import DriftFinding, Run
 from sync.pipeline.read import facts_of
 from sync.pipeline.strangers import another_in_crm
@@ -42,7 +42,8 @@ from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import Side
 
 Kind = DriftFinding.Kind
-BATCH = 100
+BATCH = THREADS
+"""Orders that are read one by one before they are kept: a run gets on, however slow the CRM is."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 EXPECTED = "expected"
 NOT_SOLD = FINAL | {"failed"}
@@ -190,15 +191,12 @@ def job(run: Run) -> Steps[None]:
         both = Both(bridge, shop, crm, statuses, pool)
         if run.checkpoint.get("step", LISTED) == LISTED:
             yield from _compare_listed(run, both)
-            _enter(run, step=REST)
-            yield
         yield from _compare_rest(run, both)
     findings = DriftFinding.objects.filter(bridge=bridge)
     findings.filter(gone_at=None, seen_at__lt=run.started_at).update(gone_at=clock.now())
     so_far = {name: run.counts[name] for name in ("seen", LEFT_OUT) if name in run.counts}
     differing = counted(findings.open(clock.now()))
     run.counts = {"seen": 0, **so_far, **differing, EXPECTED: _expected(bridge)}
-    yield
 
 
 def _enter(run: Run, **place: Any) -> None:
@@ -212,7 +210,7 @@ def _compare_listed(run: Run, both: "Both") -> Steps[None]:
         links = both.links.by_crm_order_id(crm.crm_order_id for crm in batch)
         listed = {crm.crm_order_id: crm for crm in batch}
         yield from _compare(run, both, links.values(), listed)
-        _enter(run, step=LISTED, feed=paginator.position())
+        _enter(run, **({"step": REST} if paginator.ended else {"step": LISTED, "feed": paginator.position()}))
         yield
 
 
@@ -232,36 +230,47 @@ def _compare_rest(run: Run, both: "Both") -> Steps[None]:
 
 
 def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[str, CrmSnapshot]) -> Steps[None]:
-    """Keep what differs; counts and place are saved by the caller's next step."""
-    new = [link for link in links if link.compared_in != run.pk]
+    """Keep what differs. What is doubtful is read once more, a few at a time; in a page that is done again those come
+    next that were not. The last counts, and the place, are saved by the caller's next step."""
     links, began = list(links), clock.now()
     ids = [link.woo_id for link in links]
     shown, _ = yield from with_retries(both.bridge, lambda: both.shop.of_ids(ids, both.query))
     shop = {order.woo_id: order for order in shown}
     pairs = [Pair(link=link, shop=shop.get(link.woo_id), crm=crm.get(link.crm_order_id)) for link in links]
     bridge, lifecycle = both.bridge, current_lifecycle(both.bridge.pk)
-    suspects = [pair for pair in pairs if kind_of(pair, lifecycle, bridge)]
-    known = _known(bridge, suspects)
-    kinds = {pair.link.pk: kind_of(pair, lifecycle, bridge) for pair in suspects}
-    certain = [pair for pair in suspects if _is_same(pair, kinds[pair.link.pk], known.get(pair.link.woo_id))]
-    doubtful = [pair for pair in suspects if pair not in certain]
-    again = yield from in_parallel(both.bridge, both.pool, both.again, doubtful)
-    certain += [pair for pair in again if isinstance(pair, Pair)]
-    left = [pair for pair in again if isinstance(pair, LeftOut)]
-    _leave_out(run, left)
-    new = [link for link in new if link.pk not in {one.link.pk for one in left}]
-    on_its_way = heard_of(bridge, Side.SHOP, [str(link.woo_id) for link in links], began)
-    found = [(pair, kind) for pair in certain if (kind := kind_of(pair, lifecycle, bridge))]
+    suspects = {pair.link.pk: kind for pair in pairs if (kind := kind_of(pair, lifecycle, bridge))}
+    known = _known(bridge, [pair for pair in pairs if pair.link.pk in suspects])
+    doubtful = [
+        pair
+        for pair in pairs
+        if pair.link.pk in suspects and not _is_same(pair, suspects[pair.link.pk], known.get(pair.link.woo_id))
+    ]
+    unclear = {pair.link.pk for pair in doubtful}
+    _conclude(run, both, [pair for pair in pairs if pair.link.pk not in unclear], began)
+    for some in a_few([pair for pair in doubtful if pair.link.compared_in != run.pk], BATCH):
+        again = yield from in_parallel(bridge, both.pool, both.again, some)
+        _leave_out(run, [pair for pair in again if isinstance(pair, LeftOut)])
+        _conclude(run, both, [pair for pair in again if isinstance(pair, Pair)], began)
+        run.checkpoint = {**run.checkpoint}
+        yield
+
+
+def _conclude(run: Run, both: "Both", pairs: Sequence[Pair], began: datetime) -> None:
+    """These are certain."""
+    bridge, lifecycle = both.bridge, current_lifecycle(both.bridge.pk)
+    on_its_way = heard_of(bridge, Side.SHOP, [str(pair.link.woo_id) for pair in pairs], began)
+    found = [(pair, kind) for pair in pairs if (kind := kind_of(pair, lifecycle, bridge))]
     _keep(
         bridge,
         [one for one in found if one[1] != Kind.CONTENT or str(one[0].link.woo_id) not in on_its_way],
         lifecycle,
     )
-    OrderLink.objects.filter(pk__in=[link.pk for link in new]).update(compared_in=run.pk)
+    new = [pair.link.pk for pair in pairs if pair.link.compared_in != run.pk]
+    OrderLink.objects.filter(pk__in=new).update(compared_in=run.pk)
     run.counts = {**run.counts, "seen": run.counts.get("seen", 0) + len(new)}
 
 
-def _is_same(pair: Pair, kind: Kind | None, known: DriftFinding | None) -> bool:
+def _is_same(pair: Pair, kind: Kind, known: DriftFinding | None) -> bool:
     """It was found before just like this, so that it needs no second look; a list that lacks it proves nothing."""
     shown = pair.shop is not None and pair.crm is not None
     return shown and known is not None and (known.kind, known.shop, known.crm) == (kind, *pair.statuses)

@@ -27,7 +27,7 @@ from sync.clients.shop import Shop
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, forms
 from sync.jobs.halves import all_statuses
-from sync.jobs.processing import LEFT_OUT, Steps, in_parallel, leave_out, thread_pool, with_retries
+from sync.jobs.processing import LEFT_OUT, Steps, a_few, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import MonthEndOrder, Run
 from sync.registry import Job, Starter, register
 from webhooks.connections import Bridge
@@ -80,7 +80,6 @@ def job(run: Run) -> Steps[None]:
     run.checkpoint = {**run.checkpoint, REPORT: report}
     run.counts = {**run.counts, **report["counts"]}
     _sign(run, report)
-    yield
 
 
 # --- the two walks -------------------------------------------------------------------------------------------------
@@ -99,10 +98,10 @@ def _walk_shop(run: Run, shop: Shop, reader: "Reader") -> Steps[None]:
         leave_out(run, [order.words for order in paginator.left_out])
         of_period = [order for order in orders if (at := created(order)) and begins <= at < ends]
         yield from _keep(run, reader, of_period)
-        run.checkpoint = {**run.checkpoint, "place": paginator.position.as_json()}
+        place = {"after": 0} if paginator.ended else {"place": paginator.position.as_json()}
+        run.checkpoint = {**run.checkpoint, **place}
         run.counts = {**run.counts, "seen": run.month_end_orders.count()}
         yield
-    run.checkpoint = {**run.checkpoint, "after": 0}
 
 
 def _walk_links(run: Run, bridge: Bridge, reader: "Reader") -> Steps[None]:
@@ -142,24 +141,24 @@ def _period(run: Run) -> tuple[datetime, datetime]:
 
 
 class Reader:
-    """What the CRM has of some links."""
+    """What the CRM has of some links, by CRM id."""
 
     def __init__(self, bridge: Bridge, crm: Crm, pool: ThreadPoolExecutor) -> None:
         self.bridge = bridge
         self.crm = crm
         self.pool = pool
 
-    def read(self, links: Sequence[OrderLink]) -> Steps[dict[str, CrmSnapshot | str | None]]:
-        """By CRM id: the order; None: it is lost; or why it cannot be read. What one call does not show is asked for by
-        its id."""
-        ids = [link.crm_order_id for link in links]
-        shown: Mapping[str, CrmSnapshot] = {}
+    def together(self, ids: Sequence[str]) -> Steps[Mapping[str, CrmSnapshot]]:
+        """What one call shows of them, if the CRM has such a call."""
         crm = self.crm
-        if isinstance(crm, BatchReads) and ids:
-            shown = yield from with_retries(self.bridge, lambda: crm.get_many(ids))
-        rest = [one for one in ids if one not in shown]
-        single = yield from in_parallel(self.bridge, self.pool, self._one, rest)
-        return {**shown, **dict(zip(rest, single, strict=True))}
+        if not ids or not isinstance(crm, BatchReads):
+            return {}
+        return (yield from with_retries(self.bridge, lambda: crm.get_many(ids)))
+
+    def singly(self, ids: Sequence[str]) -> Steps[dict[str, CrmSnapshot | str | None]]:
+        """The order; None: it is lost; or why it cannot be read."""
+        answers = yield from in_parallel(self.bridge, self.pool, self._one, ids)
+        return dict(zip(ids, answers, strict=True))
 
     def _one(self, crm_order_id: str) -> CrmSnapshot | str | None:
         try:
@@ -177,15 +176,26 @@ def _keep(run: Run, reader: Reader, orders: Sequence[ShopSnapshot]) -> Steps[Non
     kept = kept.exclude(standing=Standing.UNREADABLE)  # which are to be named again
     known = {woo_id: rest for woo_id, *rest in kept.values_list("woo_id", "shop_status", "shop_total")}
     new = [order for order in orders if known.get(order.woo_id) != [order.status, _total(order)]]
-    for begin in range(0, len(new), AT_ONCE):
-        yield from _keep_some(run, reader, new[begin : begin + AT_ONCE])
+    for some in a_few(new, AT_ONCE):
+        ids = [order.woo_id for order in some]
+        links = {link.woo_id: link for link in OrderLink.objects.filter(bridge=reader.bridge, woo_id__in=ids)}
+        shown = yield from reader.together([link.crm_order_id for link in links.values()])
+        rest = [one for one in some if one.woo_id in links and links[one.woo_id].crm_order_id not in shown]
+        _store(run, reader.bridge, [one for one in some if one not in rest], links, shown)
+        for few in a_few(rest):
+            read = yield from reader.singly([links[one.woo_id].crm_order_id for one in few])
+            _store(run, reader.bridge, few, links, read)
+            yield
 
 
-def _keep_some(run: Run, reader: Reader, orders: Sequence[ShopSnapshot]) -> Steps[None]:
-    ids = [order.woo_id for order in orders]
-    links = {link.woo_id: link for link in OrderLink.objects.filter(bridge=reader.bridge, woo_id__in=ids)}
-    read = yield from reader.read(list(links.values()))
-    filtered, refused = _filtered(reader.bridge, ids), _refused(links.values())
+def _store(
+    run: Run,
+    bridge: Bridge,
+    orders: Sequence[ShopSnapshot],
+    links: Mapping[int, OrderLink],
+    read: Mapping[str, CrmSnapshot | str | None],
+) -> None:
+    filtered, refused = _filtered(bridge, [order.woo_id for order in orders]), _refused(links.values())
     rows = []
     for order in orders:
         link = links.get(order.woo_id)

@@ -195,15 +195,18 @@ def with_retries(bridge: Bridge, read: Callable[[], T], *, side: str = "", patie
 
 
 def in_parallel(bridge: Bridge, pool: ThreadPoolExecutor, read: Callable[[S], T], items: Sequence[S]) -> Steps[list[T]]:
-    """The answers of many reads, a few at once; each few is read again if a side must be waited for."""
+    """The answers of many reads, a few at once; each few is read again if a side must be waited for. The run may be
+    stopped between them: whoever has to get on, however slow a side is, reads only a few, and keeps them."""
     answers: list[T] = []
-    for some in _batched(items, THREADS):
+    for number, some in enumerate(a_few(items)):
+        if number:
+            yield
         answers += yield from with_retries(bridge, lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
-        yield
     return answers
 
 
-def _batched(items: Sequence[S], size: int) -> Iterator[Sequence[S]]:
+def a_few(items: Sequence[S], size: int = THREADS) -> Iterator[Sequence[S]]:
+    """As many as are read at once."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -372,6 +372,29 @@ def test_a_run_that_died_goes_on_and_counts_each_order_once(
     assert (run.state, run.counts["seen"]) == (Run.State.DONE, 5)
 
 
+@pytest.mark.parametrize("way", ["the list shows none", "the list is behind", "the list shows all"])
+def test_it_gets_on_however_little_time_a_stretch_has(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """As with a CRM that takes as long for a few orders as a worker works on a run at a time."""
+    orders = linked(two_sides, 13)
+    for woo_id, crm_id in orders:
+        two_sides.crm.set_status(crm_id, "paid")
+        if way == "the list is behind":  # and is not believed: each is read singly
+            two_sides.shop.set_status(woo_id, "processing")
+    if way != "the list shows all":
+        two_sides.crm.list_lag = 3600
+    if way == "the list shows none":
+        monkeypatch.setattr(two_sides.crm, "_listed", lambda crm_id: None)
+    run, stretches = drift.start(actor="anna"), 0
+    while not engine.carry_out(run, budget=0):
+        stretches += 1
+        assert stretches < 40, f"it does not get on: {run.checkpoint}"
+    assert (run.state, run.counts["seen"]) == (Run.State.DONE, len(orders)), run.error
+    expected = set() if way == "the list is behind" else set(orders)
+    assert set(DriftFinding.objects.filter(gone_at=None).values_list("woo_id", "crm_order_id")) == expected
+
+
 # --- wrong use and the schedule ------------------------------------------------------------------------------------
 
 
