@@ -159,9 +159,10 @@ def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime, bridge: Bridge)
     lifecycle = current_lifecycle(bridge.pk)
     news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle, bridge)]
     heard = heard_of(bridge, Side.CRM, [crm.crm_order_id for crm in news], began)
-    # Where the shop's order still waits, its link is about to be made.
-    unlinked = [str(_shop_order(crm, bridge)) for crm in news if crm.crm_order_id not in links]
-    being_linked = heard_of(bridge, Side.SHOP, unlinked, began)
+    # Where the shop's order still waits, its link is about to be made. That the CRM has moved it is news all the same.
+    fresh = [crm for crm in news if crm.crm_order_id not in links and lifecycle.status_map.get(crm.status) == FIRST]
+    waiting = heard_of(bridge, Side.SHOP, [str(_shop_order(crm, bridge)) for crm in fresh], began)
+    heard |= {crm.crm_order_id for crm in fresh if str(_shop_order(crm, bridge)) in waiting}
     return [
         Missed(
             bridge=bridge.pk,
@@ -175,9 +176,7 @@ def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime, bridge: Bridge)
             occurred_at=crm.updated_at,
         )
         for crm in news
-        if crm.crm_order_id not in heard
-        and (crm.crm_order_id in links or str(_shop_order(crm, bridge)) not in being_linked)
-        and not _with_a_person(crm, bridge)
+        if crm.crm_order_id not in heard and not _with_a_person(crm, bridge)
     ]
 
 

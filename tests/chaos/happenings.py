@@ -1,6 +1,7 @@
 """What goes wrong, one thing after the other, in an order that the seed decides."""
 
 import random
+import tempfile
 import threading
 import time
 import traceback
@@ -21,6 +22,8 @@ Happening = Callable[[], None]
 WRITES = ("POST", "PUT", "PATCH")
 OWN_JUMP = 20
 """Seconds, forwards or back: less than a lease lasts."""
+LISTED_BY = 2.0
+"""Seconds after which the CRM's lists show all that it has: a restore takes longer than they lag."""
 MAINTENANCE = 600
 """Seconds for which WordPress asks to be left alone, whenever it puts an update in place."""
 
@@ -54,6 +57,8 @@ class Happenings:
         self.rng = random.Random(seed)
         self.service, self.stores, self.shop, self.crm, self.clock_file = service, stores, shop, crm, clock_file
         self.happened: Counter[str] = Counter()
+        self.forgotten: set[str] = set()
+        "Bodies that were answered after a backup, and before the database was put back from it."
         self.broke_off = ""
         "Why nothing went wrong any more, if so."
         self._pause = threading.Event()
@@ -66,6 +71,7 @@ class Happenings:
             "kill -9 of a whole cluster": lambda: self.service.kill_a_cluster(self.rng),
             "kill -9 of a web server": lambda: self.service.kill_a_web(self.rng),
             "full stop of everything": self._full_stop,
+            "the database is put back from a backup": self._restore,
             "shop down": lambda: self._down(self.shop),
             "CRM down": lambda: self._down(self.crm),
             "slow answers": lambda: self._fault("slow", seconds=self.rng.uniform(0.2, 4)),
@@ -148,6 +154,26 @@ class Happenings:
         self.service.stop_everything()
         self._wait(1, 4)
         self.service.start_everything()
+
+    def _restore(self) -> None:
+        """The backup is written under load. What comes after it is lost with the database, and asked for again."""
+        with tempfile.TemporaryDirectory(prefix="orderbridge-chaos-") as folder:
+            copy, sides = Path(folder, "copy"), (self.shop, self.crm)
+            before = [len(side.deliveries) for side in sides]
+            self._manage("backup", "write", str(copy))
+            self._manage("backup", "check", str(copy))
+            self._wait(2, 8)
+            self.service.stop_everything()
+            self._wait(LISTED_BY, LISTED_BY + 2)
+            for side, number in zip(sides, before, strict=True):
+                self.forgotten |= {one.body_sha256 for one in side.deliveries[number:] if one.status == 200}
+            self.stores.restore(copy)
+        self.service.start_everything()
+
+    def _manage(self, *command: str) -> None:
+        done = self.service.manage(*command)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command[:2])}: {(done.stdout + done.stderr).strip()}")
 
     def _down(self, side: LoopbackServer) -> None:
         side.stop()

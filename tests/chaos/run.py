@@ -83,6 +83,7 @@ class Run:
             self.over.set()
             trouble.join(120)
             self.happenings.mend()
+            connections.close_all()  # it may be another database by now
         mended = time.monotonic()
         settled = self._settle()
         reckoning = Reckoning()
@@ -146,7 +147,7 @@ class Run:
         sent = [*self.shop.deliveries, *self.crm.deliveries]
         answered = [one for one in sent if one.status == 200]
         events = WebhookEvent.objects.all()
-        differences = list(self.story.differences())
+        differences = list(self.story.differences(restored=bool(self.happenings.forgotten)))
         backwards = [one for one in differences if "backwards" in one]
         created = [create.external_id for create in self.crm.creates]
         reckoning.figures |= {
@@ -159,6 +160,7 @@ class Run:
             "duplicates counted": sum(events.values_list("duplicates", flat=True)),
             "parked: deleted in the shop": events.filter(state=State.PARKED).count(),
             "attempts": Attempt.objects.count(),
+            "answered, and gone with a database": len(self.happenings.forgotten),
             "status writes": len(self.shop.status_writes),
             "happened": ", ".join(f"{name} {n}" for name, n in sorted(self.happenings.happened.items())),
         }
@@ -179,8 +181,11 @@ class Run:
                 yield f"{event}: {event.reason}"
 
     def _lost(self, answered: set[str]) -> list[str]:
-        """Answered 200, and nothing with this content is in the inbox."""
-        return sorted(answered - set(WebhookEvent.objects.values_list("body_sha256", flat=True)))
+        """Answered 200, and nothing with this content is in the inbox, nor went with a database that was replaced: what
+        such a delivery told shows in what differs."""
+        return sorted(
+            answered - self.happenings.forgotten - set(WebhookEvent.objects.values_list("body_sha256", flat=True))
+        )
 
     def _twice(self) -> Iterator[str]:
         """An event that took effect in two attempts, or a status written to an order that shows it already."""

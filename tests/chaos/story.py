@@ -104,8 +104,9 @@ class Story:
 
     # --- what is true in the end -----------------------------------------------------------------------------------
 
-    def differences(self) -> Iterator[str]:
-        """Nothing, if every order is linked once and equal on both sides, and nothing moved backwards."""
+    def differences(self, *, restored: bool = False) -> Iterator[str]:
+        """Nothing, if every order is linked once and equal on both sides, and nothing moved backwards. `restored`: that
+        the CRM took a move back may have been refused, and forgotten with the database."""
         lifecycle = current_lifecycle()
         links = {link.woo_id: link for link in OrderLink.objects.all()}
         refused = _last_refusals()
@@ -121,6 +122,8 @@ class Story:
                 if name not in ("status", "refunds") and told.get(name) != value
             )
             target = lifecycle.status_map[twins[0]["status"]]
+            if restored and lifecycle.is_ahead(order["status"], of=target):
+                continue
             if order["status"] != target and refused.get(woo_id) != target:
                 yield f"{woo_id}: {twins[0]['status']} in the CRM, {order['status']} in the shop"
         for woo_id, link in links.items():

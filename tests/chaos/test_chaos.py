@@ -15,11 +15,13 @@ import pytest
 import redis
 import requests
 
-from sync.sandbox.shop import SandboxShop
+from sync.sandbox.crm import CrmDelivery, SandboxCrm
+from sync.sandbox.shop import Delivery, SandboxShop
 from tests.chaos import happenings
 from tests.chaos.happenings import Happenings, plan
 from tests.chaos.networks import ONE_MACHINE, Network, networks, shared
 from tests.chaos.service import AHEAD, Program, Service
+from tests.chaos.stores import DATABASE, Stores
 from tests.journeys.processes import ROOT
 from tests.servers import NotInstalled, Redis
 
@@ -101,6 +103,44 @@ def test_a_process_of_that_host_believes_in_another_time(tmp_path: Path) -> None
     said = subprocess.run(command, env=service.guest.cluster.env, capture_output=True, text=True, check=True).stdout
     assert [float(moment) - time.time() for moment in said.split()] == [pytest.approx(AHEAD, abs=20)] * 2
     assert "CHAOS_CLOCK" not in service.hosts[0].web.env
+
+
+def test_what_came_between_a_backup_and_its_restore_and_nothing_else_may_be_gone(tmp_path: Path) -> None:
+    chaos = made(only="from a backup")
+    chaos.shop, chaos.crm = SandboxShop(), SandboxCrm()
+    chaos.shop.deliveries = [Delivery("order.created", 1, 200, "before")]
+    chaos.stores = Stores("sqlite", tmp_path, False)
+    database = tmp_path / DATABASE
+    database.write_text("the orders of the morning")
+    database.with_name(f"{DATABASE}-wal").touch()
+
+    def manage(command: str, action: str, copy: str) -> Any:
+        if action == "write":
+            Path(copy).write_bytes(database.read_bytes())
+        return MagicMock(returncode=0)
+
+    def live(*span: float) -> None:
+        chaos.shop.deliveries += [Delivery("order.created", 2, 200, "after"), Delivery("order.created", 3, 0, "never")]
+        chaos.crm.deliveries.append(CrmDelivery("C-1", "evt_1", 200, "moved"))
+        database.write_text("the orders of the day")
+
+    chaos.service.manage.side_effect = manage  # type: ignore[attr-defined]
+    with patch.object(chaos, "_wait", live):
+        [restore] = chaos.all().values()
+        restore()
+    assert chaos.forgotten == {"after", "moved"}
+    assert database.read_text() == "the orders of the morning"
+    assert [one.name for one in tmp_path.iterdir()] == [DATABASE]
+    order = [name for name, *_ in chaos.service.method_calls]  # type: ignore[attr-defined]
+    assert order == ["manage", "manage", "stop_everything", "start_everything"]
+
+
+def test_a_backup_that_is_worth_nothing_ends_the_chaos() -> None:
+    chaos = made(only="from a backup")
+    chaos.service.manage.return_value = MagicMock(returncode=1, stdout="", stderr="cut off")  # type: ignore[attr-defined]
+    [restore] = chaos.all().values()
+    with pytest.raises(RuntimeError, match="backup write: cut off"):
+        restore()
 
 
 @pytest.mark.equipped

@@ -217,6 +217,20 @@ def test_an_order_of_the_crm_that_names_one_of_ours(two_sides: TwoSides) -> None
     assert two_sides.shop.orders[5]["status"] == "processing"
 
 
+@pytest.mark.parametrize(("status", "missed"), [("paid", True), ("unheard of", True), ("new", False)])
+def test_both_sides_tell_of_an_order_whose_link_was_lost_and_one_run_is_enough(
+    two_sides: TwoSides, status: str, missed: bool
+) -> None:
+    """As after a restore: it was created and moved since the copy. The next run asks the CRM only for what is newer."""
+    made = two_sides.crm.add_order(str(two_sides.order(5, timezone.now())["id"]), status)
+    reconcile()
+    assert found() == [("shop", "order.created", "5")] + [("crm", "order.status_changed", made["id"])] * missed
+    settle()
+    assert OrderLink.objects.get().crm_order_id == made["id"]
+    expected = {"paid": "processing"}.get(status, "pending")
+    assert two_sides.shop.orders[5]["status"] == expected
+
+
 def test_orders_deleted_for_good_are_found_by_a_deep_run_once(two_sides: TwoSides) -> None:
     (gone, _), (orphaned, _), (trashed, _), _ = linked(two_sides, 4)
     two_sides.shop.trash(trashed)
