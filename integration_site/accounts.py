@@ -30,6 +30,8 @@ from orders import audit, edits
 from webhooks import credentials
 
 PAGES = "/admin/account/"
+LONGEST = 200
+"""Characters of a browser's name."""
 SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
 
 
@@ -135,7 +137,9 @@ def back_office(request: HttpRequest) -> dict[str, Any]:
 def record_sign_in(request: HttpRequest, user: User, **kwargs: Any) -> None:
     records = get_authentication_records(request, user)
     ways = dict.fromkeys(one.get("type") or one.get("provider") or one["method"] for one in records)
-    audit.record("sign in", actor=user.get_username(), result=f"With {' and '.join(ways) or 'the set-up link'}.")
+    result = f"With {' and '.join(ways) or 'the set-up link'}."
+    where = {"from": client_address(request) or "", "browser": request.headers.get("User-Agent", "")[:LONGEST]}
+    audit.record("sign in", actor=user.get_username(), result=result, **where)
 
 
 @receiver([post_save, post_delete], sender=Authenticator)

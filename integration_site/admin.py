@@ -1,11 +1,72 @@
-"""allauth's tables have no pages here: people see to their own account, commands to others' (docs/sign-in.md)."""
+"""Who is signed in, and the end of it. allauth's other tables have no pages here: people see to their own account,
+commands to others' (docs/sign-in.md)."""
 
 from allauth.account.models import EmailAddress, EmailConfirmation
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from unfold.decorators import action
+
+from orders import audit
+from orders.asking import NotDone, ask_reason
+from webhooks.backoffice.display import ago
+from webhooks.backoffice.lists import ReadOnlyAdmin
 
 for model in (EmailAddress, EmailConfirmation, Authenticator, SocialAccount, SocialApp, SocialToken, UserSession):
     if admin.site.is_registered(model):
         admin.site.unregister(model)
+
+
+@admin.register(UserSession)
+class SessionAdmin(ReadOnlyAdmin):
+    """Of everybody. One's own are in the menu of one's name."""
+
+    list_display = ("user", "began", "ip", "user_agent")
+    list_select_related = ("user",)
+    fields = ("user", "began", "ip", "user_agent")
+    search_fields = ("=user__username",)
+    search_help_text = "Exact name of a person"
+    actions_detail = ("end",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UserSession]:
+        """Those that have not run out."""
+        going_on = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
+        return super().get_queryset(request).filter(session_key__in=going_on)
+
+    def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("usersessions.change_usersession") and self.has_view_permission(request)
+
+    @admin.display(description="Signed in", ordering="created_at")
+    def began(self, session: UserSession) -> str:
+        return ago(session.created_at)
+
+    @action(description="End…", permissions=["end"], url_path="end", icon="logout")
+    def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        session = get_object_or_404(self.get_queryset(request), pk=object_id)
+        name = session.user.get_username()
+
+        def perform(said: dict[str, str]) -> str:
+            if session.session_key == request.session.session_key:
+                raise NotDone("This is the session that you are using. Log out instead.")
+            session.end()
+            result = f"{name}, signed in {session.created_at:%F %R} UTC from {session.ip}."
+            audit.record("end session", actor=request.user.get_username(), reason=said["reason"], result=result)
+            return f"The session of {name} has ended."
+
+        return ask_reason(
+            request,
+            self.admin_site,
+            title=f"End the session of {name}",
+            words="Whoever uses it is asked to sign in with the next click. To keep the person out, untick Active in "
+            "Users first: that ends all of their sessions.",
+            button="End the session",
+            back=reverse("admin:usersessions_usersession_changelist"),
+            perform=perform,
+        )

@@ -74,6 +74,7 @@ SIDEBAR: dict[str, list[dict[str, Any]]] = {
     "People": [
         _page("Users", "person", "auth/user", "auth.view_user"),
         _page("Groups", "group", "auth/group", "auth.view_group"),
+        _page("Sessions", "devices", "usersessions/usersession", "usersessions.view_usersession"),
     ],
 }
 

@@ -9,18 +9,23 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from allauth.socialaccount.providers.openid_connect import views
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.crypto import get_random_string
 
 from integration_site.accounts import refused
 from sync.clients.http import trusted
 
 log = logging.getLogger("orderbridge.sign_in")
 SUPERUSER = "superuser"
+NONCE = "nonce"
+"""Goes with the request, and comes back in the token: it was issued for this very sign-in. Of the rest, state, issuer,
+audience and age, allauth sees to it; the PKCE proof is the directory's to check."""
 
 
 class _Trusting(requests.adapters.HTTPAdapter):
@@ -30,6 +35,15 @@ class _Trusting(requests.adapters.HTTPAdapter):
         if (context := trusted()) is not None:
             options["ssl_context"] = context
         super().init_poolmanager(*args, **options)
+
+
+class CompanyProvider(OpenIDConnectProvider):
+    def redirect(self, request: HttpRequest, process: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The nonce is remembered with the state, in the session of who asked."""
+        nonce = get_random_string(32)
+        kwargs["auth_params"] = {**(kwargs.get("auth_params") or self.get_auth_params()), NONCE: nonce}
+        answer: HttpResponse = super().redirect(request, process, *args, **kwargs, **{NONCE: nonce})
+        return answer
 
 
 class CompanyAdapter(DefaultSocialAccountAdapter):
@@ -92,6 +106,10 @@ def why_not(request: HttpRequest, sociallogin: SocialLogin, roles: set[str]) -> 
     """None: the person may come in."""
     if len({one.get("sub") for one in claims(sociallogin)}) != 1:
         return refused(request, "The directory contradicts itself", "Its two answers name different people. Try again.")
+    token = sociallogin.account.extra_data.get("id_token")
+    if token and token.get(NONCE) != sociallogin.state.get(NONCE):
+        log.warning("sign-in by the directory: the token was issued for another sign-in")
+        return refused(request, "This answer is not for your sign-in", "It was issued for another one. Sign in again.")
     if not roles:
         named = ", ".join(groups_of(sociallogin)) or f"none (is there a claim {settings.OIDC_GROUPS_CLAIM}?)"
         log.warning("sign-in by the directory: no group has a role", extra={"groups": named})

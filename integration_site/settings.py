@@ -367,6 +367,7 @@ SOCIALACCOUNT_ADAPTER = "integration_site.company.CompanyAdapter"
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {
         "OAUTH_PKCE_ENABLED": True,
+        "provider_class": "integration_site.company.CompanyProvider",
         "APPS": [
             {
                 "provider_id": "company",

@@ -54,6 +54,8 @@ MANAGER = (
     "orders.force_orderlink",
     "sync.month_end_run",
     "sync.confirm_installation",
+    "usersessions.view_usersession",
+    "usersessions.change_usersession",
     *(f"sync.{action}_recipient" for action in ("add", "change", "delete")),
     *(f"orders.{action}_{model}" for model in ("statusrule", "allowedmove") for action in ("add", "change", "delete")),
 )

@@ -43,6 +43,8 @@ MAY = {
     "orders.force_orderlink": {"manager"},
     "sync.month_end_run": {"manager", "auditor"},
     "sync.confirm_installation": {"manager"},
+    "usersessions.view_usersession": {"manager"},
+    "usersessions.change_usersession": {"manager"},
     "orders.add_statusrule": {"manager"},
     "orders.change_statusrule": {"manager"},
     "orders.delete_statusrule": {"manager"},

@@ -150,6 +150,7 @@ def test_a_second_factor_of_ours_is_the_directorys_business(company: str, client
 def test_the_request_has_a_state_and_a_proof_that_the_code_is_ours(company: str, client: Client) -> None:
     asked = parse_qs(urlsplit(to_directory(client)).query)
     assert len(asked["state"][0]) >= 16 and asked["code_challenge_method"] == ["S256"]
+    assert len(asked["nonce"][0]) >= 16 and asked["nonce"] != parse_qs(urlsplit(to_directory(client)).query)["nonce"]
     assert asked["redirect_uri"] == [f"http://testserver{START}callback/"]
 
 
@@ -166,6 +167,25 @@ def test_the_answer_to_somebody_else_opens_nothing(company: str, client: Client)
     back = urlsplit(answer.headers["Location"])
     assert client.get(f"{back.path}?{back.query}").status_code == 503
     assert not User.objects.exists()
+
+
+def test_a_code_of_another_sign_in_opens_nothing(company: str, client: Client) -> None:
+    """It was stolen, and is put into one's own answer. Not every directory looks at the PKCE proof, as this one."""
+    wanted, own = parse_qs(urlsplit(to_directory(client)).query), to_directory(Client())
+    stolen = requests.post(own, data={"sub": "ann"}, allow_redirects=False, timeout=10).headers["Location"]
+    code = parse_qs(urlsplit(stolen).query)["code"][0]
+    answer = client.get(f"{START}callback/", {"code": code, "state": wanted["state"][0]})
+    assert answer.status_code == 403 and "not for your sign-in" in words(answer)
+    assert not User.objects.exists()
+
+
+def test_an_answer_opens_the_back_office_once(company: str, client: Client) -> None:
+    back = urlsplit(
+        requests.post(to_directory(client), data={"sub": "ann"}, allow_redirects=False, timeout=10).headers["Location"]
+    )
+    assert client.get(f"{back.path}?{back.query}").headers["Location"] == "/admin/"
+    client.logout()
+    assert client.get(f"{back.path}?{back.query}").status_code == 503
 
 
 def test_a_directory_that_does_not_answer_is_told(company: str, client: Client, settings: Any) -> None:

@@ -9,10 +9,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connection, transaction
@@ -113,6 +115,7 @@ NEEDS = {
     "orders_orderlink_anew": "orders.force_orderlink",
     "orders_orderlink_same": "orders.force_orderlink",
     "sync_driftfinding_order": "sync.view_driftfinding",
+    "usersessions_usersession_end": "usersessions.change_usersession",
     **{f"sync_todoitem_{action}": "sync.handle_todoitem" for action in ("take", "give_back", "snooze")},
     "sync_driftfinding_ignore": "sync.ignore_driftfinding",
     **{f"sync_alarm_{action}": "sync.handle_alarm" for action in ("acknowledge", "mute", "unmute")},
@@ -223,6 +226,7 @@ CHANGES = {
     "sync_sidestate_go_on": SIDE,
     "sync_sidestate_probe": SIDE,
     "sync_doctor": AUDIT,
+    "usersessions_usersession_end": {*AUDIT, "usersessions.UserSession"},
     "sync_installation": {*AUDIT, "sync.Installation"},
     "sync_run_start": RUN,
     "sync_run_do": RUN,
@@ -309,7 +313,7 @@ def rows(db: None) -> None:
     audit.record("check", actor="somebody", link=link)
     for model in (StatusRule, AllowedMove):
         model.objects.order_by("pk").last().save()  # type: ignore[union-attr]  # has a history now
-    User.objects.create_user("some-user")
+    sign_somebody_in()
     connected = [
         Connection.objects.create(slug=slug, name=slug, kind=kind, settings={"url": "https://other.example"})
         for slug, kind in (("crm-b", "rest"), ("shop-b", "woocommerce"))
@@ -317,6 +321,14 @@ def rows(db: None) -> None:
     Bridge.objects.create(slug="b", name="B", shop=connected[1], crm=connected[0], external_id_prefix="b-")
     missing = [model for model in admin.site._registry if not model._default_manager.exists()]
     assert not missing, f"make a row of {missing} here, so that its pages are walked"
+
+
+def sign_somebody_in() -> None:
+    session = SessionStore()
+    session.create()
+    UserSession.objects.create(
+        user=User.objects.create_user("some-user"), ip="192.0.2.1", user_agent="x", session_key=session.session_key
+    )
 
 
 def client_of(*groups: str, **user: Any) -> Client:

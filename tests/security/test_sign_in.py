@@ -17,6 +17,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from integration_site import checks, sign_in
 from orders.models import StaffAction
@@ -272,10 +273,38 @@ def test_nobody_sees_or_ends_the_sessions_of_others(alice: User, client: Client)
     assert is_in(other)
 
 
-def test_the_audit_says_who_signed_in_and_how(alice: User, client: Client) -> None:
+def test_whoever_manages_people_sees_and_ends_the_sessions_of_others(alice: User, client: Client) -> None:
+    person("viewer")
+    other, expired = Client(headers={"user-agent": "Browser of the thief"}), Client(headers={"user-agent": "Long ago"})
+    for one in (other, expired):
+        with_password(one, "viewer")
+    Session.objects.filter(session_key=expired.session.session_key).update(expire_date=timezone.now())
     with_password(client)
+    url = "/admin/usersessions/usersession/"
+    page = client.get(url).content.decode()
+    assert "Browser of the thief" in page and "127.0.0.1" in page and "Long ago" not in page
+    assert other.session.session_key not in page
+    [theirs] = UserSession.objects.filter(user_agent="Browser of the thief")
+    answer = client.post(f"{url}{theirs.pk}/end/", {"confirmed": "yes", "reason": "laptop stolen"}, follow=True)
+    assert "The session of viewer has ended." in answer.content.decode()
+    assert not is_in(other) and is_in(client)
+    done = StaffAction.objects.get(action="end session")
+    assert (done.actor, done.reason) == ("alice", "laptop stolen")
+    assert done.result.startswith("viewer, signed in ") and done.result.endswith(" from 127.0.0.1.")
+
+
+def test_the_session_in_use_is_left_by_logging_out(alice: User, client: Client) -> None:
+    with_password(client)
+    url = f"/admin/usersessions/usersession/{UserSession.objects.get().pk}/end/"
+    answer = client.post(url, {"confirmed": "yes", "reason": "tidy"}, follow=True)
+    assert "Log out instead" in answer.content.decode() and is_in(client)
+
+
+def test_the_audit_says_who_signed_in_how_and_from_where(alice: User) -> None:
+    with_password(Client(headers={"user-agent": "Browser at home"}))
     done = StaffAction.objects.get()
     assert (done.action, done.actor, done.result) == ("sign in", "alice", "With password.")
+    assert done.details == {"from": "127.0.0.1", "browser": "Browser at home"}
     Client().post(LOGIN, {"username": "alice", "password": "wrong"})
     assert StaffAction.objects.count() == 1
 
