@@ -156,7 +156,7 @@ class Counted(models.Model):
 
 
 class HourlyFigure(models.Model):
-    """What stays of the attempts and calls of an hour once they are past ROWS_RETENTION_DAYS."""
+    """The attempts or calls of an hour, added up. They stay when the rows go (ROWS_RETENTION_DAYS)."""
 
     class What(models.TextChoices):
         ATTEMPT = "attempt", "Attempts"

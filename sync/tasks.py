@@ -10,7 +10,7 @@ from sync import registry
 from sync.clients import installation
 from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
-from sync.monitoring import growth, lasting, shop_webhooks, silence, todo
+from sync.monitoring import growth, hourly, lasting, shop_webhooks, silence, todo
 from sync.notifications import rounds
 from sync.pipeline import doubts
 from sync.pipeline.leases import worker_name
@@ -67,13 +67,14 @@ def go_on_with_a_run(*, busy: bool) -> bool:
 
 
 def sweep() -> None:
-    """Every minute: find runs that dead workers left, and forget workers that are long gone."""
+    """Every minute: find runs that dead workers left, forget workers that are long gone, and add up what was done."""
     now = clock.now()
     Heartbeat.objects.filter(at__lt=now - timedelta(days=1)).delete()
     Lease.objects.filter(expires_at__lt=now - timedelta(minutes=10)).delete()
     allowed.calm_down()
     engine.pick_up()
     todo.refresh()
+    hourly.roll_up()
     drain()
 
 

@@ -148,12 +148,11 @@ def _remove_attempts(run: Run, before: datetime) -> Steps[None]:
 
 
 def _remove_and_remember(attempts: list[int]) -> int:
-    """Read first, as SQLite has one writer: rows of what is done change no more."""
-    calls, times = Call.objects.filter(attempt__in=attempts), hourly.read(attempts)
+    calls = Call.objects.filter(attempt__in=attempts)
     with transaction.atomic():
         cover(ATTEMPTS, max(attempts, default=0))
         cover(CALLS, calls.aggregate(newest=Max("pk"))["newest"] or 0)
-        hourly.add(times)
+        hourly.add(hourly.read(hourly.not_added(attempts)))
         calls.delete()
         Attempt.objects.filter(pk__in=attempts).delete()
     return len(attempts)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Sum
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +15,7 @@ from django.utils import timezone
 from orders.verification import Checkup
 from sync.jobs import pruning
 from sync.models import Attempt, Call, Counted, HourlyFigure, Run
-from sync.monitoring import counting
+from sync.monitoring import counting, hourly
 from sync.monitoring.counting import ATTEMPTS, CALLS, count_rows
 from tests.factories import (
     AttemptFactory,
@@ -134,6 +135,73 @@ def test_hourly_figures_outlive_the_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     page = said(signed_in("viewer"), "/admin/sync/hourlyfigure/?what=call")
     assert ">99<" in page and ">120<" not in page
+
+
+def rolled_up(at: Any) -> dict[str, int]:
+    """As some minutes later, when no older row can be on its way."""
+    for _ in range(2):
+        hourly.roll_up()
+        Counted.objects.filter(pk=hourly.MARK).update(next_at=at - timedelta(hours=1))
+    hourly.roll_up()
+    return figures()
+
+
+def figures() -> dict[str, int]:
+    rows = HourlyFigure.objects.order_by().values_list("what").annotate(n=Sum("count"))
+    return dict(rows)
+
+
+def test_figures_are_added_up_once_and_stay_as_they_are_when_the_rows_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hourly, "PAGE", 2)
+    for at in (OLD, OLD, OLD, YOUNG):
+        attempt(at)
+    assert rolled_up(NOW) == {"attempt": 4, "call": 8}
+    attempt(YOUNG, calls=0)
+    assert rolled_up(NOW) == {"attempt": 5, "call": 8}
+    before = list(HourlyFigure.objects.order_by("pk").values())
+    assert prune()["attempts"] == 3
+    rolled_up(NOW)
+    assert list(HourlyFigure.objects.order_by("pk").values()) == before
+
+
+def test_what_an_upgrade_finds_is_added_up_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the night comes before it is done."""
+    monkeypatch.setattr(hourly, "PAGE", 1)
+    monkeypatch.setattr(hourly, "PAGES", 2)
+    for at in (OLD, OLD, OLD, YOUNG):
+        attempt(at, calls=0)
+    hourly.roll_up()
+    assert figures() == {"attempt": 2}
+    prune()
+    assert figures() == {"attempt": 3}
+    assert rolled_up(NOW) == {"attempt": 4}
+
+
+def test_an_attempt_that_is_recorded_late_is_not_passed_over() -> None:
+    """It had its number before the others, and is seen after them."""
+    late, early = attempt(YOUNG, calls=0), attempt(YOUNG, calls=0)
+    row = Attempt.objects.filter(pk=late.pk).values().get()
+    Attempt.objects.filter(pk=late.pk).delete()
+    Counted.objects.create(table=hourly.MARK, next_up_to=0)
+    hourly.roll_up()  # sees the early one, and waits for who may still come
+    assert figures() == {}
+    Attempt.objects.create(**row)
+    assert rolled_up(NOW) == {"attempt": 2}
+    assert early.pk > late.pk
+
+
+def test_two_workers_add_each_attempt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt(calls=0)
+    real, once = hourly.read, [hourly.roll_up]
+
+    def read(page: Any) -> Any:
+        if once:
+            once.pop()()  # all of it, between the other's look and its write
+        return real(page)
+
+    monkeypatch.setattr(hourly, "read", read)
+    hourly.roll_up()
+    assert figures() == {"attempt": 1}
 
 
 def test_each_bridge_has_figures_of_its_own() -> None:
