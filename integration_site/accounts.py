@@ -138,7 +138,10 @@ def record_sign_in(request: HttpRequest, user: User, **kwargs: Any) -> None:
     records = get_authentication_records(request, user)
     ways = dict.fromkeys(one.get("type") or one.get("provider") or one["method"] for one in records)
     result = f"With {' and '.join(ways) or 'the set-up link'}."
-    where = {"from": client_address(request) or "", "browser": request.headers.get("User-Agent", "")[:LONGEST]}
+    where: dict[str, Any] = {
+        "from": client_address(request) or "",
+        "browser": request.headers.get("User-Agent", "")[:LONGEST],
+    }
     audit.record("sign in", actor=user.get_username(), result=result, **where)
 
 
