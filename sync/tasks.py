@@ -10,7 +10,7 @@ from sync import registry
 from sync.clients import installation
 from sync.jobs import engine, reconciliation
 from sync.models import Heartbeat, Lease, Run
-from sync.monitoring import growth, hourly, lasting, shop_webhooks, silence, todo
+from sync.monitoring import growth, hourly, lasting, schema_watch, shop_webhooks, silence, todo
 from sync.notifications import rounds
 from sync.pipeline import doubts
 from sync.pipeline.leases import worker_name
@@ -76,6 +76,8 @@ def sweep() -> None:
     todo.refresh()
     hourly.roll_up()
     drain()
+    if installation.may_call():
+        schema_watch.after_refusals()
 
 
 def __getattr__(name: str) -> Callable[[], None]:
@@ -102,6 +104,7 @@ def watch() -> None:
     reconciliation.see_that_sweeps_end()
     lasting.on_schedule()
     growth.on_schedule()
+    schema_watch.on_schedule()
 
 
 def notify() -> None:

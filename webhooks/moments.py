@@ -1,6 +1,6 @@
 """Times as others write them, read by one rule."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def utc(text: str) -> datetime:
@@ -11,3 +11,8 @@ def utc(text: str) -> datetime:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"{text!r} is no time") from error
+
+
+def until(at: datetime, now: datetime) -> str:
+    """For people: with the day, where that is not plain."""
+    return f"{at:%H:%M:%S} UTC" if at - now < timedelta(hours=12) else f"{at:%Y-%m-%d %H:%M} UTC"

@@ -41,7 +41,7 @@ class RememberedChoiceAdmin(ReadOnlyAdmin):
     list_display_links = ("id", "chosen_one")
     list_select_related = ("connection",)
     list_filter = (("connection", RelatedDropdownFilter),)
-    fields = ("what", "chosen_one", "connection", "asked_by", "chosen_by", "at")
+    fields = ("chosen_one", "connection", "asked_by", "chosen_by", "at")
     search_fields = ("crm_id",)
     search_help_text = "A whole e-mail address or phone number, or the customer's exact id in the CRM"
     actions_detail = ("change_choice", "forget")

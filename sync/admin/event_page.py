@@ -18,12 +18,14 @@ from sync.backoffice.edited import changed
 from sync.backoffice.removed import attempts_removed, is_past
 from sync.backoffice.steps import attempt_for, steps
 from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, is_number, link_of
-from sync.models import Attempt
+from sync.models import Attempt, SideState
+from webhooks import clock
 from webhooks.backoffice.display import ago, pretty, readable
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text
 from webhooks.models import EFFECTS, Outcome, Side, WebhookEvent
+from webhooks.moments import until
 from webhooks.reveal import is_revealed, may_reveal
 
 NEIGHBOURS = 5
@@ -73,7 +75,7 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "pages": pages(event, link) if event.order_ref else "",
         "attempt": attempt,
         "steps": steps(event, attempt, calls),
-        "why": why(event, attempt),
+        "why": [*held_up(event), *why(event, attempt)],
         "compared": comparison_table(attempt),
         "transitions": [masked_row(one) for one in event.transitions.order_by("id")],
         "revealed": revealed,
@@ -121,6 +123,20 @@ def why(event: WebhookEvent, attempt: Attempt | None) -> list[str]:
     if own and own not in " ".join(said):
         return [own, *(words for words in said if words not in own)]
     return said
+
+
+def held_up(event: WebhookEvent) -> Iterator[str]:
+    """Why nothing is done with it at the moment, and until when."""
+    if event.is_finished:
+        return
+    bridge, now = Bridge.objects.with_connections().get(pk=event.bridge_id or DEFAULT_BRIDGE), clock.now()
+    for side in SideState.objects.filter(name__in=[bridge.slug_of(one) for one in Side.values]).order_by("name"):
+        if side.paused:
+            yield f"It waits: {side.label} is paused by staff."
+        elif side.wait_until and side.wait_until > now:
+            yield f"It waits: {side.label} asked us to wait until {until(side.wait_until, now)}. No attempt is used up."
+        elif side.opened_at:
+            yield f"It waits: {side.label} has been unavailable since {side.opened_at:%Y-%m-%d %H:%M} UTC."
 
 
 def comparison_table(attempt: Attempt | None) -> dict[str, Any]:

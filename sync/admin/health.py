@@ -20,6 +20,7 @@ from webhooks import clock
 from webhooks.backoffice.display import ago, badge, preformatted, pretty
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.masking import masked_words
+from webhooks.moments import until
 from webhooks.wake import wake
 
 
@@ -56,7 +57,9 @@ class SideStateAdmin(ReadOnlyAdmin):
             )
         if side.wait_until and side.wait_until > clock.now():
             return format_html(
-                "{} {}", badge("Waiting", "warning"), f"until {side.wait_until:%H:%M:%S} UTC, as it asked"
+                "{} {}",
+                badge("Waiting", "warning"),
+                f"until {until(side.wait_until, clock.now())}, as it asked",
             )
         return badge("Working", "success")
 

@@ -22,6 +22,7 @@ from webhooks.backoffice.display import coded
 from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.masking import masked_text
 from webhooks.models import SENDERS, Bridge, Connection, Side, State
+from webhooks.moments import until
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
 LATE_SECONDS = 60
@@ -167,7 +168,7 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
     if side.opened_at:
         return "no; events wait", BAD
     if side.wait_until and side.wait_until > now:
-        return f"waits until {side.wait_until:%H:%M:%S} UTC, as it asked", WATCH
+        return f"waits until {until(side.wait_until, now)}, as it asked", WATCH
     return (f"yes, {naturaltime(side.last_heard_at)}" if side.last_heard_at else "not called yet"), GOOD
 
 
@@ -197,7 +198,7 @@ def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> I
             )
         if side.wait_until and side.wait_until > now:
             yield Banner(
-                words=f"{name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}",
+                words=f"{name} asked us to wait until {until(side.wait_until, now)}: {side.last_error}",
                 advice="Nothing is lost. Events wait until then.",
                 **_button(may, "sync.pause_sidestate", "Probe now", "admin:sync_sidestate_probe", side.pk),
             )

@@ -1,5 +1,8 @@
 """What can go wrong with a side. Each class answers one question: try again, or not?"""
 
+from datetime import UTC, datetime
+from typing import Any
+
 from webhooks.texts import fit
 
 GATEWAYS = frozenset({502, 504, 520, 524})
@@ -79,6 +82,15 @@ class RateLimited(SideError):
     """429, or 503 with Retry-After from an API: we were asked to slow down."""
 
     may_have_got_through = True
+
+
+class LimitReached(RateLimited):
+    """The plan's limit is used up, until a time that the side names: nothing is asked before, were it a day."""
+
+    def __init__(self, message: str, *, until: datetime, **more: Any) -> None:
+        after = max((until - datetime.now(UTC)).total_seconds(), 1.0)
+        super().__init__(f"{message} It lets nothing through until {until:%Y-%m-%d %H:%M} UTC.", after=after, **more)
+        self.until = until
 
 
 class Blocked(SideError):

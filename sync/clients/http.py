@@ -26,6 +26,7 @@ from sync.clients.errors import (
     Ambiguous,
     AuthFailed,
     Blocked,
+    LimitReached,
     Maintenance,
     NotConfigured,
     NotFound,
@@ -49,7 +50,9 @@ current_event: contextvars.ContextVar[int | None] = contextvars.ContextVar("curr
 CONNECT_SECONDS = 3.05
 MAX_ANSWER_BYTES = 5_000_000
 LONGEST_WAIT = 3600.0
-"""Seconds that a Retry-After may ask for: a day that somebody set by mistake must not stop all work unseen."""
+"""Seconds that a Retry-After may ask for: a year that somebody set by mistake must not stop all work unseen."""
+LONGEST_LIMIT = 24 * 3600.0
+"""And a 429, where a day's limit is used up: the pages say until when, and a person may probe before."""
 BETWEEN = frozenset({400, 401, 403, 405, 406})
 """Statuses with which a server or firewall in front of an API answers in a page of its own."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -258,7 +261,7 @@ class JsonClient:
         if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
         after = retry_after(response.headers.get("Retry-After"))
-        after = None if after is None else min(after, LONGEST_WAIT)
+        asked_for, after = after, None if after is None else min(after, LONGEST_WAIT)
         theirs = said(data) if is_json else quoted(text_of(body)[:200])
         about: dict[str, Any] = {"side": self.side, "status": status, "code": code(data)}
         where = f"{method} on the {self.side}: {status}"
@@ -277,6 +280,9 @@ class JsonClient:
         if status == 503 and after is not None and is_page(response, body):
             words, advice = causes.MAINTENANCE[self.side]
             raise Maintenance(f"{where}: {words}", advice=advice, **about)
+        if status == 429 and asked_for and LONGEST_WAIT < asked_for < LONGEST_LIMIT:
+            until = datetime.now(UTC) + timedelta(seconds=asked_for)
+            raise LimitReached(f"{where}: the limit is used up. {theirs}".rstrip(), until=until, **about)
         if status == 429 or (status == 503 and after is not None):
             asked = f"for {after:.0f} s" if after else "and not told for how long"
             raise RateLimited(f"{where}: we were asked to wait {asked}. {theirs}".rstrip(), after=after, **about)

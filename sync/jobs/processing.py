@@ -28,6 +28,7 @@ from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 from webhooks.models import Outcome, State, WebhookEvent
+from webhooks.moments import until
 
 log = logging.getLogger("orderbridge.runs")
 
@@ -244,7 +245,7 @@ def _why_closed(names: Sequence[str]) -> str:
         if side.paused:
             return f"The {side.name} is paused by staff: let it go on under /admin/sync/sidestate/."
         if side.wait_until and side.wait_until > clock.now():
-            return f"The {side.name} asked us to wait until {side.wait_until:%H:%M:%S} UTC: {side.last_error}"
+            return f"The {side.name} asked us to wait until {until(side.wait_until, clock.now())}: {side.last_error}"
         if side.opened_at:
             return f"The {side.name} is out of order since {side.opened_at:%H:%M:%S} UTC: {side.last_error}"
     return "The two sides were out of order for too long."

@@ -13,9 +13,12 @@ from webhooks import clock
 from webhooks.connections import Bridge, Connection
 from webhooks.masking import masked_text
 from webhooks.models import SENDERS, RefusedDelivery, Side, WebhookEvent
+from webhooks.moments import until
 
 COUNTED_UP_TO = 1000
 WATCHED_EVERY = timedelta(minutes=5)
+USED_UP = timedelta(hours=1)
+"""Longer than a 429 makes us wait: the limit of a day or of a month is used up."""
 URGENT = (TodoItem.Cause.DEAD, TodoItem.Cause.PAID)
 SWEPT = "reconcile"
 """Its failures are told by the alarm about the side whose sweep does not end."""
@@ -128,10 +131,14 @@ def _side(side: SideState, now: datetime, *, is_used: bool) -> None:
         Severity.CRITICAL,
     )
     limited = lasts(f"limited:{side.pk}", is_used and _asked_lately(side, now), now)
+    used_up = is_used and side.wait_until is not None and side.wait_until - now > USED_UP
+    words = f"{name} has asked us to slow down (429) again and again for {limited // timedelta(minutes=1)} minutes."
+    if used_up and side.wait_until:
+        words = f"{name} lets nothing through until {until(side.wait_until, now)}: {masked_text(side.last_error)}"
     raise_or_clear(
         f"limited:{side.pk}",
-        limited > short,
-        f"{name} has asked us to slow down (429) again and again for {limited // timedelta(minutes=1)} minutes.",
+        limited > short or used_up,
+        words,
         "Events are late, and none is lost. Raise the limit there, or stop long runs and give them a speed limit.",
     )
     paused = lasts(f"paused:{side.pk}", is_used and side.paused, now)

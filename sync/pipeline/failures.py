@@ -9,7 +9,7 @@ from django.conf import settings
 
 from sync.clients import causes
 from sync.clients.crm.customers import SeveralFit
-from sync.clients.errors import SideError
+from sync.clients.errors import AuthFailed, SideError
 from sync.clients.http import current_event
 from sync.pipeline import choices, record
 from sync.pipeline.batch import Batch
@@ -22,6 +22,7 @@ from webhooks.texts import fit
 
 log = logging.getLogger("orderbridge.attempts")
 
+KEY_AGAIN = timedelta(seconds=1)
 BUSY_AGAIN = timedelta(seconds=0.3)
 
 
@@ -67,9 +68,12 @@ def fail(batch: Batch, claim: Claim, error: Exception) -> None:
 def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     """Again with backoff, at once when the side is back, or dead when the attempts are used up."""
     of_side = error if isinstance(error, SideError) else None
-    if of_side and not batch.is_about_the_order(of_side) and batch.record_failure(of_side):
-        record.retry(batch, claim, timedelta(0), error=_told(batch, error), result=type(error).__name__, failed=False)
-        return
+    if of_side and not batch.is_about_the_order(of_side):
+        held = batch.record_failure(of_side)
+        if held or _is_refused_key(batch, of_side):
+            after = timedelta(0) if held else KEY_AGAIN
+            record.retry(batch, claim, after, error=_told(batch, error), result=type(error).__name__, failed=False)
+            return
     attempt = max(event.attempts for event in claim.events) + 1
     tries = (of_side and of_side.tries) or settings.RETRY_MAX_ATTEMPTS
     if (of_side and not of_side.again) or attempt >= tries:
@@ -81,11 +85,16 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     record.retry(batch, claim, delay, error=_told(batch, error), result=type(error).__name__, failed=True)
 
 
+def _is_refused_key(batch: Batch, error: SideError) -> bool:
+    """A key that nothing at all can be read with is no order's fault, also before the breaker opens."""
+    return isinstance(error, AuthFailed) and error.side in Side.values and not batch.is_well(error.side)
+
+
 def _give_up(batch: Batch, claim: Claim, error: Exception, attempts: int) -> None:
     permanent = isinstance(error, SideError) and (not error.again or error.tries is not None)
-    hint = "Mend the cause, then replay."
+    hint = "" if isinstance(error, SeveralFit) else "Mend the cause, then replay."
     told = _told(batch, error)
-    words = f"{told} {hint}" if permanent else f"Given up after {attempts} attempts: {told} {hint}"
+    words = f"{told} {hint}".rstrip() if permanent else f"Given up after {attempts} attempts: {told} {hint}"
     if isinstance(error, SeveralFit):
         choices.ask(claim, error)
     record.give_up(batch, claim, words, error=told, result=type(error).__name__, attempts=attempts, dead=not permanent)

@@ -86,6 +86,16 @@ def test_what_is_about_one_order_does_not(error: type[SideError]) -> None:
     assert (crm().failures, crm().opened_at) == (0, None)
 
 
+@pytest.mark.parametrize("error", OUTAGES)
+def test_each_connection_has_a_breaker_of_its_own(error: type[SideError]) -> None:
+    """An error names its side, and the state goes by the slug of the connection."""
+    SideState.objects.create(name="crm-b")
+    opened = [breaker.record_failure(error("it is down", side="crm"), NOW, "crm-b") for _ in range(3)]
+    assert opened == [False, False, True]
+    assert SideState.objects.get(name="crm-b").opened_at == NOW
+    assert (crm().failures, crm().opened_at) == (0, None)
+
+
 def test_a_page_of_maintenance_is_about_the_whole_side() -> None:
     assert fail(Maintenance, times=1) is True
     assert crm().opened_at == NOW and crm().wait_until is None

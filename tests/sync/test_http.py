@@ -33,6 +33,7 @@ from sync.clients.errors import (
     AuthFailed,
     Blocked,
     Hidden,
+    LimitReached,
     Maintenance,
     NotConfigured,
     NotFound,
@@ -75,6 +76,15 @@ def failure(client: JsonClient, method: str = READ, **request: Any) -> SideError
 
 SLOW = {"Retry-After": "7"}
 CAPTCHA = {"SG-Captcha": "challenge", "Content-Type": "text/html"}
+
+
+@pytest.mark.parametrize(("asked", "error"), [(3600, RateLimited), (3601, LimitReached), (86399, LimitReached)])
+def test_a_limit_of_a_day_is_believed(answers: responses.RequestsMock, asked: int, error: type[SideError]) -> None:
+    """Of a 429 only; and of nothing longer, which somebody set by mistake."""
+    answers.add(READ, f"{BASE}/orders", status=429, headers={"Retry-After": str(asked)}, body=b"{}")
+    found = failure(JsonClient("crm", BASE))
+    assert type(found) is error
+    assert round(found.after or 0.0, -1) == round(float(asked), -1)
 
 
 @pytest.mark.parametrize("method", [READ, WRITE])

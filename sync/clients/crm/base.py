@@ -197,3 +197,11 @@ class Prepares(Protocol):
 
     def prepare(self) -> list[str]:
         """Make what we may make there, and say what was made. Done again, it makes nothing."""
+
+
+@runtime_checkable
+class Expires(Protocol):
+    """And what ends there by itself, unless somebody renews it: a key, a webhook's subscription."""
+
+    def expires_at(self) -> Mapping[str, datetime]:
+        """When, by what people call it, as in `the application key`. Without what never ends."""
