@@ -68,6 +68,8 @@ def _crm(connection: Connection) -> Iterator[Finding]:
     told = len(crm.statuses())
     words = f"It knows {told} statuses of orders." if told else "It does not tell which statuses it has."
     yield Finding(check="crm", level="ok", words=words)
+    for words, advice in preparing.advised(crm, delivery_url(connection)):
+        yield Finding(check="crm", level="ok", words=words, advice=advice)
 
 
 def _here(connection: Connection) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sync.clients.bridged import crm_of
-from sync.clients.crm.base import Crm, Prepares
+from sync.clients.crm.base import AdvisesHooks, Crm, Prepares
 from sync.clients.errors import SideError
 from webhooks.connections import Bridge
 
@@ -11,6 +11,12 @@ from webhooks.connections import Bridge
 def lacking(crm: Crm) -> list[tuple[str, str]]:
     """In words, and what to do."""
     return crm.lacks() if isinstance(crm, Prepares) else []
+
+
+def advised(crm: Crm, address: str) -> list[tuple[str, str]]:
+    """The same of webhooks that its people have to make there."""
+    words = "Its webhooks are made there by hand. Without one it is asked every few minutes what changed."
+    return [(words, crm.hook_advice(address))] if isinstance(crm, AdvisesHooks) else []
 
 
 def prepare(crm: Crm) -> list[str]:

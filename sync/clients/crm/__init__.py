@@ -18,6 +18,7 @@ from webhooks.connections import CRM
 
 BACKENDS = {
     "rest": "sync.clients.crm.rest.RestCrm",
+    "erpnext": "sync.clients.crm.erpnext.ErpnextCrm",
     "hubspot": "sync.clients.crm.hubspot.HubspotCrm",
     "odoo": "sync.clients.crm.odoo.OdooCrm",
     "tryton": "sync.clients.crm.tryton.TrytonCrm",

@@ -181,6 +181,14 @@ class TellsByHooks(Protocol):
 
 
 @runtime_checkable
+class AdvisesHooks(Protocol):
+    """And where its people have to make the webhook themselves: what they enter there."""
+
+    def hook_advice(self, address: str) -> str:
+        """For webhooks that come to this address, ready to paste, without a call."""
+
+
+@runtime_checkable
 class Links(Protocol):
     """And where a person sees an order in the CRM."""
 

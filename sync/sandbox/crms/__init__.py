@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from sync.sandbox.crms.base import StandIn
 
 STAND_INS = {
+    "erpnext": "sync.sandbox.crms.erpnext.ErpnextStandIn",
     "hubspot": "sync.sandbox.crms.hubspot.HubspotStandIn",
     "odoo": "sync.sandbox.crms.odoo.OdooStandIn",
 }

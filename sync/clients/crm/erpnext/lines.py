@@ -1,0 +1,41 @@
+"""The lines of an order as they stand in ERPNext, and as the shop wants them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sync.clients.crm.erpnext.document import mark_in, total
+from sync.clients.crm.erpnext.words import decimal
+
+Row = Mapping[str, Any]
+
+
+def changed_rows(now: Row, wanted: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Of `items` and `taxes` what is to be sent: ours as the shop has them, and after them what people added there."""
+    changed = {}
+    for name, rows in wanted.items():
+        there: Sequence[Row] = now.get(name) or []
+        ours = [row for row in there if mark_in(row.get("description"))]
+        if Counter(map(_key, ours)) != Counter(map(_key, rows)):
+            changed[name] = [*rows, *(row for row in there if row not in ours)]
+    return changed
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    mark = mark_in(row.get("description"))
+    if "tax_amount" in row:
+        return mark, row["account_head"], decimal(row["tax_amount"])
+    return mark, row["item_code"], row.get("item_name"), decimal(row["qty"]), decimal(row["rate"])
+
+
+def is_same(now: Row, order: Row, placeholder: str) -> bool:
+    """Whether the same is delivered and paid for, whoever wrote it there."""
+    there: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
+    for row in now.get("items") or []:
+        there[str(row["item_code"]).casefold(), decimal(row["rate"])] += decimal(row["qty"])
+    wanted: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
+    for one in order["items"]:
+        code, price = one["code"].casefold(), Decimal(one["price"])
+        wanted[code if (code, price) in there else placeholder.casefold(), price] += Decimal(one["quantity"])
+    return there == wanted and decimal(now["grand_total"]) == total(order)
