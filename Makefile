@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: tryton image mutate chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: tryton image mutate hubspot-shapes chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ lock-check: $(VENV)/dev.stamp ## whether the lock files are what requirements*.i
 	@for file in requirements*.txt; do \
 		diff -u $$file var/lock/$$file || { echo "$$file is not what its .in file asks for: make lock" >&2; exit 1; }; \
 	done
+
+hubspot-shapes: $(VENV)/dev.stamp ## every request to HubSpot against its published OpenAPI: OPENAPI=folder; needs node and npm
+	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m tests.hubspot_shapes "$(OPENAPI)"
 
 audit-deps: $(VENV)/dev.stamp ## known weaknesses of the exact pins; needs the internet
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt

@@ -14,7 +14,7 @@ from sync.sandbox.crms.base import Habits, Shown, StandIn
 from sync.sandbox.crms.hubspot import catalog
 from sync.sandbox.crms.hubspot.records import Record, Records, refusal
 from sync.sandbox.faults import Fault
-from sync.sandbox.server import Answer, HttpError, Request
+from sync.sandbox.server import Answer, Request
 
 KEYS = {"orders": "woo_order_id", "deals": "woo_order_id", "line_items": "woo_line_id", "contacts": "woo_customer_id"}
 LIMITS = {"TEN_SECONDLY_ROLLING": "ten_secondly_rolling", "DAILY": "daily", "SECONDLY": "secondly"}
@@ -147,9 +147,9 @@ class HubspotStandIn(StandIn):
         """Until somebody says that a limit is over, each further call is refused."""
         for policy, left in self.left.items():
             if left <= 0:
-                words = {"status": "error", "message": f"You have reached your {LIMITS[policy]} limit."}
-                more = {"errorType": "RATE_LIMIT", "policyName": policy, "category": "RATE_LIMITS"}
-                raise HttpError(Answer(429, {**words, **more, "correlationId": "c", "requestId": "r"}))
+                error = refusal(429, "RATE_LIMITS", f"You have reached your {LIMITS[policy]} limit.")
+                error.answer.content |= {"errorType": "RATE_LIMIT", "policyName": policy}
+                raise error
             self.left[policy] = left - 1
 
     def _of(self, kind: str, request: Request) -> Records:
