@@ -38,7 +38,7 @@ def hubspot() -> Iterator[HubspotStandIn]:
 
 
 def document(crm: HubspotCrm, order: Mapping[str, Any]) -> Mapping[str, Any]:
-    return crm.composer(crm.access).compose(order)
+    return crm.composer(crm.access).document(order)
 
 
 def order(**changes: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sync.clients.crm.hubspot import preparing
 from sync.clients.crm.hubspot.api import PAGE, Api, Row, association, objects
 from sync.clients.crm.hubspot.contacts import Contacts
 from sync.clients.crm.hubspot.document import compose
+from sync.clients.crm.hubspot.events import HOOKS
 from sync.clients.crm.hubspot.lines import LineItems
 from sync.clients.crm.hubspot.words import (
     CONFLICT,
@@ -29,12 +30,18 @@ from sync.clients.crm.hubspot.words import (
 from sync.clients.crm.schema import SettingField
 from sync.clients.errors import NotConfigured, Odd, Rejected
 from sync.clients.http import CallRecord, ignore, nothing, readable
+from sync.clients.limits import Limit
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.moments import utc
 
 KINDS = {"number": "number", "date": "date", "datetime": "date", "enumeration": "choice", "bool": "yes_no"}
 LONGEST_TEXT = 65_536
+LIMITS = {
+    "properties.*": Limit(LONGEST_TEXT, what="a text of the order"),
+    "contact.properties.*": Limit(LONGEST_TEXT, what="a text of the contact"),
+    "lines.*.properties.*": Limit(LONGEST_TEXT, what="a text of a line"),
+}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Place = tuple[int, str]
 """Of the list of changes: a time in milliseconds; and of the records that have just that time, the last one read."""
@@ -75,14 +82,22 @@ class HubspotCrm:
             required=False,
         ),
         SettingField(
+            name="webhook_secrets",
+            label="Client secret",
+            help="Only if an app of yours in HubSpot sends us webhooks, which it signs with this",
+            secret=True,
+            required=False,
+        ),
+        SettingField(
             name="time_zone",
             label="Time zone",
             help="Of the account, as in Europe/Berlin: at midnight there the daily limit of calls begins anew",
             required=False,
         ),
     )
-    # An event tells when a property changed, which is some milliseconds before the record did.
+    # An event tells when a property changed, which is some milliseconds before the record did. And few have events.
     traits = Traits(unique="enforced", updated_at="seconds", hooks="none")
+    hooks = HOOKS
     default_statuses = ()
 
     def __init__(
@@ -100,7 +115,7 @@ class HubspotCrm:
     @classmethod
     def composer(cls, access: Access) -> Composer:
         words = words_of(access)
-        return Composer(version="hubspot1", compose=lambda order: compose(order, words))
+        return Composer(version="hubspot1", compose=lambda order: compose(order, words), limits=LIMITS)
 
     def statuses(self) -> list[Status]:
         """The stages of every pipeline, since people may move an order to another one."""
