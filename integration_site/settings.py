@@ -222,6 +222,7 @@ CRM_WEBHOOK_SECRETS = _secrets("CRM_WEBHOOK_SECRETS")
 CRM_SIGNATURE = env.str("CRM_SIGNATURE", default="standard-webhooks")
 CRM_SIGNATURE_HEADER = env.str("CRM_SIGNATURE_HEADER", default="X-CRM-Signature")
 CRM_LIST_LAG = env.float("CRM_LIST_LAG", default=10.0)
+CRM_POLL_SECONDS = env.int("CRM_POLL_SECONDS", default=0)
 # What a backend wants to know besides, by the names of its own settings: CRM_DATABASE is its `database`.
 _crm = {name.removesuffix("_FILE") for name in os.environ if re.fullmatch(r"CRM_[A-Z_]*[A-Z]", name)}
 CRM_OPTIONS = {name.removeprefix("CRM_").lower(): env.str(name) for name in _crm if name not in globals()}

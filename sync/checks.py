@@ -19,7 +19,7 @@ from sync.clients.errors import NotConfigured
 from sync.clients.http import trusted
 from sync.clients.shop import basic_auth
 from webhooks.checks import OF_THE_ENVIRONMENT, is_environment_unused
-from webhooks.configs import ShopConfig
+from webhooks.configs import POLL_LEAST, ShopConfig
 from webhooks.connections import SHOP, Connection
 from webhooks.credentials import WrongKey, decrypt
 
@@ -83,6 +83,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "RETRY_BASE_SECONDS": (0, 3600, "seconds"),
     "RETRY_MAX_SECONDS": (0, 604_800, "seconds"),
     "CRM_LIST_LAG": (0, 3600, "seconds"),
+    "CRM_POLL_SECONDS": (POLL_LEAST, 86_400, "seconds, or 0: then only reconcile asks"),
     "SHOP_WRITE_LAG": (0, 3600, "seconds"),
     "BREAKER_THRESHOLD": (1, 1000, "failures in a row"),
     "LOOP_MAX_CHANGES": (1, 10**9, "changes"),
@@ -95,6 +96,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "TRUSTED_PROXIES": (0, 3, "reverse proxies, as many as there are between us and the internet"),
 }
 """The least and the most that makes sense of each number, and of what."""
+MAY_BE_OFF = ("CRM_POLL_SECONDS",)
 
 
 @register()
@@ -106,7 +108,7 @@ def numbers_make_sense(**kwargs: Any) -> list[CheckMessage]:
             id="orderbridge.W021",
         )
         for name, (least, most, of_what) in BOUNDS.items()
-        if not least <= getattr(settings, name) <= most
+        if not least <= getattr(settings, name) <= most and not (name in MAY_BE_OFF and getattr(settings, name) == 0)
     ]
 
 

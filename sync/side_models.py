@@ -27,6 +27,7 @@ class SideState(models.Model):
     last_error = models.TextField(blank=True)
     cursor = models.JSONField(default=dict, blank=True, help_text="Up to where reconcile has asked it what changed")
     swept_at = models.DateTimeField(null=True, blank=True, help_text="When reconcile last got to the end of it")
+    poll_at = models.DateTimeField(null=True, blank=True, help_text="When it is asked next, if that is oftener")
 
     objects = SideStateQuerySet.as_manager()
 

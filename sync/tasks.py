@@ -8,7 +8,7 @@ from datetime import timedelta
 from orders.checkpoints import make_checkpoint
 from sync import registry
 from sync.clients import installation
-from sync.jobs import engine, reconciliation
+from sync.jobs import engine, polling, reconciliation
 from sync.models import Heartbeat, Lease, Run
 from sync.monitoring import growth, hourly, lasting, schema_watch, shop_webhooks, silence, todo
 from sync.notifications import rounds
@@ -110,6 +110,11 @@ def watch() -> None:
 def notify() -> None:
     """Every minute: whoever is to hear of an alarm does. The sending itself is another process's."""
     rounds.start_if_needed()
+
+
+def poll() -> None:
+    """Ask the CRMs that want to be asked more often than reconcile asks them."""
+    polling.poll()
 
 
 def carry_out(run_id: int) -> None:

@@ -12,6 +12,8 @@ from django.conf import settings
 REST = "rest"
 SCHEME = "standard-webhooks"
 SIGNATURE_HEADER = "X-CRM-Signature"
+POLL_LEAST = 30
+"""Seconds."""
 PREFIX = r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?"
 """Of an external id: no digit at the end, where the order's number follows."""
 
@@ -106,6 +108,12 @@ class CrmConfig:
             options={**said, **credentials},
             public_only=not settings.ALLOW_PRIVATE_ADDRESSES,
         )
+
+
+def poll_seconds(said: Any) -> int:
+    """What is wrong is told by the checks and the form, and never more often than POLL_LEAST."""
+    seconds = int(said) if str(said).isdecimal() else 0
+    return max(seconds, POLL_LEAST) if seconds else 0
 
 
 def _list(commas: str) -> tuple[str, ...]:

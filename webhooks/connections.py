@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
 
-from webhooks.configs import PREFIX, REST, CrmConfig, ShopConfig
+from webhooks.configs import PREFIX, REST, CrmConfig, ShopConfig, poll_seconds
 
 WOOCOMMERCE = "woocommerce"
 SHOP, CRM = "shop", "crm"
@@ -82,6 +82,13 @@ class Connection(models.Model):
         if self.is_environment:
             return CrmConfig.of_environment(self.slug)
         return CrmConfig.of_row(self.slug, self.kind, self.settings, self._decrypted)
+
+    @property
+    def poll_seconds(self) -> int:
+        """How often a CRM is asked what changed; 0: whenever reconcile does. Its keys are not looked at for that."""
+        if self.is_environment:
+            return poll_seconds(settings.CRM_POLL_SECONDS) if self.side == Side.CRM else 0
+        return poll_seconds(self.settings.get("poll_seconds"))
 
     @property
     def _decrypted(self) -> dict[str, str]:

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from orders.asking import ReasonForm
-from sync.clients.crm.schema import SettingField
+from sync.clients.crm.schema import OF_EACH, SettingField
 from sync.clients.shop_address import NoShop, ensure_scheme, tidy
 from sync.monitoring.connecting import known_shop
 from webhooks.connections import Connection
@@ -93,10 +98,10 @@ class CrmForm(forms.Form):
         self, schema: Sequence[SettingField], *args: Any, connection: Connection | None = None, **more: Any
     ) -> None:
         super().__init__(*args, **more)
-        self.schema = schema
+        self.schema = (*schema, *OF_EACH)
         if connection is None:
             self.fields["name"] = text("Name", "What you call this CRM here", longest=80)
-        for one in schema:
+        for one in self.schema:
             self.fields[one.name] = _field(one, stored=connection is not None)
             if connection is not None and not one.secret:
                 self.fields[one.name].initial = connection.settings.get(one.name, one.default)
@@ -111,7 +116,8 @@ class CrmForm(forms.Form):
 
     def values(self) -> dict[str, str]:
         """Without secrets that were left empty."""
-        given = {one.name: self.cleaned_data[one.name] for one in self.schema if one.name in self.cleaned_data}
+        said = {one.name: self.cleaned_data[one.name] for one in self.schema if one.name in self.cleaned_data}
+        given = {name: "" if value is None else str(value) for name, value in said.items()}
         return {one.name: given[one.name] for one in self.schema if given[one.name] or not one.secret}
 
 
@@ -130,5 +136,10 @@ def _field(one: SettingField, *, stored: bool) -> forms.Field:
         widget = UnfoldAdminSelectWidget(choices=choices)
         return forms.ChoiceField(
             label=one.label, help_text=one.help, choices=choices, initial=one.default, widget=widget
+        )
+    if one.least is not None:
+        widget = UnfoldAdminIntegerFieldWidget()
+        return forms.IntegerField(
+            label=one.label, help_text=one.help, min_value=one.least, required=one.required, widget=widget
         )
     return text(one.label, one.help, required=one.required and not one.default, initial=one.default)

@@ -36,6 +36,7 @@ TASKS: dict[str, tuple[type, ...]] = {
     "sync.tasks.seal_audit": (),
     "sync.tasks.watch": (),
     "sync.tasks.notify": (),
+    "sync.tasks.poll": (),
     "sync.tasks.carry_out": (int,),
 }
 """Every task but those of scheduled long runs, and what it takes."""

@@ -14,7 +14,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from sync import registry
-from sync.queue import allowed
+from sync.queue import allowed, polls
 from sync.registry import Planned
 from webhooks import clock
 
@@ -48,6 +48,8 @@ def enqueue_due(broker: Broker | None = None) -> None:
             with transaction.atomic():
                 if _due(one).update(next_run=one.next_run(clock.now())):
                     async_task(one.task, broker=broker)
+        if polls.is_due():
+            async_task(polls.POLL, broker=broker)
     except Exception:  # the database or the broker is away: the guard lives on, and asks again
         log.exception("the schedules could not be seen to")
 

@@ -233,7 +233,7 @@ def test_every_task_that_our_code_names_is_on_the_list() -> None:
 
 def test_the_list_holds_these_and_no_others() -> None:
     names = ("reconcile", "reconcile_deep", "drift_nightly", "prune", "verify_audit")
-    named = ("drain", "sweep", "seal_audit", "watch", "notify", *names)
+    named = ("drain", "sweep", "seal_audit", "watch", "notify", "poll", *names)
     assert allowed.tasks() == {**{f"sync.tasks.{one}": () for one in named}, "sync.tasks.carry_out": (int,)}
 
 

@@ -18,7 +18,7 @@ from sync.clients.bridged import crm_of, shop_of
 from sync.clients.crm import environment, told
 from sync.clients.crm.rest import RestCrm
 from sync.clients.errors import NotConfigured
-from sync.jobs import backfill, drift, engine, erasure
+from sync.jobs import backfill, drift, engine, erasure, polling
 from sync.models import (
     Attempt,
     DriftFinding,
@@ -236,6 +236,25 @@ def test_a_shop_without_a_bridge_is_not_configured(client: Client, db: None) -> 
     Connection.objects.create(slug="shop-2", name="Two", kind="woocommerce", credentials=told)
     answer = from_second_shop(client, b'{"id": 1}')
     assert (answer.status_code, answer.json()) == (503, {"error": "not_configured"})
+
+
+def test_a_poll_asks_each_crm_once_for_all_its_bridges(two: Two, settings: Any) -> None:
+    settings.CRM_POLL_SECONDS = 30
+    Connection.objects.filter(slug="crm-2").update(settings={**two.bridge.crm.settings, "poll_seconds": "30"})
+    sold(two, 2)
+    two.reconcile()
+    links = list(OrderLink.objects.filter(woo_id=1))
+    for link in links:
+        two.sides[link.bridge_id].crm.set_status(link.crm_order_id, "paid")
+    for sides in two.sides.values():
+        sides.forget_calls()
+    polling.poll()
+    for sides in two.sides.values():
+        assert [call.method for call in sides.crm.requests] == ["GET"]
+    two.settle()
+    for link in links:
+        assert two.sides[link.bridge_id].shop.orders[1]["status"] == "processing"
+    nothing_crossed(two, 2)
 
 
 def test_a_crm_that_is_shared_tells_each_of_its_bridges(two: Two, client: Client) -> None:

@@ -5,6 +5,7 @@ The names are those of the connection's `settings`, and of its `credentials` whe
 
 from dataclasses import dataclass
 
+from webhooks.configs import POLL_LEAST
 from webhooks.signatures import SCHEMES
 
 
@@ -22,6 +23,8 @@ class SettingField:
     default: str = ""
     choices: tuple[str, ...] = ()
     "The only values that it may have."
+    least: int | None = None
+    "It is a whole number, and at least this."
 
     @property
     def variable(self) -> str:
@@ -33,6 +36,17 @@ URL = SettingField(
     name="url", label="Address", help="The base address of the CRM's API, as in https://crm.example/api/v1"
 )
 TOKEN = SettingField(name="token", label="Token", help="The key that the CRM gives for its API", secret=True)
+OF_EACH = (
+    SettingField(
+        name="poll_seconds",
+        label="Ask what changed every … seconds",
+        help=f"For a CRM that sends no webhooks: {POLL_LEAST} or more. Empty: it is asked every few minutes "
+        "(RECONCILE_MINUTES)",
+        required=False,
+        least=POLL_LEAST,
+    ),
+)
+"""Of every connection to a CRM, whatever its backend asks for."""
 WEBHOOK_SECRETS = SettingField(
     name="webhook_secrets",
     label="Webhook secrets",
