@@ -39,7 +39,7 @@ def _write(claim: Claim, plan: Plan) -> Applied:
             return _create(claim, creation)
         case UpdateInCrm(crm_order_id=crm_order_id, order=order):
             answer = claim.crm().update(crm_order_id, order)
-            return Applied(crm=answer, needs_a_person=_total_differs(claim, answer))
+            return Applied(crm=answer, needs_a_person=_total_differs(claim, answer, claim.shop_order))
         case SetShopStatus(to_status=new) as write:
             written = _set_status(claim, write)
             if written.status != new:
@@ -55,12 +55,12 @@ def _create(claim: Claim, creation: CreateInCrm) -> Applied:
         [reason] = another.reasons
         claim.doubts.append(reason)
         raise Rejected(reason.words, side="crm")
-    return Applied(crm=answer, created=created, needs_a_person=_total_differs(claim, answer))
+    differs = _total_differs(claim, answer, claim.shop_order)
+    return Applied(crm=answer, created=created, needs_a_person=differs)
 
 
-def _total_differs(claim: Claim, crm: CrmSnapshot) -> bool:
+def _total_differs(claim: Claim, crm: CrmSnapshot, shop: ShopSnapshot | None) -> bool:
     """A cent is enough: taxes that are rounded otherwise, or a line that somebody added in the CRM."""
-    shop = claim.shop_order
     if shop is None or shop.status == TRASH or crm.total is None:
         return False
     told = draft(shop.order)
@@ -115,7 +115,8 @@ def _tell_of_write(claim: Claim, plan: Plan, asked: str, answer: ShopSnapshot) -
             return Applied(shop=answer)
         written = claim.crm().update(claim.order_ref, told)
         claim.reasons.extend(Reason("cut", words) for words in answer.cuts)
-        return Applied(shop=answer, crm=written, crm_has_it=True)
+        differs = _total_differs(claim, written, answer)
+        return Applied(shop=answer, crm=written, crm_has_it=True, needs_a_person=differs)
     except SideError as error:
         claim.side_errors.append(error)
         words = f"The CRM could not be told what the move brought with it; the shop's next delivery will: {error}"

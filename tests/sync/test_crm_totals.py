@@ -76,3 +76,39 @@ def test_a_cent_off_after_an_update_parks_too(two_sides: TwoSides, says: Callabl
     event = deliver(order)
     assert event.state == "parked"
     assert "40.00" in event.reason
+
+
+def test_a_cent_off_in_what_is_found_after_a_creation_that_nobody_answered_parks_too(
+    two_sides: TwoSides, says: Callable[[str | None], None], settings: Any
+) -> None:
+    settings.HTTP_TIMEOUT = 0.3
+    says("34.40")
+    two_sides.crm.faults.add("timeout-after-effect", times=1, method="POST")
+    event = deliver(two_sides.shop.create_order(total="34.39"))
+    assert event.state == "retrying"
+    while not event.is_finished:
+        pipeline.work_once()
+        event.refresh_from_db()
+    assert event.state == "parked"
+    assert "34.40" in event.reason and "34.39" in event.reason
+    assert len(two_sides.crm.creates) == 1
+    assert OrderLink.objects.count() == 1
+
+
+def test_a_cent_off_in_what_a_move_brought_with_it_parks_too(
+    two_sides: TwoSides, says: Callable[[str | None], None]
+) -> None:
+    says("34.39")
+    order = two_sides.shop.create_order(total="34.39")
+    deliver(order)
+    says("34.40")
+    link = OrderLink.objects.get()
+    two_sides.crm.set_status(link.crm_order_id, "paid")
+    event = WebhookEventFactory(side="crm", source="crm", order_ref=link.crm_order_id)
+    assert pipeline.work_once()
+    event.refresh_from_db()
+    assert two_sides.shop.orders[order["id"]]["status"] == "processing"
+    assert event.state == "parked"
+    assert "34.40" in event.reason and "34.39" in event.reason
+    link.refresh_from_db()
+    assert link.woo_status == "processing", "it is known what was written"

@@ -112,6 +112,12 @@ class OrderDraft:
         return self.status == TRASH
 
     @property
+    def smallest(self) -> Decimal:
+        """The unit of its amounts, as the shop writes them: 0.01, or 1 and 0.001 in other currencies."""
+        amounts = (self.total, *(one.net for one in self.lines))
+        return Decimal(1).scaleb(min(int(one.as_tuple().exponent) for one in amounts))
+
+    @property
     def refunded(self) -> Decimal:
         """So far."""
         return sum((one.amount for one in self.refunds), ZERO)

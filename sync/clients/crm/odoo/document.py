@@ -1,14 +1,17 @@
 """What Odoo is told of an order, made without a call."""
 
 from collections.abc import Iterator, Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from hashlib import sha256
+from itertools import product
 from typing import Any
 
 from sync.clients.crm.draft import Address, Line, OrderDraft, draft
 
 CENT = Decimal("0.01")
 """The digits of a price in Odoo, unless its decimal accuracy "Product Price" says otherwise."""
+MOST_PIECES = 10
+"""Of a line that is split, which are looked at to find the shop's tax."""
 
 
 def compose(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def compose(order: Mapping[str, Any]) -> dict[str, Any]:
         "partner": _partner(told),
         "invoice_address": _address(told.billing),
         "delivery_address": _address(shipping),
-        "lines": [part for line in told.lines for part in _parts(line)],
+        "lines": [part for line in told.lines for part in _parts(line, told.smallest)],
     }
 
 
@@ -73,20 +76,42 @@ def _address(found: Address) -> dict[str, str]:
     }
 
 
-def _parts(one: Line) -> Iterator[dict[str, Any]]:
-    """Where a price to the cent does not bring the amount, two lines do: the last piece has what is left over.
+def _parts(one: Line, smallest: Decimal) -> Iterator[dict[str, Any]]:
+    """Where a price to the cent does not bring the amount, two lines do.
 
     Odoo's deliveries go by the quantities, so that these have to stay as they are.
     """
-    price, quantity = one.unit_price.quantize(CENT, ROUND_HALF_UP), one.quantity
+    unit, quantity = min(CENT, smallest), one.quantity
+    price = one.unit_price.quantize(unit, ROUND_HALF_UP)
     if price * quantity == one.net and quantity > 0:
         yield _part(one, one.name, quantity, price)
     elif quantity > 1 and quantity == quantity.to_integral_value():
-        yield _part(one, one.name, quantity - 1, price)
-        yield _part(one, one.name, Decimal(1), one.net - price * (quantity - 1))
+        splits = list(_splits(one.net, quantity, unit))
+        exact = (split for split in splits if sum(_tax(one, *part, smallest) for part in split) == one.tax)
+        yield from (_part(one, one.name, *part) for part in next(exact, splits[0]))
     else:
         name = one.name if quantity in (0, 1) else f"{quantity:f} × {one.name}"
         yield _part(one, name, Decimal(1), one.net)
+
+
+def _splits(net: Decimal, quantity: Decimal, unit: Decimal) -> Iterator[tuple[tuple[Decimal, Decimal], ...]]:
+    """The ways to get the exact amount of two prices, as (quantity, price) each: with a last piece that has what is
+    left over, with some pieces that are a cent dearer, and others. Odoo rounds the tax of each line, and not all ways
+    lead to the shop's tax."""
+    price, floor = (net / quantity).quantize(unit, ROUND_HALF_UP), (net / quantity).quantize(unit, ROUND_FLOOR)
+    last, dearer = net - price * (quantity - 1), (net - floor * quantity) / unit
+    if last * net >= 0:
+        yield (quantity - 1, price), (Decimal(1), last)
+    yield (quantity - dearer, floor), (dearer, floor + unit)
+    for more, pieces in product((-2, -1, 1, 2), range(1, min(int(quantity), MOST_PIECES))):
+        first = price + more * unit
+        rest = (net - first * (quantity - pieces)) / pieces
+        if rest == rest.quantize(unit) and rest * net >= 0:
+            yield (quantity - pieces, first), (Decimal(pieces), rest)
+
+
+def _tax(one: Line, quantity: Decimal, price: Decimal, smallest: Decimal) -> Decimal:
+    return sum(((quantity * price * rate / 100).quantize(smallest, ROUND_HALF_UP) for rate in one.rates), Decimal())
 
 
 def _part(one: Line, name: str, quantity: Decimal, price: Decimal) -> dict[str, Any]:
@@ -95,6 +120,6 @@ def _part(one: Line, name: str, quantity: Decimal, price: Decimal) -> dict[str, 
         "name": name,
         "sku": one.sku,
         "quantity": f"{quantity.normalize():f}",
-        "price": f"{price:.2f}",
+        "price": f"{price:.2f}" if price == price.quantize(CENT) else f"{price:f}",  # of a dinar, thousandths
         "rates": [f"{rate.normalize():f}" for rate in one.rates if rate],
     }

@@ -11,7 +11,6 @@ from sync.clients.snapshots import Composer
 
 PRICE = Decimal("0.0001")
 """The digits of a price in Tryton, unless its `price_decimal` says otherwise."""
-CENT = Decimal("0.01")
 NAME, STREET = 250, 500
 LIMITS = {
     "party.name": Limit(NAME, what="the customer's name"),
@@ -48,7 +47,7 @@ def compose(order: Mapping[str, Any]) -> dict[str, Any]:
         },
         "invoice_address": _address(told.billing),
         "shipment_address": _address(shipping),
-        "lines": [_line(one) for one in told.lines],
+        "lines": [_line(one, told.smallest) for one in told.lines],
     }
 
 
@@ -86,10 +85,10 @@ def _address(found: Address) -> dict[str, str]:
     }
 
 
-def _line(one: Line) -> dict[str, Any]:
-    """Where a price of four digits does not bring the amount to the cent, the line is one of the whole amount."""
+def _line(one: Line, smallest: Decimal) -> dict[str, Any]:
+    """Where a price of four digits does not bring the exact amount, the line is one of the whole amount."""
     price, quantity, name = one.unit_price.quantize(PRICE, ROUND_HALF_UP), one.quantity, one.name
-    if quantity <= 0 or (price * quantity).quantize(CENT, ROUND_HALF_UP) != one.net:
+    if quantity <= 0 or (price * quantity).quantize(smallest, ROUND_HALF_UP) != one.net:
         name = f"{quantity:f} × {name}" if quantity not in (0, 1) else name
         price, quantity = one.net.quantize(PRICE), Decimal(1)
     return {
