@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from django.conf import settings
 
+SHOP, CRM = "shop", "crm"
+"""The slugs of the environment's connections."""
 REST = "rest"
 SCHEME = "standard-webhooks"
 SIGNATURE_HEADER = "X-CRM-Signature"

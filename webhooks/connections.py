@@ -17,11 +17,11 @@ from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
 
+from webhooks.configs import CRM as CRM
 from webhooks.configs import PREFIX, REST, CrmConfig, ShopConfig, poll_seconds
+from webhooks.configs import SHOP as SHOP
 
 WOOCOMMERCE = "woocommerce"
-SHOP, CRM = "shop", "crm"
-"""The slugs of the environment's connections."""
 DEFAULT_BRIDGE = 1
 """The environment's. All that was there before there were several hangs on it."""
 

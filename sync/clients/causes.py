@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3.exceptions as urllib3
 
 from sync.clients.deadline import TooMuch
-from webhooks.connections import CRM, SHOP
+from webhooks.configs import CRM, SHOP
 from webhooks.masking import is_address, quoted
 
 Cause = tuple[str, str]
