@@ -84,8 +84,8 @@ bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain 
 screenshots: $(VENV)/dev.stamp ## the pictures of the README anew, from the sandbox
 	$(BIN)/python -m pytest -n 0 tests/browser/screenshots.py
 
-model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_SEED=… MODEL_BY=dice (docs/model.md)
-	$(BIN)/python -m tests.model
+model: $(VENV)/dev.stamp ## histories of all that can happen, against the promises: MODEL_EXAMPLES=… MODEL_SEED=… MODEL_BY=dice TRAITS=worst (docs/model.md)
+	MODEL_TRAITS=$(or $(TRAITS),$(MODEL_TRAITS)) $(BIN)/python -m tests.model
 
 model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 	MODEL_BUGS=all $(BIN)/python -m pytest --dist load tests/model/test_bugs.py

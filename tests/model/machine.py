@@ -1,5 +1,6 @@
 """What may happen in a history. Hypothesis chooses from it, or plain dice do (walk.py)."""
 
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ BEGINNINGS: Choices = {
     "seed": range(1000),
     "linked": yes_or_no,
 }
+if os.environ.get("MODEL_TRAITS") == "worst":
+    BEGINNINGS = {
+        **BEGINNINGS,
+        **dict.fromkeys(("honours_key", "has_versions", "names_events", "tells_version"), (False,)),
+        "read_lag": (0.0,),
+        "is_worst": (True,),
+        "commit_lag": (0.0, 2.0),
+        "names_time": yes_or_no,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, Composer, CrmSnapsh
 
 FIRST_MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TIMEOUT = 10.0
+SOON = timedelta(seconds=10)
 FIRST_STATUS = "new"
 "The CRM's status of an order that was just created."
 
@@ -198,6 +199,26 @@ class Habits:
     "Every second read comes from a copy that is this many seconds behind."
     names_events: bool = True
     tells_version: bool = True
+    is_worst: bool = False
+    "Nothing of it may be trusted (`WORST`): unsigned hooks before the change is stored, ids that are given again."
+    commit_lag: float = 0.0
+    "Its hook is sent so many seconds before anybody can read the change."
+    names_time: bool = True
+    "Else its hook tells of the order alone, and shows the status of before."
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        return WORST if self.is_worst else {}
+
+
+WORST = {
+    "unique": "search_only",
+    "updated_at": "seconds",
+    "hooks": "hints",
+    "hook_before_commit": True,
+    "ids_reused": True,
+}
+"""The worst of all that a real CRM was seen to do, at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +251,8 @@ class CrmInMemory:
     reads: int = 0
     last_read: dict[str, Revision] = field(default_factory=dict)
     before_update: Callable[[CrmOrder, Mapping[str, Any]], None] = lambda order, content: None
+    on_same_second: Callable[[CrmOrder], None] = lambda order: None
+    "Two changes that nothing tells apart: of the second one its list alone may tell."
 
     def of(self, woo_id: int) -> list[CrmOrder]:
         return [order for order in self.orders.values() if order.external_id == str(woo_id)]
@@ -246,7 +269,8 @@ class CrmInMemory:
     def get(self, crm_order_id: str) -> CrmSnapshot:
         order = self.orders.get(crm_order_id)
         self.reads += 1
-        until = self.clock() - timedelta(seconds=self.habits.read_lag * (self.reads % 2))
+        lag = max(self.habits.read_lag * (self.reads % 2), self.habits.commit_lag)
+        until = self.clock() - timedelta(seconds=lag)
         if order is None:
             raise NotFound("no such order", side="crm")
         visible = [revision for revision in order.revisions if revision.at <= until] or order.revisions[:1]
@@ -274,7 +298,11 @@ class CrmInMemory:
         self._revise(order, status)
 
     def _revise(self, order: CrmOrder, status: str) -> None:
-        if not (self.habits.has_versions and self.habits.tells_version):
+        before = order.revisions[-1] if order.revisions else None
+        if self.habits.is_worst:
+            if before and self._cannot_be_told_from(before):
+                self.on_same_second(order)
+        elif not (self.habits.has_versions and self.habits.tells_version):
             self.clock.advance(1)  # of two changes in one second only the sweep tells: all that names them is the time
         order.revisions.append(Revision(at=self.clock(), status=status, version=len(order.revisions) + 1))
         event: dict[str, Any] = {"type": "order.status_changed", "crm_order_id": order.crm_order_id, "status": status}
@@ -282,9 +310,18 @@ class CrmInMemory:
             event["event_id"] = f"evt_{order.crm_order_id}_{order.now.version}"
         if self.habits.has_versions and self.habits.tells_version:
             event["version"] = order.now.version
-        event["updated_at"] = _z(self.clock.whole_seconds())
+        if self.habits.names_time:
+            event["updated_at"] = _z(self.clock.whole_seconds())
+        elif before:
+            event["status"] = before.status
         headers = {"webhook-id": f"msg_{order.crm_order_id}_{order.now.version}"}
         self.send(Delivery(side="crm", woo_id=int(order.external_id), body=json.dumps(event).encode(), headers=headers))
+
+    def _cannot_be_told_from(self, before: Revision) -> bool:
+        """By its hook: the time is the same, or there is none, and the first one is still looked into."""
+        if self.habits.names_time:
+            return before.at.replace(microsecond=0) == self.clock.whole_seconds()
+        return self.clock() - before.at < SOON
 
     def _snapshot(self, order: CrmOrder, revision: Revision) -> CrmSnapshot:
         return CrmSnapshot(
@@ -364,7 +401,7 @@ class CrmClient(Client):
     def traits(self) -> Any:
         from sync.clients.crm.base import Traits  # only once Django is set up
 
-        return Traits()
+        return Traits(**self.crm.habits.traits)
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         return self.call("POST", lambda: self.crm.create(external_id, order))

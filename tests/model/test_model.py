@@ -22,6 +22,13 @@ def run(**settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_nor_does_the_worst_of_all_crms_break_them(migrated: Path) -> None:
+    """Unsigned hooks before commit, whole seconds, ids that are given again, no unique names: docs/model.md."""
+    settings = {"MODEL_TRAITS": "worst", "MODEL_BY": "dice", "MODEL_EXAMPLES": "8", "MODEL_SEED": "1"}
+    done = run(**settings, MODEL_DATABASE=str(migrated))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("by", ["hypothesis", "dice"])
 def test_the_promises_hold(by: str, migrated: Path) -> None:
     done = run(MODEL_BY=by, MODEL_EXAMPLES="10", MODEL_SEED="6", MODEL_DATABASE=str(migrated))

@@ -133,6 +133,7 @@ class World:
         self.shop.before_write = self.may_be_written
         self.shop.after_plugin = self.goes_on
         self.crm.before_update = self.may_be_told
+        self.crm.on_same_second = lambda order: self.silent.add(("crm", int(order.external_id)))
         for line in (self.shop.line, self.crm.line):  # which order it hits is known only now
             line.on_failed_write = lambda: self.disturbed.update(self.shop.orders)
 
@@ -158,7 +159,9 @@ class World:
     def receive(self, delivery: Delivery) -> None:
         source = sources.woocommerce() if delivery.side == "shop" else sources.crm()
         signals = source.parse(delivery.body, delivery.headers)
-        stored = intake.store(source, signals, delivery.body, delivery.headers, Verdict(ok=True, key="key 1"))
+        hint = "a secret in the open" if delivery.side == "crm" and self.habits.is_worst else ""
+        verdict = Verdict(ok=True, key="key 1", hint=hint)
+        stored = intake.store(source, signals, delivery.body, delivery.headers, verdict)
         self.accepted.update(pk for pk, _ in stored)
 
     def receive_all(self) -> None:
