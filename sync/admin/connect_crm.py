@@ -44,7 +44,7 @@ def add_crm_view(owner: ModelAdmin, request: HttpRequest, kind: str) -> HttpResp
     if form.is_valid():
         name, values = form.cleaned_data["name"], form.values()
         try:
-            connecting.crm_at(kind, values, "").ping()
+            lacks = connecting.try_crm(connecting.crm_at(kind, values, ""))
         except SideError as error:
             form.add_error(None, told(error))
         else:
@@ -54,6 +54,8 @@ def add_crm_view(owner: ModelAdmin, request: HttpRequest, kind: str) -> HttpResp
                 "connection: add", actor=by, result=f"{name}, {kind}", connection=connection.slug, fields=fields
             )
             messages.success(request, f"{name} is connected. It answers, and the keys are good.")
+            if lacks:
+                messages.warning(request, lacks)
             return HttpResponseRedirect(page_of(connection))
     return form_page(
         owner,
@@ -87,7 +89,8 @@ def edit_crm(owner: ModelAdmin, request: HttpRequest, connection: Connection) ->
         values = form.values()
         try:
             known = credentials.decrypt(connection.credentials)
-            connecting.crm_at(connection.kind, {**connection.settings, **known, **values}, connection.slug).ping()
+            whole = {**connection.settings, **known, **values}
+            connecting.try_crm(connecting.crm_at(connection.kind, whole, connection.slug))
         except SideError as error:
             form.add_error(None, told(error))
         else:

@@ -171,3 +171,7 @@ class NotConfigured(SideError):
     """A setting is missing, so this side cannot be called at all."""
 
     outage = True
+
+
+class Unprepared(NotConfigured):
+    """The keys are good, and the account lacks what has to be made there before the first order (`Prepares`)."""

@@ -21,6 +21,7 @@ from sync.clients.http import CallRecord, bound
 from sync.clients.shop import Shop
 from sync.monitoring import preparing, shop_webhooks
 from sync.monitoring.connecting import delivery_url as hooks_of
+from sync.monitoring.connecting import try_crm
 from sync.monitoring.findings import Finding, Level, in_time
 from sync.pipeline.whose import external_id
 from webhooks.connections import Bridge
@@ -153,11 +154,10 @@ def _clock(side: Side, calls: list[CallRecord], limit: timedelta | None) -> Iter
 def _crm(bridge: Bridge) -> Iterator[Finding]:
     calls: list[CallRecord] = []
     crm = crm_of(bridge, on_call=calls.append, before_call=in_time)
-    crm.ping()
+    try_crm(crm)  # what it lacks is told below
     yield Finding(check="crm", level="ok", words="The key may read orders.")
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if bridge.crm_config.signature == SIGNED_WITH_A_TIME else None)
-    for words, advice in preparing.advised(crm, hooks_of(bridge.crm) if bridge.crm else ""):
-        yield Finding(check="crm", level="ok", words=words, advice=advice)
+    yield from preparing.advised(crm, hooks_of(bridge.crm) if bridge.crm else "")
     if lacks := preparing.lacking(crm):
         yield from (Finding(check="crm", level="error", words=words, advice=advice) for words, advice in lacks)
         return

@@ -9,6 +9,7 @@ from django.utils.text import slugify
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
 from sync.clients.crm.base import Crm, access
+from sync.clients.errors import Unprepared
 from sync.clients.shop import Shop
 from sync.clients.shop_address import is_public_only, same_shop
 from sync.monitoring.shop_webhooks import TOPICS
@@ -41,6 +42,15 @@ def crm_at(kind: str, values: Mapping[str, str], slug: str) -> Crm:
 def crm_of(connection: Connection) -> Crm:
     values = {**connection.settings, **credentials.decrypt(connection.credentials)}
     return crm_at(connection.kind, values, connection.slug)
+
+
+def try_crm(crm: Crm) -> str:
+    """Raises SideError where the keys are not good. What it lacks besides, in words."""
+    try:
+        crm.ping()
+    except Unprepared as error:
+        return f"{error.message} Run the checks: they can make it there."
+    return ""
 
 
 def known_shop(url: str) -> Connection | None:

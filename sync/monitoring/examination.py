@@ -7,7 +7,7 @@ from sync.clients.errors import SideError
 from sync.clients.shop import Hook
 from sync.monitoring import doctor, preparing
 from sync.monitoring.bridge_checks import reached_at
-from sync.monitoring.connecting import crm_of, delivery_url
+from sync.monitoring.connecting import crm_of, delivery_url, try_crm
 from sync.monitoring.findings import Finding
 from sync.monitoring.shop_webhooks import TOPICS
 from webhooks.connections import Connection, Side
@@ -61,15 +61,14 @@ def _webhook(topic: str, hooks: list[Hook]) -> Finding:
 
 def _crm(connection: Connection) -> Iterator[Finding]:
     crm = crm_of(connection)
-    crm.ping()
+    try_crm(crm)  # what it lacks is told below
     yield Finding(check="crm", level="ok", words="It answers, and the key may read orders.")
     for lacks, advice in preparing.lacking(crm):
         yield Finding(check=ACCOUNT, level="error", words=lacks, advice=advice)
     told = len(crm.statuses())
     words = f"It knows {told} statuses of orders." if told else "It does not tell which statuses it has."
     yield Finding(check="crm", level="ok", words=words)
-    for words, advice in preparing.advised(crm, delivery_url(connection)):
-        yield Finding(check="crm", level="ok", words=words, advice=advice)
+    yield from preparing.advised(crm, delivery_url(connection))
 
 
 def _here(connection: Connection) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ class Finding:
     advice: str = ""
     bridge: str = ""
     "The slug of the bridge that it is about; empty: it is about none, or there is only one."
+    paste: str = ""
+    "What is to be entered somewhere just so, of our own making."
 
 
 until: ContextVar[tuple[float, str]] = ContextVar("until", default=(float("inf"), ""))

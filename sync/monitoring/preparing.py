@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sync.clients.bridged import crm_of
 from sync.clients.crm.base import AdvisesHooks, Crm, Prepares
 from sync.clients.errors import SideError
+from sync.monitoring.findings import Finding
 from webhooks.connections import Bridge
 
 
@@ -13,10 +14,12 @@ def lacking(crm: Crm) -> list[tuple[str, str]]:
     return crm.lacks() if isinstance(crm, Prepares) else []
 
 
-def advised(crm: Crm, address: str) -> list[tuple[str, str]]:
-    """The same of webhooks that its people have to make there."""
-    words = "Its webhooks are made there by hand. Without one it is asked every few minutes what changed."
-    return [(words, crm.hook_advice(address))] if isinstance(crm, AdvisesHooks) else []
+def advised(crm: Crm, address: str) -> Iterator[Finding]:
+    """Where its people have to make our webhooks themselves: how."""
+    if isinstance(crm, AdvisesHooks):
+        words = "Its webhooks are made there by hand. Without one it is asked every few minutes what changed."
+        advice, paste = crm.hook_advice(address)
+        yield Finding(check="crm", level="ok", words=words, advice=advice, paste=paste)
 
 
 def prepare(crm: Crm) -> list[str]:

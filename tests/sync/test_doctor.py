@@ -80,7 +80,7 @@ def test_as_json(well: TwoSides) -> None:
     call_command("doctor", "--json", stdout=out)
     told = json.loads(out.getvalue())
     assert told["ok"] is True
-    assert set(told["findings"][0]) == {"check", "level", "words", "advice", "bridge"}
+    assert set(told["findings"][0]) == {"check", "level", "words", "advice", "bridge", "paste"}
 
 
 @pytest.mark.django_db

@@ -194,10 +194,11 @@ def test_a_missing_field_stops_the_side_and_loses_nothing(sides: Sides) -> None:
 
 def test_the_doctor_prints_the_template(sides: Sides) -> None:
     sides.order()
-    found = [one for one in doctor.examine("crm") if one.level == "error" or TEMPLATE in one.advice]
+    found = [one for one in doctor.examine("crm") if one.level == "error" or one.paste]
     assert [one.level for one in found] == ["ok"]
     assert "/webhooks/crm/" in found[0].advice
     assert "on_change" in found[0].advice
+    assert found[0].paste == TEMPLATE
 
 
 def test_odd_texts_are_sent_with_a_reason(sides: Sides) -> None:

@@ -184,8 +184,8 @@ class TellsByHooks(Protocol):
 class AdvisesHooks(Protocol):
     """And where its people have to make the webhook themselves: what they enter there."""
 
-    def hook_advice(self, address: str) -> str:
-        """For webhooks that come to this address, ready to paste, without a call."""
+    def hook_advice(self, address: str) -> tuple[str, str]:
+        """For webhooks that come to this address: in words, and what they paste. Without a call."""
 
 
 @runtime_checkable

@@ -47,5 +47,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{MARKS[one.level]}  {one.check:<10}  {of}{one.words}")
                 if one.advice:
                     self.stdout.write(f"{'':<21}→ {one.advice}")
+                if one.paste:
+                    self.stdout.write(one.paste)
         if errors:
             raise CommandError(f"{len(errors)} of {len(findings)} findings need a person.", returncode=long_runs.FAILED)

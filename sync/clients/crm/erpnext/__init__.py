@@ -92,8 +92,8 @@ class ErpnextCrm:
     def prepare(self) -> list[str]:
         return setup.prepare(self.records)
 
-    def hook_advice(self, address: str) -> str:
-        return hook.advice(address)
+    def hook_advice(self, address: str) -> tuple[str, str]:
+        return hook.advice(address), hook.TEMPLATE
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class ErpnextCrm:
         prefix = external_id.rstrip("0123456789")
         customer = self.records.customer(prefix, order["party"])
         date = self.records.date(order["date"])
-        note = {NOTE: order["note"]} if NOTE in self.records.meta() else {}
+        note = {NOTE: order["note"]} if self.records.note() else {}
         return {
             FIELD: marked(external_id),
             "customer": customer,
@@ -239,7 +239,7 @@ class ErpnextCrm:
         """What differs there from what the order's document says."""
         is_draft = now.get("docstatus") == DRAFT
         wanted: dict[str, Any] = dict(order.get("fields", {}))
-        note = self.records.meta().get(NOTE, {})
+        note = self.records.note()
         if note and (is_draft or note.get("allow_on_submit")):
             wanted[NOTE] = order["note"]
         if "items" in order:

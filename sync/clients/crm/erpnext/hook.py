@@ -25,6 +25,5 @@ HOOKS = Hooks(schema="erpnext/1", parse=reader(read), verify=scheme("hmac-sha256
 def advice(address: str) -> str:
     return (
         "In ERPNext, make a Webhook: DocType Sales Order, Doc Event on_change (hold and close send no other), Request "
-        f"URL {address}, Request Structure JSON, Enable Security with a secret of the connection, JSON Request Body "
-        f"{TEMPLATE}"
+        f"URL {address}, Request Structure JSON, Enable Security with a secret of the connection, JSON Request Body:"
     )

@@ -12,9 +12,9 @@ from sync.clients.crm.base import Access, marked
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.customers import CUSTOMER, NEW, Candidate, SeveralFit, chosen
 from sync.clients.crm.erpnext.document import described
-from sync.clients.crm.erpnext.words import path_of
+from sync.clients.crm.erpnext.words import NOTE, path_of
 from sync.clients.crm.erpnext.zone import today, zone_of
-from sync.clients.errors import Blocked, NotConfigured, NotFound, Rejected, Unconfirmed
+from sync.clients.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, Unconfirmed
 from sync.clients.http import JsonClient
 
 ORDER = "Sales Order"
@@ -100,6 +100,13 @@ class Records:
             return {str(one["fieldname"]): one for one in listed or () if isinstance(one, dict) and "fieldname" in one}
 
         return self.ids.get("meta", read)
+
+    def note(self) -> dict[str, Any]:
+        """Its field, if there is one. No order waits for it."""
+        try:
+            return self.meta().get(NOTE, {})
+        except (AuthFailed, Blocked, Rejected):
+            return {}
 
     def company(self) -> dict[str, Any]:
         fields = ("name", "country", "default_currency")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sync.clients.answers import Reply
 from sync.clients.crm.base import Field, unmarked
 from sync.clients.crm.erpnext.zone import moment
-from sync.clients.errors import AuthFailed, NotConfigured, NotFound, Odd, Rejected, SideError, Unconfirmed
+from sync.clients.errors import AuthFailed, NotFound, Odd, Rejected, SideError, Unconfirmed, Unprepared
 from sync.clients.snapshots import CrmSnapshot, is_word
 from webhooks.masking import quoted
 
@@ -24,8 +24,8 @@ NOTE = "woo_note"
 SHOWN = ("name", FIELD, "status", "docstatus", "modified", "creation", "grand_total")
 NO_FIELD = f"ERPNext's Sales Order has no field {FIELD}, by which an order is found again."
 MAKE_FIELD = (
-    f"Make it: `python manage.py doctor --fix` does, or Custom Field, New: Sales Order, Data, named {FIELD}, with "
-    "Unique and No Copy ticked (docs/crms/erpnext.md)."
+    "Make it: the checks of its connection can, and so can `python manage.py doctor --fix`. By hand: a Custom Field, "
+    f"Sales Order, Data, named {FIELD}, with Unique and No Copy ticked (docs/crms/erpnext.md)."
 )
 NOT_UNIQUE, CHANGED_MEANWHILE = "UniqueValidationError", "TimestampMismatchError"
 MISTAKES = frozenset({"TypeError", "ValueError", "KeyError", "AttributeError", "IndexError", "JSONDecodeError"})
@@ -50,7 +50,7 @@ def judge(reply: Reply) -> SideError | None:
     if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return _no_right(reply.status, words, about)
     if kind == "DataError" and FIELD in words:
-        return NotConfigured(NO_FIELD, advice=MAKE_FIELD, about_order=False, **about)
+        return Unprepared(NO_FIELD, advice=MAKE_FIELD, about_order=False, **about)
     if kind == CHANGED_MEANWHILE or kind in LATER:
         return Unconfirmed(f"Somebody else changed it in ERPNext: {words}", about_order=True, **about)
     if reply.status == HTTPStatus.NOT_FOUND and reply.method == "GET":
