@@ -56,7 +56,9 @@ class Traffic:
 
     def order(self) -> None:
         self.ordered += 1
-        first, last, city, email = self._random.choice(PEOPLE)
+        person = self._random.choice(PEOPLE)
+        first, last, city, email = person
+        phone = f"+49 30 {100000 + PEOPLE.index(person)}"  # where all have one, a CRM takes them for one customer
         lines = [
             {**product, "quantity": self._random.randint(1, 3)}
             for product in self._random.sample(PRODUCTS, self._random.randint(1, 3))
@@ -64,7 +66,7 @@ class Traffic:
         self.shop.create_order(
             created_via=self._random.choice(["checkout", "checkout", "admin"]),
             status="pending",
-            billing={"first_name": first, "last_name": last, "city": city, "email": email},
+            billing={"first_name": first, "last_name": last, "city": city, "email": email, "phone": phone},
             line_items=lines,
         )
 

@@ -19,7 +19,7 @@ FROM_SHOP, FROM_CRM = ("updated", "echo", "no_change"), ("applied", "applied", "
 
 def order(world: World, number: int, **fields: Any) -> tuple[int, str]:
     """A linked order of one of the sandbox's people: its id on both sides."""
-    first, last, city = PEOPLE[number % len(PEOPLE)]
+    first, last, city, *_ = PEOPLE[number % len(PEOPLE)]
     billing = {"first_name": first, "last_name": last, "city": city, "email": f"customer{number}@example.test"}
     lines = [{**product, "quantity": 1 + number % 3} for product in PRODUCTS[: 1 + number % 3]]
     return linked_order(world, billing=billing, line_items=lines, **fields)

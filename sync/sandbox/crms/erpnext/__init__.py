@@ -5,7 +5,7 @@ import copy
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -125,7 +125,7 @@ class ErpnextStandIn(StandIn):
 
     def shown(self) -> list[Shown]:
         with self.lock:
-            return [_as_shown(doc) for doc in self.orders.values()]
+            return [_as_shown(doc, self.zone) for doc in self.orders.values()]
 
     def kept(self) -> dict[str, Any]:
         return {"kept": self.documents.kept, "next_order": self.documents.next_order}
@@ -265,12 +265,13 @@ def _docstatus(status: str, doc: Doc) -> int:
     return {"Draft": DRAFT, "Cancelled": CANCELLED}.get(status, SUBMITTED)
 
 
-def _as_shown(doc: Doc) -> Shown:
+def _as_shown(doc: Doc, zone: ZoneInfo) -> Shown:
+    changed = datetime.fromisoformat(doc["modified"]).replace(tzinfo=zone).astimezone(UTC)
     return Shown(
         crm_order_id=doc["name"],
         external_id=doc.get("woo_order_id") or "",
         status=doc["status"],
         customer=str(doc.get("customer_name") or ""),
         total=f"{doc['grand_total']:.2f} {doc.get('currency', '')}".strip(),
-        changed=doc["modified"][:19],
+        changed=f"{changed:%Y-%m-%d %H:%M:%S}",
     )
