@@ -9,7 +9,7 @@ import pytest
 
 from orders.defaults import MOVES, RULES
 from orders.lifecycle import Lifecycle
-from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
+from sync.clients.snapshots import CRM_ORDER_META, CrmSnapshot, ShopSnapshot
 from sync.pipeline.decide import crm_to_shop, forced, shop_to_crm
 from sync.pipeline.plan import (
     CreateInCrm,
@@ -24,6 +24,7 @@ from sync.pipeline.plan import (
     TransitionDraft,
     UpdateInCrm,
 )
+from sync.pipeline.sending import SendingRule
 from sync.pipeline.strangers import DOUBTS, another_shop
 from sync.pipeline.whose import identity
 
@@ -67,6 +68,10 @@ def link(**changes: Any) -> LinkFacts:
 
 def event(**facts: Any) -> EventFacts:
     return EventFacts(**{"version": 2, **facts})
+
+
+def early(**facts: Any) -> EventFacts:
+    return event(**{"version": None, "comes_early": True, **facts})
 
 
 def codes(decision: Decision) -> list[str]:
@@ -163,6 +168,10 @@ def test_what_is_written_to_the_crm(given: dict[str, Any], plan: dict[str, Any])
         ({"shop": GONE}, {"outcome": "no_change", "codes": ["shop_404"]}),
         ({"shop": shop("trash")}, {"outcome": "no_change", "codes": ["not_an_order"]}),
         ({"shop": shop("checkout-draft")}, {"outcome": "no_change", "codes": ["not_an_order"]}),
+        (
+            {"rule": SendingRule(statuses=("processing",))},
+            {"outcome": "filtered", "codes": ["filtered"]},
+        ),
         (
             {"link": link(woo_fingerprint=shop().fingerprint)},
             {"outcome": "no_change", "codes": ["same_content"], "has": shop()},
@@ -379,6 +388,10 @@ def test_where_a_person_is_needed(given: dict[str, Any], code: str, named: list[
         ({"crm": None, "link": None, "event": event(resync=True)}, 0.5, "crm_404"),
         ({"event": event(version=3, waited=seconds(8))}, 4, "crm_lags"),
         ({"event": event(version=3, resync=True, waited=seconds(59))}, 15, "crm_lags"),
+        # a CRM that tells of a change beforehand: by time, or else for three seconds
+        ({"event": early(waited=seconds(2.9))}, 1.45, "crm_lags"),
+        ({"event": early(occurred_at=NOW), "crm": crm(version=None, at=None)}, 0.5, "crm_lags"),
+        ({"event": early(occurred_at=NOW + seconds(3), waited=seconds(8))}, 4, "crm_lags"),
         ({"pending": replace(PENDING, may_come=seconds(30))}, 5, "write_in_doubt"),
         ({"pending": replace(PENDING, may_come=seconds(3))}, 3, "write_in_doubt"),
     ],
@@ -389,7 +402,17 @@ def test_where_a_side_gets_time(given: dict[str, Any], after: float, code: str) 
     assert (decision.after, codes(decision)) == (seconds(after), [code])
 
 
-@pytest.mark.parametrize("ahead", [event(version=3, waited=seconds(60)), event(version=None), event(version=2)])
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        event(version=3, waited=seconds(60)),
+        event(version=None),
+        event(version=2),
+        early(waited=seconds(3)),
+        early(occurred_at=NOW + seconds(2)),
+        early(resync=True),
+    ],
+)
 def test_where_the_crm_is_believed(ahead: EventFacts) -> None:
     assert planned(moved(event=ahead))["write"] == to_status("processing")
 
@@ -471,6 +494,7 @@ def test_what_is_stale_is_told_with_the_version_or_else_the_time_that_is_known(v
         ({"link": link(crm_status="paid"), "crm": crm(version=None)}, [str(NOW + seconds(2))]),
         ({"link": link(crm_status="paid", crm_version=2)}, ["Version 2"]),
         ({"event": event(version=3)}, ["version 3", "CRM version 2"]),
+        ({"event": early(version=3), "crm": crm(version=None)}, ["before it has stored it", "'paid'"]),
         ({"shop": shop("processing")}, ["shows 'processing'"]),
         ({"link": None, "shop": None}, ["'14'"]),
         (
@@ -517,6 +541,13 @@ def test_only_a_pair_that_was_never_compared_may_stand_where_orders_begin(
     plan = planned(moved(link=known, crm=crm("new"), shop=shop("failed")))
     assert plan.get("write") == (to_status("pending", "failed") if compared else None)
     assert planned(moved(link=known, crm=crm("paid"), shop=shop("failed")))["write"]
+
+
+def test_the_shop_is_told_the_crms_id_unless_it_shows_it() -> None:
+    told = shop(meta_data=[{"key": CRM_ORDER_META, "value": "C-1"}])
+    assert planned(moved(shop=told))["write"] == to_status("processing", named="")
+    assert planned(by_force(shop=told))["write"] == to_status("completed", named="")
+    assert planned(by_force(link=None))["write"] == to_status("completed", named="")
 
 
 # --- what an attempt wrote and did not record ----------------------------------------------------------------------
