@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,7 +20,7 @@ from sync.monitoring.overview import COUNTED_UP_TO, BridgeSummary, StatusSummary
 from webhooks import clock
 from webhooks.backoffice.bridges import are_several, choice_of, chosen_bridge, name_of
 from webhooks.backoffice.display import coded
-from webhooks.connections import DEFAULT_BRIDGE
+from webhooks.connections import DEFAULT_BRIDGE, sender
 from webhooks.masking import masked_text
 from webhooks.models import SENDERS, Bridge, Connection, Side, State
 from webhooks.moments import until
@@ -108,16 +109,9 @@ def summary_items(seen: StatusSummary, now: datetime, bridge: Bridge | None = No
     events, sides = reverse("admin:webhooks_webhookevent_changelist"), reverse("admin:sync_sidestate_changelist")
     of = f"&bridge={bridge.pk}" if bridge else ""
     for side in seen.sides:
-        sender = Side.SHOP if bridge and side.name == bridge.slug_of(Side.SHOP) else Side.CRM if bridge else side.name
-        if sender in Side.values:
-            heard = seen.last_received.get(SENDERS[Side(sender)])
-            yield SummaryItem(
-                label=f"Last delivery from the {side.label}",
-                value=str(naturaltime(heard)) if heard else "none recently",
-                level=GOOD if heard else WATCH,
-                link=f"{events}?source={SENDERS[Side(sender)]}{of}",
-                icon="call_received",
-            )
+        told_by = Side.SHOP if bridge and side.name == bridge.slug_of(Side.SHOP) else Side.CRM if bridge else side.name
+        if told_by in Side.values:
+            yield _heard(side, Side(told_by), seen, f"{events}?source={SENDERS[Side(told_by)]}{of}")
         condition, level = _condition(side, now)
         yield SummaryItem(label=f"{side.label} answers", value=condition, level=level, link=sides, icon="swap_vert")
     waits = (now - seen.oldest_due).total_seconds() if seen.oldest_due else 0.0
@@ -175,6 +169,23 @@ def _condition(side: SideState, now: datetime) -> tuple[str, str]:
 def _count(label: str, number: int, level: str, link: str, icon: str) -> SummaryItem:
     shown = f"{COUNTED_UP_TO}+" if number >= COUNTED_UP_TO else str(number)
     return SummaryItem(label=label, value=shown, level=level if number else GOOD, link=link, icon=icon)
+
+
+def _heard(side: SideState, of: Side, seen: StatusSummary, link: str) -> SummaryItem:
+    """When it last told us something; of a CRM that has no webhooks to us, how often we ask."""
+    heard = seen.last_received.get(SENDERS[of])
+    is_silent_crm = heard is None and of == Side.CRM
+    if is_silent_crm and (connection := sender(side.name)) and not connection.crm_config.webhook_secrets:
+        seconds = connection.poll_seconds or settings.RECONCILE_MINUTES * 60
+        every = f"every {seconds} seconds" if seconds < 120 else f"every {seconds // 60} minutes"
+        return SummaryItem(label=f"{side.label} is asked", value=every, level=GOOD, link=link, icon="call_made")
+    return SummaryItem(
+        label=f"Last delivery from the {side.label}",
+        value=str(naturaltime(heard)) if heard else "none recently",
+        level=GOOD if heard else WATCH,
+        link=link,
+        icon="call_received",
+    )
 
 
 def banners(seen: StatusSummary, now: datetime, may: Callable[[str], bool]) -> Iterator[Banner]:

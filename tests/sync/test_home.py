@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orders.models import StaffAction
+from sync.admin.home import summary_items
 from sync.models import Alarm, DriftFinding, Heartbeat, SideState
 from sync.monitoring import overview, todo
 from tests.factories import OrderLinkFactory, WebhookEventFactory
@@ -65,6 +66,22 @@ def test_a_side_that_asked_for_patience_is_shown_with_its_reason_and_may_be_prob
     assert "/admin/sync/sidestate/shop/probe" in page
     SideState.objects.filter(name="shop").update(wait_until=NOW() - timedelta(seconds=1))
     assert "GET on the shop: 429" not in home("support")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "poll", "shown"),
+    [
+        (["a secret"], 0, ("Last delivery from the CRM", "none recently", "watch")),
+        ([], 0, ("CRM is asked", "every 5 minutes", "good")),
+        ([], 30, ("CRM is asked", "every 30 seconds", "good")),
+    ],
+)
+def test_a_crm_that_has_no_webhooks_is_not_said_to_be_silent(
+    settings: Any, secrets: list[str], poll: int, shown: tuple[str, str, str]
+) -> None:
+    settings.CRM_WEBHOOK_SECRETS, settings.CRM_POLL_SECONDS, settings.RECONCILE_MINUTES = secrets, poll, 5
+    items = summary_items(overview.status_summary(NOW()), NOW())
+    assert shown in [(one.label, one.value, one.level) for one in items]
 
 
 def test_an_open_alarm_stands_there_until_it_is_over() -> None:
