@@ -162,7 +162,7 @@ class ErpnextCrm:
             rows = self._rows([["modified", ">=", since]], PAGE, **order)
             if len(rows) < PAGE:
                 return rows, None
-            last = str(rows[-1]["modified"])
+            last = _version(rows[-1])[1]
             return rows, (last, 0) if last != since else (since, start + PAGE)
 
         before: set[tuple[str, str]] = set()
@@ -217,7 +217,7 @@ class ErpnextCrm:
             if not (values := self._changes(now, order)):
                 return self._snapshot(now)
             try:
-                told = {**values, "modified": now["modified"]}
+                told = {**values, "modified": now.get("modified")}
                 answer = self.records.call("PUT", path_of(ORDER, crm_order_id), json=told)
             except Unconfirmed as error:
                 if error.code != CHANGED_MEANWHILE:

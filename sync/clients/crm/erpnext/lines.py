@@ -7,6 +7,7 @@ from typing import Any
 
 from sync.clients.crm.erpnext.document import mark_in, total
 from sync.clients.crm.erpnext.words import decimal
+from sync.clients.errors import Odd
 
 Row = Mapping[str, Any]
 
@@ -25,17 +26,24 @@ def changed_rows(now: Row, wanted: Mapping[str, Sequence[Row]]) -> dict[str, lis
 def _key(row: Row) -> tuple[Any, ...]:
     mark = mark_in(row.get("description"))
     if "tax_amount" in row:
-        return mark, row["account_head"], decimal(row["tax_amount"])
-    return mark, row["item_code"], row.get("item_name"), decimal(row["qty"]), decimal(row["rate"])
+        return mark, row.get("account_head"), _exact(row, "tax_amount")
+    return mark, row.get("item_code"), row.get("item_name"), _exact(row, "qty"), _exact(row, "rate")
+
+
+def _exact(row: Row, name: str) -> Decimal:
+    try:
+        return decimal(row.get(name))
+    except (TypeError, ArithmeticError) as error:
+        raise Odd(f"ERPNext's Sales Order has a row whose {name} is no number.", side="crm") from error
 
 
 def is_same(now: Row, order: Row, placeholder: str) -> bool:
     """Whether the same is delivered and paid for, whoever wrote it there."""
     there: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
     for row in now.get("items") or []:
-        there[str(row["item_code"]).casefold(), decimal(row["rate"])] += decimal(row["qty"])
+        there[str(row.get("item_code")).casefold(), _exact(row, "rate")] += _exact(row, "qty")
     wanted: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
     for one in order["items"]:
         code, price = one["code"].casefold(), Decimal(one["price"])
         wanted[code if (code, price) in there else placeholder.casefold(), price] += Decimal(one["quantity"])
-    return there == wanted and decimal(now["grand_total"]) == total(order)
+    return there == wanted and _exact(now, "grand_total") == total(order)

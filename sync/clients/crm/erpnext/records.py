@@ -71,7 +71,7 @@ class Records:
         """Rows of a list; `limit` 0: all of them."""
         params = {"filters": _json(filters), "fields": _json(fields), "limit_page_length": str(limit), **more}
         found = self.call("GET", path_of(doctype), params=params)
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        if not isinstance(found, list) or not all(_is_row(row, doctype) for row in found):
             raise Blocked(f"ERPNext's answer is not a list of {doctype}.", side="crm")
         return found
 
@@ -105,7 +105,7 @@ class Records:
         """Its field, if there is one. No order waits for it."""
         try:
             return self.meta().get(NOTE, {})
-        except (AuthFailed, Blocked, Rejected):
+        except (AuthFailed, Blocked, NotFound, Rejected):
             return {}
 
     def company(self) -> dict[str, Any]:
@@ -312,6 +312,11 @@ class Records:
 
     def date(self, said: str | None) -> str:
         return said or today(self.zone()).isoformat()
+
+
+def _is_row(row: Any, doctype: str) -> bool:
+    """Of orders, an odd one is left out later."""
+    return isinstance(row, dict) and (doctype == ORDER or isinstance(row.get("name"), str))
 
 
 def _address_key(row: Mapping[str, Any]) -> tuple[str, ...]:
