@@ -36,6 +36,8 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=5000)
     parser.add_argument("--on", choices=KINDS, default="sqlite", help="redis: PostgreSQL, with Redis as the broker")
     parser.add_argument("--hosts", type=int, default=1, help="each with a web, a cluster and a folder of its own")
+    parser.add_argument("--bridges", type=int, default=1, help="so many shops, whose orders have the same numbers")
+    parser.add_argument("--shared", action="store_true", help="all of them on one CRM, told apart by prefixes")
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
     parser.add_argument("--only", default="", help="only what has this in its name: 'kill -9', 'full' …")
     parser.add_argument("--keep-logs", type=Path, help="copy the logs of the processes into this folder")
@@ -43,7 +45,11 @@ def main() -> int:
     if chosen.hosts > 1 and chosen.on == "sqlite":
         parser.error("several hosts share a PostgreSQL: --on postgres or --on redis")
     signal.signal(signal.SIGTERM, servers.end)
-    head = f"chaos: seed {chosen.seed}, {chosen.orders} orders, on {chosen.on}, {chosen.hosts} host(s)"
+    shared = " on one CRM" if chosen.shared else ""
+    head = (
+        f"chaos: seed {chosen.seed}, {chosen.orders} orders over {chosen.bridges} bridge(s){shared}, on {chosen.on}, "
+    )
+    head += f"{chosen.hosts} host(s)"
     sys.stdout.write(f"{head}\n")
     sys.stdout.flush()
     try:
@@ -51,7 +57,8 @@ def main() -> int:
     except servers.NotInstalled as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    again = f"--seed {chosen.seed} --orders {chosen.orders} --on {chosen.on} --hosts {chosen.hosts}"
+    again = f"--seed {chosen.seed} --orders {chosen.orders} --on {chosen.on} --hosts {chosen.hosts} "
+    again += f"--bridges {chosen.bridges}{' --shared' if chosen.shared else ''}"
     sys.stdout.write("all zeros are zeros\n" if ok else f"FAILED; again: python -m tests.chaos {again}\n")
     return 0 if ok else 1
 
@@ -74,6 +81,7 @@ def play(chosen: argparse.Namespace) -> bool:
             CRM_TOKEN="chaos-token",
             CRM_WEBHOOK_SECRETS=CRM_SECRET,
             DJANGO_SETTINGS_MODULE="integration_site.settings",
+            ALLOW_PRIVATE_ADDRESSES="true",
         )
         os.environ.update(env)
         import django
@@ -81,36 +89,42 @@ def play(chosen: argparse.Namespace) -> bool:
         django.setup()
         from sync.sandbox.crm import SandboxCrm
         from sync.sandbox.shop import SandboxShop
+        from tests.chaos.pairs import Pair, bridge_them, crms, shops
         from tests.chaos.run import Run
         from tests.chaos.service import Service, wait_for
 
         # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
         honours_key = random.Random(chosen.seed).random() < 0.5
         clock_file = logs / "clock" if honours_key else None
-        shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=SENDERS)
-        crm = SandboxCrm(
-            0, "chaos-token", None, CRM_SECRET, honours_idempotency_key=honours_key, list_lag=LIST_LAG, senders=SENDERS
-        )
-        for side in (shop, crm):
+        pairs = list[Pair]()
+        for number in range(1, chosen.bridges + 1):
+            shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=SENDERS)
+            is_shared = chosen.shared and number > 1
+            crm = pairs[0].crm if is_shared else SandboxCrm(0, "chaos-token", None, CRM_SECRET, senders=SENDERS)
+            crm.honours_idempotency_key, crm.list_lag = honours_key, LIST_LAG
+            prefix = f"shop{chr(ord('a') + number)}-" if is_shared else ""
+            pairs.append(Pair(shop=shop, crm=crm, number=number, crm_number=1 if is_shared else number, prefix=prefix))
+        for side in (*shops(pairs), *crms(pairs)):
             side.address = made[0].shared
             side.start()
             stack.callback(side.stop)
-        env |= {"WOO_URL": shop.url, "CRM_URL": crm.url}
+        env |= {"WOO_URL": pairs[0].shop.url, "CRM_URL": pairs[0].crm.url}
         if clock_file:
             clock_file.write_text("0")
         service = Service(logs, made, env, clock_file)
         stack.callback(service.end)
         service.start()
         wait_for(service.answers, 60, "the web servers do not answer")
-        shop.register_webhooks("", "bench-secret")
+        bridge_them(pairs, ("chaos", "bench-secret", CRM_SECRET), made[0].shared)
+        for shop in shops(pairs):
+            shop.register_webhooks("", "bench-secret")
         run = Run(
             seed=chosen.seed,
             orders=chosen.orders,
             rate=chosen.rate,
             stores=found,
             service=service,
-            shop=shop,
-            crm=crm,
+            pairs=pairs,
             clock_file=clock_file,
             only=chosen.only,
         )

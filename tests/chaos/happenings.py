@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from sync.sandbox.outbox import Network
 from sync.sandbox.server import LoopbackServer
 from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
+from tests.chaos.pairs import Pair, crms, path, shops
 from tests.chaos.service import AHEAD, Service, wait_for
 from tests.chaos.stores import Stores
 
@@ -52,10 +53,13 @@ class Happenings:
         crm: SandboxCrm,
         clock_file: Path | None,
         only: str = "",
+        pairs: Sequence[Pair] = (),
     ) -> None:
+        """`pairs`: where there are several, each with a shop; the first are those of the environment."""
         self.only, self.seed = only, seed
         self.rng = random.Random(seed)
         self.service, self.stores, self.shop, self.crm, self.clock_file = service, stores, shop, crm, clock_file
+        self.pairs = pairs
         self.happened: Counter[str] = Counter()
         self.forgotten: set[str] = set()
         "Bodies that were answered after a backup, and before the database was put back from it."
@@ -72,8 +76,8 @@ class Happenings:
             "kill -9 of a web server": lambda: self.service.kill_a_web(self.rng),
             "full stop of everything": self._full_stop,
             "the database is put back from a backup": self._restore,
-            "shop down": lambda: self._down(self.shop),
-            "CRM down": lambda: self._down(self.crm),
+            "shop down": lambda: self._down(self.rng.choice(self.shops)),
+            "CRM down": lambda: self._down(self.rng.choice(self.crms)),
             "slow answers": lambda: self._fault("slow", seconds=self.rng.uniform(0.2, 4)),
             "429": lambda: self._fault("429", after=1.0),
             "500": lambda: self._fault("500"),
@@ -116,27 +120,41 @@ class Happenings:
                 self.rng.seed(f"{self.seed} {number}")
                 self.happened[name] += 1
                 known[name]()
-                self.shop.enable_webhooks()
+                for shop in self.shops:
+                    shop.enable_webhooks()
         except Exception:
             self.broke_off = traceback.format_exc()
 
     def tell_the_hosts(self) -> None:
         """Each topic of the shop goes to one of those that are there now; what the CRM says, to the last of them."""
         urls = [host.url for host in self.service.hosts]
-        with self.shop.lock:
-            for number, hook in enumerate(self.shop.webhooks.values()):
-                hook["delivery_url"] = f"{urls[number % len(urls)]}/webhooks/woocommerce/"
-        self.crm.webhook_url = f"{urls[-1]}/webhooks/crm/"
+        for pair in self.pairs or (Pair(shop=self.shop, crm=self.crm),):
+            with pair.shop.lock:
+                for number, hook in enumerate(pair.shop.webhooks.values()):
+                    hook["delivery_url"] = f"{urls[number % len(urls)]}{path('woocommerce', pair.shop_slug)}"
+            pair.crm.webhook_url = f"{urls[-1]}{path('crm', pair.crm_slug)}"
+
+    @property
+    def shops(self) -> list[SandboxShop]:
+        return shops(self.pairs) or [self.shop]
+
+    @property
+    def crms(self) -> list[SandboxCrm]:
+        return crms(self.pairs) or [self.crm]
+
+    @property
+    def sides(self) -> list[LoopbackServer]:
+        return [*self.shops, *self.crms]
 
     def bad_road(self) -> None:
-        for server in (self.shop, self.crm):
+        for server in self.sides:
             rng = random.Random(self.rng.random())
             server.network = Network(lose=0.1, double=0.2, delay=0.3, longest=2.0, rng=rng)
 
     def mend(self) -> None:
         """What was lost stays lost; from now on everything works."""
         self.stores.mend()
-        for server in (self.shop, self.crm):
+        for server in self.sides:
             server.faults.clear()
             server.network = Network()
             server.clock_is_ahead = timedelta()
@@ -148,7 +166,7 @@ class Happenings:
         self._pause.wait(self.rng.uniform(shortest, longest))
 
     def _side(self) -> LoopbackServer:
-        return self.rng.choice((self.shop, self.crm))
+        return self.rng.choice(self.sides)
 
     def _full_stop(self) -> None:
         self.service.stop_everything()
@@ -158,7 +176,7 @@ class Happenings:
     def _restore(self) -> None:
         """The backup is written under load. What comes after it is lost with the database, and asked for again."""
         with tempfile.TemporaryDirectory(prefix="orderbridge-chaos-") as folder:
-            copy, sides = Path(folder, "copy"), (self.shop, self.crm)
+            copy, sides = Path(folder, "copy"), self.sides
             before = [len(side.deliveries) for side in sides]
             self._manage("backup", "write", str(copy))
             self._manage("backup", "check", str(copy))
@@ -187,11 +205,11 @@ class Happenings:
         side.faults.clear()
 
     def _lost_answers(self) -> None:
-        for side in (self.shop, self.crm):
+        for side in self.sides:
             for method in WRITES:
                 side.faults.add("timeout-after-effect", share=0.5, method=method)
         self._wait(2, 6)
-        for side in (self.shop, self.crm):
+        for side in self.sides:
             side.faults.clear()
 
     def _clock_jump(self) -> None:
@@ -202,9 +220,10 @@ class Happenings:
 
     def _maintenance(self) -> None:
         """While its updater moves files: all that it is asked is answered by a page, for some seconds."""
-        self.shop.faults.add("503-retry-after", after=MAINTENANCE)
+        shop = self.rng.choice(self.shops)
+        shop.faults.add("503-retry-after", after=MAINTENANCE)
         self._wait(2, 10)
-        self.shop.faults.clear()
+        shop.faults.clear()
 
     def _guest(self) -> None:
         """It stays, whatever happens next, until its turn comes again: hosts whose clocks are apart work at once."""

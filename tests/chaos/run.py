@@ -4,18 +4,18 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from django.db import connections
 from django.db.models import Count
 
 from sync.models import Attempt
-from sync.sandbox.crm import SandboxCrm
-from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
 from tests.chaos.happenings import Happenings
+from tests.chaos.pairs import Pair, crms, shops
 from tests.chaos.service import Service, wait_for
 from tests.chaos.stores import Stores
 from tests.chaos.story import Story
@@ -56,15 +56,16 @@ class Run:
         rate: float,
         stores: Stores,
         service: Service,
-        shop: SandboxShop,
-        crm: SandboxCrm,
+        pairs: Sequence[Pair],
         clock_file: Path | None,
         only: str,
     ) -> None:
         self.seed, self.orders, self.rate = seed, orders, rate
-        self.stores, self.service, self.shop, self.crm = stores, service, shop, crm
-        self.story = Story(shop, crm, seed)
-        self.happenings = Happenings(seed, service, stores, shop, crm, clock_file, only)
+        self.stores, self.service, self.pairs = stores, service, pairs
+        self.shops, self.crms = shops(pairs), crms(pairs)
+        self.stories = [Story(pair.shop, pair.crm, seed + pair.number - 1, pair) for pair in pairs]
+        shop, crm = pairs[0].shop, pairs[0].crm
+        self.happenings = Happenings(seed, service, stores, shop, crm, clock_file, only, pairs)
         self.over = threading.Event()
 
     def play(self) -> Reckoning:
@@ -101,27 +102,32 @@ class Run:
         rng = random.Random(self.seed)
         begun = time.monotonic()
         for number in range(self.orders):
-            self.story.order(1)
-            if self.crm.orders and rng.random() < SHARE_OF_CHANGES:
-                self.story.live(1)
+            story = self.stories[number % len(self.stories)]
+            story.order(1)
+            if story.crm.orders and rng.random() < SHARE_OF_CHANGES:
+                story.live(1)
             ahead = begun + number / self.rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
             if number % 500 == 499:
-                say(f"  {number + 1} orders after {time.monotonic() - begun:.0f} s, {len(self.crm.creates)} in the CRM")
+                made = sum(len(crm.creates) for crm in self.crms)
+                say(f"  {number + 1} orders after {time.monotonic() - begun:.0f} s, {made} in the CRM")
 
     def _settle(self) -> bool:
         """Everything that came is worked off; then reconcile finds what was lost, and that is worked off, too."""
         patience = 240 + self.orders / 5
         settled = wait_for(self._is_quiet, patience, "the inbox is not empty")
-        self.story.restore_all()
+        for story in self.stories:
+            story.restore_all()
         settled = wait_for(self._is_quiet, patience, "the inbox is not empty") and settled
-        settled = wait_for(self._reconcile, patience, "reconcile did not get to its end") and settled
+        for pair in self.pairs:
+            reconcile = partial(self._reconcile, pair)
+            settled = wait_for(reconcile, patience, "reconcile did not get to its end") and settled
         return wait_for(self._is_quiet, patience, "the inbox is not empty") and settled
 
-    def _reconcile(self) -> bool:
+    def _reconcile(self, pair: Pair) -> bool:
         """False while a scheduled one is at work."""
-        done = self.service.manage("reconcile", "--deep")
+        done = self.service.manage("reconcile", "--deep", "--bridge", pair.bridge)
         say(f"  reconcile: {(done.stdout or done.stderr).strip().splitlines()[-1]}")
         return done.returncode == 0
 
@@ -130,8 +136,8 @@ class Run:
 
     def _is_quiet(self) -> bool:
         try:
-            self.shop.settle(0.1)
-            self.crm.settle(0.1)
+            for side in (*self.shops, *self.crms):
+                side.settle(0.1)
         except TimeoutError:
             return False
         try:
@@ -144,15 +150,19 @@ class Run:
     # --- what is true in the end -------------------------------------------------------------------------------------
 
     def _reckon(self, reckoning: Reckoning) -> None:
-        sent = [*self.shop.deliveries, *self.crm.deliveries]
+        sent = [one for side in (*self.shops, *self.crms) for one in side.deliveries]
         answered = [one for one in sent if one.status == 200]
         events = WebhookEvent.objects.all()
-        differences = list(self.story.differences(restored=bool(self.happenings.forgotten)))
+        restored = bool(self.happenings.forgotten)
+        differences = [
+            f"{story.pair.bridge} {one}" for story in self.stories for one in story.differences(restored=restored)
+        ]
         backwards = [one for one in differences if "backwards" in one]
-        created = [create.external_id for create in self.crm.creates]
+        created = [f"{number}: {one.external_id}" for number, crm in enumerate(self.crms) for one in crm.creates]
+        changes = sum(sum(one.happened.values()) - one.happened["ordered"] for one in self.stories)
         reckoning.figures |= {
-            "orders": len(self.shop.orders),
-            "changes": sum(self.story.happened.values()) - self.story.happened["ordered"],
+            "orders": ", ".join(str(len(shop.orders)) for shop in self.shops),
+            "changes": changes,
             "deliveries sent": len(sent),
             "answered 200": len(answered),
             "events": events.count(),
@@ -161,7 +171,8 @@ class Run:
             "parked: deleted in the shop": events.filter(state=State.PARKED).count(),
             "attempts": Attempt.objects.count(),
             "answered, and gone with a database": len(self.happenings.forgotten),
-            "status writes": len(self.shop.status_writes),
+            "status writes": sum(len(shop.status_writes) for shop in self.shops),
+            "of another bridge's orders": events.filter(outcome=Outcome.NOT_OURS).count(),
             "happened": ", ".join(f"{name} {n}" for name, n in sorted(self.happenings.happened.items())),
         }
         reckoning.zeros |= {
@@ -173,6 +184,10 @@ class Run:
             "audit chain broken": self._audit(),
             "parked or dead without need": list(self._needless_parking()),
         }
+        if len(self.pairs) > 1:
+            reckoning.zeros["crossed over to another bridge"] = [
+                one for story in self.stories for one in story.crossed()
+            ]
 
     def _needless_parking(self) -> Iterator[str]:
         """A person is needed only about an order that was deleted in the shop."""
@@ -192,9 +207,10 @@ class Run:
         effects = Attempt.objects.filter(result__in=(Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED))
         for row in effects.order_by().values("event").annotate(n=Count("id")).filter(n__gt=1):
             yield f"event {row['event']} in {row['n']} attempts"
-        for write in self.shop.status_writes:
-            if write.old == write.new:
-                yield f"order {write.woo_id} was set to {write.new} again"
+        for pair in self.pairs:
+            for write in pair.shop.status_writes:
+                if write.old == write.new:
+                    yield f"{pair.bridge}: order {write.woo_id} was set to {write.new} again"
 
     def _audit(self) -> list[str]:
         done = self.service.manage("verify_audit")

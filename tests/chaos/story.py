@@ -1,5 +1,6 @@
 """Orders live their lives while nearly everything between the two sides goes wrong; then reconcile has its say."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from sync.clients.snapshots import document
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.outbox import Network
 from sync.sandbox.shop import SandboxShop
+from tests.chaos.pairs import Pair
+from webhooks.connections import Bridge
 from webhooks.models import Outcome, State, WebhookEvent
 
 NEXT = {"new": ("on_hold", "paid", "cancelled"), "on_hold": ("paid", "cancelled"), "paid": ("processing", "shipped")}
@@ -23,7 +26,9 @@ ORDERS = "/wp-json/wc/v3/orders"
 class Story:
     """The same seed lives the same lives."""
 
-    def __init__(self, shop: SandboxShop, crm: SandboxCrm, seed: int) -> None:
+    def __init__(self, shop: SandboxShop, crm: SandboxCrm, seed: int, pair: Pair | None = None) -> None:
+        """`pair`: where there are several."""
+        self.pair = pair or Pair(shop=shop, crm=crm)
         self.shop = shop
         self.crm = crm
         self.rng = random.Random(seed)
@@ -48,7 +53,9 @@ class Story:
     def order(self, count: int) -> None:
         for _ in range(count):
             self.happened["ordered"] += 1
-            self.shop.create_order(created_via=self.rng.choice(("checkout", "admin")), status="pending")
+            key = f"{self.pair.mark}{self.happened['ordered']}"
+            via = self.rng.choice(("checkout", "admin"))
+            self.shop.create_order(created_via=via, status="pending", order_key=key)
 
     def live(self, count: int) -> None:
         """So many happenings: in the CRM orders move, in the shop they are edited, trashed, restored and deleted."""
@@ -60,7 +67,9 @@ class Story:
 
     def _in_the_crm(self) -> None:
         with self.crm.lock:
-            known = sorted(self.crm.orders)
+            known = sorted(pk for pk, one in self.crm.orders.items() if self.pair.woo_id(one["external_id"]))
+        if not known:
+            return
         crm_id = self.rng.choice(known)
         status = self.crm.orders[crm_id]["status"]
         if self.rng.random() < 0.05:
@@ -95,9 +104,9 @@ class Story:
 
     def give_way_in_the_crm(self) -> None:
         """Where a move was refused, people in the CRM set what the shop shows."""
-        lifecycle = current_lifecycle()
+        lifecycle = current_lifecycle(self.bridge)
         for crm_id, order in sorted(self.crm.orders.items()):
-            shown = self.shop.orders.get(int(order["external_id"]))
+            shown = self.shop.orders.get(self.pair.woo_id(order["external_id"]) or 0)
             if shown and shown["status"] != lifecycle.status_map[order["status"]]:
                 self.happened["given way"] += 1
                 self.crm.set_status(crm_id, lifecycle.meaning(shown["status"])[0])
@@ -107,11 +116,11 @@ class Story:
     def differences(self, *, restored: bool = False) -> Iterator[str]:
         """Nothing, if every order is linked once and equal on both sides, and nothing moved backwards. `restored`: that
         the CRM took a move back may have been refused, and forgotten with the database."""
-        lifecycle = current_lifecycle()
-        links = {link.woo_id: link for link in OrderLink.objects.all()}
-        refused = _last_refusals()
+        lifecycle = current_lifecycle(self.bridge)
+        links = {link.woo_id: link for link in OrderLink.objects.filter(bridge=self.bridge)}
+        refused = _last_refusals(self.bridge)
         for woo_id, order in sorted(self.shop.orders.items()):
-            twins = self.crm.by_external(woo_id)
+            twins = self.crm.by_external(self.pair.external_id(woo_id))
             if len(twins) != 1 or woo_id not in links or links[woo_id].crm_order_id != twins[0]["id"]:
                 yield f"{woo_id}: {len(twins)} times in the CRM, link {links.get(woo_id)}"
                 continue
@@ -132,14 +141,37 @@ class Story:
         for write in self.shop.status_writes:
             if write.old not in (write.new, "trash") and not lifecycle.allows(write.old, write.new):
                 yield f"{write.woo_id}: moved backwards, {write.old} → {write.new}"
-        for event in WebhookEvent.objects.filter(state__in=(State.DEAD, *_unfinished())):
+        for event in WebhookEvent.objects.filter(bridge=self.bridge, state__in=(State.DEAD, *_unfinished())):
             yield f"{event}: {event.state}, {event.reason}"
 
+    def crossed(self) -> Iterator[str]:
+        """Orders of another shop that are in this one's place, wherever: in the CRM, in a link, in the shop."""
+        mine = {crm_id: one for crm_id, one in self.crm.orders.items() if self.pair.woo_id(one["external_id"])}
+        for crm_id, order in mine.items():
+            key = order["order"].get("order_key", self.pair.mark)
+            if not key.startswith(self.pair.mark):
+                yield f"{self.pair.bridge}: {crm_id} is named {order['external_id']}, and holds {key}"
+        for link in OrderLink.objects.filter(bridge=self.bridge):
+            if link.crm_order_id not in mine:
+                yield f"{self.pair.bridge}: {link} leads to an order that is not of this shop"
+        for woo_id, order in self.shop.orders.items():
+            if not order["order_key"].startswith(self.pair.mark):
+                yield f"{self.pair.bridge}: {woo_id} in the shop has the key {order['order_key']}"
+        for event in WebhookEvent.objects.filter(bridge=self.bridge, source="woocommerce").exclude(body=b""):
+            told = json.loads(bytes(event.body))
+            key = told.get("order_key", self.pair.mark) if isinstance(told, dict) else self.pair.mark
+            if not key.startswith(self.pair.mark):
+                yield f"{self.pair.bridge}: {event} brings {key}"
 
-def _last_refusals() -> dict[int, str]:
+    @property
+    def bridge(self) -> int:
+        return Bridge.objects.get(slug=self.pair.bridge).pk
+
+
+def _last_refusals(bridge: int) -> dict[int, str]:
     """Where the last word about an order was that its move is not allowed: there the two may differ."""
     last: dict[int, str] = {}
-    for link in OrderLink.objects.prefetch_related("transitions"):
+    for link in OrderLink.objects.filter(bridge=bridge).prefetch_related("transitions"):
         newest = link.transitions.order_by("-sequence").first()
         if newest and newest.decision == "refused":
             last[link.woo_id] = newest.to_status
