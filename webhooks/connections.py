@@ -6,8 +6,10 @@ The environment's shop, CRM and bridge are made by `migrate`. All others are mad
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -94,11 +96,21 @@ class Connection(models.Model):
     def _decrypted(self) -> dict[str, str]:
         return _decrypted(self.credentials)
 
+    def learn_secrets(self) -> None:
+        """So that this process shows none of them, whoever tells it one. What cannot be decrypted is told elsewhere."""
+        with suppress(import_module("webhooks.credentials").WrongKey):
+            _ = self._decrypted
+
     @property
     def account(self) -> tuple[str, ...]:
-        """Equal for two connections to the same system."""
-        config = self.config
-        return (getattr(config, "backend", WOOCOMMERCE), config.url.lower())
+        """Equal for two connections to the same system, however its address is written."""
+        config, address = self.config, self.config.url.lower().rstrip("/")
+        with suppress(ValueError):  # of what is no address
+            parts = urlsplit(address)
+            port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
+            address = f"{parts.hostname}{port}{parts.path}?{parts.query}"
+        database = str(getattr(config, "options", {}).get("database", ""))
+        return (getattr(config, "backend", WOOCOMMERCE), address, database)
 
 
 @functools.lru_cache(maxsize=128)

@@ -2,8 +2,9 @@
 
 import functools
 import json
+import re
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 PURPOSE = b"orderbridge.credentials"
+_secrets: set[str] = set()
+"""Of connections: what this process has decrypted, or was handed to talk to one."""
 
 
 class WrongKey(Exception):
@@ -37,7 +40,17 @@ def decrypt(stored: str) -> dict[str, str]:
         values: dict[str, str] = json.loads(_fernet().decrypt(stored.encode()))
     except InvalidToken as error:
         raise WrongKey from error
+    hide(values.values())
     return values
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From whatever is kept, logged or shown from now on. A part of one, as in `KEY:SECRET`, is one, too."""
+    _secrets.update(part for secret in secrets for part in (secret, *re.split("[:,]", secret)) if part)
+
+
+def known_secrets() -> tuple[str, ...]:
+    return tuple(sorted(_secrets))
 
 
 def rotated(stored: str) -> str:

@@ -4,13 +4,15 @@ import base64
 import functools
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 
 from sync.clients.parsing import parsed
+from webhooks.configs import CrmConfig, ShopConfig
+from webhooks.connections import CRM, SHOP
+from webhooks.credentials import known_secrets
 
 SHORTEST_SECRET = 8
 """Hiding a shorter one would blot out words."""
@@ -51,23 +53,18 @@ def clean(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
-_of_connections: set[str] = set()
-
-
-def hide(secrets: Iterable[str]) -> None:
-    """Those of a connection that this process talks to from now on. A part of one, as in `KEY:SECRET`, is one, too."""
-    _of_connections.update(part for secret in secrets for part in (secret, *re.split("[:,]", secret)) if part)
-
-
 def our_keys() -> tuple[str, ...]:
-    return (settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET, settings.CRM_TOKEN, settings.WOO_BASIC_AUTH)
+    """Of the environment's pair."""
+    shop, crm = ShopConfig.of_environment(SHOP), CrmConfig.of_environment(CRM)
+    return (shop.consumer_key, shop.consumer_secret, crm.token, shop.basic_auth)
 
 
 def _hidden() -> list[str]:
-    """Every setting that is named as a secret is one: those of a backend that is yet to come, too."""
+    """Every setting that is named as a secret is one: those of a backend that is yet to come, too. And the secrets of
+    every connection that is a row, whether or not it was ever talked to."""
     values = (getattr(settings, name) for name in _secret_settings())
     named = [one for some in values for one in ([some] if isinstance(some, str) else some or ())]
-    return _spelled(our_keys(), (*named, *sorted(_of_connections)))
+    return _spelled(our_keys(), (*named, *known_secrets()))
 
 
 @functools.cache

@@ -65,6 +65,10 @@ class Turns:
 
     def in_order(self) -> list[Bridge]:
         bridges = list(Bridge.objects.on())
+        for bridge in bridges:
+            bridge.shop.learn_secrets()
+            if bridge.crm:
+                bridge.crm.learn_secrets()
         return sorted(bridges, key=lambda bridge: (bridge.pk <= self.last, bridge.pk))
 
 

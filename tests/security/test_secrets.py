@@ -26,7 +26,11 @@ from tests.journeys.processes import ROOT, answers, ready, running
 from tests.servers import free_port
 
 PAGES = 80
-COMMANDS = ("doctor", "shop_webhooks check", "replay --dry-run 1", "explain 1001", "verify_audit")
+COMMANDS = (
+    *("doctor", "replay --dry-run 1", "verify_audit"),
+    *(f"shop_webhooks check --bridge {bridge}" for bridge in ("default", "second")),
+    *("explain 1001 --bridge default", "explain 2001 --bridge second"),
+)
 
 
 def mark(name: str) -> str:
@@ -159,6 +163,62 @@ def whole_back_office(url: str, password: str) -> bytes:
     return found
 
 
+SECOND_PAIR = """
+import json, sys
+from orders.rules import give_default_lifecycle
+from webhooks.connections import Bridge, Connection
+from webhooks.credentials import encrypt
+said = json.loads(sys.stdin.read())
+rows = [
+    Connection.objects.create(slug=slug, name=slug, kind=kind, settings={"url": url}, credentials=encrypt(told))
+    for slug, kind, url, told in said
+]
+bridge = Bridge.objects.create(slug="second", name="Second", shop=rows[0], crm=rows[1], state="on")
+give_default_lifecycle(bridge.pk)
+"""
+
+
+def of_rows() -> dict[str, str]:
+    """Secrets that no setting has: only the rows of a second pair of connections."""
+    return {
+        "consumer_key": f"ck_{secrets.token_hex(20)}",
+        "consumer_secret": f"cs_{secrets.token_hex(20)}",
+        "basic_auth": f"staging:{mark('row-staging')}",
+        "shop_webhook": f"{mark('row-new')},{mark('row-old')}",
+        "token": mark("row-token"),
+        "crm_webhook": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
+    }
+
+
+@contextmanager
+def second_pair(env: Mapping[str, str], told: Mapping[str, str]) -> Iterator[tuple[SandboxShop, SandboxCrm]]:
+    """A shop and a CRM that are connected by rows alone."""
+    url = env["PUBLIC_URL"]
+    shop = SandboxShop(
+        webhook_url=f"{url}/webhooks/woocommerce/second-shop/",
+        webhook_secret=told["shop_webhook"].split(",")[1],
+        consumer_key=told["consumer_key"],
+        consumer_secret=told["consumer_secret"],
+        first_id=2001,
+    )
+    hooks = f"{url}/webhooks/crm/second-crm/"
+    crm = SandboxCrm(token=told["token"], webhook_url=hooks, webhook_secret=told["crm_webhook"])
+    shop.start()
+    crm.start()
+    keys = {name: told[name] for name in ("consumer_key", "consumer_secret", "basic_auth")}
+    rows = [
+        ("second-shop", "woocommerce", shop.url, {**keys, "webhook_secrets": told["shop_webhook"]}),
+        ("second-crm", "rest", crm.url, {"token": told["token"], "webhook_secrets": told["crm_webhook"]}),
+    ]
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", SECOND_PAIR]
+    subprocess.run(command, env=dict(env), cwd=ROOT, input=json.dumps(rows), text=True, check=True, timeout=120)
+    try:
+        yield shop, crm
+    finally:
+        shop.stop()
+        crm.stop()
+
+
 def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
     url, log, database = f"http://127.0.0.1:{free_port()}", tmp_path / "log", tmp_path / "db.sqlite3"
     names = marked()
@@ -185,13 +245,15 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
         "RETRY_BASE_SECONDS": "0.2",
         "RETRY_MAX_SECONDS": "1",
         "LOG_LEVEL": "DEBUG",
+        "ALLOW_PRIVATE_ADDRESSES": "true",
         "DJANGO_SUPERUSER_PASSWORD": password,
         **names,
     }
-    left = b""
+    left, rows = b"", of_rows()
     manage(env, log, "migrate -v0", "createsuperuser --noinput --username root --email root@example.test")
     gunicorn = (sys.executable, "-m", "gunicorn", "integration_site.wsgi", "-w1", "-b", url.removeprefix("http://"))
     with (
+        second_pair(env, rows) as (second_shop, second_crm),
         running(*gunicorn, "--access-logfile", "-", "--no-control-socket", env=env, log=log),
         running(sys.executable, "manage.py", "qcluster", env=env, log=log),
     ):
@@ -202,11 +264,18 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
         wait_for(lambda: all(crm.by_external(number) for number in numbers), 60)
         crm.set_status(crm.by_external(numbers[0])[0]["id"], "paid")
         wait_for(lambda: shop.orders[numbers[0]]["status"] == "processing", 60)
+        other = second_shop.create_order(status="pending")["id"]
+        wait_for(lambda: second_crm.by_external(other), 60)
+        second_crm.set_status(second_crm.by_external(other)[0]["id"], "paid")
+        wait_for(lambda: second_shop.orders[other]["status"] == "processing", 60)
         knock(url, names)
-        shop.stop()
-        crm.stop()
-        with parrot(shop.url), parrot(crm.url):
-            manage(env, log, "replay 1 2", *COMMANDS)
+        wrongly = {"Authorization": f"Bearer {rows['token']}", "X-WC-Webhook-Signature": rows["shop_webhook"]}
+        for path in ("woocommerce/second-shop/", "crm/second-crm/"):
+            requests.post(f"{url}/webhooks/{path}", data=b"{}", headers=wrongly, timeout=20)
+        for side in (shop, crm, second_shop, second_crm):
+            side.stop()
+        with parrot(shop.url), parrot(crm.url), parrot(second_shop.url), parrot(second_crm.url):
+            manage(env, log, "replay --source woocommerce", *COMMANDS)
             wait_for(lambda: b'"status": 500' in log.read_bytes(), 60)
         manage(env, log, "doctor --json")
         bearer = {"Authorization": f"Bearer {names['METRICS_TOKEN']}"}
@@ -218,7 +287,9 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
     left += manage(env, log, "dumpdata --indent 1")
     left += b"".join(path.read_bytes() for path in (log, *tmp_path.glob("db.sqlite3*")))
     assert b"gunicorn" in left and b'"what": "call"' in left and "•••".encode() in left
-    assert not leaks({**names, "password": password}, {**names, "password": password}, left)
+    assert b"second-crm" in left and b"/wp-json/wc/v3/orders/2001" in left
+    marked_ones = {**names, **rows, "password": password}
+    assert not leaks(marked_ones, marked_ones, left)
 
 
 def knock(url: str, names: Mapping[str, str]) -> None:

@@ -10,11 +10,11 @@ from sync.clients import installation
 from sync.clients.crm.base import Access, Crm, TellsByHooks, access
 from sync.clients.errors import NotConfigured
 from sync.clients.http import CallRecord, ignore, nothing
-from sync.clients.redaction import hide
 from sync.clients.snapshots import AS_IT_IS, Composer
 from webhooks import schemas
 from webhooks.configs import CrmConfig
 from webhooks.connections import CRM
+from webhooks.credentials import hide
 
 BACKENDS = {
     "rest": "sync.clients.crm.rest.RestCrm",
