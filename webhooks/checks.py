@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
 from webhooks import tracing
@@ -48,6 +49,20 @@ def secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+@register()
+def names_are_apart(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Of bridges in the back office that is seen to when they are made; CRM_URL or EXTERNAL_ID_PREFIX may change."""
+    with suppress(DatabaseError):
+        try:
+            default = Bridge.objects.with_connections().filter(pk=DEFAULT_BRIDGE).first()
+            if default and default.is_set:
+                default.clean()
+        except ValidationError as error:
+            hint = "Set EXTERNAL_ID_PREFIX, or CRM_URL to another account, before the next order is created."
+            return [Warning(" ".join(error.messages), hint=hint, id="orderbridge.W009")]
+    return []
 
 
 @register()

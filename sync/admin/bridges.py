@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -268,6 +269,10 @@ def _why_not(row: Bridge, fields: dict[str, Any]) -> str:
         return ""
     if row.crm is None:
         return "It has no CRM. Make a bridge with one."
+    try:
+        row.clean()  # the account may have got another bridge since
+    except ValidationError as error:
+        return " ".join(error.messages)
     if not StatusRule.objects.filter(bridge=row).exists():
         return "No status is mapped. Map the statuses first: every order would wait for a person."
     return ""

@@ -1,6 +1,7 @@
 """A CRM is connected: its kind, then what its backend asks for, which is tried before it is stored."""
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -91,12 +92,15 @@ def edit_crm(owner: ModelAdmin, request: HttpRequest, connection: Connection) ->
             known = credentials.decrypt(connection.credentials)
             whole = {**connection.settings, **known, **values}
             connecting.try_crm(connecting.crm_at(connection.kind, whole, connection.slug))
+            before = {**connection.settings, **known}
+            connecting.keep(connection, values)
+            connecting.ensure_names_apart(connection)
         except SideError as error:
             form.add_error(None, told(error))
+        except ValidationError as error:
+            form.add_error("url" if "url" in form.fields else None, error.messages)
         else:
-            before = {**connection.settings, **known}
             fields = sorted(name for name, value in values.items() if before.get(name, "") != value)
-            connecting.keep(connection, values)
             connection.save(update_fields=["settings", "credentials"])
             by, reason = request.user.get_username(), form.cleaned_data["reason"]
             audit.record("connection: edit", actor=by, reason=reason, result=str(connection), fields=fields)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync.admin.connection_forms import NewKeysForm, ShopAddressForm, ShopKeysForm
+from sync.admin.connection_forms import NewKeysForm, OtherAddressesForm, ShopAddressForm, ShopKeysForm
 from sync.admin.connection_pages import CREDENTIALS, form_page, guarded, list_of, page_of, told
 from sync.clients.addresses import is_private
 from sync.clients.errors import SideError
@@ -209,6 +209,24 @@ def new_keys_of_shop(owner: ModelAdmin, request: HttpRequest, connection: Connec
         back=page_of(connection),
         extra_button=("approve", "Approve in the shop"),
     )
+
+
+@guarded(CREDENTIALS)
+def other_addresses_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
+    known = row.shop_config.other_urls
+    form = OtherAddressesForm(request.POST or None, initial={"other_urls": ", ".join(known)})
+    if form.is_valid():
+        said = form.cleaned_data
+        row.settings = {**row.settings, "other_urls": said["other_urls"]}
+        row.save(update_fields=["settings"])
+        result = f"{row}: {', '.join(said['other_urls']) or 'no other addresses'}"
+        by = request.user.get_username()
+        audit.record("connection: addresses", actor=by, reason=said["reason"], result=result, connection=row.slug)
+        messages.success(request, "Stored. Events that wait for it can be replayed.")
+        return HttpResponseRedirect(page_of(row))
+    words = f"It is asked at {row.shop_config.url}."
+    title = f"Other addresses: {row}"
+    return form_page(owner, request, title=title, words=words, form=form, button="Save", back=page_of(row))
 
 
 def is_shop(connection: Connection) -> bool:

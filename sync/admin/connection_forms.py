@@ -91,6 +91,22 @@ class NewKeysForm(ReasonForm, KeysForm):
     field_order = ("consumer_key", "consumer_secret", "basic_auth", "reason")
 
 
+class OtherAddressesForm(ReasonForm):
+    other_urls = text(
+        "Other addresses of this shop",
+        "Separated by commas. Deliveries that name another one are taken for those of a copy, and wait for a person. "
+        "What WordPress itself gives as its address is known already",
+        required=False,
+    )
+    field_order = ("other_urls", "reason")
+
+    def clean_other_urls(self) -> list[str]:
+        try:
+            return [tidy(one) for one in self.cleaned_data["other_urls"].split(",") if one.strip()]
+        except NoShop as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class CrmForm(forms.Form):
     """One field for each setting of the backend's schema."""
 

@@ -33,7 +33,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     ordering = ("pk",)
     fields = ("name", "slug", "what", "address", "more", "secrets", "delivers_to", "standing", "bridged", "since")
     actions_list = ("add_shop", "choose_crm")
-    actions_detail = ("examine", "keys", "rotate", "remove")
+    actions_detail = ("examine", "keys", "rotate", "addresses", "remove")
     change_form_outer_before_template = "sync/connection/next.html"
 
     @admin.display(description="Kind")
@@ -133,6 +133,10 @@ class ConnectionAdmin(ReadOnlyAdmin):
     @action(description="New webhook secret", permissions=["edit_shop"], url_path="rotate", icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return rotate_view(self, request, pk=object_id)
+
+    @action(description="Other addresses", permissions=["edit_shop"], url_path="addresses", icon="alternate_email")
+    def addresses(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return connect_shop.other_addresses_view(self, request, pk=object_id)
 
     @action(description="Remove", permissions=["edit"], url_path="remove", icon="delete")
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -109,6 +109,8 @@ OrderRef = tuple[int, str, str]
 class Found:
     """What is kept of a customer."""
 
+    bridge: int | None = None
+    "The only one that was looked at; None: all of them."
     orders: list[int] = field(default_factory=list)
     "By the shop's id."
     of_bridges: list[tuple[int, int]] = field(default_factory=list)
@@ -133,9 +135,12 @@ class Found:
 # --- finding -------------------------------------------------------------------------------------------------------
 
 
-def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows: None) -> Found:
+def find(
+    customer: Customer, on_progress: Callable[[int], object] = lambda rows: None, only: int | None = None
+) -> Found:
+    """Of only one bridge, or of all: a customer of two shops may ask one of them only."""
     refs, events = set[OrderRef](), set[int]()
-    kept = WebhookEvent.objects.exclude(body=b"", headers={})
+    kept = _of(only, WebhookEvent).exclude(body=b"", headers={})
     for page in _pages(kept.values_list("id", "bridge", "side", "order_ref", "body", "headers")):
         for pk, bridge, side, ref, body, headers in page:
             text = _as_text(body)
@@ -146,7 +151,7 @@ def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows:
         on_progress(len(page))
     calls = set[int]()
     about = (f"attempt__event__{name}" for name in ("bridge", "side", "order_ref"))
-    said = Call.objects.values_list("id", *about, "url", "request_body", "response_body", "error")
+    said = _of(only, Call).values_list("id", *about, "url", "request_body", "response_body", "error")
     for page in _pages(said):
         for pk, bridge, side, ref, *texts in page:
             if customer.owns(*texts) and ref:
@@ -154,11 +159,28 @@ def find(customer: Customer, on_progress: Callable[[int], object] = lambda rows:
             if customer.is_mentioned(*texts):
                 calls.add(pk)
         on_progress(len(page))
-    known = WebhookEvent.objects.filter(customer__in=hashes(customer.email))
+    known = _of(only, WebhookEvent).filter(customer__in=hashes(customer.email))
     events |= set(known.values_list("pk", flat=True))
     refs |= set(known.exclude(order_ref="").values_list("bridge", "side", "order_ref"))
-    refs |= {(bridge, Side.SHOP, str(order)) for bridge, order in _erased_before(customer)}
-    return _completed(customer, refs, events, calls)
+    refs |= {(of, Side.SHOP, str(order)) for of, order in _erased_before(customer) if of == (only or of)}
+    return _completed(refs, events, calls, only)
+
+
+def _of(bridge: int | None, model: type[Model]) -> QuerySet[Any]:
+    """Its rows; of one bridge those that hang on it, however far: none, where nothing of it hangs on any."""
+    rows = model._base_manager.all()
+    if bridge is None:
+        return rows
+    path = _path_to_bridge(model)
+    return rows.filter(**{path: bridge}) if path else rows.none()
+
+
+def _path_to_bridge(model: type[Model], steps: int = 3) -> str:
+    keys = [one for one in model._meta.concrete_fields if one.is_relation and isinstance(one.related_model, type)]
+    if any(one.name == "bridge" for one in keys):
+        return "bridge"
+    onward = ((one.name, _path_to_bridge(one.related_model, steps - 1)) for one in keys if steps > 1)
+    return next((f"{name}__{path}" for name, path in onward if path), "")
 
 
 def _erased_before(customer: Customer) -> Iterator[tuple[int, int]]:
@@ -187,7 +209,7 @@ def _of_the_event(text: str) -> str:
     return json.dumps(elements[0], ensure_ascii=False) if isinstance(elements, list) and elements else text
 
 
-def _completed(customer: Customer, refs: set[OrderRef], mentions: set[int], calls: set[int]) -> Found:
+def _completed(refs: set[OrderRef], mentions: set[int], calls: set[int], only: int | None) -> Found:
     """With both ids of each order, and with everything else that is kept of these orders."""
     events, orders = set(mentions), list[tuple[int, int]]()
     for bridge in sorted({of for of, _, _ in refs}):
@@ -201,9 +223,10 @@ def _completed(customer: Customer, refs: set[OrderRef], mentions: set[int], call
         same = Q(side=Side.SHOP, order_ref__in=woo) | Q(side=Side.CRM, order_ref__in=crm)
         events |= set(WebhookEvent.objects.filter(same, bridge=bridge).values_list("pk", flat=True))
         orders += [(bridge, woo_id) for woo_id in sorted(map(int, woo))]
-    events |= set(_whole_deliveries(events))
+    events |= set(_of(only, WebhookEvent).filter(pk__in=_whole_deliveries(events)).values_list("pk", flat=True))
     waiting = WebhookEvent.objects.filter(pk__in=events).unfinished().values_list("pk", flat=True)
     return Found(
+        bridge=only,
         orders=[woo_id for _, woo_id in orders],
         of_bridges=orders,
         events=sorted(events.difference(waiting)),
@@ -255,9 +278,10 @@ def erase(customer: Customer, found: Found, *, actor: str, reason: str) -> None:
 
 
 def _of_others(found: Found) -> dict[str, Any]:
-    """What the record says besides, where an order is not of the default bridge."""
+    """What the record says besides, where an order is not of the default bridge, or only one was looked at."""
     others = any(bridge != DEFAULT_BRIDGE for bridge, _ in found.of_bridges)
-    return {"of_bridges": found.of_bridges} if others else {}
+    only = {"bridge": found.bridge} if found.bridge else {}
+    return {**only, "of_bridges": found.of_bridges} if others else only
 
 
 def _chunks(rows: list[int]) -> Iterator[list[int]]:
@@ -297,7 +321,7 @@ def sweep(customer: Customer, found: Found, *, erasing: bool) -> None:
         fields = [one for one in fields if one.name not in LOOKED_AT.get(model.__name__, ())]
         if model._meta.proxy or not model._meta.managed or not fields:
             continue
-        for row in _rows(model, fields):
+        for row in _rows(_of(found.bridge, model), fields):
             meant = [one for one in fields if customer.is_mentioned(_as_text(getattr(row, one.attname)))]
             if isinstance(row, WebhookEvent) and meant and WebhookEvent.objects.filter(pk=row.pk).unfinished():
                 found.waiting = sorted({*found.waiting, row.pk})
@@ -324,9 +348,9 @@ def _choices(customer: Customer, found: Found) -> Iterator[QuerySet[Any]]:
         yield from (rows for rows in mine if rows.exists())
 
 
-def _rows(model: type[Model], fields: list[Field]) -> Iterator[Any]:
+def _rows(rows: QuerySet[Any], fields: list[Field]) -> Iterator[Any]:
     """In the order of the key: flat memory, and no transaction that is held."""
-    rows = model._base_manager.order_by("pk").only(*(one.attname for one in fields))
+    rows = rows.order_by("pk").only(*(one.attname for one in fields))
     page = list(rows[:CHUNK])
     while page:
         last = page[-1].pk  # before it may be deleted

@@ -95,6 +95,15 @@ def keep(connection: Connection, values: Mapping[str, str]) -> None:
     connection.credentials = credentials.encrypt(known)
 
 
+def ensure_names_apart(connection: Connection) -> None:
+    """Of a CRM that is about to lead to another account. Raises ValidationError where another bridge gives that one
+    the same names."""
+    for bridge in bridges_of(connection):
+        if bridge.archived_at is None:
+            bridge.crm = connection
+            bridge.clean()
+
+
 def secret_names(kind: str) -> set[str]:
     if kind == WOOCOMMERCE:
         return {"consumer_key", "consumer_secret", "basic_auth", "webhook_secrets"}

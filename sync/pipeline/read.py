@@ -168,7 +168,8 @@ def _foreign(claim: Claim, shop: ShopSnapshot) -> Park | None:
         told = identity(body) if isinstance(body, dict) else {}
         if not told or (shop.is_known and is_same(told, identity(shop.order))):
             return None
-    return another_shop(str(address), claim.bridge.shop_config.url)
+    shop = claim.bridge.shop
+    return another_shop(str(address), shop.shop_config.url, "" if shop.is_environment else shop.slug)
 
 
 def _decide_by_force(claim: Claim) -> Reading:

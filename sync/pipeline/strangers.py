@@ -15,11 +15,15 @@ DOUBTS = {
 SAME_ORDER = "If it is the same order after all, confirm it on the order's page (Confirm same order…), then replay."
 
 
-def another_shop(address: str, woo_url: str) -> Park:
+def another_shop(address: str, shop_url: str, connection: str = "") -> Park:
+    """`connection`: of the back office, where its address and others are entered."""
+    known, where = "WOO_URL", "add it to WOO_OTHER_URLS (or set WOO_URL to it if the shop has moved)"
+    if connection:
+        known, where = f"the address of {connection}", f"add it on the page of {connection} (Other addresses)"
     words = (
-        f"{DOUBTS[ANOTHER_SHOP]}: it names {address}, and WOO_URL is {woo_url}. A copy of the shop "
+        f"{DOUBTS[ANOTHER_SHOP]}: it names {address}, and {known} is {shop_url}. A copy of the shop "
         "still has its webhooks: remove them there, then resolve this event. If the address belongs to this shop, "
-        "add it to WOO_OTHER_URLS (or set WOO_URL to it if the shop has moved), then replay."
+        f"{where}, then replay."
     )
     return Park(reasons=(Reason(ANOTHER_SHOP, words),))
 

@@ -93,7 +93,7 @@ ROWS = {
     "webhooks_webhookevent_choose": {"state": State.PARKED},
 }
 """Which row's page is walked, where not any will do."""
-CONNECTING = ("add_shop", "type_keys", "approval", "choose_crm", "add_crm", "keys", "rotate", "remove")
+CONNECTING = ("add_shop", "type_keys", "approval", "choose_crm", "add_crm", "keys", "rotate", "addresses", "remove")
 NEEDS = {
     "webhooks_webhookevent_body": "webhooks.reveal_webhookevent",
     "webhooks_webhookevent_reveal": "webhooks.reveal_webhookevent",
@@ -175,6 +175,7 @@ FILLED_IN = {
     "usable_password": "true",
     "is_superuser": "on",
     "name": "a new name",
+    "bridge": "default",
     "new_address": "jsons://hooks.example/a-new-one",
 }
 """What a person would write; the rest of a form is sent as the page offers it."""
@@ -192,6 +193,7 @@ CHANGES = {
     "webhooks_webhookevent_reveal": AUDIT,
     "webhooks_webhookevent_body": AUDIT,
     "webhooks_connection_examine": AUDIT,
+    "webhooks_connection_addresses": {*AUDIT, "webhooks.Connection"},
     "webhooks_connection_rotate": AUDIT,
     "webhooks_bridge_pause": BRIDGE,
     "webhooks_bridge_edit": BRIDGE,

@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import call_command
 from django.db.models import Field
 from django.test import Client
 from django.utils import timezone
@@ -21,15 +23,17 @@ from sync.clients.errors import NotConfigured
 from sync.jobs import backfill, drift, engine, erasure, polling
 from sync.models import (
     Attempt,
+    Call,
     DriftFinding,
     Intent,
     Lease,
     SideState,
 )
+from sync.pipeline import replays
 from sync.pipeline.process import Turns, process_due
 from sync.sandbox.signing import hmac_base64, standard_webhooks
 from tests.sync.conftest import SECRET, WHSEC, Two
-from webhooks.connections import Bridge, Connection
+from webhooks.connections import Bridge, Connection, default_bridge
 from webhooks.credentials import encrypt
 from webhooks.models import RefusalCount, State, WebhookEvent
 from webhooks.refusals import refusals
@@ -223,6 +227,27 @@ def test_a_delivery_is_verified_with_the_secrets_of_its_connection_alone(two: Tw
     assert Counter(WebhookEvent.objects.values_list("bridge", flat=True)) == {1: 1, two.bridge.pk: 1}
 
 
+def test_a_copy_of_a_shop_that_is_a_row_is_parked_until_its_address_is_known(
+    two: Two, client: Client, admin_client: Client
+) -> None:
+    sold(two, 1)
+    order = two.sides[two.bridge.pk].shop.orders[1]
+    link = {"href": "https://staging.shop-2.example/wp-json/wc/v3/orders/1"}
+    body = json.dumps({**order, "_links": {"self": [link]}}).encode()
+    assert from_second_shop(client, body).json()["status"] == "accepted"
+    two.settle()
+    event = WebhookEvent.objects.get()
+    assert (event.state, "comes from another shop" in event.reason) == (State.PARKED, True)
+    assert "staging.shop-2.example" in event.reason and "WOO_" not in event.reason
+    assert not two.sides[two.bridge.pk].crm.orders
+    url = f"/admin/webhooks/connection/{two.bridge.shop.pk}/addresses/"
+    assert "no address" in admin_client.post(url, {"other_urls": "ftp://x", "reason": "ours"}).content.decode()
+    admin_client.post(url, {"other_urls": "https://staging.shop-2.example/", "reason": "it moved"})
+    replays.replay(event.pk, by="ann")
+    two.settle()
+    assert OrderLink.objects.get().bridge_id == two.bridge.pk
+
+
 @pytest.mark.parametrize("slug", ["nobody", "crm", "shop-2"])
 def test_what_is_no_connection_of_this_kind_is_not_found(two: Two, client: Client, slug: str) -> None:
     Connection.objects.filter(slug="shop-2").update(archived_at=timezone.now())
@@ -321,3 +346,23 @@ def test_who_is_erased_in_one_shop_takes_nobody_of_the_other_along(two: Two) -> 
     kept = Counter(WebhookEvent.objects.exclude(body=b"").values_list("bridge", flat=True))
     assert set(kept) == {1}
     assert erasure.find(customer).of_bridges == [(two.bridge.pk, 1)]
+
+
+def test_of_a_customer_of_both_shops_one_is_erased_alone(two: Two) -> None:
+    sold(two, 1)
+    for sides in two.sides.values():
+        order = sides.shop.orders[1]
+        sides.shop.orders[1] = {**order, "billing": {**order["billing"], "email": "ann@customer.example"}}
+    two.reconcile()
+    WebhookEvent.objects.update(reason="Said by ann@customer.example")
+    out = StringIO()
+    call_command("erase_customer", "ann@customer.example", "--bridge", "two", "--reason", "asked", stdout=out)
+    assert "on another than Two" in out.getvalue()
+    customer = erasure.Customer("ann@customer.example")
+    for bridge, is_there in ((default_bridge(), True), (two.bridge, False)):
+        events = WebhookEvent.objects.filter(bridge=bridge)
+        assert any("ann@" in event.reason for event in events) is is_there
+        assert events.exclude(customer=None).exists() is is_there
+        texts = Call.objects.filter(attempt__event__bridge=bridge).values_list("request_body", "response_body")
+        assert any(customer.is_mentioned(*one) for one in texts) is is_there
+    assert erasure.find(customer, only=1).of_bridges == [(1, 1)]

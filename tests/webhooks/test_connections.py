@@ -4,6 +4,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ValidationError
 
+from webhooks.checks import names_are_apart
 from webhooks.connections import Bridge, Connection
 
 pytestmark = pytest.mark.django_db
@@ -53,10 +54,12 @@ def test_no_config_shows_a_secret(settings: LazySettings) -> None:
     assert "marked" not in repr(bridge.shop_config) + repr(bridge.crm_config)
 
 
-@pytest.mark.parametrize("same", ["connection", "address"])
+@pytest.mark.parametrize(
+    "same", ["connection", "https://crm-2.example:443", "HTTPS://CRM-2.example/", "http://crm-2.example"]
+)
 def test_two_bridges_to_one_crm_account_need_prefixes_of_their_own(same: str) -> None:
     first = a_crm("crm-2")
-    second = first if same == "connection" else a_crm("crm-3", url="HTTPS://crm-2.example/")
+    second = first if same == "connection" else a_crm("crm-3", url=same)
     Bridge.objects.create(slug="two", name="Two", shop=a_shop("shop-2"), crm=first, external_id_prefix="b-")
     bridge = Bridge(slug="three", name="Three", shop=a_shop("shop-3"), crm=second, external_id_prefix="b-")
     with pytest.raises(ValidationError, match=r"The bridge Two tells the same CRM account .* with the prefix 'b-'"):
@@ -76,6 +79,26 @@ def test_the_prefix_of_the_environment_counts_too(settings: LazySettings) -> Non
     bridge.external_id_prefix = "a-"
     with pytest.raises(ValidationError, match="with the prefix 'a-'"):
         bridge.full_clean()
+
+
+def test_two_databases_at_one_address_are_two_accounts() -> None:
+    first = a_crm("crm-2", url="https://crm.example", database="one")
+    second = a_crm("crm-3", url="https://crm.example", database="two")
+    Bridge.objects.create(slug="two", name="Two", shop=a_shop("shop-2"), crm=first)
+    Bridge(slug="three", name="Three", shop=a_shop("shop-3"), crm=second).full_clean()
+
+
+def test_settings_that_lead_to_the_account_of_another_bridge_are_named(settings: LazySettings) -> None:
+    """CRM_URL is changed in .env, where nobody refuses it."""
+    settings.WOO_URL, settings.CRM_URL = "https://shop.example", "https://crm-1.example"
+    settings.EXTERNAL_ID_PREFIX = ""
+    Bridge.objects.create(slug="two", name="Two", shop=a_shop("shop-2"), crm=a_crm("crm-2"))
+    assert not names_are_apart(None)
+    settings.CRM_URL = "https://crm-2.example/"
+    [found] = names_are_apart(None)
+    assert "The bridge Two tells the same CRM account" in found.msg
+    settings.EXTERNAL_ID_PREFIX = "a-"
+    assert not names_are_apart(None)
 
 
 @pytest.mark.parametrize("prefix", ["b1", "b ", "b-\n", "ä-", "b" * 21])

@@ -22,10 +22,15 @@ def are_several() -> bool:
 def chosen_bridge(request: HttpRequest) -> Bridge:
     """Of a page that is about one: that which the address names, or the list from which somebody comes; or the first
     that is set up."""
+    known: Bridge | None = getattr(request, "chosen_bridge", None)
+    if known is not None:
+        return known
     bridges = list(Bridge.objects.with_connections().filter(archived_at=None))
     wanted = request.GET.get("bridge") or QueryDict(request.GET.get("_changelist_filters", "")).get("bridge")
     named = (bridge for bridge in bridges if str(bridge.pk) == wanted)
-    return next(named, None) or next((bridge for bridge in bridges if bridge.is_set), bridges[0])
+    chosen = next(named, None) or next((bridge for bridge in bridges if bridge.is_set), bridges[0])
+    request.chosen_bridge = chosen  # type: ignore[attr-defined]  # asked for once by a page
+    return chosen
 
 
 def choice_of(bridge: Bridge | None) -> list[tuple[str, int, bool]]:

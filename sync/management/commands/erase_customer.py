@@ -10,8 +10,10 @@ from django.core.validators import validate_email
 from tqdm import tqdm
 
 from sync.jobs.erasure import NOT_ERASED, Customer, erase, find, sweep
+from sync.management.bridges import chosen_bridge
 from sync.management.long_runs import FAILED, WRONG_USE, quiet
 
+OF_ONE = "What hangs on no bridge, or on another than {}. Leave out --bridge for that."
 REMAINS = (
     "The audit is append-only, and ids name orders and processes: note them in your record of processing. An account "
     "of staff is removed in the back office."
@@ -31,14 +33,18 @@ class Command(BaseCommand):
             metavar="EMAIL",
             help="the address; - reads it from the input, and keeps it out of the shell's history",
         )
+        parser.add_argument(
+            "--bridge", metavar="SLUG", help="only of this bridge, as the person asked one shop (default: of all)"
+        )
         parser.add_argument("--reason", default="", help="kept in the audit, for ever: write no personal data into it")
         parser.add_argument("--dry-run", action="store_true", help="only say what would be erased")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
-    def handle(self, *args: Any, email: str, reason: str, dry_run: bool, **given: Any) -> None:
+    def handle(self, *args: Any, email: str, bridge: str | None, reason: str, dry_run: bool, **given: Any) -> None:
         customer = _customer(sys.stdin.readline() if email == "-" else email)
+        of = chosen_bridge(bridge) if bridge else None
         with tqdm(desc="Looking", unit=" rows", disable=None) as bar, quiet():
-            found = find(customer, bar.update)
+            found = find(customer, bar.update, of.pk if of else None)
             if dry_run:
                 sweep(customer, found, erasing=False)
             else:
@@ -57,7 +63,7 @@ class Command(BaseCommand):
             for place, rows in found.remains.items():
                 self.stdout.write(f"{place}: the address stays in {rows} rows.")
             self.stdout.write("Not erased by this:")
-            for one in NOT_ERASED:
+            for one in (*NOT_ERASED, *([OF_ONE.format(of)] if of else [])):
                 self.stdout.write(f"- {one}")
         trouble = []
         if found.remains:
