@@ -1,12 +1,14 @@
 """The back office of the inbox: what came, what became of it, and what was not let in."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 
-from webhooks.backoffice.bridges import ByBridge
+from webhooks.backoffice.bridges import ByBridge, are_several
 from webhooks.backoffice.display import ago, badge, preformatted, pretty
 from webhooks.backoffice.filters import RecentValuesFilter
 from webhooks.backoffice.lists import ReadOnlyAdmin
@@ -74,6 +76,11 @@ class SigningKeyFilter(RecentValuesFilter):
 class RefusalFilter(RecentValuesFilter):
     title = "reason"
     parameter_name = "reason"
+
+
+class ConnectionFilter(RecentValuesFilter):
+    title = "connection"
+    parameter_name = "connection"
 
 
 class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
@@ -148,6 +155,13 @@ class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
 class RefusedDeliveryAdmin(ReadOnlyAdmin):
     list_display = ("id", "received", "source", "reason", "detail", "size", "remote_addr")
     list_filter = (SourceFilter, RefusalFilter, ("received_at", RangeDateTimeFilter))
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        return [*self.list_display, *(["connection"] if are_several() else [])]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [*([ConnectionFilter] if are_several() else []), *self.list_filter]
+
     fields = ("received_at", "source", "connection", "reason", "detail", "remote_addr", "size", "headers_text")
 
     @admin.display(description="Received", ordering="received_at")

@@ -104,13 +104,17 @@ class Connection(models.Model):
     @property
     def account(self) -> tuple[str, ...]:
         """Equal for two connections to the same system, however its address is written."""
-        config, address = self.config, self.config.url.lower().rstrip("/")
+        said, kind = self.settings, self.kind  # a key that cannot be read must not hide whose account it is
+        if self.is_environment:
+            config = self.config
+            said = {**getattr(config, "options", {}), "url": config.url}
+            kind = getattr(config, "backend", WOOCOMMERCE)
+        address = str(said.get("url", "")).lower().rstrip("/")
         with suppress(ValueError):  # of what is no address
             parts = urlsplit(address)
             port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
             address = f"{parts.hostname}{port}{parts.path}?{parts.query}"
-        database = str(getattr(config, "options", {}).get("database", ""))
-        return (getattr(config, "backend", WOOCOMMERCE), address, database)
+        return (kind, address, str(said.get("database", "")))
 
 
 @functools.lru_cache(maxsize=128)

@@ -1,11 +1,14 @@
 """Of two bridges: what the doctor says of each, and how lists, pages, runs and alarms keep them apart."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 from itertools import product
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -32,7 +35,7 @@ from tests.sync.conftest import Two
 from webhooks.backoffice.bridges import BridgeFilter, ByBridge
 from webhooks.checks import OF_THE_ENVIRONMENT
 from webhooks.connections import Bridge, Connection, default_bridge
-from webhooks.models import State, WebhookEvent
+from webhooks.models import RefusedDelivery, State, WebhookEvent
 
 # --- the doctor ----------------------------------------------------------------------------------------------------
 
@@ -257,3 +260,23 @@ def test_a_search_and_the_way_on_lead_to_the_order_of_the_rows_own_shop(pair: Br
     mine = OrderLink.objects.get(bridge=pair)
     page = admin_client.get(f"/admin/sync/todoitem/?bridge={pair.pk}").content.decode()
     assert f"/admin/orders/orderlink/{mine.pk}/change/" in page
+
+
+def test_explain_asks_for_the_bridge_only_where_several_have_the_order(pair: Bridge) -> None:
+    OrderLinkFactory(bridge=pair, woo_id=71, crm_order_id="C-71")
+    out = StringIO()
+    call_command("explain", "71", "--json", stdout=out)
+    assert json.loads(out.getvalue())["crm_order_id"] == "C-71"
+    OrderLinkFactory(woo_id=71, crm_order_id="C-1")
+    with pytest.raises(CommandError, match="There are: default, two"):
+        call_command("explain", "71")
+    out = StringIO()
+    call_command("explain", "71", "--bridge", "two", "--json", stdout=out)
+    assert json.loads(out.getvalue())["crm_order_id"] == "C-71"
+
+
+def test_what_was_refused_says_at_which_connection(pair: Bridge, admin_client: Client) -> None:
+    for slug in ("shop", "shop-2"):
+        RefusedDelivery.objects.create(source="woocommerce", connection=slug, reason="bad_signature")
+    rows = admin_client.get("/admin/webhooks/refuseddelivery/?connection=shop-2").context["cl"].result_list
+    assert [row.connection for row in rows] == ["shop-2"]

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.apps import apps as present
 from django.apps.registry import Apps
-from django.conf import settings
 
 from sync.clients.crm import backend
 from sync.clients.errors import NotConfigured
-from webhooks.connections import DEFAULT_BRIDGE
+from webhooks.configs import CrmConfig
+from webhooks.connections import CRM, DEFAULT_BRIDGE
 
 CRITICAL = frozenset({"processing", "completed", "cancelled", "refunded"})
 """What leads there is read back, whatever VERIFY says."""
@@ -33,7 +33,8 @@ def ensure_rules(kind: str, bridge: int = DEFAULT_BRIDGE, using: str = "default"
 def after_migrate(using: str, apps: Apps = present, **kwargs: Any) -> None:
     """Of the bridge of the environment. A backend that is not there is told of elsewhere."""
     try:
-        if backend(settings.CRM_BACKEND).default_statuses:
-            ensure_rules(settings.CRM_BACKEND, using=using, apps=apps)
+        kind = CrmConfig.of_environment(CRM).backend
+        if backend(kind).default_statuses:
+            ensure_rules(kind, using=using, apps=apps)
     except (LookupError, NotConfigured):  # migrated back to before there were bridges
         return

@@ -23,18 +23,28 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, order: str, **options: Any) -> None:
-        # No id holds what no database takes: NUL, or bytes of the command line that are no text.
-        bridge = chosen_bridge(options["bridge"])
-        told = find_timeline(order, bridge.pk) if order.isprintable() else None
+        told = _found(order, options["bridge"])
         if told is None:
             raise CommandError(f"No order {order} is known here: no link and no event names it.", returncode=WRONG_USE)
         if options["json"]:
             self.stdout.write(json.dumps(as_json(told), ensure_ascii=False))
             return
         self.stdout.write("\n".join(as_lines(told)))
-        for other in numbered(order, bridge.pk).exclude(woo_id=told.woo_id or 0):
+        for other in numbered(order, told.bridge or DEFAULT_BRIDGE).exclude(woo_id=told.woo_id or 0):
             words = f"Order {other.woo_id} of the shop has this as its number: python manage.py explain {other.woo_id}"
             self.stdout.write(words)
+
+
+def _found(order: str, slug: str | None) -> Timeline | None:
+    """Nobody has to say of which bridge an order is that only one of them has."""
+    if not order.isprintable():  # no id holds what no database takes: NUL, or bytes that are no text
+        return None
+    bridges = [chosen_bridge(slug)] if slug else list(Bridge.objects.order_by("pk"))
+    known = {bridge.slug: told for bridge in bridges if (told := find_timeline(order, bridge.pk))}
+    if len(known) > 1:
+        words = f"Several shops have an order {order}: say which with --bridge SLUG. There are: {', '.join(known)}."
+        raise CommandError(words, returncode=WRONG_USE)
+    return next(iter(known.values()), None)
 
 
 def as_json(told: Timeline) -> dict[str, Any]:

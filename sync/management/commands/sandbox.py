@@ -19,6 +19,8 @@ from sync.sandbox.crms import STAND_INS, stand_in
 from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
+from webhooks.configs import CrmConfig, ShopConfig
+from webhooks.connections import CRM, SHOP
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAVE_SECONDS = 5
@@ -57,8 +59,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = EXAMPLE
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("--shop-port", type=int, default=port_of(settings.WOO_URL, 8081))
-        parser.add_argument("--crm-port", type=int, default=port_of(settings.CRM_URL, 8082))
+        parser.add_argument("--shop-port", type=int, default=port_of(ShopConfig.of_environment(SHOP).url, 8081))
+        parser.add_argument("--crm-port", type=int, default=port_of(CrmConfig.of_environment(CRM).url, 8082))
         parser.add_argument("--rate", type=float, default=1.0, help="happenings a second (default 1)")
         parser.add_argument("--orders", type=int, help="stop ordering after so many orders; moving them goes on")
         parser.add_argument("--seed", type=int, help="the same seed plans the same traffic")
@@ -114,9 +116,10 @@ class Command(BaseCommand):
 
     def _servers(self, options: dict[str, Any]) -> Pair:
         keys: dict[str, Any] = {}
-        if settings.WOO_CONSUMER_KEY:
-            keys = {"consumer_key": settings.WOO_CONSUMER_KEY, "consumer_secret": settings.WOO_CONSUMER_SECRET}
-        if not settings.WOO_WEBHOOK_SECRETS or (options["crm"] == "rest" and not settings.CRM_WEBHOOK_SECRETS):
+        of_shop, of_crm = ShopConfig.of_environment(SHOP), CrmConfig.of_environment(CRM)
+        if of_shop.consumer_key:
+            keys = {"consumer_key": of_shop.consumer_key, "consumer_secret": of_shop.consumer_secret}
+        if not of_shop.webhook_secrets or (options["crm"] == "rest" and not of_crm.webhook_secrets):
             raise CommandError(
                 "WOO_WEBHOOK_SECRETS and CRM_WEBHOOK_SECRETS must be set (.env): without them every delivery is "
                 "refused. `make run` sets all of it for you.",
@@ -124,7 +127,7 @@ class Command(BaseCommand):
             )
         first_id = (int(time.time()) - ID_EPOCH) // 10
         base = f"{settings.PUBLIC_URL}/webhooks"
-        secret = settings.WOO_WEBHOOK_SECRETS[0]
+        secret = of_shop.webhook_secrets[0]
         shop = SandboxShop(options["shop_port"], f"{base}/woocommerce/", secret, first_id=first_id, **keys)
         crm = self._crm(options["crm"], options["crm_port"], f"{base}/crm/", first_id)
         if options["state"] and state.load(options["state"], shop, crm):
@@ -134,7 +137,8 @@ class Command(BaseCommand):
     def _crm(self, name: str, port: int, hooks: str, first_id: int) -> StandIn:
         if name in STAND_INS:
             return stand_in(name).sandboxed(port, hooks, first_id)
-        token, secret = settings.CRM_TOKEN or "crm-token", settings.CRM_WEBHOOK_SECRETS[0]
+        config = CrmConfig.of_environment(CRM)
+        token, secret = config.token or "crm-token", config.webhook_secrets[0]
         return SandboxCrm(port, token, hooks, secret, first_id=first_id)
 
     def _start(self, shop: SandboxShop, crm: StandIn) -> None:
