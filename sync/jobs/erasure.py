@@ -176,10 +176,10 @@ def _of(bridge: int | None, model: type[Model]) -> QuerySet[Any]:
 
 
 def _path_to_bridge(model: type[Model], steps: int = 3) -> str:
-    keys = [one for one in model._meta.concrete_fields if one.is_relation and isinstance(one.related_model, type)]
-    if any(one.name == "bridge" for one in keys):
+    keys = {one.name: one.related_model for one in model._meta.concrete_fields if one.related_model}
+    if "bridge" in keys:
         return "bridge"
-    onward = ((one.name, _path_to_bridge(one.related_model, steps - 1)) for one in keys if steps > 1)
+    onward = ((name, _path_to_bridge(other, steps - 1)) for name, other in keys.items() if steps > 1 and other)
     return next((f"{name}__{path}" for name, path in onward if path), "")
 
 

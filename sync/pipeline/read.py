@@ -168,8 +168,8 @@ def _foreign(claim: Claim, shop: ShopSnapshot) -> Park | None:
         told = identity(body) if isinstance(body, dict) else {}
         if not told or (shop.is_known and is_same(told, identity(shop.order))):
             return None
-    shop = claim.bridge.shop
-    return another_shop(str(address), shop.shop_config.url, "" if shop.is_environment else shop.slug)
+    ours = claim.bridge.shop
+    return another_shop(str(address), ours.shop_config.url, "" if ours.is_environment else ours.slug)
 
 
 def _decide_by_force(claim: Claim) -> Reading:
