@@ -48,12 +48,11 @@ def hashes(email: str) -> list[str]:
 
 
 def hashes_of(contact: str) -> list[str]:
-    """The same of whatever a customer is found by: a phone number, however it is spaced. The first is for new rows."""
-    plain, digits = contact.strip().casefold(), "".join(filter(str.isdecimal, contact))
-    if not plain:
-        return []
-    is_phone = digits and "@" not in plain
-    return hashes(plain) or [_keyed(_bare(f"phone:{digits}" if is_phone else f"name:{plain}"), key) for key in _keys()]
+    """The same of whatever a customer is found by, as a phone or VAT number, however it is spaced. The first is for new
+    rows."""
+    word = "".join(filter(str.isalnum, contact.casefold()))
+    kind = "phone" if word.isdecimal() else "name"
+    return hashes(contact) or [_keyed(_bare(f"{kind}:{word}"), key) for key in _keys() if word]
 
 
 def _bare(text: str) -> str:

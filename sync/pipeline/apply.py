@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from sync.clients.crm.draft import draft
-from sync.clients.errors import Rejected, SideError, Unconfirmed
+from sync.clients.errors import AnsweredForAnother, Rejected, SideError, Unconfirmed
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.pipeline.claim import Claim
 from sync.pipeline.decide import went_on
@@ -51,6 +51,9 @@ def _write(claim: Claim, plan: Plan) -> Applied:
 
 def _create(claim: Claim, creation: CreateInCrm) -> Applied:
     answer, created = claim.crm().create(creation.external_id, creation.order)
+    if answer.external_id not in (None, creation.external_id):
+        words = f"The CRM answered with the order of {answer.external_id}, not of {creation.external_id}."
+        raise AnsweredForAnother(words, side="crm", about_order=True)
     if not created and claim.shop_order and (another := another_found(answer, claim.shop_order)):
         [reason] = another.reasons
         claim.doubts.append(reason)

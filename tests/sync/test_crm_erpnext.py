@@ -150,7 +150,7 @@ def test_an_unknown_sku_gets_the_placeholder_and_is_made_only_if_wanted(erpnext:
     lines = [{**SHIRT, "sku": "NEW-1", "name": "Novelty"}]
     assert Backend(erpnext).create("14", line_items=lines)["items"][0]["item_code"] == "WOO-ITEM"
     assert "NEW-1" not in erpnext.documents.kept["Item"]
-    made = Backend(erpnext, make_items="yes").create("15", line_items=lines)
+    made = Backend(erpnext, make_products="yes").create("15", line_items=lines)
     assert made["items"][0]["item_code"] == "NEW-1"
     assert erpnext.documents.kept["Item"]["NEW-1"]["item_name"] == "Novelty"
 

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orders.models import OrderLink, StatusTransition
+from sync.clients import breaker
 from sync.clients.crm.rest import RestCrm
 from sync.clients.errors import (
     Ambiguous,
@@ -176,6 +177,8 @@ def test_many_cost_no_more_statements_than_a_few(
 ) -> None:
     """But for the transitions, of which each has its place in a chain. Calls that take long are recorded in parts."""
     monkeypatch.setattr(pipeline_batch, "HAND_ON", 60.0)
+    monkeypatch.setattr(breaker, "SUCCESS_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(clock, "KEPT", 3600.0)
     orders = linked(two_sides, 24) if side == Side.CRM else [str(one) for one in two_sides.orders(24)]
     process(due(side, orders[:2]))  # from then on the sides are known to be well
     counted = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from sync.alarms import open_alarms
 from sync.backoffice import edited
 from sync.backoffice.comparison import compare
 from sync.clients import shop as shop_client
+from sync.clients.crm.rest import RestCrm
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CrmSnapshot
 from sync.jobs import backfill as backfilling
@@ -917,3 +919,24 @@ def test_a_good_prefix(prefix: str) -> None:
 @pytest.mark.parametrize("prefix", ["2", "b-1", "b b", "b,", "x" * 21, "é-", "b-\n", "'", "%"])
 def test_a_bad_prefix(prefix: str) -> None:
     assert not re.fullmatch(PREFIX, prefix)
+
+
+def test_a_creation_that_is_answered_with_another_order_parks_whatever_the_backend(
+    two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again, it would be made and answered so again."""
+    real = RestCrm.create
+
+    def create(crm: RestCrm, external_id: str, order: Any) -> tuple[CrmSnapshot, bool]:
+        made, is_new = real(crm, external_id, order)
+        return replace(made, external_id="15"), is_new
+
+    monkeypatch.setattr(RestCrm, "create", create)
+    event = WebhookEventFactory(order_ref=str(two_sides.shop.create_order()["id"]))
+    while pipeline.work_once():
+        pass
+    event.refresh_from_db()
+    assert event.state == State.PARKED
+    assert "answered with the order of 15" in event.reason
+    assert not OrderLink.objects.exists()
+    assert two_sides.writes()["crm POST"] == 1

@@ -284,6 +284,29 @@ def test_a_customer_is_found_again_and_several_of_them_are_for_a_person(sides: S
     assert sides.tryton.count("party_party") == parties + 3, "a new one is made once"
 
 
+def test_a_company_is_found_by_its_vat_number_and_nobody_is_overwritten(sides: Sides) -> None:
+    vat = {"meta_data": [{"id": 1, "key": "_vat_number", "value": "DE123456789"}]}
+    whole = {"company": "Acme", "email": "buy@acme.test", "phone": "030 1"}
+    emptier = dict.fromkeys((*whole, "first_name", "last_name"), "")
+    parties, ways = sides.tryton.count("party_party"), sides.tryton.count("party_contact_mechanism")
+    orders = [sides.order(billing=billing, **vat) for billing in (whole, emptier, {**emptier, "phone": "030 1"})]
+    for woo_id in orders:
+        assert sides.deliver(woo_id).outcome == "created"
+        assert sides.sale(woo_id)["party"]["name"] == "Acme"
+    assert sides.tryton.count("party_party") == parties + 1
+    assert sides.tryton.count("party_contact_mechanism") == ways + 2
+    twin = {"name": "Acme again", "code": "by-hand", "identifiers": [["create", [{"code": "de123456789"}]]]}
+    sides.tryton.crm("clerk")._call("POST", "party.party", json=twin)
+    woo_id = sides.order(billing=emptier, **vat)
+    event = sides.deliver(woo_id)
+    assert "2 customers of the CRM have the order's VAT number" in event.reason
+    _, second = event.open_choice.candidates
+    assert second["details"]["VAT number"] == "de123456789"
+    remember(second["id"], "DE 123456789")
+    assert sides.deliver(woo_id).outcome == "created"
+    assert sides.sale(woo_id)["party"]["name"] == "Acme again"
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

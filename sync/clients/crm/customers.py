@@ -49,7 +49,7 @@ class SeveralFit(Rejected):
         may_create: bool = False,
         side: str = "crm",
     ) -> None:
-        by = "e-mail address" if "@" in key else "phone number"
+        by = "e-mail address" if "@" in key else "VAT number" if key[:1].isalpha() else "phone number"
         words = f"{len(candidates)} {what}s of the CRM have the order's {by}."  # an id may be a name, in some CRMs
         advice = "Choose one of them on the event's page. The choice is remembered."
         super().__init__(words, advice=advice, side=side, about_order=True)
@@ -63,7 +63,8 @@ _choices: ContextVar[Choices] = ContextVar("choices", default={})  # noqa: B039 
 
 
 def chosen(access: Access, what: str, key: str) -> str | None:
-    """The id that a person chose for this e-mail address or phone number; NEW: none that was there; None: not asked.
+    """The id that a person chose for this e-mail address, phone number or VAT number; NEW: none that was there; None:
+    nobody was asked.
 
     Makes no call and no query: what was chosen is read once for a batch (`recalled`).
     """
@@ -75,7 +76,8 @@ def chosen(access: Access, what: str, key: str) -> str | None:
 def recall(slug: str, orders: Iterable[Mapping[str, Any]]) -> Choices:
     """What was chosen for the customers of these orders, as the shop shows them, on the connection of this slug."""
     told = (draft(order).customer for order in orders)
-    keys = {one for customer in told for key in (customer.email, customer.phone) for one in hashes_of(key)}
+    named = (key for customer in told for key in (customer.email, customer.phone, customer.vat_number))
+    keys = {one for key in named for one in hashes_of(key)}
     if not keys:
         return {}
     rows = RememberedChoice.objects.filter(connection__slug=slug, key__in=keys)

@@ -56,6 +56,14 @@ WEBHOOK_SECRETS = SettingField(
     required=False,
 )
 """Of a CRM that sends webhooks."""
+MAKE_PRODUCTS = SettingField(
+    name="make_products",
+    label="Make products",
+    help="yes: a product is made for each unknown SKU. no: such a line has its name and no product of its own",
+    default="no",
+    choices=("no", "yes"),
+)
+"""Of every backend that can make products. Without it none is made."""
 WEBHOOKS = (
     WEBHOOK_SECRETS,
     SettingField(

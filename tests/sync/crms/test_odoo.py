@@ -101,6 +101,19 @@ def test_an_order_has_its_customer_lines_taxes_and_total(odoo: OdooStandIn, crm:
     assert {row[name] for name in ("partner_id", "partner_invoice_id", "partner_shipping_id")} == {partner["id"]}
 
 
+def test_products_are_made_only_where_the_connection_says_so(
+    odoo: OdooStandIn, connect: Callable[..., OdooCrm]
+) -> None:
+    before = len(odoo.records.tables["product.product"])
+    connect(make_products="no").create("14", compose(order()))
+    assert len(odoo.records.tables["product.product"]) == before
+    for external_id in ("15", "16"):
+        connect(make_products="yes").create(external_id, compose(order()))
+    made = list(odoo.records.tables["product.product"].values())[before:]
+    assert [(row["name"], row["default_code"]) for row in made] == [("Gift wrap", "GW-1")]
+    assert ("Gift wrap", made[0]["id"], 1.0, 9.5, [1]) in lines(odoo, "3")
+
+
 @pytest.mark.parametrize(
     ("quantity", "net", "expected"),
     [

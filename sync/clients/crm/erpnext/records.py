@@ -264,7 +264,7 @@ class Records:
         sold: list[list[Any]] = [["name", "in", sorted(wanted)], ["disabled", "=", 0], ["has_variants", "=", 0]]
         found = self.search("Item", sold, ("name",)) if wanted else []
         there = {str(row["name"]).casefold(): str(row["name"]) for row in found}
-        if self.access["make_items"] == "yes":
+        if self.access["make_products"] == "yes":
             new = [row for sku, row in wanted.items() if sku.casefold() not in there]
             there |= {row["code"].casefold(): self.make_item(row["code"], row["name"]) for row in new}
         return {row["code"]: there.get(row["code"].casefold(), self.access["placeholder_item"]) for row in rows}

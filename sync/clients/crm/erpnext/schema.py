@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sync.clients.crm.schema import WEBHOOK_SECRETS, SettingField
+from sync.clients.crm.schema import MAKE_PRODUCTS, WEBHOOK_SECRETS, SettingField
 
 SCHEMA = (
     SettingField(
@@ -38,13 +38,7 @@ SCHEMA = (
         "products without a SKU or with an unknown one; their name is the line's text",
         default="WOO-ITEM",
     ),
-    SettingField(
-        name="make_items",
-        label="Make items",
-        help="yes: an item is made for each unknown SKU. no: the line gets the item for what has no SKU",
-        default="no",
-        choices=("no", "yes"),
-    ),
+    MAKE_PRODUCTS,
     SettingField(
         name="item_group",
         label="Group of new items",

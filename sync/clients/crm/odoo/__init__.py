@@ -16,7 +16,7 @@ from sync.clients.crm.odoo.document import compose
 from sync.clients.crm.odoo.lines import Lines
 from sync.clients.crm.odoo.partners import Partners
 from sync.clients.crm.odoo.words import ACCESS, MISSING, SALE, id_of, is_id, judge, kind_of, markup, snapshot, stamp
-from sync.clients.crm.schema import SettingField
+from sync.clients.crm.schema import MAKE_PRODUCTS, SettingField
 from sync.clients.errors import AuthFailed, Hidden, NotFound, Rejected, Unconfirmed
 from sync.clients.http import CallRecord, ignore, nothing, readable
 from sync.clients.paging import batches, pages
@@ -51,6 +51,7 @@ class OdooCrm:
             help="The name of the company that sells. Needed where the user may act for several",
             required=False,
         ),
+        MAKE_PRODUCTS,
         SettingField(
             name="item_product",
             label="Product for other lines",

@@ -11,7 +11,7 @@ from sync.clients.errors import Rejected
 
 LINE = "sale.order.line"
 FIELDS = ("name", "product_id", "product_uom_qty", "price_unit", "create_uid", "display_type")
-PRODUCTS = "products"
+PRODUCT, PRODUCTS = "product.product", "products"
 
 
 class Lines:
@@ -27,6 +27,8 @@ class Lines:
         """As Odoo wants them. A line without a product of its own is one of text, on a product that stands for all."""
         stand_ins = {self.access["item_product"], self.access["shipping_product"]}
         known = self._products({*(one["sku"] for one in lines), *stand_ins} - {""})
+        if self.access["make_products"] == "yes":
+            known |= self._made({one["sku"]: one["name"] for one in lines if one["sku"] and known[one["sku"]] is None})
         return [self._line(one, known) for one in lines]
 
     def changes(self, crm_order_id: int, row: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -79,11 +81,16 @@ class Lines:
         known: dict[str, int | None] = self.calls.ids.get(PRODUCTS, dict)
         missing = sorted(references - known.keys())
         if missing:
-            rows = self.calls.search(
-                "product.product", [["default_code", "in", missing]], ("default_code",), order="id desc"
-            )
+            rows = self.calls.search(PRODUCT, [["default_code", "in", missing]], ("default_code",), order="id desc")
             known |= {**dict.fromkeys(missing), **{row["default_code"]: int(row["id"]) for row in rows}}
         return known
+
+    def _made(self, names: Mapping[str, str]) -> dict[str, int]:
+        """By SKU. Of two that are made at once, the older one counts from the next order on."""
+        values = [{"name": name, "default_code": sku} for sku, name in names.items()]
+        made = self.calls.create(PRODUCT, values) if values else []
+        self.calls.ids.forget(PRODUCTS)
+        return dict(zip(names, made, strict=True))
 
     def _tax(self, rate: str) -> int:
         known: dict[Decimal, int] = self.calls.ids.get("taxes", self._taxes)

@@ -66,7 +66,7 @@ class Partners:
     # --- the customer ----------------------------------------------------------------------------------------------
 
     def _picked(self, wanted: Mapping[str, str]) -> str | None:
-        choices = (chosen(self.access, CUSTOMER, wanted[name]) for name in ("email", "phone") if wanted[name])
+        choices = (chosen(self.access, CUSTOMER, wanted[name]) for name in ("email", "phone", "vat") if wanted[name])
         return next((one for one in choices if one is not None), None)
 
     def _found(self, rows: Sequence[Row], keys: Sequence[tuple[str, str]], code: str) -> Row | None:
@@ -77,7 +77,7 @@ class Partners:
             found = [row for row in found if reference(row["parent_id"]) not in ids]  # its people stand for a company
             if len(found) > 1 and all(row["ref"] == code for row in found):
                 return self._only(found)
-            if len(found) > 1 and name in ("email", "phone"):
+            if len(found) > 1 and name != "ref":
                 raise SeveralFit(CUSTOMER, value, self._candidates(found), may_create=True)
             if len(found) > 1:
                 names = ", ".join(f"{row['name']} ({row['id']})" for row in found)

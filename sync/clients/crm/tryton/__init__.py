@@ -21,11 +21,11 @@ from sync.clients.crm.tryton.words import (
     age,
     candidate,
     decimal,
+    having,
     inner,
     is_id,
     judge,
     kind_of,
-    literally,
     moment,
     packed,
     path_of,
@@ -49,7 +49,10 @@ STATUSES = (
     Status(name="done", label="Done", shop_status="completed"),
     Status(name="cancelled", label="Cancelled", shop_status="cancelled"),
 )
-PARTY = ("name", "code", "contact_mechanisms.type", "contact_mechanisms.value", "addresses.full_address")
+PARTY = (
+    *("name", "code", "contact_mechanisms.type", "contact_mechanisms.value", "addresses.full_address"),
+    "identifiers.code",
+)
 MOST_CANDIDATES, MOST_SALES = 20, 500
 NOT_UNIQUE = "must be unique"
 PAGE = 100
@@ -230,9 +233,9 @@ class TrytonCrm:
         }
 
     def _party(self, external_id: str, order: Mapping[str, Any]) -> int:
-        """The customer: by e-mail or phone, by the code that we would give her, or made anew with it."""
+        """The customer: by e-mail, phone or VAT number, by the code that we would give her, or made anew with it."""
         wanted = order["party"]
-        for kind in ("email", "phone"):
+        for kind in ("email", "phone", "vat_number"):
             if not wanted[kind]:
                 continue
             picked = chosen(self.access, CUSTOMER, wanted[kind])
@@ -240,8 +243,7 @@ class TrytonCrm:
                 break
             if picked and is_id(picked) and self._search("party.party", [["id", "=", int(picked)]], ("id",)):
                 return int(picked)
-            has = [["type", "=", kind], ["value", "ilike" if kind == "email" else "=", literally(wanted[kind])]]
-            rows = self._search("party.party", [["contact_mechanisms", "where", has]], PARTY, limit=MOST_CANDIDATES)
+            rows = self._search("party.party", [having(kind, wanted[kind])], PARTY, limit=MOST_CANDIDATES)
             if len(rows) > 1:
                 sales = self._sales_of([row["id"] for row in rows])
                 several = [candidate(row, sales[row["id"]]) for row in rows]
@@ -265,6 +267,8 @@ class TrytonCrm:
         values: dict[str, Any] = {"name": wanted["name"], "code": code, "contact_mechanisms": [["create", ways]]}
         if not ways:
             del values["contact_mechanisms"]
+        if wanted["vat_number"]:  # of no type: Tryton would refuse one of its types that is not right
+            values["identifiers"] = [["create", [{"type": None, "code": wanted["vat_number"]}]]]
         try:
             return int(self._call("POST", "party.party", fields=("id",), json=values)["id"])
         except Rejected as error:

@@ -48,6 +48,14 @@ def snapshot(row: Any) -> CrmSnapshot:
         raise Odd("Tryton's answer is not a sale.", side="crm") from error
 
 
+def having(kind: str, value: str) -> list[Any]:
+    """A domain: the parties with this e-mail address, phone number or VAT number."""
+    if kind == "vat_number":
+        return ["identifiers", "where", [["code", "ilike", literally(value)]]]
+    is_same = "ilike" if kind == "email" else "="
+    return ["contact_mechanisms", "where", [["type", "=", kind], ["value", is_same, literally(value)]]]
+
+
 def candidate(row: Mapping[str, Any], sales: int) -> Candidate:
     """A party, as its people see it."""
     ways = [one for one in row["contact_mechanisms"] or () if one["value"]]
@@ -55,6 +63,7 @@ def candidate(row: Mapping[str, Any], sales: int) -> Candidate:
     details = {
         "E-mail": ", ".join(one["value"] for one in ways if one["type"] == "email"),
         "Phone": ", ".join(one["value"] for one in ways if one["type"] in ("phone", "mobile")),
+        "VAT number": ", ".join(str(one["code"]) for one in row["identifiers"] or ()),
         "Address": "\n\n".join(addresses),
         "Code": str(row["code"] or ""),
         "Orders": str(sales),
