@@ -11,7 +11,6 @@ from orders.models import OrderLink, StatusRule, StatusTransition
 from sync.clients.crm.rest import RestCrm
 from sync.clients.crm.schema import SettingField
 from sync.clients.errors import SideError
-from sync.clients.redaction import hide
 from sync.clients.snapshots import CrmSnapshot
 from sync.models import Attempt, Call
 from tests import pipeline
@@ -19,6 +18,7 @@ from tests.deliveries import from_crm
 from tests.factories import WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
+from webhooks.credentials import hide
 from webhooks.models import WebhookEvent
 
 KEY, TOKEN = "k3y-0f-a-cl0ud-crm", "t0ken-that-was-refreshed"
