@@ -16,7 +16,8 @@ class FieldMapVersion(models.Model):
     id = models.BigAutoField(primary_key=True)
     bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE, editable=False)
     version = models.PositiveIntegerField(default=DRAFT, help_text="0: the draft")
-    rows = models.JSONField(default=list, blank=True)
+    rows = models.JSONField(default=list, blank=True, null=True, help_text="Null: no draft is being made")
+    listed = models.JSONField(default=dict, blank=True, help_text="Beside the draft: the CRM's fields, and since when")
     actor = models.CharField(max_length=150, blank=True, help_text="Who switched it on, or edited the draft last")
     reason = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -40,4 +41,4 @@ class FieldMapVersion(models.Model):
 
     @property
     def targets(self) -> list[Any]:
-        return [row.get("target") for row in self.rows]
+        return [row.get("target") for row in self.rows or ()]

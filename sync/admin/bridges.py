@@ -15,7 +15,7 @@ from unfold.decorators import action
 from orders import audit
 from orders.asking import NotDone, ask_reason
 from orders.models import StatusRule
-from sync.admin import bridge_dry_run
+from sync.admin import bridge_dry_run, field_map_preview, field_maps
 from sync.admin.bridge_forms import BridgeForm, EditBridgeForm, MappingForm
 from sync.admin.bridge_sending import sending_view
 from sync.admin.connection_pages import BRIDGES, form_page, guarded, list_of, page_of, told
@@ -68,7 +68,7 @@ class BridgeAdmin(ReadOnlyAdmin):
     fields = ("name", "slug", "standing", "to_shop", "to_crm", "prefixed", "since")
     change_form_outer_before_template = "sync/bridge/steps.html"
     actions_list = ("new",)
-    actions_detail = ("edit", "statuses", "sending", "dry_run", "switch_on", "pause", "archive")
+    actions_detail = ("edit", "statuses", "fields_map", "sending", "dry_run", "switch_on", "pause", "archive")
 
     @admin.display(description="State", ordering="state")
     def standing(self, bridge: Bridge) -> str:
@@ -119,6 +119,24 @@ class BridgeAdmin(ReadOnlyAdmin):
     @action(description="Map the statuses", permissions=["set_up"], url_path="statuses", icon="rule")
     def statuses(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return statuses_view(self, request, pk=object_id)
+
+    @action(description="Map the fields", permissions=["set_up"], url_path="fields", icon="schema")
+    def fields_map(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return field_maps.fields_view(self, request, pk=object_id)
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        views = {
+            "field_row": field_maps.row_view,
+            "field_preview": field_map_preview.preview_view,
+            "field_dry_run": field_map_preview.dry_run_view,
+            "field_switch_on": field_maps.switch_on_view,
+            "field_discard": field_maps.discard_view,
+            "field_restore": field_maps.restore_view,
+        }
+        pages = field_maps.PAGES.items()
+        return tuple(
+            (f"<int:pk>/{path}", f"webhooks_bridge_{name}", partial(views[name], self)) for name, path in pages
+        )
 
     @action(description="Which orders are sent", permissions=["set_up"], url_path="sending", icon="filter_alt")
     def sending(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -8,10 +8,10 @@ from orders.defaults import MOVES, RULES
 from orders.models import AllowedMove, OrderLink, StatusRule
 from sync.clients import crm as crm_backends
 from sync.clients import shop as shop_client
+from sync.clients.bridged import crm_of
 from sync.clients.crm.base import Status
 from sync.field_map_models import FieldMapVersion
 from sync.models import Intent
-from sync.monitoring.connecting import crm_of
 from webhooks.connections import Bridge
 from webhooks.models import WebhookEvent
 
@@ -29,16 +29,21 @@ class StatusLists:
 
 def ask_both(bridge: Bridge) -> StatusLists:
     """Raises SideError."""
-    assert bridge.crm is not None  # noqa: S101  a page asks for the CRM first
     shop = shop_client.connect_to(bridge.shop_config).statuses()
-    return StatusLists(shop=tuple(sorted(shop)), crm=tuple(crm_of(bridge.crm).statuses()))
+    return StatusLists(shop=tuple(sorted(shop)), crm=tuple(crm_of(bridge).statuses()))
 
 
 def begin(bridge: Bridge, lists: StatusLists | None) -> None:
     """The rules and moves of a new bridge: what its CRM says its statuses mean, or else the usual ones."""
     kind = bridge.crm_config.backend
     told = (lists.crm if lists else ()) or crm_backends.backend(kind).default_statuses
-    rules = [(one.name, one.shop_status, one.shop_status in MARKED_CRITICAL) for one in told] or list(RULES)
+    usual = {crm: (woo, critical) for crm, woo, critical in RULES}
+    rules = [
+        (one.name, one.shop_status, one.shop_status in MARKED_CRITICAL)
+        if one.shop_status
+        else (one.name, *usual.get(one.name, ("", False)))
+        for one in told
+    ] or list(RULES)
     with transaction.atomic():
         for crm_status, woo_status, critical in rules:
             if woo_status:

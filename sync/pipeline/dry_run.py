@@ -10,7 +10,7 @@ from sync.clients.bridged import pings_of
 from sync.clients.errors import GivenUp, SideError
 from sync.clients.http import CallRecord
 from sync.clients.paging import alone
-from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, ShopSnapshot
+from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, FIELDS, Composer, ShopSnapshot
 from sync.pipeline import internal_events
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim
@@ -77,14 +77,14 @@ class Looking(Batch):
     def note(self, error: object) -> None: ...
 
 
-def foresee(event: WebhookEvent, until: float = float("inf")) -> Foreseen:
+def foresee(event: WebhookEvent, until: float = float("inf"), told_by: Composer | None = None) -> Foreseen:
     """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
-    monotonic clock; later, nobody is asked any more."""
+    monotonic clock; later, nobody is asked any more. `told_by`: what made the CRM's orders so far, if it is another."""
     if why := ONLY_ONCE if event.is_finished and internal_events.is_staff_action(event) else why_unreadable(event):
         return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
     claim = Claim(lease=NoLease(until), events=[event], asked=True)
     try:
-        return _foresee(claim)
+        return _foresee(claim, told_by)
     except SideError as error:
         return _went_wrong(claim, error)
 
@@ -114,7 +114,7 @@ def _went_wrong(claim: Claim, error: SideError) -> Foreseen:
     )
 
 
-def _foresee(claim: Claim) -> Foreseen:
+def _foresee(claim: Claim, told_by: Composer | None = None) -> Foreseen:
     decision = decide_all(Looking([claim]), [claim])[claim]
     if isinstance(decision, Exception):
         raise decision
@@ -122,7 +122,7 @@ def _foresee(claim: Claim) -> Foreseen:
         kind=_kind(decision),
         outcome=_outcome(decision),
         reasons=(*claim.reasons, *decision.reasons),
-        changes=tuple(_changes(decision, claim)),
+        changes=tuple(_changes(decision, claim, told_by)),
         calls=tuple(claim.calls),
     )
 
@@ -149,7 +149,7 @@ def _outcome(decision: Decision) -> str:
     return State.RETRYING
 
 
-def _changes(decision: Decision, claim: Claim) -> Iterator[Change]:
+def _changes(decision: Decision, claim: Claim, told_by: Composer | None) -> Iterator[Change]:
     match decision:
         case Plan(write=SetShopStatus(from_status=old, to_status=new, crm_order_id=named)):
             yield Change(side=Side.SHOP, name="status", before=old, after=new)
@@ -158,19 +158,24 @@ def _changes(decision: Decision, claim: Claim) -> Iterator[Change]:
         case Plan(write=CreateInCrm(order=order)):
             yield from _fields(order, dict.fromkeys(order))
         case Plan(write=UpdateInCrm(order=order)):
-            yield from _fields(order, _told_before(claim))
+            yield from _fields(order, _told_before(claim, told_by))
 
 
 def _fields(order: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Change]:
+    """Each that is mapped by itself."""
     for name in order:
-        if before.get(name, NOT_KNOWN) != order[name]:
+        if name != FIELDS and before.get(name, NOT_KNOWN) != order[name]:
             yield Change(side=Side.CRM, name=name, before=before.get(name, NOT_KNOWN), after=order[name])
+    new, old = order.get(FIELDS) or {}, before.get(FIELDS) or {}
+    for name in dict.fromkeys([*new, *old]):
+        if new.get(name) != old.get(name):
+            yield Change(side=Side.CRM, name=f"{FIELDS}.{name}", before=old.get(name), after=new.get(name))
 
 
-def _told_before(claim: Claim) -> Mapping[str, Any]:
+def _told_before(claim: Claim, told_by: Composer | None) -> Mapping[str, Any]:
     """The order as the latest finished delivery of the shop had it; the CRM keeps no fields that we could read."""
     event = claim.newest
-    composer = claim.shop_order.composer if claim.shop_order else AS_IT_IS
+    composer = told_by or (claim.shop_order.composer if claim.shop_order else AS_IT_IS)
     finished = WebhookEvent.objects.filter(
         bridge=event.bridge_id, side=Side.SHOP, order_ref=event.order_ref, source="woocommerce", state=State.DONE
     ).exclude(pk=event.pk)

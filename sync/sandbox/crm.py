@@ -22,6 +22,23 @@ WEBHOOK_TIMEOUT = 20.0
 """Seconds that it waits for the answer to a webhook."""
 BATCH_LIMIT = 100
 """Orders of one batch."""
+STATUSES = [
+    {"name": name, "label": name.replace("_", " ").capitalize()}
+    for name in (
+        *("new", "on_hold", "paid", "processing", "shipped", "completed", "delivered", "cancelled", "refunded"),
+        *("failed", "returned"),
+    )
+]
+FIELDS: list[dict[str, Any]] = [
+    {"name": "x_gift_note", "label": "Gift note", "type": "text", "longest": 40},
+    {"name": "x_channel", "label": "Sales channel", "type": "choice", "choices": ["web", "phone", "market"]},
+    {"name": "x_delivery_day", "label": "Delivery day", "type": "date"},
+    {"name": "x_weight", "label": "Weight (kg)", "type": "number"},
+    {"name": "x_express", "label": "Express", "type": "yes_no"},
+    {"name": "x_payment_terms", "label": "Payment terms", "type": "text", "required": True},
+    {"name": "x_score", "label": "Score of the customer", "type": "number", "writable": False},
+]
+"""What its people have added to an order."""
 SHOWN = ("id", "external_id", "status", "version", "updated_at")
 
 
@@ -226,6 +243,8 @@ class SandboxCrm(StandIn):
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {self.token}".encode()):
             return Answer(401, {"error": "unauthorized"})
         parts = request.path.strip("/").split("/")
+        if request.method == "GET" and parts in (["statuses"], ["fields"]):
+            return Answer(200, {parts[0]: STATUSES if parts == ["statuses"] else FIELDS})
         if parts[0] != "orders" or len(parts) > 2:
             return Answer(404, {"error": "not_found"})
         try:

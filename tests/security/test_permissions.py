@@ -28,6 +28,7 @@ from orders.models import AllowedMove, StatusRule
 from sync.models import (
     Alarm,
     DriftFinding,
+    FieldMapVersion,
     Heartbeat,
     HourlyFigure,
     Installation,
@@ -85,6 +86,7 @@ ARGUMENTS: dict[str, str] = {
     "token": "x",
     "provider_id": "company",
     "pk": "1",
+    "version": "1",
 }
 RETRYING = {"state": State.RETRYING}
 ROWS = {
@@ -141,6 +143,13 @@ NEEDS = {
         f"webhooks_bridge_{one}": "webhooks.set_up_bridge"
         for one in ("new", "edit", "statuses", "sending", "dry_run", "archive")
     },
+    **{
+        f"webhooks_bridge_{one}": "webhooks.set_up_bridge"
+        for one in (
+            "fields_map",
+            *(f"field_{page}" for page in ("row", "preview", "dry_run", "switch_on", "discard", "restore")),
+        )
+    },
     **{f"webhooks_bridge_{one}": "webhooks.pause_bridge" for one in ("switch_on", "pause")},
     "sync_run_month_end": "sync.view_run",
     "sync_run_month_end_csv": "sync.month_end_run",
@@ -174,6 +183,7 @@ FILLED_IN = {
     "password2": "Long-enough-4711",
     "usable_password": "true",
     "is_superuser": "on",
+    "do": "remove:x",
     "name": "a new name",
     "bridge": "default",
     "new_address": "jsons://hooks.example/a-new-one",
@@ -184,6 +194,7 @@ EVENT = {*AUDIT, "webhooks.WebhookEvent"}
 RUN = {*AUDIT, "sync.Run", "django_q.OrmQ"}
 SIDE = {*AUDIT, "sync.SideState"}
 BRIDGE = {*AUDIT, "webhooks.Bridge"}
+MAP = {*AUDIT, "sync.FieldMapVersion"}
 RULE = {*AUDIT, "orders.StatusRule", "orders.HistoricalStatusRule", "admin.LogEntry"}
 MOVE = {*AUDIT, "orders.AllowedMove", "orders.HistoricalAllowedMove", "admin.LogEntry"}
 USER = {*AUDIT, "auth.User", "auth.User_groups", "admin.LogEntry"}
@@ -202,6 +213,11 @@ CHANGES = {
     "webhooks_webhookevent_choose": {*EVENT, "sync.RememberedChoice", "sync.OpenChoice"},
     "sync_rememberedchoice_change_choice": {*AUDIT, "sync.RememberedChoice"},
     "sync_rememberedchoice_forget": {*AUDIT, "sync.RememberedChoice"},
+    "webhooks_bridge_fields_map": MAP,
+    "webhooks_bridge_field_discard": MAP,
+    "webhooks_bridge_field_restore": MAP,
+    "webhooks_bridge_field_switch_on": {*MAP, *BRIDGE},
+    "webhooks_bridge_field_dry_run": RUN,
     "webhooks_webhookevent_replay": EVENT,
     "webhooks_webhookevent_dry_run": AUDIT,
     "webhooks_webhookevent_retry": EVENT,
@@ -320,7 +336,9 @@ def rows(db: None) -> None:
         Connection.objects.create(slug=slug, name=slug, kind=kind, settings={"url": "https://other.example"})
         for slug, kind in (("crm-b", "rest"), ("shop-b", "woocommerce"))
     ]
-    Bridge.objects.create(slug="b", name="B", shop=connected[1], crm=connected[0], external_id_prefix="b-")
+    bridge = Bridge.objects.create(slug="b", name="B", shop=connected[1], crm=connected[0], external_id_prefix="b-")
+    for version in (0, 1):
+        FieldMapVersion.objects.create(bridge=bridge, version=version, rows=[{"target": "x", "constant": "web"}])
     missing = [model for model in admin.site._registry if not model._default_manager.exists()]
     assert not missing, f"make a row of {missing} here, so that its pages are walked"
 

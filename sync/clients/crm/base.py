@@ -102,13 +102,17 @@ class Status:
     "What it means in the shop unless staff say otherwise; empty: staff have to say."
 
 
+Kind = Literal["text", "number", "date", "choice", "yes_no", "reference"]
+"""What a field takes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One that an order has there, as the CRM lists it."""
 
     name: str
     label: str
-    kind: Literal["text", "number", "date", "choice", "yes_no", "reference"] = "text"
+    kind: Kind = "text"
     required: bool = False
     writable: bool = True
     choices: tuple[str, ...] = ()

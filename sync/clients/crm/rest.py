@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
-from sync.clients.crm.base import Access, Field, Status, Traits
+from sync.clients.crm.base import Access, Field, Kind, Status, Traits
 from sync.clients.crm.schema import URL, WEBHOOKS, SettingField
 from sync.clients.errors import (
     AnsweredForAnother,
@@ -90,10 +90,20 @@ class RestCrm:
         return AS_IT_IS
 
     def statuses(self) -> list[Status]:
-        return []
+        return [Status(name=name, label=_text(one, "label") or name) for name, one in self._told("statuses")]
 
     def fields(self) -> list[Field]:
-        return []
+        return [_field(name, one) for name, one in self._told("fields")]
+
+    def _told(self, what: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """What a CRM may tell of itself, each by its name; none where it does not understand the question."""
+        try:
+            data = self.client.request("GET", f"/{what}").data
+        except (NotFound, Rejected, Blocked):
+            return []
+        listed = data.get(what) if isinstance(data, dict) else None
+        named = ((_id(one.get("name")), one) for one in listed or () if isinstance(one, dict))
+        return [(name, one) for name, one in named if name]
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         answer = self._orders(
@@ -269,6 +279,26 @@ def _content(data: Mapping[str, Any]) -> Mapping[str, Any]:
         order: dict[str, Any] = data["order"]
         return order
     return data if data.keys() & {"order_key", "date_created_gmt", "billing"} else {}
+
+
+def _field(name: str, said: Mapping[str, Any]) -> Field:
+    """What it does not say of a field is as with most."""
+    kind: Any = said.get("type")
+    longest, choices = said.get("longest"), said.get("choices")
+    return Field(
+        name=name,
+        label=_text(said, "label") or name,
+        kind=kind if kind in get_args(Kind) else "text",
+        required=said.get("required") is True,
+        writable=said.get("writable") is not False,
+        choices=tuple(one for one in choices if isinstance(one, str)) if isinstance(choices, list) else (),
+        longest=longest if type(longest) is int and longest > 0 else None,
+    )
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    value = said.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _path(crm_order_id: str) -> str:
