@@ -16,23 +16,29 @@ class Lifecycle:
     """The status map and the steps that staff allow."""
 
     status_map: Mapping[str, str]
+    left_alone: frozenset[str] = frozenset()
+    "Statuses of the CRM that are known and not applied: the shop keeps what it has."
     critical: frozenset[str]
     moves: Mapping[str, frozenset[str]]
 
     @classmethod
     def of(cls, rules: Iterable[tuple[str, str, bool]], moves: Iterable[tuple[str, str]]) -> "Lifecycle":
-        """From rows of (CRM status, shop status, critical) and of (from, to)."""
+        """From rows of (CRM status, shop status or nothing, critical) and of (from, to)."""
         rows = list(rules)
         steps: dict[str, set[str]] = {}
         for old, new in moves:
             steps.setdefault(old, set()).add(new)
         return cls(
-            status_map={crm: woo for crm, woo, _ in rows},
+            status_map={crm: woo for crm, woo, _ in rows if woo},
+            left_alone=frozenset(crm for crm, woo, _ in rows if not woo),
             critical=frozenset(crm for crm, _, critical in rows if critical),
             moves={old: frozenset(news) for old, news in steps.items()},
         )
 
     def shop_status(self, crm_status: str) -> str:
+        """Empty: it is not applied."""
+        if crm_status in self.left_alone:
+            return ""
         try:
             return self.status_map[crm_status]
         except KeyError:

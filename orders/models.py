@@ -129,7 +129,9 @@ class StatusRule(models.Model):
 
     bridge = models.ForeignKey(Bridge, **HANGS_ON_A_BRIDGE)
     crm_status = models.CharField("CRM status", max_length=64)
-    woo_status = models.CharField("shop status", max_length=64, help_text="Without the prefix wc-")
+    woo_status = models.CharField(
+        "shop status", max_length=64, blank=True, help_text="Without the prefix wc-. Empty: it is not applied"
+    )
     critical = models.BooleanField(default=False, help_text="Always read back from the CRM, whatever VERIFY says")
     history = HistoricalRecords()
 
@@ -139,7 +141,7 @@ class StatusRule(models.Model):
         verbose_name = "status rule"
 
     def __str__(self) -> str:
-        return f"{self.crm_status} → {self.woo_status}"
+        return f"{self.crm_status} → {self.woo_status or 'not applied'}"
 
 
 class AllowedMove(models.Model):

@@ -9,10 +9,11 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from orders.asking import ReasonForm
 from sync.clients.crm.base import Status
-from sync.monitoring.bridging import is_linked
+from sync.monitoring.bridging import LEFT_ALONE, is_linked
 from webhooks.connections import WOOCOMMERCE, Bridge, Connection
 
 PARK = "– none: such an order waits for a person –"
+NOT_APPLIED = "– do not apply: the shop keeps its status –"
 MOST_ORDERS = 25
 
 
@@ -78,8 +79,8 @@ class MappingForm(forms.Form):
         super().__init__(*args, **more)
         self.names = {f"status-{place}": one.name for place, (one, _) in enumerate(mapping)}
         for place, (one, chosen) in enumerate(mapping):
-            known = sorted({*shop, chosen} - {""})
-            choices = [("", PARK), *((name, _worded(name, shop)) for name in known)]
+            known = sorted({*shop, chosen} - {"", LEFT_ALONE})
+            choices = [("", PARK), (LEFT_ALONE, NOT_APPLIED), *((name, _worded(name, shop)) for name in known)]
             label = one.name if one.label == one.name else f"{one.label} ({one.name})"
             self.fields[f"status-{place}"] = forms.ChoiceField(
                 label=label,

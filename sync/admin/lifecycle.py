@@ -45,7 +45,7 @@ class CheckedRuleForm(StatusRuleForm):
         """Only what was changed is checked: a row that was wrong before does not hinder the others of the page."""
         status = super().clean_woo_status()
         bridge = self.instance.bridge
-        if "woo_status" not in self.changed_data or status in (shop_statuses(bridge) or ()):
+        if not status or "woo_status" not in self.changed_data or status in (shop_statuses(bridge) or ()):
             return status
         cache.delete(cache_key(bridge))  # the status may be new in the shop
         known = shop_statuses(bridge)

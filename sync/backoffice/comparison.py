@@ -72,7 +72,7 @@ def take_for_the_same(link: OrderLink, found: Comparison) -> None:
 
 def last_seen(link: OrderLink, lifecycle: Lifecycle) -> tuple[ComparedRow, ...]:
     """Each side as we last saw it, without asking anybody."""
-    meant = lifecycle.status_map.get(link.crm_status, "")
+    meant = _meant(lifecycle, link.crm_status, link.woo_status)
     return (
         ComparedRow(name="Order", shop=str(link.woo_id), link=f"since {_say(link.created_at)}", crm=link.crm_order_id),
         ComparedRow(
@@ -103,7 +103,7 @@ def _read(side: Side, errors: dict[str, str], ask: Callable[[], T]) -> T | None:
 def _rows(
     link: OrderLink, shop: ShopSnapshot | None, crm: CrmSnapshot | None, lifecycle: Lifecycle
 ) -> tuple[ComparedRow, ...]:
-    meant = lifecycle.status_map.get(crm.status, "") if crm else ""
+    meant = _meant(lifecycle, crm.status, shop.status if shop else "") if crm else ""
     known = facts_of(link, link.bridge)
     return (
         ComparedRow(
@@ -155,12 +155,19 @@ def _content(link: OrderLink) -> str:
     return "as we wrote it" if link.written_by_us else "as the shop had it"
 
 
+def _meant(lifecycle: Lifecycle, crm_status: str, shown: str) -> str:
+    """What the shop should show by the status map, which may leave it what it shows; empty: there is no rule."""
+    return shown if crm_status in lifecycle.left_alone else lifecycle.status_map.get(crm_status, "")
+
+
 def _judge(link: OrderLink, shop: ShopSnapshot, crm: CrmSnapshot, lifecycle: Lifecycle) -> tuple[bool, str]:
     """Whether the two agree, and in words what a repair would do about it."""
     known = facts_of(link, link.bridge)
     if another := another_in_crm(known, crm) or another_in_shop(known, shop):
         return False, another.reasons[0].words
     target = lifecycle.status_map.get(crm.status)
+    if crm.status in lifecycle.left_alone:
+        return True, f"The CRM's status {crm.status!r} is not applied: the shop keeps {shop.status!r}."
     if target is None:
         return False, f"The CRM's status {crm.status!r} has no status rule. Add one under Lifecycle."
     if shop.status == target:

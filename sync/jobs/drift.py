@@ -95,7 +95,7 @@ def kind_of(pair: Pair, lifecycle: Lifecycle, bridge: Bridge) -> Kind | None:
     target = lifecycle.status_map.get(crm.status)
     is_seen = link.crm_status in ("", crm.status)
     is_ahead = target and is_seen and lifecycle.is_ahead(shop.status, of=target)
-    if shop.status != target and not is_ahead:
+    if shop.status != target and not is_ahead and crm.status not in lifecycle.left_alone:
         return Kind.STATUS
     if shop.status == link.woo_status and link.woo_fingerprint and not shop.is_unchanged_since(link.woo_fingerprint):
         return Kind.CONTENT

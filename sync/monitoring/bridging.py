@@ -15,6 +15,8 @@ from sync.models import Intent
 from webhooks.connections import Bridge
 from webhooks.models import WebhookEvent
 
+LEFT_ALONE = "-"
+"""The choice for a status that is not applied, and no slug. An empty one means that it has no rule."""
 MARKED_CRITICAL = frozenset(woo for _, woo, critical in RULES if critical)
 
 
@@ -54,8 +56,10 @@ def begin(bridge: Bridge, lists: StatusLists | None) -> None:
 
 
 def mapping(bridge: Bridge, lists: StatusLists | None) -> list[tuple[Status, str]]:
-    """Each status that the CRM has or a rule names, and the shop's status that it leads to; empty: none."""
-    rules = dict(StatusRule.objects.filter(bridge=bridge).values_list("crm_status", "woo_status"))
+    """Each status that the CRM has or a rule names, and the shop's status that it leads to, or LEFT_ALONE; empty: no
+    rule."""
+    stored = StatusRule.objects.filter(bridge=bridge).values_list("crm_status", "woo_status")
+    rules = {crm: woo or LEFT_ALONE for crm, woo in stored}
     told = {one.name: one for one in (lists.crm if lists else ())}
     names = [*told, *(name for name in rules if name not in told)]
     return [(told.get(name, Status(name=name, label=name)), rules.get(name, "")) for name in names]
@@ -66,17 +70,16 @@ def remap(bridge: Bridge, chosen: dict[str, str]) -> int:
     rules = {one.crm_status: one for one in StatusRule.objects.filter(bridge=bridge)}
     changed = 0
     with transaction.atomic():
-        for crm_status, woo_status in chosen.items():
-            rule = rules.get(crm_status) or StatusRule(bridge=bridge, crm_status=crm_status)
-            if rule.woo_status == woo_status:
-                continue
-            changed += 1
-            if woo_status:
-                rule.critical = woo_status in MARKED_CRITICAL
-                rule.woo_status = woo_status
+        for crm_status, choice in chosen.items():
+            rule, woo_status = rules.get(crm_status), "" if choice == LEFT_ALONE else choice
+            if choice and (rule is None or rule.woo_status != woo_status):
+                rule = rule or StatusRule(bridge=bridge, crm_status=crm_status)
+                rule.woo_status, rule.critical = woo_status, woo_status in MARKED_CRITICAL
                 rule.save()
-            elif rule.pk:
+                changed += 1
+            elif rule and not choice:
                 rule.delete()
+                changed += 1
     return changed
 
 

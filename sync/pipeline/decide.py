@@ -349,6 +349,10 @@ def _move(
     if wait := _may_come(shop, pending):
         return wait
     was = link.crm_status if link and link.crm_status else "not seen before"
+    if not target:
+        words = f"The CRM says {crm.status!r} ({was}), which the status map does not apply: {shop.status!r} stays."
+        outcome, reason = "applied" if confirmed else "no_change", Reason("not_applied", words)
+        return Plan(outcome=outcome, reasons=(reason,), confirmed=confirmed, crm_seen=crm, woo_id=shop.woo_id)
     words = f"The CRM says {crm.status!r} (version {_say(crm)}; {was}), which is {target!r} in the shop."
     told = Reason("crm_moved", words)
     plan = partial(Plan, confirmed=confirmed, crm_seen=crm, woo_id=shop.woo_id)

@@ -209,7 +209,7 @@ CHANGES = {
     "webhooks_bridge_pause": BRIDGE,
     "webhooks_bridge_edit": BRIDGE,
     "webhooks_bridge_sending": BRIDGE,
-    "webhooks_bridge_archive": BRIDGE,
+    "webhooks_bridge_archive": {*BRIDGE, *MAP},
     "webhooks_webhookevent_choose": {*EVENT, "sync.RememberedChoice", "sync.OpenChoice"},
     "sync_rememberedchoice_change_choice": {*AUDIT, "sync.RememberedChoice"},
     "sync_rememberedchoice_forget": {*AUDIT, "sync.RememberedChoice"},

@@ -91,9 +91,10 @@ def _moves(bridge: int) -> list[tuple[str, str]]:
 def test_the_map_is_changed_for_this_bridge_alone(manager: Client, pair: tuple[Connection, Connection]) -> None:
     bridge(manager, pair)
     made = Bridge.objects.get(slug="b")
-    rules = list(StatusRule.objects.filter(bridge=made).order_by("crm_status"))
-    chosen = {f"status-{place}": rule.woo_status for place, rule in enumerate(rules)}
-    places = {rule.crm_status: f"status-{place}" for place, rule in enumerate(rules)}
+    rules = dict(StatusRule.objects.filter(bridge=made).values_list("crm_status", "woo_status"))
+    names = manager.get(page("bridge_statuses", made.pk)).context["form"].names
+    chosen = {place: rules.get(crm_status, "") for place, crm_status in names.items()}
+    places = {crm_status: place for place, crm_status in names.items()}
     chosen |= {places["shipped"]: "on-hold", places["failed"]: ""}
     done = manager.post(page("bridge_statuses", made.pk), chosen, follow=True)
     assert b"2 status rules were changed" in done.content

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sync", "0028_choices"),
+        ("sync", "0029_poll_at"),
     ]
 
     operations = [
