@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 
 from orders.models import OrderLink
 from sync.clients.crm.cache import forget_all
 from sync.clients.crm.defaults import ensure_rules
 from sync.clients.crm.erpnext.hook import TEMPLATE
-from sync.jobs import engine, processing, reconciliation
-from sync.models import SideState
+from sync.jobs import backfill, engine, processing, reconciliation
+from sync.models import Intent, SideState
 from sync.monitoring import doctor
 from sync.sandbox.crms.erpnext import ErpnextStandIn
 from sync.sandbox.shop import SandboxShop
@@ -173,6 +174,36 @@ def test_what_one_order_holds_is_no_outage(sides: Sides) -> None:
     event = sides.deliver(woo_id)
     assert (event.state, SideState.objects.filter(failures__gt=0).count()) == ("parked", 0), event.reason
     assert "Item WOO-ITEM not found" in event.reason
+
+
+def test_a_backfill_brings_them_all_once_and_makes_nobody_twice(sides: Sides, settings: Any) -> None:
+    settings.QUEUE_THREADS = 4
+    for number in range(12):
+        billing = {"email": f"c{number % 3}@example.test", "phone": f"+49 30 {number % 3}"}
+        sides.shop.create_order(billing=billing)
+    for again in range(2):
+        run = backfill.start(actor="anna", restart=bool(again))
+        assert engine.carry_out(run), run.error
+    assert OrderLink.objects.count() == len(sides.erpnext.orders) == 12
+    assert len(sides.erpnext.documents.kept["Customer"]) == 3
+    assert not Intent.objects.exists()
+
+
+def test_an_outage_in_the_middle_loses_nothing_and_doubles_nothing(sides: Sides) -> None:
+    requests.post(f"{sides.erpnext.url}/_faults", json={"name": "500", "times": 3}, timeout=5).raise_for_status()
+    lost = {"name": "timeout-after-effect", "method": "POST", "path": "/api/resource/Sales", "times": 1, "seconds": 0}
+    requests.post(f"{sides.erpnext.url}/_faults", json=lost, timeout=5).raise_for_status()
+    event = WebhookEventFactory(order_ref=str(sides.shop.create_order()["id"]))
+    for _ in range(20):
+        WebhookEvent.objects.update(next_attempt_at=datetime.now(UTC) - timedelta(seconds=1))
+        SideState.objects.update(probe_at=datetime.now(UTC) - timedelta(seconds=1))
+        sides.work()
+        event.refresh_from_db()
+        if event.state == "done":
+            break
+    assert event.outcome == "created", event.reason
+    assert not sides.erpnext.faults.active(), "each of them happened"
+    assert len(sides.erpnext.orders) == len(sides.erpnext.documents.kept["Customer"]) == 1
 
 
 def test_a_missing_field_stops_the_side_and_loses_nothing(sides: Sides) -> None:

@@ -118,9 +118,7 @@ def _is_item(one: Line) -> bool:
 
 def _items(told: OrderDraft) -> list[dict[str, str]]:
     """ERPNext fails on an order without any (500), so one that has none gets a line of nought."""
-    digits = min((int(one.net.as_tuple().exponent) for one in told.lines), default=-2)
-    smallest = Decimal(1).scaleb(min(0, digits))
-    made = [row for one in told.lines if _is_item(one) for row in _rows(one, smallest)]
+    made = [row for one in told.lines if _is_item(one) for row in _rows(one, told.smallest)]
     return made or [_row(Line(kind="item", shop_id=0, name=f"WooCommerce order {told.number}"), Decimal(1), Decimal(0))]
 
 
