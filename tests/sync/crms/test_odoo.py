@@ -11,7 +11,7 @@ from sync.clients import crm as crm_backends
 from sync.clients.crm.base import Traits, access
 from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, recalled
 from sync.clients.crm.odoo import OdooCrm
-from sync.clients.crm.odoo.document import compose
+from sync.clients.crm.odoo.document import COMPOSER
 from sync.clients.errors import (
     Ambiguous,
     AuthFailed,
@@ -30,6 +30,7 @@ from tests.sync.crms.conftest import line, order
 from webhooks.customers import hashes_of
 
 Row = dict[str, Any]
+compose = COMPOSER.document
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from sync.clients import crm as crm_backends
 from sync.clients.crm.base import access
 from sync.clients.crm.odoo import OdooCrm
-from sync.clients.crm.odoo.document import compose
+from sync.clients.crm.odoo.document import COMPOSER
 from sync.sandbox.crms.odoo import OdooStandIn
 from tests.sync.crm_contract import BatchContract, Stage
 
@@ -30,7 +30,7 @@ class TestOdooCrm(BatchContract):
         to = access(OdooCrm.schema, {"url": odoo.url, **odoo.settings})
         return Stage(
             connect=partial(crm_backends.connect_to, OdooCrm, to),
-            compose=compose,
+            compose=COMPOSER.document,
             move=move,
             take_away=odoo.stop,
             missing_id="999999",

@@ -6,21 +6,36 @@ its people what to do; docs/decisions/0108 says how customers are made once, and
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.odoo.calls import JSON2, RPC, Calls
-from sync.clients.crm.odoo.document import compose
+from sync.clients.crm.odoo.document import COMPOSER
 from sync.clients.crm.odoo.lines import Lines
 from sync.clients.crm.odoo.partners import Partners
-from sync.clients.crm.odoo.words import ACCESS, MISSING, SALE, id_of, is_id, judge, kind_of, markup, snapshot, stamp
-from sync.clients.crm.schema import MAKE_PRODUCTS, SettingField
+from sync.clients.crm.odoo.words import (
+    ACCESS,
+    MISSING,
+    SALE,
+    hint,
+    id_of,
+    is_id,
+    judge,
+    kind_of,
+    markup,
+    snapshot,
+    stamp,
+)
+from sync.clients.crm.schema import MAKE_PRODUCTS, WEBHOOK_SECRETS, SettingField
 from sync.clients.errors import AuthFailed, Hidden, NotFound, Rejected, Unconfirmed
 from sync.clients.http import CallRecord, ignore, nothing, readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
+from webhooks.hooks import SECRET_IN_PATH, Hooks
+from webhooks.sources import reader
 
 FIELDS = ("name", "client_order_ref", "state", "write_date", "amount_total")
 WHOLE = ("partner_id", "create_uid")
@@ -72,7 +87,14 @@ class OdooCrm:
             required=False,
             choices=("", RPC, JSON2),
         ),
+        replace(
+            WEBHOOK_SECRETS,
+            label="Webhook secret",
+            help="16 characters or more, which Odoo 17 and later has in the address of its webhook. Empty: it is asked "
+            "every few minutes what changed",
+        ),
     )
+    hooks = Hooks(schema="odoo/1", parse=reader(hint), verify=SECRET_IN_PATH)
     traits = Traits(updated_at="seconds", hooks="hints", hook_before_commit=True)
     default_statuses = STATUSES
 
@@ -89,7 +111,7 @@ class OdooCrm:
 
     @classmethod
     def composer(cls, access: Access) -> Composer:
-        return Composer(version="odoo1", compose=compose)
+        return COMPOSER
 
     def statuses(self) -> list[Status]:
         return list(STATUSES)

@@ -7,11 +7,35 @@ from itertools import product
 from typing import Any
 
 from sync.clients.crm.draft import Address, Line, OrderDraft, draft
+from sync.clients.limits import Limit
+from sync.clients.snapshots import Composer
 
 CENT = Decimal("0.01")
 """The digits of a price in Odoo, unless its decimal accuracy "Product Price" says otherwise."""
 MOST_PIECES = 10
 """Of a line that is split, which are looked at to find the shop's tax."""
+
+NAME, STREET = 250, 500
+LIMITS = {
+    "note.*": Limit(2_000, what="the note"),
+    "lines.*.name": Limit(2_000, what="the name of a line"),
+    **{
+        f"partner.{name}": Limit(NAME, what=f"the {what}")
+        for name, what in (
+            *(("name", "customer's name"), ("company", "company"), ("email", "e-mail address")),
+            *(("phone", "phone number"), ("vat", "VAT number")),
+        )
+    },
+    **{
+        f"{kind}.{name}": Limit(longest, what=f"the {kind.replace('_', ' ')}")
+        for kind in ("invoice_address", "delivery_address")
+        for name, longest in (
+            *(("name", NAME), ("company", NAME), ("street", STREET), ("street2", STREET)),
+            *(("zip", NAME), ("city", NAME), ("phone", NAME)),
+        )
+    },
+}
+"""Odoo's columns know none of their own: what is longer is a mistake or an attack, and no page there shows it."""
 
 
 def compose(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,3 +147,6 @@ def _part(one: Line, name: str, quantity: Decimal, price: Decimal) -> dict[str, 
         "price": f"{price:.2f}" if price == price.quantize(CENT) else f"{price:f}",  # of a dinar, thousandths
         "rates": [f"{rate.normalize():f}" for rate in one.rates if rate],
     }
+
+
+COMPOSER = Composer(version="odoo1", compose=compose, limits=LIMITS)

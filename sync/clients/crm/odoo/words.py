@@ -95,6 +95,16 @@ def moment(said: str) -> datetime:
     return datetime.strptime(said, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
 
 
+def hint(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A webhook, which shows the time of the change with microseconds. It comes several times for one change."""
+    if event["_model"] != SALE:
+        return None
+    said: dict[str, Any] = {"crm_order_id": str(event["_id"])}
+    if isinstance(event.get("write_date"), str):
+        said["updated_at"] = f"{event['write_date'].replace(' ', 'T')}Z"
+    return said
+
+
 def stamp(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 

@@ -48,7 +48,12 @@ class OdooStandIn(StandIn):
         detours=((0.06, frozenset({"draft", "sent", "sale"}), "cancel"),),
         backwards=(frozenset({"cancel"}), "draft"),
     )
-    settings = {"database": "demo", "login": "orderbridge", "token": "odoo-sandbox-api-key"}
+    settings = {
+        "database": "demo",
+        "login": "orderbridge",
+        "token": "odoo-sandbox-api-key",
+        "webhook_secrets": "odoo-sandbox-webhook-secret",
+    }
 
     def __init__(self, port: int = 0, version: int = 17) -> None:
         super().__init__(port)
@@ -59,6 +64,12 @@ class OdooStandIn(StandIn):
         self.forbidden: set[tuple[str, str]] = {(SALE, "unlink")}  # odoo16/056
         self.failing: dict[tuple[str, str], OdooError] = {}
         self.hook_url = ""
+
+    @classmethod
+    def sandboxed(cls, port: int, hooks: str, first_id: int) -> "OdooStandIn":
+        server = cls(port)
+        server.hook_url = f"{hooks}crm/{cls.settings['webhook_secrets']}/"
+        return server
 
     # --- what people do, and see -----------------------------------------------------------------------------------
 
