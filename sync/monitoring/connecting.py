@@ -113,7 +113,10 @@ def secret_names(kind: str) -> set[str]:
 def delivery_url(connection: Connection) -> str:
     """Where it delivers its webhooks. That of the environment has the shorter address."""
     source = "woocommerce" if connection.side == Side.SHOP else "crm"
-    hooks = HOOKS.get(connection.crm_config.backend) if source == "crm" else None
+    backend = (
+        settings.CRM_BACKEND if connection.is_environment else connection.kind
+    )  # whatever its credentials are like
+    hooks = HOOKS.get(backend) if source == "crm" else None
     if hooks and hooks.verify is SECRET_IN_PATH:
         return f"{settings.PUBLIC_URL}/webhooks/crm/{connection.slug}/YOUR-WEBHOOK-SECRET/"
     tail = "" if connection.is_environment else f"{connection.slug}/"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sync.sandbox.crms.base import Habits, Shown, StandIn
 from sync.sandbox.faults import BATCHES, Fault
-from sync.sandbox.outbox import Network, Outbox, post
+from sync.sandbox.outbox import Outbox, post
 from sync.sandbox.server import Answer, HttpError, Request
 from sync.sandbox.signing import standard_webhooks
 
@@ -102,7 +102,6 @@ class SandboxCrm(StandIn):
         self.creates: list[Create] = []
         self.deliveries: list[CrmDelivery] = []
         self.next_id = first_id
-        self.network = Network()
         self._older: dict[str, dict[str, Any]] = {}
         self._listed_from: dict[str, float] = {}
         self._held: list[tuple[str, Any]] | None = None

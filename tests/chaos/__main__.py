@@ -10,6 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from sync.sandbox.crms import STAND_INS, stand_in
 from tests import servers
 from tests.benchmarks.running import environment
 from tests.chaos.networks import networks, shared
@@ -40,16 +41,19 @@ def main() -> int:
     parser.add_argument("--shared", action="store_true", help="all of them on one CRM, told apart by prefixes")
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
     parser.add_argument("--only", default="", help="only what has this in its name: 'kill -9', 'full' …")
+    parser.add_argument("--crm", choices=STAND_INS, help="the stand-in of a real CRM instead of the sandbox's own")
     parser.add_argument("--keep-logs", type=Path, help="copy the logs of the processes into this folder")
     chosen = parser.parse_args()
     if chosen.hosts > 1 and chosen.on == "sqlite":
         parser.error("several hosts share a PostgreSQL: --on postgres or --on redis")
+    if chosen.crm and chosen.bridges > 1:
+        parser.error("with --crm there is one bridge")
     signal.signal(signal.SIGTERM, servers.end)
     shared = " on one CRM" if chosen.shared else ""
     head = (
         f"chaos: seed {chosen.seed}, {chosen.orders} orders over {chosen.bridges} bridge(s){shared}, on {chosen.on}, "
     )
-    head += f"{chosen.hosts} host(s)"
+    head += f"{chosen.hosts} host(s){f', with {chosen.crm}' if chosen.crm else ''}"
     sys.stdout.write(f"{head}\n")
     sys.stdout.flush()
     try:
@@ -58,7 +62,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     again = f"--seed {chosen.seed} --orders {chosen.orders} --on {chosen.on} --hosts {chosen.hosts} "
-    again += f"--bridges {chosen.bridges}{' --shared' if chosen.shared else ''}"
+    again += f"--bridges {chosen.bridges}{' --shared' if chosen.shared else ''}{f' --crm {chosen.crm}' if chosen.crm else ''}"
     sys.stdout.write("all zeros are zeros\n" if ok else f"FAILED; again: python -m tests.chaos {again}\n")
     return 0 if ok else 1
 
@@ -94,7 +98,7 @@ def play(chosen: argparse.Namespace) -> bool:
         from tests.chaos.service import Service, wait_for
 
         # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
-        honours_key = random.Random(chosen.seed).random() < 0.5
+        honours_key = not chosen.crm and random.Random(chosen.seed).random() < 0.5
         clock_file = logs / "clock" if honours_key else None
         pairs = list[Pair]()
         for number in range(1, chosen.bridges + 1):
@@ -102,13 +106,17 @@ def play(chosen: argparse.Namespace) -> bool:
             is_shared = chosen.shared and number > 1
             crm = pairs[0].crm if is_shared else SandboxCrm(0, "chaos-token", None, CRM_SECRET, senders=SENDERS)
             crm.honours_idempotency_key, crm.list_lag = honours_key, LIST_LAG
+            crm = stand_in(chosen.crm)() if chosen.crm else crm
             prefix = f"shop{chr(ord('a') + number)}-" if is_shared else ""
             pairs.append(Pair(shop=shop, crm=crm, number=number, crm_number=1 if is_shared else number, prefix=prefix))
         for side in (*shops(pairs), *crms(pairs)):
             side.address = made[0].shared
             side.start()
             stack.callback(side.stop)
-        env |= {"WOO_URL": pairs[0].shop.url, "CRM_URL": pairs[0].crm.url}
+        env |= {"WOO_URL": pairs[0].shop.url, "CRM_URL": f"{pairs[0].crm.url}{pairs[0].crm.path}"}
+        if chosen.crm:
+            told = {"BACKEND": chosen.crm, **pairs[0].crm.settings}
+            env |= {f"CRM_{name.upper()}": value for name, value in told.items()}
         if clock_file:
             clock_file.write_text("0")
         service = Service(logs, made, env, clock_file)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms.base import StandIn
 from sync.sandbox.outbox import Network
 from sync.sandbox.server import LoopbackServer
 from sync.sandbox.shop import SandboxShop
@@ -50,7 +50,7 @@ class Happenings:
         service: Service,
         stores: Stores,
         shop: SandboxShop,
-        crm: SandboxCrm,
+        crm: StandIn,
         clock_file: Path | None,
         only: str = "",
         pairs: Sequence[Pair] = (),

@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +14,12 @@ from django.db import connections
 from django.db.models import Count
 
 from sync.models import Attempt
+from sync.sandbox.crm import SandboxCrm
 from tests.benchmarks.running import say
 from tests.chaos.happenings import Happenings
 from tests.chaos.pairs import Pair, crms, shops
 from tests.chaos.service import Service, wait_for
+from tests.chaos.stand_ins import StandInStory
 from tests.chaos.stores import Stores
 from tests.chaos.story import Story
 from webhooks.models import Outcome, State, WebhookEvent
@@ -47,6 +50,10 @@ class Reckoning:
                 say(f"      {one}")
 
 
+def story_of(pair: Pair) -> type[Story]:
+    return Story if isinstance(pair.crm, SandboxCrm) else StandInStory
+
+
 class Run:
     def __init__(
         self,
@@ -63,7 +70,7 @@ class Run:
         self.seed, self.orders, self.rate = seed, orders, rate
         self.stores, self.service, self.pairs = stores, service, pairs
         self.shops, self.crms = shops(pairs), crms(pairs)
-        self.stories = [Story(pair.shop, pair.crm, seed + pair.number - 1, pair) for pair in pairs]
+        self.stories = [story_of(pair)(pair.shop, pair.crm, seed + pair.number - 1, pair) for pair in pairs]
         shop, crm = pairs[0].shop, pairs[0].crm
         self.happenings = Happenings(seed, service, stores, shop, crm, clock_file, only, pairs)
         self.over = threading.Event()
@@ -100,17 +107,18 @@ class Run:
     def _live(self) -> None:
         """Orders and changes at a steady rate, whatever happens meanwhile."""
         rng = random.Random(self.seed)
-        begun = time.monotonic()
+        begun, are_there = time.monotonic(), False
         for number in range(self.orders):
             story = self.stories[number % len(self.stories)]
             story.order(1)
-            if story.crm.orders and rng.random() < SHARE_OF_CHANGES:
+            are_there = are_there or all(one.crm.shown() for one in self.stories)
+            if are_there and rng.random() < SHARE_OF_CHANGES:
                 story.live(1)
             ahead = begun + number / self.rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
             if number % 500 == 499:
-                made = sum(len(crm.creates) for crm in self.crms)
+                made = sum(len(crm.shown()) for crm in self.crms)
                 say(f"  {number + 1} orders after {time.monotonic() - begun:.0f} s, {made} in the CRM")
 
     def _settle(self) -> bool:
@@ -158,7 +166,8 @@ class Run:
             f"{story.pair.bridge} {one}" for story in self.stories for one in story.differences(restored=restored)
         ]
         backwards = [one for one in differences if "backwards" in one]
-        created = [f"{number}: {one.external_id}" for number, crm in enumerate(self.crms) for one in crm.creates]
+        created = [f"{number}: {one.external_id}" for number, crm in enumerate(self.crms) for one in crm.shown()]
+        customers = Counter(who for crm in self.crms for who in crm.customers())
         changes = sum(sum(one.happened.values()) - one.happened["ordered"] for one in self.stories)
         reckoning.figures |= {
             "orders": ", ".join(str(len(shop.orders)) for shop in self.shops),
@@ -172,6 +181,7 @@ class Run:
             "attempts": Attempt.objects.count(),
             "answered, and gone with a database": len(self.happenings.forgotten),
             "status writes": sum(len(shop.status_writes) for shop in self.shops),
+            "customers": len(customers),
             "of another bridge's orders": events.filter(outcome=Outcome.NOT_OURS).count(),
             "happened": ", ".join(f"{name} {n}" for name, n in sorted(self.happenings.happened.items())),
         }
@@ -179,6 +189,7 @@ class Run:
             "lost": self._lost({one.body_sha256 for one in answered}),
             "processed twice with effect": list(self._twice()),
             "orders created twice in the CRM": sorted({one for one in created if created.count(one) > 1}),
+            "customers made twice": [f"{who}: {times} times" for who, times in customers.items() if times > 1],
             "backward moves written": backwards,
             "orders that differ": [one for one in differences if one not in backwards],
             "audit chain broken": self._audit(),

@@ -2,14 +2,16 @@
 
 import json
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from orders.models import Decision, OrderLink, StatusTransition
 from orders.rules import current_lifecycle
+from sync.clients.crm.base import MARK
 from sync.clients.snapshots import document
 from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms.base import Shown
 from sync.sandbox.outbox import Network
 from sync.sandbox.shop import SandboxShop
 from tests.chaos.pairs import Pair
@@ -55,7 +57,11 @@ class Story:
             self.happened["ordered"] += 1
             key = f"{self.pair.mark}{self.happened['ordered']}"
             via = self.rng.choice(("checkout", "admin"))
-            self.shop.create_order(created_via=via, status="pending", order_key=key)
+            self.shop.create_order(created_via=via, status="pending", order_key=key, **self._customer())
+
+    def _customer(self) -> dict[str, Any]:
+        """Always the same one."""
+        return {}
 
     def live(self, count: int) -> None:
         """So many happenings: in the CRM orders move, in the shop they are edited, trashed, restored and deleted."""
@@ -113,28 +119,37 @@ class Story:
 
     # --- what is true in the end -----------------------------------------------------------------------------------
 
+    def in_the_crm(self) -> dict[int, list[Shown]]:
+        """What it has of each order of the shop."""
+        found = defaultdict(list)
+        for one in self.crm.shown():
+            if woo_id := self.pair.woo_id(one.external_id.removeprefix(MARK)):
+                found[woo_id].append(one)
+        return found
+
+    def _told_otherwise(self, shown: Shown, order: dict[str, Any]) -> Iterator[str]:
+        told = self.crm.orders[shown.crm_order_id]["order"]
+        for name, value in document(order).items():
+            if name not in ("status", "refunds") and told.get(name) != value:
+                yield f"{order['id']}: the CRM has another {name}"
+
     def differences(self, *, restored: bool = False) -> Iterator[str]:
         """Nothing, if every order is linked once and equal on both sides, and nothing moved backwards. `restored`: that
         the CRM took a move back may have been refused, and forgotten with the database."""
         lifecycle = current_lifecycle(self.bridge)
         links = {link.woo_id: link for link in OrderLink.objects.filter(bridge=self.bridge)}
-        refused = _last_refusals(self.bridge)
+        refused, shown = _last_refusals(self.bridge), self.in_the_crm()
         for woo_id, order in sorted(self.shop.orders.items()):
-            twins = self.crm.by_external(self.pair.external_id(woo_id))
-            if len(twins) != 1 or woo_id not in links or links[woo_id].crm_order_id != twins[0]["id"]:
+            twins = shown[woo_id]
+            if len(twins) != 1 or woo_id not in links or links[woo_id].crm_order_id != twins[0].crm_order_id:
                 yield f"{woo_id}: {len(twins)} times in the CRM, link {links.get(woo_id)}"
                 continue
-            told = twins[0]["order"]
-            yield from (
-                f"{woo_id}: the CRM has another {name}"
-                for name, value in document(order).items()
-                if name not in ("status", "refunds") and told.get(name) != value
-            )
-            target = lifecycle.status_map[twins[0]["status"]]
+            yield from self._told_otherwise(twins[0], order)
+            target = lifecycle.status_map[twins[0].status]
             if restored and lifecycle.is_ahead(order["status"], of=target):
                 continue
             if order["status"] != target and refused.get(woo_id) != target:
-                yield f"{woo_id}: {twins[0]['status']} in the CRM, {order['status']} in the shop"
+                yield f"{woo_id}: {twins[0].status} in the CRM, {order['status']} in the shop"
         for woo_id, link in links.items():
             if woo_id not in self.shop.orders and link.woo_status != "trash":
                 yield f"{woo_id}: deleted in the shop, and the CRM was not told"

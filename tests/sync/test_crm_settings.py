@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from orders.models import StatusRule
+from orders.verification import _of_live
 from sync.clients import crm as crm_backends
 from sync.clients.crm.base import Access, access
+from sync.clients.crm.defaults import REASON, after_migrate
 from sync.clients.crm.rest import RestCrm
 from sync.clients.crm.schema import TOKEN, URL, SettingField
 from sync.clients.errors import NotConfigured
@@ -54,3 +57,25 @@ def test_every_backend_says_what_it_has_to_be_told(kind: str) -> None:
     assert len(names) == len(set(names))
     assert all(one.label and one.help and one.variable.isupper() for one in settings)
     assert not [one.name for one in settings if one.secret and one.default]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", crm_backends.BACKENDS)
+@pytest.mark.parametrize("of_an_earlier_release", [False, True])
+def test_the_rules_of_a_backend_are_no_finding_of_the_audit(
+    kind: str, of_an_earlier_release: bool, settings: Any
+) -> None:
+    """`migrate` makes them, and whoever is in the table without a version was inserted by somebody else."""
+    settings.CRM_BACKEND = kind
+    after_migrate("default")
+    names = [one.name for one in crm_backends.backend(kind).default_statuses if one.shop_status]
+    assert StatusRule.objects.filter(crm_status__in=names).count() == len(names)
+    if of_an_earlier_release:
+        StatusRule.history.filter(history_change_reason=REASON).delete()
+        after_migrate("default")
+    after_migrate("default")
+    assert not list(_of_live(StatusRule))
+    assert StatusRule.history.filter(crm_status__in=names).count() == len(names)
+    StatusRule.objects.bulk_create([StatusRule(crm_status="slipped-in", woo_status="completed")])
+    after_migrate("default")
+    assert len(list(_of_live(StatusRule))) == 1

@@ -1,15 +1,18 @@
 """Every CRM of the sandbox has a page that moves orders, and fits the backend that it stands in for."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from sync.clients.crm import backend
-from sync.clients.crm.base import access
+from sync.clients.crm import backend, connect_to
+from sync.clients.crm.base import access, unmarked
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.crms import STAND_INS, stand_in
 from sync.sandbox.crms.base import PAGE, StandIn
+from sync.sandbox.shop import SandboxShop
+from sync.sandbox.traffic import Traffic
 
 EVERY = {"rest": SandboxCrm, **{name: stand_in(name) for name in STAND_INS}}
 
@@ -38,6 +41,35 @@ def test_its_settings_are_all_that_its_backend_needs(name: str) -> None:
     whole = access(schema, {"url": f"http://127.0.0.1:1{kind.path}", **kind.settings})
     whole.ensure_whole(schema)
     assert {*kind.settings} <= {one.name for one in schema}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_its_orders_live_in_the_sandbox_and_survive_a_restart(name: str) -> None:
+    """Made by the backend, moved by traffic, kept in a file."""
+    kind, chosen = stand_in(name), backend(name)
+    server = kind.sandboxed(0, "", 1)
+    server.webhook_url = None
+    server.start()
+    try:
+        to = access(chosen.schema, {"url": f"{server.url}{kind.path}", **kind.settings})
+        crm, shop = connect_to(chosen, to), SandboxShop()
+        traffic = Traffic(shop, server, seed=1)
+        for _ in range(4):
+            traffic.order()
+        for woo_id, order in shop.orders.items():
+            crm.create(str(woo_id), chosen.composer(to).document(order))
+        shown = server.shown()
+        assert [unmarked(one.external_id) for one in shown] == [str(woo_id) for woo_id in shop.orders]
+        assert {one.status for one in shown} <= {*kind.habits.usual}
+        for _ in range(60):
+            traffic.step()
+        assert {one.status for one in server.shown()} <= {*kind.statuses}
+        assert [one.status for one in server.shown()] != [one.status for one in shown]
+        again = kind.sandboxed(0, "", 1)
+        again.restore(json.loads(json.dumps(server.kept())))
+        assert again.shown() == server.shown()
+    finally:
+        server.stop()
 
 
 def test_a_person_sees_the_orders_and_moves_one(crm: SandboxCrm) -> None:

@@ -4,29 +4,42 @@ from typing import Any
 
 from django.apps import apps as present
 from django.apps.registry import Apps
+from django.utils import timezone
 
 from sync.clients.crm import backend
 from sync.clients.errors import NotConfigured
 from webhooks.configs import CrmConfig
 from webhooks.connections import CRM, DEFAULT_BRIDGE
 
+REASON = "default of the CRM"
 CRITICAL = frozenset({"processing", "completed", "cancelled", "refunded"})
 """What leads there is read back, whatever VERIFY says."""
 
 
 def ensure_rules(kind: str, bridge: int = DEFAULT_BRIDGE, using: str = "default", apps: Apps = present) -> int:
-    """A rule for each status that never had one on this bridge: what staff changed or removed stays so. How many."""
+    """A rule for each status that never had one on this bridge: what staff changed or removed stays so. How many.
+
+    Each has a version that says what it says, else it would be a finding of the audit. Those of a release that made
+    none get theirs."""
     rules, history = apps.get_model("orders", "StatusRule"), apps.get_model("orders", "HistoricalStatusRule")
     known = {
         name
         for table in (rules, history)
         for name in table.objects.using(using).filter(bridge_id=bridge).values_list("crm_status", flat=True)
     }
-    new = [one for one in backend(kind).default_statuses if one.shop_status and one.name not in known]
-    rules.objects.using(using).bulk_create(
-        rules(bridge_id=bridge, crm_status=one.name, woo_status=one.shop_status, critical=one.shop_status in CRITICAL)
-        for one in new
-    )
+    defaults = {one.name: one.shop_status for one in backend(kind).default_statuses if one.shop_status}
+    new = [
+        rules(bridge_id=bridge, crm_status=name, woo_status=means, critical=means in CRITICAL)
+        for name, means in defaults.items()
+        if name not in known
+    ]
+    rules.objects.using(using).bulk_create(new)
+    versions = history.objects.using(using)
+    for row in rules.objects.using(using).filter(bridge_id=bridge, crm_status__in=defaults).order_by("pk"):
+        is_default = (row.woo_status, row.critical) == (defaults[row.crm_status], row.woo_status in CRITICAL)
+        if is_default and not versions.filter(id=row.pk).exists():
+            said = {name: getattr(row, name) for name in ("id", "bridge_id", "crm_status", "woo_status", "critical")}
+            versions.create(**said, history_type="+", history_date=timezone.now(), history_change_reason=REASON)
     return len(new)
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from sync.sandbox.crms.page import page_of
+from sync.sandbox.outbox import Network
 from sync.sandbox.server import Answer, LoopbackServer, Request
 
 PAGE = "/_orders"
@@ -22,6 +23,7 @@ class Shown:
     status: str
     customer: str = ""
     total: str = ""
+    note: str = ""
     changed: str = ""
 
 
@@ -40,7 +42,8 @@ class Habits:
 class StandIn(LoopbackServer):
     """A CRM on loopback. The sandbox starts one by `sandboxed`, tests make theirs as they need it.
 
-    `duplicate_next`, `drop_next`: so many of its next webhooks are sent twice, or never.
+    `webhook_url`: where it sends its webhooks, if it does. `duplicate_next`, `drop_next`: so many of the next are sent
+    twice, or never; `network` does it by lot.
     """
 
     title: ClassVar[str]
@@ -53,6 +56,10 @@ class StandIn(LoopbackServer):
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(port)
+        self.webhook_url: str | None = None
+        self.network = Network()
+        self.deliveries: list[Any] = []
+        "Of webhooks that were stored for sure when they were answered well."
         self.duplicate_next = 0
         self.drop_next = 0
 
@@ -68,6 +75,13 @@ class StandIn(LoopbackServer):
     @abstractmethod
     def set_status(self, crm_order_id: str, status: str) -> object:
         """What its people do. Raises ValueError where they cannot."""
+
+    def customers(self) -> list[str]:
+        """By what each is known in the shop: whoever is there twice was made twice. Where it has none: nothing."""
+        return []
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until every webhook is delivered or given up; raises TimeoutError."""
 
     @abstractmethod
     def kept(self) -> dict[str, Any]:

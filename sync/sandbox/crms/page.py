@@ -7,7 +7,7 @@ from sync.sandbox.server import Answer
 
 NEWEST = 200
 """Orders that it shows."""
-COLUMNS = ("Order", "Shop's order", "Customer", "Total", "Changed (UTC)", "Status")
+COLUMNS = ("Order", "Shop's order", "Customer", "Total", "Note", "Changed (UTC)", "Status")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}
@@ -32,7 +32,8 @@ def page_of(title: str, statuses: Sequence[str], orders: Sequence[Mapping[str, s
 
 def _row(one: Mapping[str, str], statuses: Iterable[str]) -> str:
     cells = "".join(
-        f"<td>{html.escape(one[name])}</td>" for name in ("crm_order_id", "external_id", "customer", "total", "changed")
+        f"<td>{html.escape(one[name])}</td>"
+        for name in ("crm_order_id", "external_id", "customer", "total", "note", "changed")
     )
     options = "".join(
         f"<option{' selected' if name == one['status'] else ''}>{html.escape(name)}</option>" for name in statuses

@@ -129,7 +129,7 @@ def test_a_webhook_that_comes_before_the_change_is_stored_is_no_miss(
         return answer.status_code
 
     monkeypatch.setattr(stand_in, "post", arrives)
-    sides.odoo.hook_url = "http://127.0.0.1:9/"
+    sides.odoo.webhook_url = "http://127.0.0.1:9/"
     sides.move(woo_id, "sale")
     assert seen == ["accepted", "on-hold", "duplicate", "on-hold", "duplicate", "on-hold"]
     WebhookEvent.objects.unfinished().update(next_attempt_at=datetime.now(UTC) - timedelta(seconds=1))
