@@ -78,8 +78,8 @@ lint: $(VENV)/dev.stamp ## style, direction of imports, Dockerfile, compose.yaml
 types: $(VENV)/dev.stamp ## mypy
 	$(BIN)/mypy $(PACKAGES)
 
-bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1
-	$(BIN)/python -m tests.benchmarks $(PART) $(if $(DATABASE),--database $(DATABASE)) $(if $(SCALE),--scale $(SCALE))
+bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1 CRM=odoo
+	$(BIN)/python -m tests.benchmarks $(PART) $(if $(DATABASE),--database $(DATABASE)) $(if $(SCALE),--scale $(SCALE)) $(if $(CRM),--crm $(CRM))
 
 screenshots: $(VENV)/dev.stamp ## the pictures of the README anew, from the sandbox
 	$(BIN)/python -m pytest -n 0 tests/browser/screenshots.py

@@ -68,6 +68,7 @@ class SandboxCrm(StandIn):
 
     title = "Sandbox CRM"
     settings = {"token": "crm-token"}
+    has_versions = True
     statuses = ("new", "on_hold", "paid", "processing", "shipped", "completed", "cancelled", "refunded")
     habits = Habits(
         usual={"new": "paid", "on_hold": "paid", "paid": "processing", "processing": "shipped", "shipped": "completed"},

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from sync.sandbox.crms import STAND_INS
 from tests import servers
-from tests.benchmarks import backoffice, drain, flow, growth, ingest, runs, sizes
+from tests.benchmarks import backends, backoffice, drain, flow, growth, ingest, runs, sizes
 from tests.benchmarks.running import Options, say
 
 DATABASES = ("sqlite", "postgres")
@@ -22,9 +23,10 @@ PARTS: dict[str, Callable[[Options], None]] = {
     "runs": runs.runs,
     "runs-many": runs.many,
     "sizes": sizes.sizes,
+    "backends": backends.backends,
 }
 
-ON_REQUEST = ("runs-many", "sizes")
+ON_REQUEST = ("runs-many", "sizes", "backends")
 """Too long for every time."""
 
 
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; nearly all by default")
     parser.add_argument("--database", choices=DATABASES, action="append", help="both by default")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of the work, for a quick look")
+    parser.add_argument("--crm", choices=STAND_INS, help="for the part backends; all that there are by default")
     chosen = parser.parse_args()
     if unknown := [part for part in chosen.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: choose from {', '.join(PARTS)}")
@@ -42,7 +45,7 @@ def main() -> None:
         for kind in chosen.database or DATABASES:
             started = time.monotonic()
             try:
-                PARTS[part](Options(kind=kind, scale=chosen.scale))
+                PARTS[part](Options(kind=kind, scale=chosen.scale, crm=chosen.crm or ""))
                 say(f"  ({part} on {kind} took {time.monotonic() - started:.0f} s)")
             except servers.NotInstalled as error:
                 say(f"{part} on {kind} is skipped: {error}")

@@ -25,6 +25,8 @@ class Options:
     "sqlite or postgres."
     scale: float
     "1: the sizes that docs/performance.md quotes; less for a quick look."
+    crm: str = ""
+    "Of the part that asks for one; empty: all that have a stand-in."
 
     def size(self, full: int) -> int:
         return max(20, int(full * self.scale))

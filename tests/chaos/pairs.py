@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.sandbox.crm import SandboxCrm
+from sync.sandbox.crms.base import StandIn
 from sync.sandbox.shop import SandboxShop
 
 
@@ -12,7 +12,7 @@ class Pair:
     """`number`: 1 is that of the environment. `prefix`: before the shop's numbers, where the CRM has several shops."""
 
     shop: SandboxShop
-    crm: SandboxCrm
+    crm: StandIn
     number: int = 1
     crm_number: int = 1
     prefix: str = ""
@@ -56,7 +56,7 @@ def shops(pairs: Sequence[Pair]) -> list[SandboxShop]:
     return [pair.shop for pair in pairs]
 
 
-def crms(pairs: Sequence[Pair]) -> list[SandboxCrm]:
+def crms(pairs: Sequence[Pair]) -> list[StandIn]:
     """Each once."""
     return list({id(pair.crm): pair.crm for pair in pairs}.values())
 

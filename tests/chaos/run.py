@@ -166,7 +166,12 @@ class Run:
             f"{story.pair.bridge} {one}" for story in self.stories for one in story.differences(restored=restored)
         ]
         backwards = [one for one in differences if "backwards" in one]
-        created = [f"{number}: {one.external_id}" for number, crm in enumerate(self.crms) for one in crm.shown()]
+        created = [
+            f"{number}: {one.external_id}"
+            for number, crm in enumerate(self.crms)
+            for one in crm.shown()
+            if one.external_id
+        ]
         customers = Counter(who for crm in self.crms for who in crm.customers())
         changes = sum(sum(one.happened.values()) - one.happened["ordered"] for one in self.stories)
         reckoning.figures |= {

@@ -51,6 +51,8 @@ class StandIn(LoopbackServer):
     habits: ClassVar[Habits]
     settings: ClassVar[Mapping[str, str]] = {}
     "What a connection to it is told besides the address, by the names of the backend's schema."
+    has_versions: ClassVar[bool] = False
+    "Its orders have numbers that grow; else they are ordered by their times."
     path: ClassVar[str] = ""
     "What stands behind the server in the address."
 

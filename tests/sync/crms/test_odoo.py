@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -313,16 +314,18 @@ def test_of_two_made_at_once_the_older_one_looks_again(
 
 @pytest.mark.parametrize(("model", "record"), [(PARTNER, 2), ("product.product", 4), ("account.tax", 1)])
 def test_what_was_there_a_moment_ago_is_looked_for_anew(
-    model: str, record: int, odoo: OdooStandIn, crm: OdooCrm
+    model: str, record: int, odoo: OdooStandIn, crm: OdooCrm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crm.create("13", compose(order()))
     words = f"Record does not exist or has been deleted.\n(Record: {model}({record},), User: 6)"
-    odoo.failing[SALE, "create"] = OdooError("odoo.exceptions.MissingError", words)
-    with pytest.raises(Unconfirmed):
-        crm.create("14", compose(order()))
+    gone = OdooError("odoo.exceptions.MissingError", words)
+    odoo.failing[SALE, "create"] = gone
     before = len(odoo.requests)
     assert crm.create("14", compose(order()))[1]
-    assert len(odoo.requests) - before > 5  # products, taxes and the rest, too
+    assert len(odoo.requests) - before > 8  # products, taxes and the rest, too
+    monkeypatch.setattr(odoo.sales, "create", MagicMock(side_effect=gone))
+    with pytest.raises(Unconfirmed):
+        crm.create("15", compose(order()))
 
 
 # --- changes ------------------------------------------------------------------------------------------------------

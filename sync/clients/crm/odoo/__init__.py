@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked
 from sync.clients.crm.cache import Cache
@@ -36,6 +36,8 @@ from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.hooks import SECRET_IN_PATH, Hooks
 from webhooks.sources import reader
+
+T = TypeVar("T")
 
 FIELDS = ("name", "client_order_ref", "state", "write_date", "amount_total")
 WHOLE = ("partner_id", "create_uid")
@@ -192,17 +194,15 @@ class OdooCrm:
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         if there := self.find(external_id):
             return there, False
-        with self._about(), self._fresh():
-            values = self._values(external_id, order)
-            [made] = self.calls.create(SALE, [values])
+        with self._about():
+            [made] = self._anew(lambda: self.calls.create(SALE, [self._values(external_id, order)]))
         return self._without_twin(str(made), external_id), True
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         now = self._read(crm_order_id, *WHOLE)
         values: dict[str, Any] = {"note": markup(order["note"])}
         if "lines" in order:
-            with self._fresh():
-                values |= self._changed(crm_order_id, now, order)
+            values |= self._anew(lambda: self._changed(crm_order_id, now, order))
         with self._about():
             self.calls(SALE, "write", [id_of(crm_order_id)], vals=values | order.get("fields", {}))
         return self.get(crm_order_id)
@@ -311,14 +311,18 @@ class OdooCrm:
             advice = "See the rights and record rules of the user."
             raise Hidden(words, advice=advice, side="crm", status=error.status, about_order=True) from error
 
-    @contextmanager
-    def _fresh(self) -> Iterator[None]:
-        """What we believed to be there is not: a product, a tax, a customer that was merged. It is looked for anew."""
+    def _anew(self, call: Callable[[], T]) -> T:
+        """What we believed to be there is not: a product, a tax, a customer that was merged or made twice. It is looked
+        for once more at once, and then later."""
         try:
-            yield
+            return call()
         except Rejected as error:
             if error.code != MISSING:
                 raise
-            self.ids.forget_all()
-            words = f"{error.message} It is looked for anew."
-            raise Unconfirmed(words, side="crm", status=error.status, about_order=True) from error
+        self.ids.forget_all()
+        try:
+            return call()
+        except Rejected as error:
+            if error.code != MISSING:
+                raise
+            raise Unconfirmed(error.message, side="crm", status=error.status, about_order=True) from error

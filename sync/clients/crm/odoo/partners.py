@@ -104,7 +104,7 @@ class Partners:
         }
         [made] = self.calls.create(PARTNER, [values])
         twins = self.calls.search(PARTNER, [["ref", "=", code]], FIELDS, order="id")
-        if made not in {row["id"] for row in twins}:
+        if not twins:
             raise Unconfirmed(f"Odoo does not show contact {made}, which was just made.", side="crm", about_order=True)
         return self._only(twins)
 
