@@ -94,7 +94,7 @@ class SandboxCrm(StandIn):
     ) -> None:
         super().__init__(port)
         self.token = token
-        self.webhook_url = webhook_url
+        self.webhook_url = webhook_url or ""
         self.webhook_secret = webhook_secret
         self.honours_idempotency_key = honours_idempotency_key
         self.list_lag = list_lag

@@ -48,7 +48,7 @@ def test_its_orders_live_in_the_sandbox_and_survive_a_restart(name: str) -> None
     """Made by the backend, moved by traffic, kept in a file."""
     kind, chosen = stand_in(name), backend(name)
     server = kind.sandboxed(0, "", 1)
-    server.webhook_url = None
+    server.webhook_url = ""
     server.start()
     try:
         to = access(chosen.schema, {"url": f"{server.url}{kind.path}", **kind.settings})

@@ -58,7 +58,7 @@ class StandIn(LoopbackServer):
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(port)
-        self.webhook_url: str | None = None
+        self.webhook_url = ""
         self.network = Network()
         self.deliveries: list[Any] = []
         "Of webhooks that were stored for sure when they were answered well."
