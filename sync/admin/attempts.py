@@ -1,4 +1,4 @@
-"""Attempts and their outgoing calls: append-only, to be looked at; and the hourly figures that outlive them."""
+"""Attempts and their outgoing calls: append-only, to be looked at."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from sync.backoffice.timeline import summary
-from sync.models import Attempt, Call, HourlyFigure
+from sync.models import Attempt, Call
 from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, preformatted, readable
 from webhooks.backoffice.filters import RecentValuesFilter
@@ -80,16 +80,3 @@ class AttemptAdmin(ByBridge, ReadOnlyAdmin):
     @admin.display(description="Reasons")
     def reasons_text(self, attempt: Attempt) -> str:
         return preformatted(masked_text("\n".join(": ".join(map(str, reason)) for reason in attempt.reasons)) or "–")
-
-
-@admin.register(HourlyFigure)
-class HourlyFigureAdmin(ByBridge, ReadOnlyAdmin):
-    paginator = EstimatingPaginator
-    list_display = ("hour", "what", "side", "result", "count", "average", "slowest")
-    list_filter = ("what", "side")
-    fields = ("hour", "what", "side", "result", "count", "average", "slowest")
-    ordering = ("-hour", "what", "side", "result")  # type: ignore[assignment]
-
-    @admin.display(description="Average (ms)")
-    def average(self, figure: HourlyFigure) -> str:
-        return f"{figure.milliseconds / figure.count:.0f}" if figure.count else "–"

@@ -11,6 +11,7 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.urls import reverse
 
+from sync.admin.charts import OPTIONS, series
 from sync.admin.runs import how_far
 from sync.clients import installation
 from sync.jobs import reconciliation
@@ -250,36 +251,6 @@ def _button(may: Callable[[str], bool], permission: str, button: str, page: str,
     return {"button": button, "link": reverse(page, args=args)} if may(permission) else {}
 
 
-GREY = "#767e8c"  # read on both themes
-CHART_OPTIONS = json.dumps(
-    {
-        "animation": False,
-        "responsive": True,
-        "maintainAspectRatio": False,
-        "grouped": False,
-        "maxBarThickness": 12,
-        "borderRadius": 3,
-        "elements": {"point": {"radius": 2}},
-        "plugins": {
-            "legend": {
-                "position": "bottom",
-                "reverse": True,
-                "labels": {"color": GREY, "boxWidth": 8, "boxHeight": 8, "usePointStyle": True},
-            }
-        },
-        "scales": {
-            "x": {"grid": {"display": False}, "ticks": {"color": GREY, "maxRotation": 0, "maxTicksLimit": 8}},
-            "y": {
-                "beginAtZero": True,
-                "border": {"display": False},
-                "ticks": {"color": GREY, "maxTicksLimit": 5},
-                "grid": {},
-            },
-        },
-    }
-)
-
-
 def charts(hours: list[overview.Hour]) -> dict[str, str]:
     """For unfold's chart components, which take Chart.js data as JSON."""
     labels = [f"{hour.start:%H}:00" for hour in hours]
@@ -288,27 +259,23 @@ def charts(hours: list[overview.Hour]) -> dict[str, str]:
     )
     slowest = max((hour.latency for hour in hours if hour.latency is not None), default=0.0)
     return {
-        "options": CHART_OPTIONS,
+        "options": OPTIONS,
         "traffic_words": f"Last day: {received} received, {effects} took effect, {failed} parked or dead",
         "latency_words": f"The median of the slowest hour of the last day was {slowest:.1f} seconds",
         "traffic": json.dumps(
             {
                 "labels": labels,
                 "datasets": [  # the first is drawn on top
-                    _series("Parked or dead", [hour.failed for hour in hours], "#dc2626"),
-                    _series("Took effect", [hour.effects for hour in hours], "var(--color-primary-600)"),
-                    _series("Received", [hour.received for hour in hours], "var(--color-primary-300)"),
+                    series("Parked or dead", [hour.failed for hour in hours], "#dc2626"),
+                    series("Took effect", [hour.effects for hour in hours], "var(--color-primary-600)"),
+                    series("Received", [hour.received for hour in hours], "var(--color-primary-300)"),
                 ],
             }
         ),
         "latency": json.dumps(
             {
                 "labels": labels,
-                "datasets": [_series("Median seconds", [hour.latency for hour in hours], "var(--color-primary-500)")],
+                "datasets": [series("Median seconds", [hour.latency for hour in hours], "var(--color-primary-500)")],
             }
         ),
     }
-
-
-def _series(label: str, data: list[Any], colour: str) -> dict[str, Any]:
-    return {"label": label, "data": data, "backgroundColor": colour, "borderColor": colour, "spanGaps": True}

@@ -280,3 +280,27 @@ def test_a_dry_run_counts_and_leaves_all_as_it_is() -> None:
     assert prune("--dry-run")["attempts"] == 1
     assert (list(Attempt.objects.values()), list(Call.objects.values())) == before
     assert not HourlyFigure.objects.exists() and not Counted.objects.exists()
+
+
+def test_a_chart_of_ninety_days_is_the_same_before_and_after_the_rows_go(settings: Any) -> None:
+    settings.RETENTION_DAYS = settings.ROWS_RETENTION_DAYS = 30
+    for days, state in ((91, State.DONE), (89, State.DONE), (31, State.DEAD), (31, State.DONE), (29, State.DONE)):
+        attempt(NOW - timedelta(days=days), state=state)
+    attempt(NOW - timedelta(days=1))
+    Attempt.objects.filter(event__state=State.DEAD).update(result="Unreachable")
+    rolled_up(NOW)
+    client = signed_in("viewer")
+
+    def shown(query: str = "") -> list[Any]:
+        context = client.get(f"/admin/sync/hourlyfigure/{query}").context
+        attempts, calls = (json.loads(context[name]) for name in ("attempts", "calls"))
+        return [len(attempts["labels"]), *([one["data"] for one in chart["datasets"]] for chart in (attempts, calls))]
+
+    before = shown(), shown("?days=30"), shown("?what=call"), shown("?days=365")
+    days, (failed, done), (shop, crm) = before[0]
+    assert (days, sum(failed), sum(done), done[-2], done[-32], failed[-32]) == (90, 1, 4, 1, 1, 1)
+    assert (crm[-2], shop[-2], crm[-3]) == (10, None, None), "a mean, and none on a day without calls"
+    assert [sum(one) for one in before[1][1]] == [0, 2] and [sum(one) for one in before[2][1]] == [0, 0]
+    assert [sum(one) for one in before[3][1]] == [1, 5]
+    assert prune()["attempts"] == 3
+    assert (shown(), shown("?days=30"), shown("?what=call"), shown("?days=365")) == before
