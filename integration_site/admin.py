@@ -28,9 +28,9 @@ for model in (EmailAddress, EmailConfirmation, Authenticator, SocialAccount, Soc
 class SessionAdmin(ReadOnlyAdmin):
     """Of everybody. One's own are in the menu of one's name."""
 
-    list_display = ("user", "began", "ip", "user_agent")
+    list_display = ("user", "began", "address", "browser")
     list_select_related = ("user",)
-    fields = ("user", "began", "ip", "user_agent")
+    fields = ("user", "began", "address", "browser")
     search_fields = ("=user__username",)
     search_help_text = "Exact name of a person"
     actions_detail = ("end",)
@@ -46,6 +46,14 @@ class SessionAdmin(ReadOnlyAdmin):
     @admin.display(description="Signed in", ordering="created_at")
     def began(self, session: UserSession) -> str:
         return ago(session.created_at)
+
+    @admin.display(description="From", ordering="ip")
+    def address(self, session: UserSession) -> str:
+        return session.ip
+
+    @admin.display(description="Browser")
+    def browser(self, session: UserSession) -> str:
+        return session.user_agent or "–"
 
     @action(description="End…", permissions=["end"], url_path="end", icon="logout")
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:

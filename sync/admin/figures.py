@@ -92,9 +92,9 @@ def charts(figures: QuerySet, since: datetime) -> dict[str, str]:
     return {
         "chart_options": OPTIONS,
         "attempts": json.dumps({"labels": labels, "datasets": attempts}),
-        "attempts_words": f"{sum(done.values())} attempts with an outcome, {sum(failed.values())} failed",
+        "attempts_words": f"{sum(done.values()):,} attempts with an outcome, {sum(failed.values()):,} failed",
         "calls": json.dumps({"labels": labels, "datasets": of_sides}),
-        "calls_words": f"{sum(calls.values())} calls, on average {_mean(took.values(), calls.values())} ms",
+        "calls_words": f"{sum(calls.values()):,} calls, on average {_mean(took.values(), calls.values())} ms",
     }
 
 

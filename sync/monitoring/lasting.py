@@ -10,6 +10,7 @@ from sync import alarms
 from sync.models import Condition, DriftFinding, Run, Severity, SideState, TodoItem
 from sync.registry import JOBS, Job
 from webhooks import clock
+from webhooks.backoffice.bridges import are_several
 from webhooks.connections import Bridge, Connection
 from webhooks.masking import masked_text
 from webhooks.models import SENDERS, RefusedDelivery, Side, WebhookEvent
@@ -82,10 +83,16 @@ def _todo(bridge: Bridge, now: datetime) -> None:
             f"todo:{cause}",
             number > 0,
             f"To do, for more than {_hours(hours)}: {_orders(number)}. {cause.label}.",
-            f"{ADVICE[cause]} The list is at /admin/sync/todoitem/?cause__exact={cause}. Snooze what can wait.",
+            f"{ADVICE[cause]} The list is at /admin/sync/todoitem/?cause__exact={cause}{_of(bridge, '&')}. Snooze what "
+            "can wait.",
             Severity.CRITICAL if cause == TodoItem.Cause.PAID else Severity.WARNING,
             bridge=bridge.pk,
         )
+
+
+def _of(bridge: Bridge, begins: str) -> str:
+    """In the address of a list, where there are several."""
+    return f"{begins}bridge={bridge.pk}" if are_several() else ""
 
 
 def _drift(bridge: Bridge, now: datetime) -> None:
@@ -97,7 +104,7 @@ def _drift(bridge: Bridge, now: datetime) -> None:
         number > 0,
         f"{_orders(number)} {'differs' if number == 1 else 'differ'} between the two sides for more than "
         f"{_hours(settings.ALARM_TODO_HOURS)}.",
-        "Repair or ignore them at /admin/sync/driftfinding/.",
+        f"Repair or ignore them at /admin/sync/driftfinding/{_of(bridge, '?')}.",
         bridge=bridge.pk,
     )
 

@@ -1,5 +1,6 @@
 """The words of a message. They name no customer: what a side said is masked, and the link leads to the rest."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from sync.models import Alarm, Notification, Recipient, Severity
 from sync.monitoring import overview
 from sync.monitoring.overview import COUNTED_UP_TO
 from sync.notifications.timing import local
+from webhooks.backoffice.display import OUR_PAGE
 from webhooks.masking import masked_text
 
 Kind = Notification.Kind
@@ -75,7 +77,8 @@ def _item(item: Notification, recipient: Recipient) -> str:
     lines = [f"{_what(item)} ({at}): {_short(item.words, LONGEST)}"]
     if item.alarm is not None:
         if item.kind != Kind.CLEARED:
-            lines.append(f"What to do: {_short(masked_text(item.alarm.advice), LONGEST)}")
+            advice = _short(masked_text(item.alarm.advice), LONGEST)
+            lines.append(f"What to do: {OUR_PAGE.sub(_by_public_url, advice)}")
         lines.append(link_to(item.alarm))
     return "\n".join(lines)
 
@@ -110,6 +113,10 @@ def _figure(number: int) -> str:
 
 def link_to(alarm: Alarm) -> str:
     return _link("admin:sync_alarm_change", alarm.pk)
+
+
+def _by_public_url(path: re.Match[str]) -> str:
+    return f"{settings.PUBLIC_URL}{path[1]}"
 
 
 def _link(page: str, *args: int) -> str:

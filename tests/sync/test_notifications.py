@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from django.utils import timezone
 from sync import alarms, tasks
 from sync.alarms import clear, raise_alarm
 from sync.clients import installation
-from sync.models import Alarm, Installation, Notification, Recipient, Severity
+from sync.models import Alarm, DriftFinding, Installation, Notification, Recipient, Severity, TodoItem
+from sync.monitoring import lasting
 from sync.notifications import outbox, recipients, rounds, sending
+from tests.people import signed_in
 from tests.sync.receivers import Mailbox, Receiver, free_port, http_receiver, mail_server, silent_server
+from webhooks.connections import Bridge, Connection
 from webhooks.masking import quoted
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +208,32 @@ def test_the_process_sends_and_ends_although_one_hangs(receiver: Receiver, migra
 
 
 # --- what is told --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_each_link_of_a_message_opens_the_page_that_it_names(
+    sent: list[sending.Message], settings: Any, several: bool
+) -> None:
+    settings.PUBLIC_URL = "https://bridge.example"
+    bridge, client = 1, signed_in("viewer")
+    if several:
+        shop = Connection.objects.create(slug="two", name="Two", kind="woocommerce", settings={"url": "https://two"})
+        bridge = Bridge.objects.create(slug="two", name="Two", shop=shop, external_id_prefix="b-").pk
+    long_ago = NOON - timedelta(days=3)
+    for number, of in enumerate((1, bridge)):
+        TodoItem.objects.create(bridge_id=of, cause="dead", order=f"woo:{number}", words="look", opened_at=long_ago)
+    DriftFinding.objects.create(bridge_id=bridge, kind="status", woo_id=1, found_at=long_ago)
+    recipient()
+    lasting.on_schedule()
+    rounds.send_due()
+    links = re.findall(r"\S+/admin/\S*[^\s.]", " ".join(one.body for one in sent))
+    of_bridge = f"&bridge={bridge}" if several else ""
+    assert f"https://bridge.example/admin/sync/todoitem/?cause__exact=dead{of_bridge}" in links
+    for link in links:
+        path = link.removeprefix("https://bridge.example")
+        assert path.startswith("/admin/") and client.get(path).status_code == 200, link
+    listed = client.get(f"/admin/sync/todoitem/?cause__exact=dead{of_bridge}").context["cl"].result_list
+    assert {item.bridge_id for item in listed} == {bridge}
 
 
 def test_no_message_names_a_customer(sent: list[sending.Message]) -> None:

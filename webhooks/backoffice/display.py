@@ -1,6 +1,7 @@
 """How a value is shown: labels, times, bodies, and texts in which something is to be typed."""
 
 import json
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 from webhooks.masking import LIKE_JSON, masked, masked_text
 
 BODY_SHOWN = 200_000
+OUR_PAGE = re.compile(r"(?<![\w:/])(/admin/[\w./?=&-]*[\w/])")
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -25,9 +27,20 @@ def badge(words: str, kind: str = "") -> SafeString:
 
 
 def coded(text: str) -> SafeString:
-    """A text for people in which what stands between backticks is to be typed."""
+    """A text for people in which what stands between backticks is to be typed, and our own pages are linked."""
     parts = (("code" if number % 2 else "span", part) for number, part in enumerate(text.split("`")))
-    return format_html_join("", "<{0}>{1}</{0}>", parts)
+    return format_html_join(
+        "", "<{0}>{1}</{0}>", ((tag, part if tag == "code" else _linked(part)) for tag, part in parts)
+    )
+
+
+def _linked(text: str) -> SafeString:
+    parts = enumerate(OUR_PAGE.split(text))
+    return format_html_join("", "{}", ((_link(part) if number % 2 else part,) for number, part in parts))
+
+
+def _link(path: str) -> SafeString:
+    return format_html('<a class="underline" href="{0}">{0}</a>', path)
 
 
 def ago(moment: datetime | None) -> str:
