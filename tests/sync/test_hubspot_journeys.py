@@ -16,13 +16,6 @@ from tests.factories import WebhookEventFactory
 from tests.sync.hubspot_stage import started
 from webhooks.models import WebhookEvent
 
-STAGES = {
-    "Open": ("4b27b500-f031-4927-9811-68a0b525cbae", "pending"),
-    "Processed": ("937ea84d-0a4f-4dcf-9028-3f9c2aafbf03", "processing"),
-    "Shipped": ("aa99e8d0-c1d5-4071-b915-d240bbb1aed9", "completed"),
-    "Cancelled": ("3c85a297-e9ce-400b-b42e-9f16853d69d6", "cancelled"),
-}
-
 
 class Sides:
     def __init__(self, shop: SandboxShop, hubspot: HubspotStandIn) -> None:
@@ -57,8 +50,8 @@ def sides(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
     settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS = 0.02, 0.1
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(processing, "POLL", 0.01)
-    for stage, woo_status in STAGES.values():
-        StatusRule.objects.create(crm_status=f"14a2e10e/{stage}", woo_status=woo_status)
+    for crm_status, woo_status in HubspotStandIn.rules.items():
+        StatusRule.objects.create(crm_status=crm_status, woo_status=woo_status)
     for hubspot in started():
         settings.CRM_BACKEND, settings.CRM_URL, settings.CRM_TOKEN = "hubspot", hubspot.url, hubspot.token
         settings.CRM_OPTIONS = {"time_zone": "Europe/Berlin"}
@@ -79,10 +72,10 @@ def test_an_order_goes_there_is_moved_and_comes_back_by_polling(sides: Sides) ->
     link = OrderLink.objects.get()
     sides.poll()
     assert sides.shop.orders[link.woo_id]["status"] == "pending", "where it began is no move"
-    for stage in ("Processed", "Shipped"):
+    for stage, expected in (("Processed", "processing"), ("Shipped", "completed")):
         sides.hubspot.set_status(link.crm_order_id, stage)
         sides.poll()
-        assert sides.shop.orders[link.woo_id]["status"] == STAGES[stage][1]
+        assert sides.shop.orders[link.woo_id]["status"] == expected
     sides.poll()
     assert not WebhookEvent.objects.unfinished().exists()
     assert len(sides.hubspot.orders.all) == 1

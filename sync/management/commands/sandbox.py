@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from orders.models import StatusRule
 from sync.sandbox import second, state
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.crms import STAND_INS, stand_in
@@ -20,7 +21,7 @@ from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
 from webhooks.configs import CrmConfig, ShopConfig
-from webhooks.connections import CRM, SHOP
+from webhooks.connections import CRM, DEFAULT_BRIDGE, SHOP
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAVE_SECONDS = 5
@@ -130,6 +131,7 @@ class Command(BaseCommand):
         secret = of_shop.webhook_secrets[0]
         shop = SandboxShop(options["shop_port"], f"{base}/woocommerce/", secret, first_id=first_id, **keys)
         crm = self._crm(options["crm"], options["crm_port"], f"{base}/crm/", first_id)
+        self._map(crm)
         if options["state"] and state.load(options["state"], shop, crm):
             self.stdout.write(f"sandbox: {len(shop.orders)} orders of the last run loaded from {options['state']}")
         return shop, crm, options["state"]
@@ -140,6 +142,14 @@ class Command(BaseCommand):
         config = CrmConfig.of_environment(CRM)
         token, secret = config.token or "crm-token", config.webhook_secrets[0]
         return SandboxCrm(port, token, hooks, secret, first_id=first_id)
+
+    @staticmethod
+    def _map(crm: StandIn) -> None:
+        """For whoever looks for the first time. What somebody mapped, or took away, stays so."""
+        known = {*StatusRule.history.filter(bridge=DEFAULT_BRIDGE).values_list("crm_status", flat=True)}
+        for crm_status, woo_status in crm.rules.items():
+            if crm_status not in known:
+                StatusRule.objects.create(crm_status=crm_status, woo_status=woo_status)
 
     def _start(self, shop: SandboxShop, crm: StandIn) -> None:
         for name, server in (("shop", shop), ("CRM", crm)):

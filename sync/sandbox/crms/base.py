@@ -53,6 +53,8 @@ class StandIn(LoopbackServer):
     "What a connection to it is told besides the address, by the names of the backend's schema."
     has_versions: ClassVar[bool] = False
     "Its orders have numbers that grow; else they are ordered by their times."
+    rules: ClassVar[Mapping[str, str]] = {}
+    "What its statuses mean in the shop, where a backend leaves that to staff. The sandbox maps them for a first look."
     path: ClassVar[str] = ""
     "What stands behind the server in the address."
 

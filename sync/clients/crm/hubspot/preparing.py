@@ -12,8 +12,10 @@ LABELS = {
     LINE_KEY: "WooCommerce line",
     CUSTOMER_KEY: "WooCommerce customer",
 }
-MADE_BY_HAND = "In HubSpot: Settings → Properties, choose {kind}, Create property, internal name {key}, field type "
-MADE_BY_HAND += "Single-line text, and tick Require unique values."
+BY_HAND = "Press Make what it lacks on the connection's page, or run `manage.py doctor --fix`. Or do it in HubSpot: "
+BY_HAND += (
+    "Settings → Properties, {kind}, Create property, internal name {key}, Single-line text, Require unique values."
+)
 TWICE = "HubSpot cannot make it so afterwards: delete the property there, and make it anew."
 
 
@@ -66,4 +68,4 @@ def _named(kind: str, words: Words) -> str:
 
 
 def _by_hand(kind: str, key: str, words: Words) -> str:
-    return f"Run `manage.py doctor --fix`. Or {MADE_BY_HAND.format(kind=_named(kind, words), key=key)}"
+    return BY_HAND.format(kind=_named(kind, words), key=key)

@@ -226,7 +226,7 @@ def zone_of(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name) if name else None
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        words = f"{name!r} is no time zone that we know."
+        words = f"There is no time zone {name[:60]}."
         raise NotConfigured(words, advice="Write it as in Europe/Berlin (CRM_TIME_ZONE).", side="crm") from error
 
 

@@ -39,6 +39,8 @@ class HubspotStandIn(StandIn):
     )
     settings: ClassVar[Mapping[str, str]] = {"token": "pat-sandbox-service-key", "object": "orders"}
 
+    rules: ClassVar[Mapping[str, str]] = catalog.rules()
+
     def __init__(
         self, port: int = 0, kind: str = "orders", *, is_prepared: bool = True, first_id: int = 54_000_000
     ) -> None:
