@@ -70,7 +70,7 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     of_side = error if isinstance(error, SideError) else None
     if of_side and not batch.is_about_the_order(of_side):
         held = batch.record_failure(of_side)
-        if held or _is_refused_key(batch, of_side):
+        if held or _is_no_orders_fault(batch, of_side):
             after = timedelta(0) if held else KEY_AGAIN
             record.retry(batch, claim, after, error=_told(batch, error), result=type(error).__name__, failed=False)
             return
@@ -85,8 +85,11 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
     record.retry(batch, claim, delay, error=_told(batch, error), result=type(error).__name__, failed=True)
 
 
-def _is_refused_key(batch: Batch, error: SideError) -> bool:
-    """A key that nothing at all can be read with is no order's fault, also before the breaker opens."""
+def _is_no_orders_fault(batch: Batch, error: SideError) -> bool:
+    """A key that nothing at all can be read with is no order's fault, also before the breaker opens. Nor is what the
+    backend knows to be the side's, as a key that may not write: a cheap read closes the breaker again and again."""
+    if error.outage and error.about_order is False:
+        return True
     return isinstance(error, AuthFailed) and error.side in Side.values and not batch.is_well(error.side)
 
 

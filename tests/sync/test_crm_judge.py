@@ -104,3 +104,4 @@ def test_only_the_failures_of_the_side_count_for_the_breaker(
     event.refresh_from_db()
     assert event.state == "retrying"
     assert bool(SideState.objects.get(name="crm").failures) == counted
+    assert event.attempts == (0 if about_order is False else 1), "what the backend knows to be the side's uses none up"

@@ -153,7 +153,7 @@ def refused(errors: list[Any], status: int) -> SideError:
     """What is wrong with a record, with its properties by name. A property of ours that is missing concerns all."""
     whole = json.dumps(errors)
     if missing := next((key for key in (ORDER_KEY, LINE_KEY, CUSTOMER_KEY) if _is_missing(key, whole)), None):
-        return NotConfigured(f"HubSpot has no unique property {missing}.", advice=SET_UP, side="crm")
+        return NotConfigured(f"HubSpot has no unique property {missing}.", advice=SET_UP, side="crm", about_order=False)
     is_conflict = status == HTTPStatus.CONFLICT or any(
         word in whole for word in (CONFLICT, "already has that value", "already exists")
     )
