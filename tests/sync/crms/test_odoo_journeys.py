@@ -111,6 +111,23 @@ def test_every_status_comes_to_the_shop_by_polling(sides: Sides, ways: tuple[str
     assert not WebhookEvent.objects.unfinished().exists()
 
 
+def test_who_moves_an_order_before_we_look_at_it_has_moved_it(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Odoo answers a creation with the id alone: its status is asked a moment later."""
+    real = sides.odoo.sales.create
+
+    def moved_at_once(values: Any, uid: int) -> int:
+        made = real(values, uid)
+        sides.odoo.records.change(SALE, made, {"state": "sent"})
+        return made
+
+    monkeypatch.setattr(sides.odoo.sales, "create", moved_at_once)
+    woo_id = sides.order()
+    sides.deliver(woo_id)
+    sides.poll()
+    assert sides.shop.orders[woo_id]["status"] == "on-hold"
+    assert len(sides.odoo.shown()) == 1
+
+
 def test_a_webhook_that_comes_before_the_change_is_stored_is_no_miss(
     sides: Sides, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

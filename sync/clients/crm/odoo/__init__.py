@@ -49,6 +49,7 @@ STATUSES = (
     Status(name="done", label="Locked", shop_status="completed"),
     Status(name="cancel", label="Cancelled", shop_status="cancelled"),
 )
+FIRST = "draft"
 UNCHANGEABLE = ("done", "cancel")
 PAGE = 100
 
@@ -196,7 +197,9 @@ class OdooCrm:
             return there, False
         with self._about():
             [made] = self._anew(lambda: self.calls.create(SALE, [self._values(external_id, order)]))
-        return self._without_twin(str(made), external_id), True
+        shown = self._without_twin(str(made), external_id)
+        # Odoo answers with the id alone. Whoever has moved it before we look has made a move, which is no beginning.
+        return shown, shown.status == FIRST
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         now = self._read(crm_order_id, *WHOLE)
