@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,19 +18,20 @@ from sync.backoffice.removed import attempts_removed, is_past
 from sync.backoffice.steps import attempt_for, steps
 from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, is_number, link_of
 from sync.models import Attempt, SideState
+from sync.monitoring.connecting import delivery_url
 from webhooks import clock
+from webhooks.backoffice.bridges import are_several, name_of
 from webhooks.backoffice.display import ago, pretty, readable
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.intake import MASK
 from webhooks.masking import masked, masked_row, masked_text
-from webhooks.models import EFFECTS, Outcome, Side, WebhookEvent
+from webhooks.models import DELIVERED, EFFECTS, Outcome, Side, WebhookEvent
 from webhooks.moments import until
 from webhooks.reveal import is_revealed, may_reveal
 
 NEIGHBOURS = 5
 HISTORY = 50
 """Attempts and staff actions that the page shows; the lists of both have the rest."""
-ADDRESSES = {"woocommerce": "/webhooks/woocommerce/", "crm": "/webhooks/crm/"}
 SENT = ("content-type", "user-agent", "x-wc-", "webhook-", "x-crm-", "x-hubspot-")
 """Beginnings of the headers that a sender sets on purpose; the others are those of the way."""
 WHO = {"event": "The event says", "known": "Last known", "crm": "The CRM said", "shop": "The shop said"}
@@ -91,13 +91,17 @@ def shown(event: WebhookEvent, request: HttpRequest) -> dict[str, Any]:
         "copies": [masked_row(one) for one in event.copies.order_by("id").defer("body", "headers")],
         "neighbours": list(neighbours(event, link)),
         "received": ago(event.received_at),
+        "of_bridge": name_of(event.bridge_id) if are_several() else "",
     }
+
+
+def bridge_of(event: WebhookEvent) -> Bridge:
+    return Bridge.objects.with_connections().get(pk=event.bridge_id or DEFAULT_BRIDGE)
 
 
 def pages(event: WebhookEvent, link: OrderLink | None) -> str:
     """The order's own pages at both sides."""
-    bridge = Bridge.objects.with_connections().get(pk=event.bridge_id or DEFAULT_BRIDGE)
-    return links.pages(bridge, *_ids(event, link))
+    return links.pages(bridge_of(event), *_ids(event, link))
 
 
 def _ids(event: WebhookEvent, link: OrderLink | None) -> tuple[int | None, str]:
@@ -129,7 +133,9 @@ def held_up(event: WebhookEvent) -> Iterator[str]:
     """Why nothing is done with it at the moment, and until when."""
     if event.is_finished:
         return
-    bridge, now = Bridge.objects.with_connections().get(pk=event.bridge_id or DEFAULT_BRIDGE), clock.now()
+    bridge, now = bridge_of(event), clock.now()
+    if not bridge.is_on:
+        yield f"It waits: the bridge {bridge} is not switched on."
     for side in SideState.objects.filter(name__in=[bridge.slug_of(one) for one in Side.values]).order_by("name"):
         if side.paused:
             yield f"It waits: {side.label} is paused by staff."
@@ -162,16 +168,17 @@ def signature(event: WebhookEvent) -> tuple[str, str, str]:
 
 def curl(event: WebhookEvent, *, revealed: bool) -> str:
     """The delivery as a command line. Its signature is kept by nobody, so a new one has to be put in."""
-    address = ADDRESSES.get(event.source)
-    if address is None or not event.body:
+    if event.source not in DELIVERED or not event.body:
         return ""
+    of = bridge_of(event)
+    sender = of.shop if event.side == Side.SHOP or of.crm is None else of.crm
     shown = event.headers if revealed else masked(event.headers)
     headers = {
         name: "<signature>" if event.headers.get(name) == MASK else value
         for name, value in shown.items()
         if name.lower().startswith(SENT)
     }
-    parts = [f"curl -X POST {shlex.quote(settings.PUBLIC_URL + address)}"]
+    parts = [f"curl -X POST {shlex.quote(delivery_url(sender))}"]
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     parts.append(f"--data-binary {shlex.quote(readable(bytes(event.body), revealed=revealed))}")
     return " \\\n  ".join(parts)

@@ -28,6 +28,7 @@ from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
 from sync.pipeline.dry_run import foresee
+from webhooks.backoffice.bridges import are_several
 from webhooks.backoffice.display import ago
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
@@ -127,6 +128,7 @@ class OrderAdmin(OrderLinkAdmin):
             context |= {
                 "link": link,
                 "pages": self.pages(link),
+                "of_bridge": self.of_bridge(link) if are_several() else "",
                 "rows": last_seen(link, lifecycle),
                 "verified": ago(link.verified_at),
                 "drawing": draw(lifecycle, link.woo_status),

@@ -11,13 +11,14 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
+from sync.clients import causes
 from sync.clients.errors import NotConfigured, SideError
 from sync.models import Run
 from sync.pipeline.leases import is_gone, worker_name
 from sync.queue import shutdown
 from sync.registry import JOBS
 from webhooks import clock
-from webhooks.connections import DEFAULT_BRIDGE, Bridge
+from webhooks.connections import DEFAULT_BRIDGE, Bridge, Side
 from webhooks.masking import quoted
 from webhooks.wake import enqueue
 
@@ -178,6 +179,13 @@ def bridge_with(pk: int) -> Bridge:
     return Bridge.objects.with_connections().get(pk=pk)
 
 
+def _told(run: Run, error: SideError | Failed) -> str:
+    """What to do about a connection of the back office is done on its page."""
+    if isinstance(error, SideError) and error.side in Side.values:
+        return causes.told(str(error), bridge_of(run).slug_of(error.side))
+    return str(error)
+
+
 def stretch_of(run: Run) -> float:
     """Seconds that a worker works on it at a time."""
     return JOBS[run.kind].stretch if run.kind in JOBS else 0.0
@@ -192,7 +200,7 @@ def carry_out(run: Run, *, budget: float | None = None, on_progress: Callable[[R
         if _work(run, until, on_progress):
             _finish(run, Run.State.DONE)
     except (SideError, Failed) as error:
-        _finish(run, Run.State.FAILED, error=str(error))
+        _finish(run, Run.State.FAILED, error=_told(run, error))
     except Exception as error:
         log.exception("unexpected error", extra={"run": run.pk, "kind": run.kind})
         _finish(

@@ -130,7 +130,8 @@ def _statuses(shop: Shop, bridge: Bridge) -> Iterator[Finding]:
 def _webhooks(bridge: Bridge) -> Iterator[Finding]:
     for one in shop_webhooks.look(bridge, before_call=in_time):
         level: Level = "ok" if one.state == "ok" else "error"
-        yield Finding(check="webhooks", level=level, words=f"{one.topic}: {one.words}", advice=one.advice)
+        words, advice = (causes.told(said, bridge.shop.slug) for said in (one.words, one.advice))
+        yield Finding(check="webhooks", level=level, words=f"{one.topic}: {words}", advice=advice)
 
 
 def _clock(side: Side, calls: list[CallRecord], limit: timedelta | None) -> Iterator[Finding]:

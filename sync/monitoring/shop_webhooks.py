@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from sync import alarms
 from sync.clients.bridged import shop_of
+from sync.clients.causes import told
 from sync.clients.errors import AuthFailed, Blocked, NotConfigured, Rejected, SideError
 from sync.clients.http import CallRecord, nothing
 from sync.clients.shop import Hook, Shop
@@ -205,7 +206,8 @@ def check_webhooks(bridge: Bridge | None = None) -> list[WebhookVerdict]:
         if one.state == "ok":
             alarms.clear(key, bridge=bridge.pk)
         else:
-            alarms.raise_alarm(key, f"Webhook {one.topic}: {one.words}", one.advice, bridge=bridge.pk)
+            words, advice = (told(said, bridge.shop.slug) for said in (one.words, one.advice))
+            alarms.raise_alarm(key, f"Webhook {one.topic}: {words}", advice, bridge=bridge.pk)
     return verdicts
 
 

@@ -78,7 +78,8 @@ def _create(
     external_id: str,
     rule: SendingRule,
 ) -> Decision:
-    if found is not None and (another := another_found(found, shop)):
+    tried = create_tried is not None
+    if found is not None and (another := another_found(found, shop, is_perhaps_ours=tried)):
         return another
     if found is not None:
         return Plan(

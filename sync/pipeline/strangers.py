@@ -54,9 +54,11 @@ def another_in_crm(link: LinkFacts | None, crm: CrmSnapshot | None) -> Park | No
     return Park(reasons=(Reason(REUSED_ID, words),))
 
 
-def another_found(crm: CrmSnapshot, shop: ShopSnapshot) -> Park | None:
-    """The CRM's order names this one, and is not linked yet."""
-    if not shop.is_known or agrees(crm.content, shop.order):
+def another_found(crm: CrmSnapshot, shop: ShopSnapshot, *, is_perhaps_ours: bool = True) -> Park | None:
+    """The CRM's order names this one, and is not linked yet. `is_perhaps_ours`: an attempt may have made it, and the
+    shop's order may have been edited since; if not, its total tells as well, where the CRM shows nothing else of it."""
+    total = {} if is_perhaps_ours or crm.total is None else {"total": f"{crm.total:f}"}
+    if not shop.is_known or agrees(crm.content or total, shop.order):
         return None
     words = (
         f"{DOUBTS[FOUND_ANOTHER]}: {crm.crm_order_id} has the external id {crm.external_id!r} and shows another order "

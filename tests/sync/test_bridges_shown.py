@@ -280,3 +280,17 @@ def test_what_was_refused_says_at_which_connection(pair: Bridge, admin_client: C
         RefusedDelivery.objects.create(source="woocommerce", connection=slug, reason="bad_signature")
     rows = admin_client.get("/admin/webhooks/refuseddelivery/?connection=shop-2").context["cl"].result_list
     assert [row.connection for row in rows] == ["shop-2"]
+
+
+def test_the_page_of_an_event_speaks_of_its_own_connections(pair: Bridge, admin_client: Client, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://bridge.example"
+    event = WebhookEventFactory(bridge=pair)
+    url = f"/admin/webhooks/webhookevent/{event.pk}/change/"
+    page = admin_client.get(url)
+    assert "https://bridge.example/webhooks/woocommerce/shop-2/" in page.context["curl"]
+    assert page.context["of_bridge"] == "Zweite" and page.context["why"] == []
+    Bridge.objects.filter(pk=pair.pk).update(state="paused")
+    assert any("the bridge Zweite is not switched on" in words for words in admin_client.get(url).context["why"])
+    link = OrderLinkFactory(bridge=pair)
+    order = admin_client.get(f"/admin/orders/orderlink/{link.pk}/change/")
+    assert order.context["of_bridge"] == "Zweite"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -225,6 +226,7 @@ def by_force(**changes: Any) -> Decision:
         (moved, {"crm": crm(external_id="15")}, "reused_id", ["C-1", "14", "'15'"]),
         (moved, {"crm": crm(external_id="15"), "shop": ANOTHER}, "reused_id", []),
         (sent, {"found": crm(content={"order_key": "wc_order_b"})}, "found_another", ["C-1", "'14'"]),
+        (sent, {"found": crm(total=Decimal("87.90"))}, "found_another", ["C-1", "'14'"]),
         (moved, {"link": None, "crm": crm(content={"order_key": "wc_order_b"})}, "found_another", ["C-1", "'14'"]),
     ],
 )
@@ -235,6 +237,11 @@ def test_what_may_be_another_order_is_for_a_person(
     assert isinstance(decision, Park)
     assert codes(decision) == [code]
     assert all(name in words(decision) for name in [DOUBTS[code], *named])
+
+
+def test_a_copy_of_a_shop_of_the_back_office_is_put_right_on_its_page() -> None:
+    said = words(another_shop("https://b.example", "https://a.example", "shop-b"))
+    assert "the address of shop-b is https://a.example" in said and "WOO_" not in said
 
 
 def test_a_delivery_of_another_shop_is_for_a_person_and_names_both() -> None:
@@ -249,6 +256,9 @@ def test_a_delivery_of_another_shop_is_for_a_person_and_names_both() -> None:
         (sent, {"link": LINK, "shop": replace(ANOTHER, is_known=False)}),
         (sent, {"link": LINK, "shop": replace(ANOTHER, status="auto-draft")}),
         (sent, {"found": crm(content={"order_key": "wc_order_a"})}),
+        (sent, {"found": crm(content={"order_key": "wc_order_a"}, total=Decimal("87.90"))}),
+        (sent, {"found": crm(total=Decimal("87.910"))}),
+        (sent, {"found": crm(total=Decimal("87.90")), "create_tried": timedelta(seconds=1)}),
         (moved, {"crm": crm(external_id="b-14"), "link": link(external_id="b-14")}),
         (moved, {"crm": crm(external_id="b-14"), "link": link(external_id="14", prefix="b-")}),
         (moved, {"crm": crm(external_id="x"), "link": None, "shop": shop()}),
