@@ -11,12 +11,13 @@ from django.test import Client
 
 from orders.models import StaffAction
 from sync.sandbox.crms.hubspot import HubspotStandIn
+from sync.sandbox.shop import SandboxShop
 from tests.people import signed_in
-from tests.sync.connecting import manager, page
+from tests.sync.connecting import manager, page, shop
 from tests.sync.hubspot_stage import started
-from webhooks.models import Connection
+from webhooks.models import Bridge, Connection
 
-__all__ = ["manager"]
+__all__ = ["manager", "shop"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,3 +85,20 @@ def test_a_scope_that_is_missing_is_told_on_the_page(manager: Client, hubspot: H
     hubspot.missing_scopes = {"crm.schemas.orders.write"}
     shown = manager.post(page("connection_examine", row.pk), {"make": "yes"}).content.decode()
     assert "crm.schemas.orders.write" in shown
+
+
+def test_its_stages_are_mapped_by_their_names_when_it_is_bridged(
+    manager: Client, hubspot: HubspotStandIn, shop: SandboxShop
+) -> None:
+    """The last step of docs/crms/hubspot.md."""
+    row = connected(manager, hubspot)
+    manager.post(page("connection_examine", row.pk), {"make": "yes"})
+    keys = {"name": "Shop B", "url": shop.url, "consumer_key": "ck_test", "consumer_secret": "cs_test"}
+    manager.post(page("connection_type_keys"), keys)
+    both = {"shop": str(Connection.objects.get(slug="shop-b").pk), "crm": str(row.pk)}
+    shown = manager.post(page("bridge_new"), {"name": "B", "external_id_prefix": "b-", **both}, follow=True)
+    assert "Order Pipeline: Shipped" in shown.content.decode()
+    bridge = Bridge.objects.get(slug="b")
+    ran = manager.post(page("bridge_dry_run", bridge.pk), {"orders": "2"}, follow=True)
+    assert ran.status_code == 200
+    assert hubspot.orders.all == {}, "a dry run writes nothing"

@@ -71,6 +71,11 @@ class HubspotStandIn(StandIn):
         with self.lock:
             return [self._shown(one) for one in self.orders.all.values()]
 
+    def customers(self) -> list[str]:
+        with self.lock:
+            known = [one.properties.get("email", "") for one in self.records["contacts"].all.values()]
+            return [one for one in known if one]
+
     def set_status(self, crm_order_id: str, status: str) -> Record:
         """The stage, by its label or as `pipeline/stage`."""
         with self.lock:
@@ -107,6 +112,7 @@ class HubspotStandIn(StandIn):
             status=stages.get(told.get(catalog.STAGE[self.kind], ""), "?"),
             customer=who,
             total=told.get("hs_total_price") or told.get("amount", ""),
+            note=told.get("hs_order_note") or told.get("description", ""),
             changed=record.updated[:19].replace("T", " "),
         )
 
