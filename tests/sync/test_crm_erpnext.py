@@ -126,8 +126,8 @@ def test_mapped_fields_come_over_ours(erpnext: ErpnextStandIn) -> None:
     made, _ = backend.crm.create("14", document)
     doc = erpnext.orders[made.crm_order_id]
     assert (doc["terms"], doc["order_type"]) == ("Ring twice", "Sales")
-    backend.crm.update(doc["name"], {**document, "fields": {"terms": "Ring once"}})
-    assert doc["terms"] == "Ring once"
+    backend.crm.update(doc["name"], {**document, "fields": {"terms": "Ring once", "woo_order_id": "woo-99"}})
+    assert (doc["terms"], doc["woo_order_id"]) == ("Ring once", "woo-14"), "a map does not rename it"
 
 
 def test_the_note_goes_where_a_field_for_it_was_made(erpnext: ErpnextStandIn) -> None:

@@ -43,6 +43,30 @@ def test_a_company_has_its_vat_number(erpnext: ErpnextStandIn) -> None:
     )
 
 
+def test_a_company_is_known_by_its_vat_number(erpnext: ErpnextStandIn) -> None:
+    known = erpnext.documents.create("Customer", {"customer_name": "Mueller AG", "tax_id": "DE123456789"})
+    billing = {**BILLING, "company": "Müller GmbH", "vat_number": "de123456789"}
+    assert Backend(erpnext).create(billing=billing)["customer"] == known["name"]
+    erpnext.documents.create("Customer", {"customer_name": "Mueller SE", "tax_id": "DE123456789"})
+    with pytest.raises(SeveralFit) as raised:
+        Backend(erpnext).create("15", billing=billing)
+    assert raised.value.key == "de123456789"
+
+
+def test_a_question_about_a_phone_number_names_it_as_the_shop_has_it(
+    erpnext: ErpnextStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Müller A", "Müller B"):
+        erpnext.documents.create("Customer", {"customer_name": name, "mobile_no": "030 123 . 7"})
+    said = "030 123 ext. 7"
+    with pytest.raises(SeveralFit) as raised:
+        Backend(erpnext).create(billing={"phone": said})
+    assert raised.value.key == said, "so it is remembered, and found again"
+    answers = {said: "Müller B"}
+    monkeypatch.setattr("sync.clients.crm.erpnext.records.chosen", lambda access, what, key: answers.get(key))
+    assert Backend(erpnext).create(billing={"phone": said})["customer"] == "Müller B"
+
+
 @pytest.mark.parametrize(
     ("email", "phone", "billing"),
     [

@@ -192,7 +192,6 @@ class ErpnextCrm:
         date = self.records.date(order["date"])
         note = {NOTE: order["note"]} if self.records.note() else {}
         return {
-            FIELD: marked(external_id),
             "customer": customer,
             "company": self.records.company()["name"],
             "order_type": "Shopping Cart",
@@ -206,6 +205,7 @@ class ErpnextCrm:
             "taxes": self.records.taxes(order["taxes"]),
             **note,
             **order.get("fields", {}),
+            FIELD: marked(external_id),
         }
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
@@ -238,7 +238,7 @@ class ErpnextCrm:
     def _changes(self, now: Mapping[str, Any], order: Mapping[str, Any]) -> dict[str, Any]:
         """What differs there from what the order's document says."""
         is_draft = now.get("docstatus") == DRAFT
-        wanted: dict[str, Any] = dict(order.get("fields", {}))
+        wanted = {name: value for name, value in order.get("fields", {}).items() if name != FIELD}
         note = self.records.note()
         if note and (is_draft or note.get("allow_on_submit")):
             wanted[NOTE] = order["note"]

@@ -85,6 +85,7 @@ def _party(customer: Customer, told: OrderDraft) -> dict[str, str]:
         "type": "Company" if customer.company else "Individual",
         "email": customer.email,
         "phone": phone(customer.phone),
+        "phone_said": customer.phone,
         "tax_id": customer.vat_number,
     }
 

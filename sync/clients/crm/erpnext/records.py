@@ -127,18 +127,19 @@ class Records:
     # --- customers -------------------------------------------------------------------------------------------------
 
     def customer(self, prefix: str, wanted: Mapping[str, str]) -> str:
-        """By e-mail or phone, by our own key of her, or made anew. One that is there is never changed."""
-        for kind in ("email", "phone"):
+        """By e-mail, phone or VAT number, by our own key of her, or made anew. One that is there is never changed."""
+        for kind in ("email", "phone", "tax_id"):
             if not wanted[kind]:
                 continue
-            picked = chosen(self.access, CUSTOMER, wanted[kind])
+            asked = wanted["phone_said"] if kind == "phone" else wanted[kind]  # as the shop has it, so it was kept
+            picked = chosen(self.access, CUSTOMER, asked)
             if picked == NEW:
                 break
             if picked and self.search("Customer", [["name", "=", picked]], ("name",), 1):
                 return picked
             found = self._having(kind, wanted[kind])
             if len(found) > 1:
-                raise SeveralFit(CUSTOMER, wanted[kind], self._candidates(found), may_create=True)
+                raise SeveralFit(CUSTOMER, asked, self._candidates(found), may_create=True)
             if found:
                 return found[0]
         key = f"[{marked(prefix + wanted['key'])}]"
@@ -147,7 +148,10 @@ class Records:
             return known[0] if known else self._new_customer(key, wanted)
 
     def _having(self, kind: str, value: str) -> list[str]:
-        """The names of the customers who have a contact with it."""
+        """The names of the customers who have it themselves, or a contact with it."""
+        if kind == "tax_id":
+            mine: list[list[Any]] = [["tax_id", "=", value], ["disabled", "=", 0]]
+            return [row["name"] for row in self.search("Customer", mine, ("name",), MOST_CANDIDATES)]
         child, field = ("Contact Email", "email_id") if kind == "email" else ("Contact Phone", "phone")
         has = [[child, field, "=", value], ["Dynamic Link", "link_doctype", "=", "Customer"]]
         rows = self.search("Contact", has, ("name", "links.link_name"), MOST_CANDIDATES)
