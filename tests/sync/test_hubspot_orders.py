@@ -239,6 +239,11 @@ def test_a_customer_without_an_address_is_made_once_though_the_search_lags(
     assert len(hubspot.records["contacts"].all) == 1, "it is the shop's customer 7 both times"
 
 
+def test_an_order_that_tells_nothing_of_its_customer_has_no_contact(hubspot: HubspotStandIn) -> None:
+    create(connect(hubspot), billing={"first_name": " "}, customer_id=0)
+    assert counts(hubspot) == {"orders": 1, "line_items": 3}
+
+
 # --- changes -------------------------------------------------------------------------------------------------------
 
 

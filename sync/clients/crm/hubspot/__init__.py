@@ -200,7 +200,7 @@ class HubspotCrm:
         contact = self.contacts.of(order["contact"], external_id.rstrip("0123456789"))
         lines = self.lines.upsert(name, order["lines"])
         properties = {**order["properties"], **self._beginning(), **_mapped(order), ORDER_KEY: name}
-        with_it = [association(contact, self.words.to_contact)]
+        with_it = [association(contact, self.words.to_contact)] if contact else []
         with_it += [association(line, self.words.to_line) for line in lines]
         told = {one: value for one, value in properties.items() if value}
         try:

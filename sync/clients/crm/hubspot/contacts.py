@@ -20,8 +20,11 @@ class Contacts:
     def __init__(self, api: Api, access: Access) -> None:
         self.api, self.access = api, access
 
-    def of(self, wanted: Mapping[str, Any], prefix: str) -> str:
-        """By e-mail, which HubSpot keeps unique; by phone; by the key that we would give it; or made anew."""
+    def of(self, wanted: Mapping[str, Any], prefix: str) -> str | None:
+        """By e-mail, which HubSpot keeps unique; by phone; by the key that we would give it; or made anew. None: the
+        order tells nothing of its customer."""
+        if not any(wanted["properties"].values()):
+            return None
         told, key = wanted["properties"], marked(f"{prefix}{wanted['key']}")
         email, phone = told["email"], told["phone"]
         for known, found_by in ((email, self._of_email), (phone, self._of_phone)):

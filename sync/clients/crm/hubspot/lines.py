@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sync.clients.crm.cache import Cache
-from sync.clients.crm.hubspot.api import Api
+from sync.clients.crm.hubspot.api import BATCH, Api
 from sync.clients.crm.hubspot.document import LINE_PROPERTIES
 from sync.clients.crm.hubspot.words import CONFLICT, ID, LINE_KEY, LINES, PRODUCTS, Words
 from sync.clients.errors import AuthFailed, Rejected
@@ -54,9 +54,9 @@ class LineItems:
     def _products(self, skus: Iterable[str]) -> dict[str, str]:
         """Those of the library that have just this SKU, once each. They are never made: a line of text says it, too."""
         known: dict[str, str] = self.ids.get("products", dict)
-        if unknown := sorted(sku for sku in skus if sku not in known):
+        if unknown := sorted(sku for sku in skus if sku not in known)[:BATCH]:
             try:
-                asked: list[tuple[str, str, str | list[str]]] = [(SKU, "IN", unknown[:100])]
+                asked: list[tuple[str, str, str | list[str]]] = [(SKU, "IN", unknown)]
                 found = self.api.search(PRODUCTS, [asked], (SKU,), sort=ID)
             except AuthFailed:  # without that scope all lines are text
                 found = []
