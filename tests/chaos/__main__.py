@@ -9,12 +9,16 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sync.sandbox.crms import STAND_INS, stand_in
 from tests import servers
 from tests.benchmarks.running import environment
 from tests.chaos.networks import networks, shared
 from tests.chaos.stores import DISK_BYTES, KINDS, stores
+
+if TYPE_CHECKING:
+    from tests.chaos.pairs import Pair
 
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 LIST_LAG = 1.0
@@ -92,24 +96,14 @@ def play(chosen: argparse.Namespace) -> bool:
         import django
 
         django.setup()
-        from sync.sandbox.crm import SandboxCrm
-        from sync.sandbox.shop import SandboxShop
-        from tests.chaos.pairs import Pair, bridge_them, crms, shops
+        from tests.chaos.pairs import bridge_them, crms, shops
         from tests.chaos.run import Run
         from tests.chaos.service import Service, wait_for
 
         # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
         honours_key = not chosen.crm and random.Random(chosen.seed).random() < 0.5
         clock_file = logs / "clock" if honours_key else None
-        pairs = list[Pair]()
-        for number in range(1, chosen.bridges + 1):
-            shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=SENDERS)
-            is_shared = chosen.shared and number > 1
-            crm = pairs[0].crm if is_shared else SandboxCrm(0, "chaos-token", None, CRM_SECRET, senders=SENDERS)
-            crm.honours_idempotency_key, crm.list_lag = honours_key, LIST_LAG
-            crm = stand_in(chosen.crm)() if chosen.crm else crm
-            prefix = f"shop{chr(ord('a') + number)}-" if is_shared else ""
-            pairs.append(Pair(shop=shop, crm=crm, number=number, crm_number=1 if is_shared else number, prefix=prefix))
+        pairs = _sandboxes(chosen, honours_key)
         for side in (*shops(pairs), *crms(pairs)):
             side.address = made[0].shared
             side.start()
@@ -143,6 +137,28 @@ def play(chosen: argparse.Namespace) -> bool:
         reckoning.figures["the CRM" if chosen.crm else "the CRM and Idempotency-Key"] = known
         reckoning.show()
         return reckoning.ok()
+
+
+def _sandboxes(chosen: argparse.Namespace, honours_key: bool) -> "list[Pair]":
+    """A shop for each bridge, each with a CRM, or all with the first one's."""
+    from sync.sandbox.crm import SandboxCrm
+    from sync.sandbox.shop import SandboxShop
+    from tests.chaos.pairs import Pair
+
+    pairs = list[Pair]()
+    for number in range(1, chosen.bridges + 1):
+        shop = SandboxShop(0, consumer_key="ck_chaos", consumer_secret="cs_chaos", senders=SENDERS)
+        is_shared = chosen.shared and number > 1
+        if is_shared:
+            crm = pairs[0].crm
+        elif chosen.crm:
+            crm = stand_in(chosen.crm)()
+        else:
+            crm = SandboxCrm(0, "chaos-token", None, CRM_SECRET, senders=SENDERS)
+            crm.honours_idempotency_key, crm.list_lag = honours_key, LIST_LAG
+        prefix = f"shop{chr(ord('a') + number)}-" if is_shared else ""
+        pairs.append(Pair(shop=shop, crm=crm, number=number, crm_number=1 if is_shared else number, prefix=prefix))
+    return pairs
 
 
 if __name__ == "__main__":
