@@ -56,9 +56,6 @@ class SeveralFit(Rejected):
         self.what, self.key, self.candidates, self.may_create = what, key, tuple(candidates), may_create
 
 
-Ambiguous = SeveralFit
-"""Its first name; `errors.Ambiguous` is a write that nobody answered."""
-
 _choices: ContextVar[Choices] = ContextVar("choices", default={})  # noqa: B039  it is never changed in place
 
 
