@@ -294,3 +294,22 @@ def test_the_page_of_an_event_speaks_of_its_own_connections(pair: Bridge, admin_
     link = OrderLinkFactory(bridge=pair)
     order = admin_client.get(f"/admin/orders/orderlink/{link.pk}/change/")
     assert order.context["of_bridge"] == "Zweite"
+
+
+def test_the_webhooks_are_those_of_the_bridge_that_is_chosen(two: Two, admin_client: Client, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://bridge.example"
+    mine, other = two.sides[two.bridge.pk].shop, two.sides[1].shop
+    page, of = "/admin/sync/sidestate/webhooks/", f"?bridge={two.bridge.pk}"
+    raise_alarm("webhook:order.updated", "Webhook order.updated: It is off.", "Mend it.", bridge=1)
+    assert "It is off." in admin_client.get(page).content.decode()
+    assert "It is off." not in admin_client.get(f"{page}{of}").content.decode()
+    answer = admin_client.post(f"{page}{of}").content.decode()
+    assert "https://bridge.example/webhooks/woocommerce/shop-2/" in answer
+    assert set(Alarm.objects.filter(cleared_at=None, bridge=two.bridge).values_list("key", flat=True)) >= {
+        "webhook:order.created"
+    }
+    admin_client.post(f"{page}ensure/{of}", {"confirmed": "yes", "reason": "they are missing"})
+    urls = {hook["delivery_url"] for hook in mine.webhooks.values()}
+    assert (len(mine.webhooks), urls) == (4, {"https://bridge.example/webhooks/woocommerce/shop-2/"})
+    assert not other.webhooks and not other.requests
+    assert StaffAction.objects.get(action="webhooks: ensure").details["bridge"] == "two"
