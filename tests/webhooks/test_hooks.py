@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils.datastructures import CaseInsensitiveMapping
 from hypothesis import given
 from hypothesis import strategies as st
@@ -331,6 +332,8 @@ def test_no_secret_of_the_address_is_logged_whatever_is_answered(
     settings.CRM_WEBHOOK_SECRETS = []
     settings.MAX_BODY_BYTES = 2000
     assert told().status_code == 503
+    assert Client().get(f"/webhooks/crm/crm/{SECRET}/").status_code == 405
+    assert post(f"/webhooks/crm/nobody/{SECRET}", BODY, {}).status_code == 404
     assert SECRET not in caplog.text
 
 
