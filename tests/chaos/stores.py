@@ -69,10 +69,9 @@ class Stores:
 
     def fill_the_disk(self) -> None:
         """The file system of the database is ours alone: nobody else runs out of space."""
-        with self.ballast.open("wb") as ballast, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self.ballast.open("wb", buffering=0) as ballast:
             while True:
                 ballast.write(bytes(2**20))
-                ballast.flush()
 
     def mend(self) -> None:
         """All of it runs, with space on the disk. A PostgreSQL that found its disk full may have ended itself."""

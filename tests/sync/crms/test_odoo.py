@@ -508,6 +508,27 @@ def test_its_traits_are_those_of_odoo() -> None:
     assert not OdooCrm.traits.speaks_truly
 
 
+@pytest.mark.parametrize(
+    ("version", "protocol", "expected"),
+    [(16, "", "/jsonrpc"), (19, "", "/json/2/"), (19, "JSON-RPC", "/jsonrpc"), (19, "JSON-2", "/json/2/")],
+)
+def test_the_version_or_a_person_says_how_odoo_is_called(version: int, protocol: str, expected: str) -> None:
+    odoo = OdooStandIn(version=version)
+    odoo.start()
+    try:
+        values = {"url": odoo.url, **odoo.settings, **({"protocol": protocol} if protocol else {})}
+        crm = OdooCrm(access(OdooCrm.schema, values))
+        for _ in range(3):
+            crm.ping()
+        called = [one.path for one in odoo.requests if b'"common"' not in one.body]
+        assert len(called) == 3
+        assert all(path.startswith(expected) for path in called)
+        versions = [one for one in odoo.requests if b'"method": "version"' in one.body]
+        assert len(versions) == (0 if protocol else 1), "asked once"
+    finally:
+        odoo.stop()
+
+
 def test_others_orders_name_none_of_ours(odoo: OdooStandIn, crm: OdooCrm) -> None:
     partner = odoo.records.insert(PARTNER, {"name": "Somebody", "type": "contact"})
     odoo.sales.create({"partner_id": partner, "client_order_ref": "PO 4711"}, 2)

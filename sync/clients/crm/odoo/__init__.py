@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked
 from sync.clients.crm.cache import Cache
-from sync.clients.crm.odoo.calls import JSON2, RPC, Calls
+from sync.clients.crm.odoo.calls import BY_VERSION, JSON2, RPC, Calls
 from sync.clients.crm.odoo.document import COMPOSER
 from sync.clients.crm.odoo.lines import Lines
 from sync.clients.crm.odoo.partners import Partners
@@ -86,9 +86,9 @@ class OdooCrm:
         SettingField(
             name="protocol",
             label="Protocol",
-            help="How Odoo is called. Empty: JSON-2 from Odoo 19 on, JSON-RPC before",
-            required=False,
-            choices=("", RPC, JSON2),
+            help="How Odoo is called. By its version: JSON-2 from Odoo 19 on, JSON-RPC before",
+            default=BY_VERSION,
+            choices=(BY_VERSION, RPC, JSON2),
         ),
         replace(
             WEBHOOK_SECRETS,

@@ -10,7 +10,7 @@ from sync.clients.errors import AuthFailed, Blocked, NotFound
 from sync.clients.http import JsonClient
 
 READS = frozenset({"read", "search_read", "fields_get"})
-RPC, JSON2 = "JSON-RPC", "JSON-2"
+BY_VERSION, RPC, JSON2 = "by version", "JSON-RPC", "JSON-2"
 FIRST_WITH_JSON2 = 19
 
 
