@@ -28,8 +28,9 @@ OF_PEOPLE = ("auth", "admin", "axes", "orders/statusrule", "orders/allowedmove",
 OURS = (
     *(*OF_STAFF, "worker", "holder", "result", "User"),
     *("StatusRule", "AllowedMove", "HistoricalStatusRule", "HistoricalAllowedMove", "Connection", "Bridge"),
+    "FieldMapVersion",
 )
-"""Names of accounts and processes, and what managers write down: statuses, names of shops and CRMs."""
+"""Names of accounts and processes, and what managers write down: statuses, field maps, names of shops and CRMs."""
 IDS = ("order_ref", "crm_order_id", "order")
 SHORT = {
     field.name
