@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres lint types bench model model-bugs fuzz audit-deps screenshots shell migrate clean
-.PHONY: tryton image mutate hubspot-shapes chaos chaos-hosts chaos-reconcile lock lock-check
+.PHONY: rules tryton image mutate hubspot-shapes chaos chaos-hosts chaos-reconcile lock lock-check
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ lint: $(VENV)/dev.stamp ## style, direction of imports, Dockerfile, compose.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec compose.yaml
 	DEBUG=true ORDERBRIDGE_ENV_FILE= DATABASE_URL=sqlite://:memory: $(BIN)/python manage.py makemigrations --check --dry-run
+
+rules: ## the alert rules and the scrape configuration, by promtool (Debian: apt-get install prometheus)
+	@command -v promtool >/dev/null || { echo "There is no promtool: install Prometheus, or put promtool on the PATH" >&2; exit 1; }
+	promtool check rules deploy/prometheus/orderbridge.rules.yml
+	promtool check config --syntax-only deploy/prometheus/prometheus.yml
 
 types: $(VENV)/dev.stamp ## mypy
 	$(BIN)/mypy $(PACKAGES)

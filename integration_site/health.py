@@ -23,7 +23,17 @@ from orders.models import AuditSeal
 from sync.alarms import open_alarms
 from sync.clients import installation
 from sync.models import DriftFinding, Heartbeat, SideState
-from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, TRANSITIONS, Counts, count_rows
+from sync.monitoring.counting import (
+    ATTEMPTS,
+    CALLS,
+    DUPLICATES,
+    EVENTS,
+    STATES,
+    TRANSITIONS,
+    WAIT_FOR_A_PERSON,
+    Counts,
+    count_rows,
+)
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
@@ -188,11 +198,16 @@ class FromTheDatabase:
     def _inbox(self, now: datetime) -> Iterator[Any]:
         received = self._named(count_rows(EVENTS))
         yield from self._answers(received)
-        # Nearly all of them are done; the others are few, and an index finds them.
-        others = WebhookEvent.objects.order_by().filter(state__in=[one for one in State.values if one != State.DONE])
+        # Nearly all of them are done. Those at work are few, and an index finds them; those that wait for a person may
+        # have become many.
+        at_work = [one for one in State.values if one not in (State.DONE, *WAIT_FOR_A_PERSON)]
+        others = WebhookEvent.objects.order_by().filter(state__in=at_work)
         states: Counter[tuple[str, ...]] = Counter(dict.fromkeys(product(self.used, State.values), 0))
         for bridge, state, n in others.values_list("bridge", "state").annotate(n=Count("id")):
             states[self.slugs[bridge], state] = n
+        for (state, bridge), (n, _) in self._named(count_rows(STATES)).items():
+            if state in WAIT_FOR_A_PERSON:
+                states[bridge, state] = n
         for (_, _, bridge), (n, _) in received.items():
             states[bridge, State.DONE.value] += n
         for (bridge, state), n in list(states.items()):

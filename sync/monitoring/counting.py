@@ -12,7 +12,7 @@ from orders.models import StatusTransition
 from sync.models import Attempt, Call, Counted
 from webhooks import clock
 from webhooks.connections import DEFAULT_BRIDGE
-from webhooks.models import WebhookEvent
+from webhooks.models import State, WebhookEvent
 
 SETTLED = timedelta(minutes=5)
 """A row has its id before it is committed. After so long none with a lower id is still to come."""
@@ -38,7 +38,7 @@ class Growing:
 
     @property
     def name(self) -> str:
-        return f"{self.model._meta.label}.{self.total}" if self.may_change else self.model._meta.label
+        return f"{self.model._meta.label}.{self.total or self.by[0]}" if self.may_change else self.model._meta.label
 
     def rows(self) -> QuerySet:
         return self.model._default_manager.filter(self.where).order_by()
@@ -46,6 +46,9 @@ class Growing:
 
 EVENTS = Growing(model=WebhookEvent, by=("source", "side", "bridge"))
 DUPLICATES = Growing(model=WebhookEvent, by=("source", "bridge"), total="duplicates", may_change=Q(duplicates__gt=0))
+WAIT_FOR_A_PERSON = (State.PARKED, State.DEAD)
+STATES = Growing(model=WebhookEvent, by=("state", "bridge"), may_change=Q(state__in=WAIT_FOR_A_PERSON))
+"""Of old events only those that wait for a person: of the others, the states that are few have an index."""
 ATTEMPTS = Growing(model=Attempt, by=("result", "event__bridge"))
 CALLS = Growing(
     model=Call, by=("side", "status", "attempt__event__bridge"), total="milliseconds", where=Q(is_shared=False)

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from sync.models import Call, Counted
 from sync.monitoring import counting
-from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, count_rows
+from sync.monitoring.counting import ATTEMPTS, CALLS, DUPLICATES, EVENTS, STATES, count_rows
 from tests.factories import AttemptFactory, WebhookEventFactory
-from webhooks.models import WebhookEvent
+from webhooks.models import State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +88,40 @@ def test_old_rows_without_a_duplicate_are_never_read() -> None:
         count_rows(DUPLICATES)
     read = [one["sql"] for one in queries if "SUM(" in one["sql"]]
     assert len(read) == 2 and all('"id" > ' in sql or '"duplicates" > 0' in sql for sql in read), read
+
+
+def waiting() -> int:
+    found = count_rows(STATES)
+    return sum(n for (state, _), (n, _) in found.items() if state in counting.WAIT_FOR_A_PERSON)
+
+
+def test_events_that_wait_for_a_person_are_counted_within_minutes() -> None:
+    parked = {"state": State.PARKED, "next_attempt_at": None}
+    old = [WebhookEventFactory(**parked) for _ in range(3)] + [WebhookEventFactory(state=State.DONE)]
+    for _ in range(2):
+        assert waiting() == 3
+        minutes_pass()
+    assert waiting() == 3
+    new = WebhookEventFactory(**parked)
+    assert waiting() == 4, "of a new one it is known at once"
+    WebhookEvent.objects.filter(pk__in=(old[0].pk, new.pk)).update(state=State.DONE)
+    WebhookEvent.objects.filter(pk=old[3].pk).update(state=State.DEAD)
+    for _ in range(2):
+        waiting()
+        minutes_pass()
+    assert waiting() == 3
+
+
+def test_a_scrape_reads_no_old_event_that_waits_for_a_person() -> None:
+    WebhookEventFactory.create_batch(3, state=State.DEAD, next_attempt_at=None)
+    for _ in range(3):
+        count_rows(STATES)
+        minutes_pass()
+    count_rows(STATES)
+    with CaptureQueriesContext(connection) as queries:
+        count_rows(STATES)
+    read = [one["sql"] for one in queries if "GROUP BY" in one["sql"]]
+    assert len(read) == 1 and '"id" > ' in read[0], read
 
 
 def test_a_row_that_is_committed_late_is_counted() -> None:
