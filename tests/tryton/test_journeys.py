@@ -15,6 +15,7 @@ from sync.clients.crm.defaults import ensure_rules
 from sync.clients.crm.tryton import TrytonCrm
 from sync.clients.crm.tryton.document import COMPOSER
 from sync.clients.errors import AuthFailed, Rejected, Unconfirmed
+from sync.clients.mapping.field_map import as_text
 from sync.jobs import backfill, drift, engine, processing, reconciliation
 from sync.models import DriftFinding, Intent, Lease, RememberedChoice, SideState
 from sync.monitoring import doctor
@@ -24,6 +25,7 @@ from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.directory import remember
 from tests.tryton.server import WAYS, Database
+from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import WebhookEvent
 
 ODD = "Jürgen <b>„O'Neill\"</b> 🚪 " + "x" * 300
@@ -76,6 +78,29 @@ def sides(
     ensure_rules("tryton")
     yield Sides(shop, database)
     shop.stop()
+
+
+def test_mapped_fields_reach_the_sale_in_tryton_s_own_types(sides: Sides) -> None:
+    rows = [
+        {"target": "shipping_date", "kind": "date", "paths": ["meta._day"]},
+        {"target": "description", "paths": ["meta._gift_note"]},
+    ]
+    Bridge.objects.filter(pk=DEFAULT_BRIDGE).update(field_map=as_text(1, rows))
+    meta = [{"id": 1, "key": "_day", "value": "24.12.2026"}, {"id": 2, "key": "_gift_note", "value": "For you"}]
+    woo_id = sides.order(meta_data=meta)
+    assert sides.deliver(woo_id).outcome == "created"
+    crm_order_id = OrderLink.objects.get(woo_id=woo_id).crm_order_id
+
+    def shown() -> tuple[int, str]:
+        sale = sides.tryton.crm()._read(crm_order_id, ("shipping_date", "description"))
+        return sale["shipping_date"]["day"], sale["description"]
+
+    assert shown() == (24, "For you")
+    sides.shop.edit(woo_id, meta_data=[{"id": 1, "key": "_day", "value": "2026-12-23"}, meta[1]])
+    assert sides.deliver(woo_id).outcome == "updated" and shown() == (23, "For you")
+    known = {one.name: one for one in sides.tryton.crm().fields()}
+    assert (known["shipping_date"].kind, known["shipping_date"].writable) == ("date", True)
+    assert not known["reference"].writable and not known["lines"].writable
 
 
 def test_an_order_is_a_sale_with_its_party_addresses_and_lines(sides: Sides) -> None:

@@ -188,6 +188,10 @@ class FieldMap:
     "One for each target."
     broken: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
     "Targets whose row is none in this release, and why. Each is left out of every order."
+    latest: list[tuple[Mapping[str, Any], tuple[dict[str, Any], list[str]]]] = field(
+        default_factory=list, compare=False, repr=False
+    )
+    "The order that it was applied to last, and what came of it: it is asked several times in a row."
 
     @classmethod
     def of(cls, version: int, rows: Sequence[Mapping[str, Any]]) -> Self:
@@ -203,6 +207,14 @@ class FieldMap:
 
     def apply(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """By target, what the CRM gets of this order; and in words what it does not get, and why."""
+        for known, before in tuple(self.latest):
+            if known is order:
+                return before
+        result = self._applied(order)
+        self.latest[:] = [(order, result)]
+        return result
+
+    def _applied(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if order.get("status") == TRASH:
             return {}, []
         known, told, words = facts(order), dict[str, Any](), list[str]()

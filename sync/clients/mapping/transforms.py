@@ -143,6 +143,12 @@ def _day(value: Any) -> str:
     return moment(as_text(value)).date().isoformat()
 
 
+def _reference(value: Any) -> Any:
+    """A record's number, or its name."""
+    text = as_text(value)
+    return int(text) if text.isascii() and text.isdigit() and str(int(text)) == text else text
+
+
 def _flag(value: Any) -> bool:
     words = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
     found = words.get(as_text(value).lower())
@@ -157,7 +163,7 @@ TYPES: Mapping[str, Callable[[Any], Any]] = {
     "date": _day,
     "choice": as_text,
     "yes_no": _flag,
-    "reference": as_text,
+    "reference": _reference,
 }
 """By the kind of the field (`sync.clients.crm.base.Field`): the value as the CRM gets it, or WrongValue."""
 TYPE_NAMES = {

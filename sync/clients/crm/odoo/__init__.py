@@ -39,6 +39,8 @@ from webhooks.sources import reader
 
 T = TypeVar("T")
 
+OURS = ("client_order_ref", "state")
+"""What tells whose order it is, and how it stands: nobody maps these."""
 FIELDS = ("name", "client_order_ref", "state", "write_date", "amount_total")
 WHOLE = ("partner_id", "create_uid")
 FIRST_WITH_LOCKED = 17
@@ -128,7 +130,7 @@ class OdooCrm:
                 label=str(one["string"]),
                 kind=kind_of(one["type"]),
                 required=bool(one.get("required")),
-                writable=not one.get("readonly"),
+                writable=not one.get("readonly") and name not in OURS and not str(one["type"]).endswith("2many"),
                 choices=tuple(str(choice[0]) for choice in one.get("selection") or ()),
                 longest=one.get("size") or None,
             )

@@ -29,6 +29,7 @@ from sync.clients.crm.tryton.words import (
     moment,
     packed,
     path_of,
+    sent,
     snapshot,
     tagged,
 )
@@ -54,6 +55,11 @@ PARTY = (
     "identifiers.code",
 )
 MOST_CANDIDATES, MOST_SALES = 20, 500
+OURS = frozenset(
+    ("id", "number", "reference", "state", "rec_name", "create_date", "create_uid", "write_date", "write_uid")
+)
+LISTS = ("one2many", "many2many")
+"""Nobody maps what tells whose order it is, what Tryton writes itself, and what holds records."""
 NOT_UNIQUE = "must be unique"
 PAGE = 100
 
@@ -97,8 +103,26 @@ class TrytonCrm:
         return list(STATUSES)
 
     def fields(self) -> list[Field]:
-        rows = self._search("ir.model.field", [["model", "=", SALE]], ("name", "field_description", "ttype"))
-        return [Field(name=row["name"], label=row["field_description"], kind=kind_of(row["ttype"])) for row in rows]
+        rows = self._search("ir.model.field", [["model", "=", SALE]], ("name", "string", "ttype"))
+        return [
+            Field(
+                name=row["name"],
+                label=row["string"],
+                kind=kind_of(row["ttype"]),
+                writable=row["name"] not in OURS and row["ttype"] not in LISTS,
+            )
+            for row in rows
+        ]
+
+    def _mapped(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """What staff map to fields of a sale."""
+        said = order.get("fields") or {}
+        types = self.ids.get("types", self._types) if said else {}
+        return {name: sent(types.get(name, ""), value) for name, value in said.items()}
+
+    def _types(self) -> dict[str, str]:
+        rows = self._search("ir.model.field", [["model", "=", SALE]], ("name", "ttype"))
+        return {row["name"]: row["ttype"] for row in rows}
 
     def url_of(self, crm_order_id: str) -> str:
         """Of Tryton's own web client, which stands at the root of the server."""
@@ -145,6 +169,7 @@ class TrytonCrm:
             return there, False
         values = self._values(external_id, order)
         lines = self._lines(order["lines"])
+        values |= self._mapped(order)
         values |= {"reference": marked(external_id), "lines": [["create", lines]] if lines else []}
         made = self._call("POST", SALE, fields=FIELDS, json=values)
         if not isinstance(made, dict):  # SQLite takes a party that is not there, and answers 204
@@ -168,6 +193,7 @@ class TrytonCrm:
             name = unmarked(now["reference"]) or crm_order_id
             party = now["party"]["id"] if isinstance(now["party"], dict) else now["party"]
             values |= self._addresses(party, order, name)
+        values |= self._mapped(order)
         return self._write(crm_order_id, values) if values else snapshot(now)
 
     # --- sales -----------------------------------------------------------------------------------------------------

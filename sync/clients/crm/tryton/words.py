@@ -110,6 +110,26 @@ def kind_of(ttype: str) -> Any:
     return kinds.get(ttype, "text")
 
 
+def sent(ttype: str, value: Any) -> Any:
+    """A mapped value, as Tryton reads one of this type."""
+    try:
+        if ttype == "numeric":
+            return {"__class__": "Decimal", "decimal": str(Decimal(str(value)))}
+        if ttype in ("integer", "many2one"):
+            return int(value)
+        if ttype == "date":
+            day = datetime.fromisoformat(str(value))
+            return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
+        if ttype in ("datetime", "timestamp"):
+            at = datetime.fromisoformat(str(value))
+            return tagged(at.astimezone(UTC) if at.tzinfo else at)
+    except (ValueError, ArithmeticError) as error:
+        words = f"A mapped field takes {ttype} in Tryton, and gets something else."
+        advice = "Correct the bridge's field map, then replay."
+        raise Rejected(words, advice=advice, side="crm", about_order=True) from error
+    return value
+
+
 def packed(domain: Any) -> str:
     return urlsafe_b64encode(json.dumps(domain).encode()).decode()
 
