@@ -100,7 +100,7 @@ def world(crm: str, kind: str, orders: int, latency: float) -> Iterator[dict[str
         shop_url, crm_url = (f"http://127.0.0.1:{port}" for port in ports)
         where = {"WOO_URL": shop_url, "CRM_URL": f"{crm_url}{chosen.path}", "CRM_BACKEND": crm, "CRM_LIST_LAG": "0"}
         told = {f"CRM_{name.upper()}": value for name, value in chosen.settings.items()}
-        more = {**KEYS, **where, **told}
+        more = {**KEYS, **where, **told, "LOG_LEVEL": "ERROR"}
         env = environment(url, servers.free_port(), DJANGO_SETTINGS_MODULE="integration_site.settings", **more)
         command = [sys.executable, "-m", "tests.benchmarks.backends", "sides", crm, *map(str, ports), str(orders)]
         with running([*command, str(latency)], env, Path(home) / "sides.log"):
