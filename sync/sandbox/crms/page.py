@@ -7,10 +7,10 @@ from sync.sandbox.server import Answer
 
 NEWEST = 200
 """Orders that it shows."""
-COLUMNS = ("Order", "Shop's order", "Customer", "Total", "Note", "Changed (UTC)", "Status")
+COLUMNS = ("Order", "Status", "Shop's order", "Customer", "Total", "Note", "Changed (UTC)")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}
+<style>html{{color-scheme:light dark}} body{{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}}
 .wide{{overflow-x:auto}} table{{border-collapse:collapse;width:100%}}
 th,td{{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8886}} form{{display:flex;gap:.5rem}}
 select,button{{font:inherit}} .wrong{{color:#c33}}</style>
@@ -32,15 +32,14 @@ def page_of(title: str, statuses: Sequence[str], orders: Sequence[Mapping[str, s
 
 def _row(one: Mapping[str, str], statuses: Iterable[str]) -> str:
     cells = "".join(
-        f"<td>{html.escape(one[name])}</td>"
-        for name in ("crm_order_id", "external_id", "customer", "total", "note", "changed")
+        f"<td>{html.escape(one[name])}</td>" for name in ("external_id", "customer", "total", "note", "changed")
     )
     options = "".join(
         f"<option{' selected' if name == one['status'] else ''}>{html.escape(name)}</option>" for name in statuses
     )
     order = html.escape(one["crm_order_id"])
     return (
-        f'<tr>{cells}<td><form method="post"><input type="hidden" name="order" value="{order}">'
+        f'<tr><td>{order}</td><td><form method="post"><input type="hidden" name="order" value="{order}">'
         f'<select name="status" aria-label="Status of {order}">{options}</select>'
-        "<button>Move</button></form></td></tr>"
+        f"<button>Move</button></form></td>{cells}</tr>"
     )
