@@ -14,7 +14,7 @@ from unfold.widgets import (
 from sync.backoffice.field_maps import Listed, Rows, Sample, targets
 from sync.clients.crm.base import Field
 from sync.clients.mapping.field_map import LONGEST_EXPRESSION, BadRow, Row
-from sync.clients.mapping.transforms import DATES, TYPE_NAMES, Transform, WrongValue
+from sync.clients.mapping.transforms import DATES, OTHERWISE, TYPE_NAMES, Transform, WrongValue
 
 ORDER, TEXT, EXPRESSION = "order", "text", "expression"
 TABS = {ORDER: "A field of the order", TEXT: "Always the same text", EXPRESSION: "Advanced: an expression"}
@@ -195,7 +195,7 @@ def _initial(row: Row) -> dict[str, Any]:
         **dict(zip((*PATHS, "other"), row.paths, strict=False)),
         "constant": row.constant,
         "expression": row.expression,
-        "values": "\n".join(f"{old} = {new}" for old, new in values.values.items()) if values else "",
+        "values": "\n".join(f"{old} = {new}" for old, new in _in_order(values.values)) if values else "",
         "letters": next((name for name in ("upper", "lower") if name in by_name), ""),
         "date": by_name["date"].argument if "date" in by_name else "",
         "combined": "join" if join else "first" if "first" in by_name else "",
@@ -203,6 +203,11 @@ def _initial(row: Row) -> dict[str, Any]:
         "cut": by_name["cut"].argument if "cut" in by_name else "",
         "default": row.default,
     }
+
+
+def _in_order(values: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Databases keep none of their own. What stands for all others is the last."""
+    return sorted(values.items(), key=lambda pair: (pair[0] == OTHERWISE, pair[0]))
 
 
 def tab_of(row: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.masking import MASK, masked
 from webhooks.models import Side, WebhookEvent
+from webhooks.texts import fit
 
 Rows = list[dict[str, Any]]
 BELIEVED = timedelta(minutes=10)
@@ -172,7 +173,7 @@ def listed(bridge: Bridge) -> Listed:
 def ask_fields(bridge: Bridge) -> Listed:
     """Raises SideError."""
     fields = sorted(crm_of(bridge).fields(), key=lambda one: (not one.required, one.label.lower()))
-    told = {"at": clock.now().isoformat(), "fields": [asdict(one) for one in fields]}
+    told = {"at": clock.now().isoformat(), "fields": fit([asdict(one) for one in fields])}
     with transaction.atomic():
         draft = _locked(bridge)
         draft.listed = told

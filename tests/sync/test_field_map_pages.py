@@ -92,6 +92,15 @@ def test_a_crm_that_does_not_tell_its_fields_has_them_typed(manager: Client, two
     assert rows() == [{"target": "x_any", "kind": "number", "constant": "7"}]
 
 
+def test_what_the_crm_says_of_its_fields_need_not_be_fit_for_a_database(
+    manager: Client, two_sides: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = [{"name": "x_odd", "label": "a\0b\ud800<i>", "type": "money", "choices": [1, "a\0"], "longest": "many"}, "no"]
+    monkeypatch.setattr("sync.sandbox.crm.FIELDS", odd)
+    assert "The CRM named 1 fields" in manager.post(page("fields_map"), {"do": "ask"}, follow=True).content.decode()
+    assert "a\ufffdb\ufffd&lt;i&gt; (x_odd): text" in manager.get(page("field_row")).content.decode()
+
+
 def test_rows_are_moved_changed_and_removed(manager: Client, two_sides: TwoSides) -> None:
     add(manager, "text", target="x_channel", constant="web")
     add(manager, "text", target="x_express", constant="yes")
