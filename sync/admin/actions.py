@@ -21,7 +21,7 @@ from sync.admin.one_row import for_row, page_of
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary
 from sync.pipeline import choices, internal_events, replays
-from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.replays import NotNow
 from webhooks.admin import WebhookEventAdmin
 from webhooks.masking import masked, masked_text
@@ -238,11 +238,11 @@ class EventActions(WebhookEventAdmin):
         def perform(by: str, said: dict[str, str]) -> HttpResponse:
             if obstacle := replays.why_unreadable(event):
                 raise NotNow(obstacle)
-            foreseen = foresee(event)
+            tried = run_dry(event)
             audit.record(
-                "dry run", actor=by, reason=said["reason"], result=f"{foreseen.kind} ({foreseen.outcome})", event=event
+                "dry run", actor=by, reason=said["reason"], result=f"{tried.kind} ({tried.outcome})", event=event
             )
-            return self._foreseen(request, event, foreseen, said["reason"])
+            return self._tried(request, event, tried, said["reason"])
 
         return self._ask(
             request,
@@ -277,30 +277,30 @@ class EventActions(WebhookEventAdmin):
         page |= {"opts": self.opts, "original": event}
         return ask_reason(request, self.admin_site, back=page_of(event), perform=done, **page)
 
-    def _foreseen(self, request: HttpRequest, event: WebhookEvent, foreseen: Foreseen, reason: str) -> HttpResponse:
+    def _tried(self, request: HttpRequest, event: WebhookEvent, tried: DryRunResult, reason: str) -> HttpResponse:
         """Shown at once and kept nowhere: it tells of this moment."""
         revealed = is_revealed(request, event.pk)
-        tone, meaning = MEANINGS[foreseen.kind]
+        tone, meaning = MEANINGS[tried.kind]
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": event,
             "title": f"Dry run of {event}",
             "event": event,
-            "foreseen": foreseen,
+            "tried": tried,
             "tone": tone,
             "meaning": meaning,
             "changes": [
                 (change.side, change.name, *_values(change.name, change.before, change.after, revealed=revealed))
-                for change in foreseen.changes
+                for change in tried.changes
             ],
-            "reasons": [masked_text(one.words) for one in foreseen.reasons],
-            "calls": [masked_text(summary(call)) for call in foreseen.calls],
+            "reasons": [masked_text(one.words) for one in tried.reasons],
+            "calls": [masked_text(summary(call)) for call in tried.calls],
             "back": page_of(event),
             "replay": _url("replay", event) if may_replay(event, request) and not replays.why_not_again(event) else "",
             "reason": reason,
         }
-        return TemplateResponse(request, "sync/event/foreseen.html", context)
+        return TemplateResponse(request, "sync/event/dry_run.html", context)
 
 
 def _values(name: str, *values: Any, revealed: bool) -> Iterator[str]:

@@ -13,7 +13,7 @@ from sync.admin.connection_pages import BRIDGES, form_page, guarded, page_of, to
 from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.clients.snapshots import ShopSnapshot
-from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.internal_events import backfill_event
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
@@ -25,7 +25,7 @@ SECONDS = 20.0
 @guarded(BRIDGES)
 def dry_run_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
     form = DryRunForm(request.POST or None)
-    rows: list[tuple[ShopSnapshot, Foreseen, str]] = []
+    rows: list[tuple[ShopSnapshot, DryRunResult, str]] = []
     if form.is_valid():
         try:
             rows = _look(row, form.cleaned_data["orders"])
@@ -47,7 +47,7 @@ def dry_run_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRe
     )
 
 
-def _look(bridge: Bridge, most: int) -> list[tuple[ShopSnapshot, Foreseen, str]]:
+def _look(bridge: Bridge, most: int) -> list[tuple[ShopSnapshot, DryRunResult, str]]:
     """Orders that are not looked at in time are left out. Raises SideError."""
     until = time.monotonic() + SECONDS
     query = {"per_page": str(most), "orderby": "date", "order": "desc", "status": "any"}
@@ -56,7 +56,7 @@ def _look(bridge: Bridge, most: int) -> list[tuple[ShopSnapshot, Foreseen, str]]
     for order in orders:
         event = backfill_event(order, bridge=bridge.pk, topic="order.dry_run", key=f"dry-run:{order.woo_id}", by="")
         event.bridge = bridge
-        result = foresee(event, until)
+        result = run_dry(event, until)
         found.append((order, result, masked_text(result.words)))
         if time.monotonic() > until:
             break

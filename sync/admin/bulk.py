@@ -22,7 +22,7 @@ from orders.asking import ReasonForm
 from sync.admin.runs import begin
 from sync.jobs import bulk_replay, run_report
 from sync.jobs.selection import Selection, Size, measure
-from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.dry_run import DryRunResult
 from webhooks.masking import masked_text
 from webhooks.models import WebhookEvent
 
@@ -145,7 +145,7 @@ def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     except NoSuchFilter as error:
         return TemplateResponse(request, "sync/bulk/sample.html", {"error": str(error)})
     seen = bulk_replay.sample(spread, within=SAMPLE_SECONDS)
-    kinds = Counter(foreseen.kind if foreseen else "unknown" for _, foreseen in seen)
+    kinds = Counter(tried.kind if tried else "unknown" for _, tried in seen)
     audit.record(
         "dry run of many",
         actor=request.user.get_username(),
@@ -155,7 +155,7 @@ def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
     )
     context = {
         "classes": [(*CLASSES[kind], number) for kind, number in kinds.most_common()],
-        "samples": [_told(event, foreseen) for event, foreseen in seen],
+        "samples": [_told(event, tried) for event, tried in seen],
         "number": len(seen),
     }
     return TemplateResponse(request, "sync/bulk/sample.html", context)
@@ -194,10 +194,10 @@ def _times(size: Size) -> list[tuple[str, str]]:
     return [(label, run_report.in_words(span)) for label, span in [("At full speed", full), *slower]]
 
 
-def _told(event: WebhookEvent, foreseen: Foreseen | None) -> tuple[WebhookEvent, str, str, str]:
+def _told(event: WebhookEvent, tried: DryRunResult | None) -> tuple[WebhookEvent, str, str, str]:
     """The event with the colour, the class and the words of its dry run."""
-    colour, name = CLASSES[foreseen.kind if foreseen else "unknown"]
-    words = foreseen.words if foreseen else ""
-    if foreseen and foreseen.changes:
-        words += f" It would change: {', '.join(f'{one.side} {one.name}' for one in foreseen.changes)}."
+    colour, name = CLASSES[tried.kind if tried else "unknown"]
+    words = tried.words if tried else ""
+    if tried and tried.changes:
+        words += f" It would change: {', '.join(f'{one.side} {one.name}' for one in tried.changes)}."
     return event, colour, name, masked_text(words)

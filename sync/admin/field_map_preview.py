@@ -20,7 +20,7 @@ from sync.clients.errors import SideError
 from sync.clients.mapping.facts import facts
 from sync.clients.snapshots import FIELDS, ShopSnapshot
 from sync.jobs import engine, map_check
-from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.internal_events import backfill_event
 from webhooks.backoffice.display import pretty
 from webhooks.connections import Bridge
@@ -78,18 +78,18 @@ def _preview(bridge: Bridge, number: str) -> dict[str, Any]:
     order = _order(new, number)
     event = backfill_event(order, bridge=bridge.pk, topic="order.dry_run", key=f"preview:{order.woo_id}", by="")
     event.bridge = new
-    foreseen = foresee(event, until, told_by=composer_of(bridge))
+    tried = run_dry(event, until, told_by=composer_of(bridge))
     sample, document = Sample(number=str(order.woo_id), known=facts(order.order)), dict(order.document)
     fields, listed = document.pop(FIELDS, {}), field_maps.listed(bridge)
     rows = field_maps.map_of(field_maps.rows_of(bridge)).rows
     doubts = (field_maps.doubts(row, fields.get(row.target), listed.named(row.target), listed) for row in rows)
     return {
         "number": str(order.woo_id),
-        "foreseen": foreseen,
-        "reasons": [masked_text(reason.words) for reason in foreseen.reasons],
+        "tried": tried,
+        "reasons": [masked_text(reason.words) for reason in tried.reasons],
         "fields": [(row, sample.value_of(row)) for row in rows],
         "doubts": [words for some in doubts for words in some],
-        "changes": _changes(foreseen, sample, {row.target: row for row in rows}),
+        "changes": _changes(tried, sample, {row.target: row for row in rows}),
         "document": pretty(masked(document)),
     }
 
@@ -104,10 +104,10 @@ def _order(bridge: Bridge, number: str) -> ShopSnapshot:
     return listed[0]
 
 
-def _changes(foreseen: Foreseen, sample: Sample, rows: Any) -> list[tuple[str, str, str, str]]:
+def _changes(tried: DryRunResult, sample: Sample, rows: Any) -> list[tuple[str, str, str, str]]:
     """Mapped fields as their sources are shown; all else as everywhere."""
     told = []
-    for one in foreseen.changes:
+    for one in tried.changes:
         row = rows.get(one.name.removeprefix(f"{FIELDS}."))
         if one.name.startswith(f"{FIELDS}.") and row:
             values = [

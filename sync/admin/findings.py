@@ -21,9 +21,9 @@ from orders.models import OrderLink
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
 from sync.admin.repairs import repair_event
 from sync.backoffice import links
-from sync.jobs.bulk_replay import foresee_all
+from sync.jobs.bulk_replay import run_all_dry
 from sync.models import DriftFinding
-from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.dry_run import DryRunResult
 from webhooks.backoffice.bridges import ByBridge
 from webhooks.backoffice.display import ago, badge
 from webhooks.backoffice.lists import ReadOnlyAdmin
@@ -183,20 +183,20 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
             "far as the lifecycle allows; what the CRM was not told of an order, it is told. Nothing is written yet. A "
             "repair would do this now:",
             # Called by the page that asks: the answer to it reads neither side.
-            listed=cache(lambda: _foreseen(links, request.user.get_username())),
+            listed=cache(lambda: _tried(links, request.user.get_username())),
             button="Repair",
             back=reverse("admin:sync_driftfinding_changelist"),
             perform=perform,
         )
 
 
-def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
+def _tried(links: QuerySet[OrderLink], who: str) -> list[str]:
     """What a repair of the first of them would do now, a line each, and how many were not looked at."""
     first = list(links[:FORESEEN])
     audit.record("dry run of a repair", actor=who, orders=[link.woo_id for link in first])
     asked = [repair_event(link) for link in first]
-    seen = foresee_all(asked, within=SAMPLE_SECONDS)
-    lines = [_told(link, foreseen) for link, (_, foreseen) in zip(first, seen, strict=True)]
+    seen = run_all_dry(asked, within=SAMPLE_SECONDS)
+    lines = [_told(link, tried) for link, (_, tried) in zip(first, seen, strict=True)]
     left = links.count() - len(first)
     return (
         [*lines, f"{left} more orders were not checked. Their own pages show what a repair would do."]
@@ -205,10 +205,10 @@ def _foreseen(links: QuerySet[OrderLink], who: str) -> list[str]:
     )
 
 
-def _told(link: OrderLink, foreseen: Foreseen | None) -> str:
-    _, name = CLASSES[foreseen.kind if foreseen else "unknown"]
+def _told(link: OrderLink, tried: DryRunResult | None) -> str:
+    _, name = CLASSES[tried.kind if tried else "unknown"]
     told = [f"Order {link.woo_id}: {name.lower()}."]
-    if foreseen:
-        told += [f"{one.side} {one.name}: {one.before} → {one.after}." for one in foreseen.changes]
-        told.append(masked_text(foreseen.words))
+    if tried:
+        told += [f"{one.side} {one.name}: {one.before} → {one.after}." for one in tried.changes]
+        told.append(masked_text(tried.words))
     return " ".join(told)

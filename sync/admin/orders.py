@@ -27,7 +27,7 @@ from sync.backoffice import links
 from sync.backoffice.comparison import compare, last_seen, take_for_the_same
 from sync.backoffice.timeline import AT_ONCE, ENTRY_KINDS, Entry, EntryKind, Timeline, summary, timeline_of
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import foresee
+from sync.pipeline.dry_run import run_dry
 from webhooks.backoffice.bridges import are_several
 from webhooks.backoffice.display import ago
 from webhooks.masking import masked_row
@@ -169,11 +169,11 @@ class OrderAdmin(OrderLinkAdmin):
             event.save(force_insert=True)
             audit.record("repair", actor=actor, reason=reason, result="The worker was asked", event=event, link=link)
             return self._asked(request, link, event)
-        foreseen = foresee(repair_event(link))
-        result = f"{foreseen.kind}: {foreseen.words}"
+        tried = run_dry(repair_event(link))
+        result = f"{tried.kind}: {tried.words}"
         audit.record("dry run of a repair", actor=actor, result=result, link=link)
-        title, calls = f"Repair order {link.woo_id}", map(summary, foreseen.calls)
-        return self._page(request, link, "repair", title, form=form, foreseen=foreseen, calls=calls)
+        title, calls = f"Repair order {link.woo_id}", map(summary, tried.calls)
+        return self._page(request, link, "repair", title, form=form, tried=tried, calls=calls)
 
     @for_row("orders.force_orderlink")
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:

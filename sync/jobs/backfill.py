@@ -32,7 +32,7 @@ from sync.jobs.processing import (
 )
 from sync.models import Run
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import look_ahead
+from sync.pipeline.dry_run import run_dry_on
 from sync.registry import Job, Starter, register
 from webhooks import intake
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
@@ -84,7 +84,7 @@ def job(run: Run) -> Steps[None]:
             orders = orders[: limit - seen] if limit is not None else orders
             if run.options["dry_run"]:
                 to_do, filtered = _to_do(bridge, orders)
-                asked = [partial(look_ahead, _event(run, bridge, order, topic), order) for order, topic in to_do]
+                asked = [partial(run_dry_on, _event(run, bridge, order, topic), order) for order, topic in to_do]
                 yield from dry_run_page(run, pool, counters, len(orders), asked, filtered)
             else:
                 yield from process_page(run, counters, _post(run, bridge, orders), place=paginator.position.as_json())

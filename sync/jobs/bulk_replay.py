@@ -21,7 +21,7 @@ from sync.jobs.selection import Selection, freeze, frozen, in_words
 from sync.models import Attempt, Run
 from sync.pipeline import replays
 from sync.pipeline.claim import claim
-from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.process import BatchSize, Turns, process, process_due
 from sync.registry import Job, register
 from webhooks import clock
@@ -67,25 +67,25 @@ def start(selection: Selection, *, actor: str, reason: str, per_minute: int | No
     return run
 
 
-def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+def sample(events: Iterable[int], *, within: float) -> list[tuple[WebhookEvent, DryRunResult | None]]:
     """What a replay of each would do now, the latest first."""
     rows = sorted(WebhookEvent.objects.in_bulk(list(events)).values(), key=lambda event: -event.pk)
-    return foresee_all(rows, within=within)
+    return run_all_dry(rows, within=within)
 
 
-def foresee_all(events: Iterable[WebhookEvent], *, within: float) -> list[tuple[WebhookEvent, Foreseen | None]]:
+def run_all_dry(events: Iterable[WebhookEvent], *, within: float) -> list[tuple[WebhookEvent, DryRunResult | None]]:
     """For somebody who waits at a page. None: that could not be told within so many seconds."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sample")
     until = time.monotonic() + within
-    asked = [(event, pool.submit(_foresee_apart, event, until)) for event in events]
+    asked = [(event, pool.submit(_run_dry_apart, event, until)) for event in events]
     wait([answer for _, answer in asked], timeout=within)
     pool.shutdown(wait=False, cancel_futures=True)
     return [(event, answer.result() if answer.done() and not answer.cancelled() else None) for event, answer in asked]
 
 
-def _foresee_apart(event: WebhookEvent, until: float) -> Foreseen:
+def _run_dry_apart(event: WebhookEvent, until: float) -> DryRunResult:
     try:
-        return foresee(event, until)
+        return run_dry(event, until)
     finally:
         connection.close()
 

@@ -21,7 +21,7 @@ from sync.clients.snapshots import ShopSnapshot
 from sync.jobs.engine import Failed, bridge_of
 from sync.models import Attempt, Run, SideState
 from sync.pipeline.claim import claim
-from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.dry_run import DryRunResult
 from sync.pipeline.process import FRESH, BatchSize, process
 from sync.pipeline.retries import delay_before
 from webhooks import clock
@@ -143,7 +143,7 @@ def dry_run_page(
     pool: ThreadPoolExecutor,
     counters: "Counters",
     seen: int,
-    asked: Sequence[Callable[[], Foreseen]],
+    asked: Sequence[Callable[[], DryRunResult]],
     filtered: int = 0,
 ) -> Steps[None]:
     """The same in a dry run: nothing is written, and so there is no place to go on from."""
@@ -151,7 +151,7 @@ def dry_run_page(
     counters.counts["unchanged"] += seen - len(asked) - filtered
     counters.counts["filtered"] += filtered
     for one in (yield from in_parallel(bridge_of(run), pool, lambda look: look(), asked)):
-        counters.foreseen(one)
+        counters.tried(one)
     counters.save(run)
     yield
 
@@ -313,7 +313,7 @@ class Counters:
                 self.failed = [*self.failed, pk][:NAMED]
         self.open = still_open
 
-    def foreseen(self, one: Foreseen) -> None:
+    def tried(self, one: DryRunResult) -> None:
         """Count what would happen to an order in a dry run. That a side lags is not waited for."""
         if one.kind in ("person", "failed"):
             self.counts["failed"] += 1

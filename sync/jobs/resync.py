@@ -31,7 +31,7 @@ from sync.jobs.processing import (
 )
 from sync.models import DriftFinding, Run
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import look_ahead
+from sync.pipeline.dry_run import run_dry_on
 from sync.registry import Job, Starter, register
 from webhooks import intake
 from webhooks.connections import DEFAULT_BRIDGE
@@ -104,7 +104,7 @@ def job(run: Run) -> Steps[None]:
             yield from process_page(run, counters, left, **pages.place(), counted=counted)
         while (links := (yield from with_retries(bridge, pages.next))) is not None:
             if run.options["dry_run"]:
-                asked = [partial(look_ahead, _event(run, link)) for link in links]
+                asked = [partial(run_dry_on, _event(run, link)) for link in links]
                 yield from dry_run_page(run, pool, counters, len(links), asked)
             else:
                 page = _post(run, links, counted)

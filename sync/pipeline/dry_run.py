@@ -38,7 +38,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreseen:
+class DryRunResult:
     """What the worker would do at this moment, and the reads that told."""
 
     kind: Kind
@@ -77,23 +77,23 @@ class Looking(Batch):
     def note(self, error: object) -> None: ...
 
 
-def foresee(event: WebhookEvent, until: float = float("inf"), told_by: Composer | None = None) -> Foreseen:
+def run_dry(event: WebhookEvent, until: float = float("inf"), told_by: Composer | None = None) -> DryRunResult:
     """What a replay of this event would do now. Both sides are only read, and no row is written. `until`: by the
     monotonic clock; later, nobody is asked any more. `told_by`: what made the CRM's orders so far, if it is another."""
     if why := ONLY_ONCE if event.is_finished and internal_events.is_staff_action(event) else why_unreadable(event):
-        return Foreseen(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
+        return DryRunResult(kind="person", outcome=State.PARKED, reasons=(Reason("unreadable", why),))
     claim = Claim(lease=NoLease(until), events=[event], asked=True)
     try:
-        return _foresee(claim, told_by)
+        return _run_dry(claim, told_by)
     except SideError as error:
         return _went_wrong(claim, error)
 
 
-def look_ahead(event: WebhookEvent, seen: ShopSnapshot | None = None) -> Foreseen:
-    """As `foresee`, for a run, which waits for a side that is away: what may go well later is raised."""
+def run_dry_on(event: WebhookEvent, seen: ShopSnapshot | None = None) -> DryRunResult:
+    """As `run_dry`, for a run, which waits for a side that is away: what may go well later is raised."""
     claim = Claim(lease=NoLease(), events=[event], seen=seen)
     try:
-        return alone(lambda: _foresee(claim), lambda: _ping_both(event.bridge))
+        return alone(lambda: _run_dry(claim), lambda: _ping_both(event.bridge))
     except SideError as error:
         if error.again:
             raise
@@ -105,8 +105,8 @@ def _ping_both(bridge: Bridge) -> None:
         ping()
 
 
-def _went_wrong(claim: Claim, error: SideError) -> Foreseen:
-    return Foreseen(
+def _went_wrong(claim: Claim, error: SideError) -> DryRunResult:
+    return DryRunResult(
         kind="waits" if error.again else "failed",
         outcome=type(error).__name__,
         reasons=(*claim.reasons, Reason("error", str(error))),
@@ -114,11 +114,11 @@ def _went_wrong(claim: Claim, error: SideError) -> Foreseen:
     )
 
 
-def _foresee(claim: Claim, told_by: Composer | None = None) -> Foreseen:
+def _run_dry(claim: Claim, told_by: Composer | None = None) -> DryRunResult:
     decision = decide_all(Looking([claim]), [claim])[claim]
     if isinstance(decision, Exception):
         raise decision
-    return Foreseen(
+    return DryRunResult(
         kind=_kind(decision),
         outcome=_outcome(decision),
         reasons=(*claim.reasons, *decision.reasons),

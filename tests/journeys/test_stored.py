@@ -9,7 +9,7 @@ import pytest
 from orders.models import StatusTransition
 from orders.verification import CHAINS
 from sync.pipeline import replays
-from sync.pipeline.dry_run import foresee
+from sync.pipeline.dry_run import run_dry
 from tests import stored
 from tests.journeys.conftest import World
 from webhooks import schemas
@@ -55,7 +55,7 @@ def test_an_event_that_nobody_understood_is_read_by_the_parser_that_its_schema_h
     before: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = WebhookEvent.objects.get(order_ref="", side="shop")
-    assert foresee(event).kind == "person"
+    assert run_dry(event).kind == "person"
     with pytest.raises(replays.NotNow, match="names no order"):
         replays.replay(event.pk, by="ann")
 
@@ -64,7 +64,7 @@ def test_an_event_that_nobody_understood_is_read_by_the_parser_that_its_schema_h
 
     monkeypatch.setitem(schemas.PARSERS, schemas.WOOCOMMERCE, later)
     key = event.dedupe_key
-    assert foresee(WebhookEvent.objects.get(pk=event.pk)).kind != "person"
+    assert run_dry(WebhookEvent.objects.get(pk=event.pk)).kind != "person"
     replays.replay(event.pk, by="ann")
     before.settle()
     event.refresh_from_db()

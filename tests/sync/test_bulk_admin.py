@@ -199,7 +199,7 @@ def test_the_sample_says_what_would_happen_and_nothing_happens(two_sides: TwoSid
 @pytest.mark.django_db(transaction=True)
 def test_a_sample_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     dead, go_on = event(), threading.Event()
-    monkeypatch.setattr(bulk_replay, "foresee", lambda event, until: go_on.wait())
+    monkeypatch.setattr(bulk_replay, "run_dry", lambda event, until: go_on.wait())
     try:
         assert bulk_replay.sample([dead.pk], within=0.05) == [(dead, None)]
     finally:

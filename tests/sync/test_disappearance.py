@@ -16,7 +16,7 @@ from sync.clients.snapshots import TRASH
 from sync.jobs import backfill, engine, reconciliation
 from sync.models import Run
 from sync.pipeline import disappearance
-from sync.pipeline.dry_run import foresee
+from sync.pipeline.dry_run import run_dry
 from sync.pipeline.replays import replay
 from tests import pipeline
 from tests.factories import WebhookEventFactory
@@ -176,7 +176,7 @@ def test_the_rest_of_too_many_events_is_parked_until_a_person_says_so(two_sides:
     assert (len(told(two_sides)), parked.count(), gone_alarm()) == (5, 4, True)
     assert all("Many orders are gone at once" in event.reason for event in parked)
     event = parked[0]
-    assert foresee(event).outcome == "updated", "what a replay would do"
+    assert run_dry(event).outcome == "updated", "what a replay would do"
     replay(event.pk, by="anna")
     settle()
     assert int(event.order_ref) in told(two_sides)

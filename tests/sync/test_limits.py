@@ -109,7 +109,7 @@ def test_an_odd_order_reaches_the_crm_and_staff_see_what_of_it_did_not(
         billing={"first_name": "Jürgen <b>„O'Neill\"</b> 🚪 " + "x" * 300, "country": "ZZ"},
         line_items=[{"name": 'A 6" pot'}, {"name": "plain"}],
     )
-    foreseen = dry_run.foresee(WebhookEventFactory(order_ref=str(order["id"])))
+    tried = dry_run.run_dry(WebhookEventFactory(order_ref=str(order["id"])))
     event = deliver(order["id"])
     assert (event.state, event.outcome) == ("done", "created"), event.reason
     [there] = two_sides.crm.by_external(order["id"])
@@ -126,7 +126,7 @@ def test_an_odd_order_reaches_the_crm_and_staff_see_what_of_it_did_not(
     ]
     attempt = Attempt.objects.filter(event=event).latest("pk")
     assert [words for code, words in attempt.reasons if code == "cut"] == expected
-    assert [one.words for one in foreseen.reasons if one.code == "cut"] == expected, "a dry run tells it beforehand"
+    assert [one.words for one in tried.reasons if one.code == "cut"] == expected, "a dry run tells it beforehand"
     assert all(words in event.reason for words in expected)
     assert "Jürgen" not in event.reason
     assert not SideState.objects.exclude(failures=0).exists()

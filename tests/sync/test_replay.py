@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from orders.models import OrderLink
 from sync.pipeline import internal_events
-from sync.pipeline.dry_run import Foreseen
+from sync.pipeline.dry_run import DryRunResult
 from tests.factories import AttemptFactory, OrderLinkFactory, WebhookEventFactory
 from webhooks.models import State, WebhookEvent
 
@@ -104,9 +104,9 @@ def test_a_staff_action_is_not_replayed(action: str, wake: Mock) -> None:
 
 def test_so_does_one_in_which_one_would_fail() -> None:
     event, out = finished(), StringIO()
-    failed = Foreseen(kind="failed", outcome="Rejected", reasons=())
+    failed = DryRunResult(kind="failed", outcome="Rejected", reasons=())
     with (
-        patch("sync.management.commands.replay.foresee", return_value=failed),
+        patch("sync.management.commands.replay.run_dry", return_value=failed),
         pytest.raises(CommandError, match="1 would fail") as error,
     ):
         call_command("replay", str(event.pk), "--dry-run", "--json", stdout=out)

@@ -32,7 +32,7 @@ from sync.models import Intent, Run
 from sync.monitoring import todo
 from sync.pipeline import doubts, internal_events, origin, replays
 from sync.pipeline.claim import Claim
-from sync.pipeline.dry_run import foresee
+from sync.pipeline.dry_run import run_dry
 from sync.pipeline.plan import EventFacts
 from sync.pipeline.whose import agrees, identity, is_same
 from sync.sandbox import crm as sandbox_crm
@@ -304,7 +304,7 @@ def test_it_stays_parked_when_it_is_asked_again(two_sides: TwoSides, again: Way)
         event = edited.post_copy(event, content, signal, by="ada", once="1")
     else:
         event.refresh_from_db()
-        assert foresee(event).kind == "person"
+        assert run_dry(event).kind == "person"
         replays.replay(event.pk, by="ada", as_seen=replays.condition(event))
     work_off()
     assert (result(event), two_sides.crm.orders) == ("parked", {})
@@ -763,9 +763,9 @@ def test_a_person_says_that_it_is_the_same_order(two_sides: TwoSides, admin_clie
     parked = WebhookEvent.objects.get(state=State.PARKED)
     page = f"/admin/orders/orderlink/{OrderLink.objects.get().pk}/same/"
     assert "Nothing is written now" in admin_client.post(page).content.decode()
-    assert foresee(parked).kind == "person"
+    assert run_dry(parked).kind == "person"
     admin_client.post(page, {"confirmed": "yes", "reason": ""})
-    assert foresee(parked).kind == "person"
+    assert run_dry(parked).kind == "person"
     admin_client.post(page, {"confirmed": "yes", "reason": "I have looked at it"})
     replays.replay(parked.pk, by="ada", as_seen=replays.condition(parked))
     work_off()

@@ -13,7 +13,7 @@ from sync.jobs import bulk_replay
 from sync.management import long_runs
 from sync.management.bridges import chosen_bridge
 from sync.management.moments import WRONG_USE, period
-from sync.pipeline.dry_run import Foreseen, foresee
+from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.replays import Asked, ask_again
 from webhooks.connections import Bridge
 from webhooks.models import State, WebhookEvent
@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         events = _selected(options)
         if options["dry_run"]:
-            self._foresee(events, as_json=options["json"])
+            self._run_dry(events, as_json=options["json"])
             return
         ids = _ids(events)
         asked = ask_again(long_runs.counted(bulk_replay.JOB.kind, ids, len(ids)), by="command")
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if skipped:
             raise CommandError(" ".join(_why_skipped(asked)), returncode=1)
 
-    def _foresee(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
+    def _run_dry(self, events: QuerySet[WebhookEvent], *, as_json: bool) -> None:
         """Both sides are read for each event; nothing is written to either, nor here."""
         for bridge in Bridge.objects.with_connections().filter(pk__in=events.values("bridge")):
             long_runs.configured_shop(bridge)
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         told = []
         with long_runs.quiet():
             for event in long_runs.counted(bulk_replay.JOB.kind, events.iterator(chunk_size=100), events.count()):
-                seen = foresee(event)
+                seen = run_dry(event)
                 kinds[seen.kind] += 1
                 if as_json:
                     told.append({"event": event.pk, **_as_json(seen)})
@@ -121,13 +121,13 @@ def _known(wanted: list[int]) -> list[int]:
     return sorted(known)
 
 
-def _as_lines(event: WebhookEvent, seen: Foreseen) -> Iterator[str]:
+def _as_lines(event: WebhookEvent, seen: DryRunResult) -> Iterator[str]:
     yield f"event {event.pk}: {seen.kind} ({seen.outcome}). {seen.words}"
     for change in seen.changes:
         yield f"  {change.side} {change.name}: {_short(change.before)} → {_short(change.after)}"
 
 
-def _as_json(seen: Foreseen) -> dict[str, Any]:
+def _as_json(seen: DryRunResult) -> dict[str, Any]:
     return {
         "kind": seen.kind,
         "outcome": seen.outcome,
