@@ -16,9 +16,7 @@ SECONDS = 300
 
 def counted(site: str, outcome: str) -> bool:
     with urllib.request.urlopen(f"{site}/metrics", timeout=5) as answer:
-        found = re.search(
-            rf'^orderbridge_attempts_total{{bridge="default",outcome="{outcome}"}} (\S+)', answer.read().decode(), re.M
-        )
+        found = re.search(rf'^orderbridge_attempts_total{{outcome="{outcome}"}} (\S+)', answer.read().decode(), re.M)
     return found is not None and float(found[1]) > 0
 
 

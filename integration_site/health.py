@@ -5,7 +5,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from django.conf import settings
@@ -36,7 +36,7 @@ from sync.monitoring.counting import (
 )
 from sync.pipeline.internal_events import SWEEP
 from webhooks import clock
-from webhooks.connections import DEFAULT_BRIDGE, Bridge
+from webhooks.connections import CRM, DEFAULT_BRIDGE, SHOP, Bridge, Connection
 from webhooks.durations import durations, histograms
 from webhooks.models import DELIVERED, RefusalCount, Side, State, WebhookEvent
 from webhooks.refusals import refusals
@@ -179,9 +179,14 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+BY_CONNECTION = ("orderbridge_alarm", "orderbridge_delivery_seconds")
+"""These have had their labels since they are there."""
+
+
 class FromTheDatabase:
     """Every figure of CONTRACT section 7 that the tables know. Counters only grow, whatever is pruned. What hangs on an
-    order says of which bridge it is, and comes for all bridges with the same statement."""
+    order says of which bridge it is, and comes for all bridges with the same statement. Where the environment defines
+    all there is, no label says so: the names are those of before, and one bridge looks as simple as ever."""
 
     def __init__(self) -> None:
         self.bridges = {bridge.pk: bridge for bridge in Bridge.objects.with_connections()}
@@ -190,10 +195,9 @@ class FromTheDatabase:
 
     def collect(self) -> Iterator[Any]:
         now = clock.now()
-        yield from self._inbox(now)
-        yield from self._work()
-        yield from self._sides(now)
-        yield from self._missed()
+        is_simple = not Connection.objects.exclude(slug__in=(SHOP, CRM)).exists()
+        for family in chain(self._inbox(now), self._work(), self._sides(now), self._missed()):
+            yield _without(family, "bridge", "connection") if is_simple and family.name not in BY_CONNECTION else family
 
     def _inbox(self, now: datetime) -> Iterator[Any]:
         received = self._named(count_rows(EVENTS))
@@ -335,6 +339,18 @@ def _counter(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sa
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> Any:
     return _filled(GaugeMetricFamily(f"orderbridge_{name}", text, labels=labels), samples)
+
+
+def _without(family: Any, *labels: str) -> Any:
+    """What differs in these labels alone is one."""
+    whole: dict[Any, Any] = {}
+    for one in family.samples:
+        named = {name: value for name, value in one.labels.items() if name not in labels}
+        key = (one.name, *sorted(named.items()))
+        value = one.value + (whole[key].value if key in whole else 0)
+        whole[key] = one._replace(labels=named, value=value)
+    family.samples = list(whole.values())
+    return family
 
 
 def _filled(family: Any, samples: Iterable[Sample]) -> Any:

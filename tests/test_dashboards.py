@@ -16,6 +16,7 @@ from orders.checkpoints import make_checkpoint
 from sync.alarms import raise_alarm
 from sync.models import DriftFinding, SideState
 from tests.factories import CallFactory, StatusTransitionFactory
+from webhooks.connections import Connection
 from webhooks.durations import durations
 from webhooks.models import RefusalCount
 
@@ -30,8 +31,9 @@ GROUPED = re.compile(r"\b(?:by|on|without) \(([^)]*)\)")
 
 @pytest.fixture
 def labels(db: None, client: Client, settings: Any) -> dict[str, set[str]]:
-    """Of each sample's name, once there is something to tell of everything."""
+    """Of each sample's name, once there is something to tell of everything, and more than one shop."""
     settings.METRICS_TOKEN = ""
+    Connection.objects.create(slug="shop-b", name="B", kind="woocommerce")
     StatusTransitionFactory(event=CallFactory().attempt.event)
     RefusalCount.objects.create(source="crm", reason="bad_signature", count=1)
     DriftFinding.objects.create(kind="status", woo_id=1)

@@ -180,28 +180,28 @@ def test_metrics(client: Client) -> None:
     found = scrape(client)
 
     expected = {
-        'orderbridge_deliveries_total{answer="accepted",bridge="default",source="woocommerce"}': 2,
-        'orderbridge_deliveries_total{answer="accepted",bridge="default",source="crm"}': 1,
-        'orderbridge_deliveries_total{answer="duplicate",bridge="default",source="woocommerce"}': 2,
-        'orderbridge_deliveries_total{answer="refused",bridge="default",source="crm"}': 5,
-        'orderbridge_refused_total{connection="",reason="bad_signature",source="crm"}': 4,
-        'orderbridge_duplicates_total{bridge="default",source="woocommerce"}': 2,
-        'orderbridge_duplicates_total{bridge="default",source="crm"}': 0,
-        'orderbridge_events{bridge="default",state="done"}': 2,
-        'orderbridge_events{bridge="default",state="pending"}': 1,
-        'orderbridge_events{bridge="default",state="dead"}': 0,
-        'orderbridge_attempts_total{bridge="default",outcome="created"}': 1,
-        'orderbridge_calls_total{bridge="default",side="crm",status="201"}': 1,
-        'orderbridge_calls_total{bridge="default",side="crm",status="0"}': 1,
-        'orderbridge_call_seconds_sum{bridge="default",side="crm"}': 0.5,
-        'orderbridge_call_seconds_count{bridge="default",side="crm"}': 2,
+        'orderbridge_deliveries_total{answer="accepted",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="accepted",source="crm"}': 1,
+        'orderbridge_deliveries_total{answer="duplicate",source="woocommerce"}': 2,
+        'orderbridge_deliveries_total{answer="refused",source="crm"}': 5,
+        'orderbridge_refused_total{reason="bad_signature",source="crm"}': 4,
+        'orderbridge_duplicates_total{source="woocommerce"}': 2,
+        'orderbridge_duplicates_total{source="crm"}': 0,
+        'orderbridge_events{state="done"}': 2,
+        'orderbridge_events{state="pending"}': 1,
+        'orderbridge_events{state="dead"}': 0,
+        'orderbridge_attempts_total{outcome="created"}': 1,
+        'orderbridge_calls_total{side="crm",status="201"}': 1,
+        'orderbridge_calls_total{side="crm",status="0"}': 1,
+        'orderbridge_call_seconds_sum{side="crm"}': 0.5,
+        'orderbridge_call_seconds_count{side="crm"}': 2,
         'orderbridge_breaker_open{side="crm"}': 1,
         'orderbridge_breaker_open{side="shop"}': 0,
-        'orderbridge_transitions_total{bridge="default",decision="applied"}': 1,
+        'orderbridge_transitions_total{decision="applied"}': 1,
     }
     normal = {_sorted_labels(name): value for name, value in found.items()}
     assert {name: normal.get(name) for name in expected} == expected
-    assert 50 <= normal['orderbridge_oldest_due_seconds{bridge="default"}'] < 60
+    assert 50 <= normal["orderbridge_oldest_due_seconds"] < 60
     assert 0 <= normal['orderbridge_last_heard_seconds{side="crm"}'] < 10
     assert 'source="sweep"' not in str(normal)
 
@@ -209,6 +209,16 @@ def test_metrics(client: Client) -> None:
 def _sorted_labels(name: str) -> str:
     metric, _, labels = name.partition("{")
     return f"{metric}{{{','.join(sorted(labels.rstrip('}').split(',')))}}}" if labels else name
+
+
+def test_where_the_environment_defines_all_there_is_no_label_says_so(db: None, client: Client, settings: Any) -> None:
+    """And what was counted before there were names adds up with what is counted under one."""
+    settings.METRICS_TOKEN = ""
+    for slug, count in (("", 4), ("crm", 3)):
+        RefusalCount.objects.create(source="crm", reason="bad_signature", connection=slug, count=count)
+    told = client.get("/metrics").content.decode()
+    assert 'orderbridge_refused_total{reason="bad_signature",source="crm"} 7.0' in told
+    assert "bridge=" not in told
 
 
 @pytest.fixture
@@ -322,8 +332,8 @@ def test_what_was_missed_and_what_needs_a_person(client: Client) -> None:
     raise_alarm("silence:crm", "It is quiet.", "Look at it.")
     clear("silence:crm")
     lines = client.get("/metrics").content.decode().splitlines()
-    assert 'orderbridge_found_by_sweep_total{bridge="default",side="shop"} 2.0' in lines
-    assert 'orderbridge_found_by_sweep_total{bridge="default",side="crm"} 0.0' in lines
+    assert 'orderbridge_found_by_sweep_total{side="shop"} 2.0' in lines
+    assert 'orderbridge_found_by_sweep_total{side="crm"} 0.0' in lines
     assert [line for line in lines if line.startswith("orderbridge_alarm{")] == [
         'orderbridge_alarm{bridge="",key="webhook:order.updated"} 1.0'
     ]
