@@ -31,6 +31,8 @@ SHOP_SCHEMA, REST_SCHEMA = "woocommerce/wc-v3", "rest/1"
 SHORTEST = 16
 """Characters of a secret that comes in the open: it must not be guessed."""
 IN_A_PATH = re.compile(rf"[A-Za-z0-9_.~-]{{{SHORTEST},200}}")
+BLOT = "•••"
+"""In the place of a secret that came in the open."""
 MOST_FIELDS = 1000
 LONGEST_CHALLENGE = 500
 
@@ -205,6 +207,18 @@ def form_of(body: bytes, headers: Mapping[str, str]) -> dict[str, str] | None:
         return dict(parse_qsl(body.decode(), strict_parsing=True, max_num_fields=MOST_FIELDS))
     except ValueError:
         return None
+
+
+def without(secret: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body with the secret that came in it blotted out, however it is spelled there: a form and JSON may escape
+    it. Then the same content is written anew."""
+    body = body.replace(secret.encode(), BLOT.encode())
+    try:
+        content = json.dumps(content_of(body, headers))
+    except RecursionError:
+        return body
+    spelled = json.dumps(secret)[1:-1]
+    return content.replace(spelled, BLOT).encode() if spelled in content else body
 
 
 # --- how fast ------------------------------------------------------------------------------------------------------

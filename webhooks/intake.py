@@ -16,6 +16,7 @@ from django.db import Error, IntegrityError, OperationalError, connection, trans
 
 from webhooks import clock, schemas
 from webhooks.connections import bridges_told_by
+from webhooks.hooks import SHORTEST
 from webhooks.insert import Row, give_up_keys, insert
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 from webhooks.refusals import count, refusals
@@ -54,7 +55,7 @@ def store(
         "source": source.name,
         "schema": source.schema,
         "body_sha256": hashlib.sha256(body).hexdigest(),
-        "headers": masked(headers, source.header),
+        "headers": masked(headers, source.header, source.secrets),
         "delivery_id": signals[0].delivery_id,
         "signed_by": "" if verdict.hint else verdict.key,
         "received_at": received_at or now,
@@ -192,13 +193,20 @@ def _insert(shared: Row, rows: Sequence[Row], *, by_hash: bool) -> dict[str, tup
     raise IntegrityError(f"{shared['source']}: the key of a delivery changed hands {TRIES} times")
 
 
-def masked(headers: Mapping[str, str], signature_header: str = "") -> dict[str, str]:
-    """Fit to be kept and shown: no secrets, bounded, storable."""
+def masked(headers: Mapping[str, str], signature_header: str = "", secrets: Sequence[str] = ()) -> dict[str, str]:
+    """Fit to be kept and shown: no secrets, bounded, storable. `secrets`: one may stand in the address, which a proxy
+    repeats, as in X-Original-URL."""
     kept = {}
     for name, value in itertools.islice(headers.items(), MAX_HEADERS):
         storable, is_secret = _name(name, signature_header)
-        kept[storable] = MASK if is_secret else clean(value, MAX_HEADER_LENGTH)
+        kept[storable] = MASK if is_secret else clean(_without(secrets, value), MAX_HEADER_LENGTH)
     return kept
+
+
+def _without(secrets: Sequence[str], value: str) -> str:
+    for secret in secrets:
+        value = value.replace(secret, MASK) if len(secret) >= SHORTEST else value
+    return value
 
 
 @functools.lru_cache(maxsize=256)
@@ -229,7 +237,7 @@ def refuse(
                 connection=source.connection,
                 reason=reason,
                 detail=detail[:200],
-                headers=masked(headers, source.header),
+                headers=masked(headers, source.header, source.secrets),
                 body_sha256="" if body is None else hashlib.sha256(body).hexdigest(),
                 body_bytes=size if body is None else len(body),
                 remote_addr=clean(remote_addr, 64),

@@ -310,7 +310,7 @@ def _crm_signal(
             return None
     except Unreadable as error:
         unreadable = str(error)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
         unreadable = "The event is not written as this CRM writes them. Look at its body: it shows who wrote it."
     understood = event if isinstance(event, dict) and not unreadable else {}
     name, topic = _text_id(understood.get("event_id")), understood.get("type")

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from webhooks import approvals, clock, intake, openapi, sources, tracing
 from webhooks.connections import CRM, SHOP
 from webhooks.durations import durations
-from webhooks.hooks import pace
+from webhooks.hooks import pace, without
 from webhooks.intake import Stored
 from webhooks.reconnect import reconnecting
 from webhooks.signatures import Delivery
@@ -33,8 +33,6 @@ RETRY_AFTER = 30
 """Seconds after which a sender may try again when the database could not store."""
 READ_AT_ONCE = 65_536
 TOO_LARGE, TOO_MANY, IGNORED = "too_large", "too_many_hints", "ignored"
-BLOT = "•••".encode()
-"""In the place of a secret that came in the body."""
 UNKNOWN = {
     "error": "unknown_connection",
     "detail": "No connection of this name and kind delivers here. Copy the address from its page in the back office.",
@@ -125,7 +123,7 @@ class DeliveryView(APIView, ABC):
             _refuse(source, verdict.reason, request, detail=verdict.detail, body=body)
             return _answer(source, 401, {"error": verdict.reason}, verdict.reason, started, body)
         if verdict.hint:
-            body = body.replace(verdict.hint.encode(), BLOT)
+            body = without(verdict.hint, body, request.headers)
             if not pace.allows(source.connection):
                 return _too_many(source, request, started, body)
         signals = source.parse(body, request.headers)

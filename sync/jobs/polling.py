@@ -4,6 +4,7 @@ One worker of all hosts asks, by one list for all bridges of the connection, and
 stands. What it cannot read, it leaves to reconcile.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.wake import wake
 
+log = logging.getLogger("orderbridge.runs")
+
 BUDGET = 10.0
 """Seconds for all pages of one poll; the next one goes on behind them."""
 
@@ -33,7 +36,15 @@ def poll() -> None:
         if not shutdown.asked.is_set():
             with polls.turn(slug, seconds) as is_ours:
                 if is_ours:
-                    _poll(slug)
+                    _poll_alone(slug)
+
+
+def _poll_alone(slug: str) -> None:
+    """What is wrong with one connection, as credentials that nobody can decrypt, keeps no other from its turn."""
+    try:
+        _poll(slug)
+    except Exception:
+        log.exception("the CRM could not be asked what changed", extra={"connection": slug})
 
 
 def _poll(slug: str) -> None:

@@ -201,3 +201,14 @@ def test_a_country_that_erpnext_has_not_is_named(erpnext: ErpnextStandIn) -> Non
 def test_a_phone_number_is_as_erpnext_takes_it(erpnext: ErpnextStandIn, said: str, kept: str) -> None:
     doc = Backend(erpnext).create(billing={**BILLING, "phone": said})
     assert customers(erpnext)[doc["customer"]].get("mobile_no", "") == kept
+
+
+def test_a_bridge_whose_prefix_looks_alike_has_customers_of_its_own(erpnext: ErpnextStandIn) -> None:
+    """For `like`, an underscore is any letter, and a capital the same as a small one."""
+    nobody = {"first_name": "Jürgen", "last_name": "Müller"}
+    of = {
+        name: Backend(erpnext).create(name, billing=nobody, customer_id=5)["customer"]
+        for name in ("shop.b-14", "Shop.b-14", "shop_b-14")
+    }
+    assert len(set(of.values())) == 3
+    assert Backend(erpnext).create("shop_b-15", billing=nobody, customer_id=5)["customer"] == of["shop_b-14"]

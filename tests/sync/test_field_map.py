@@ -219,3 +219,57 @@ def test_a_map_is_compiled_once_for_each_version() -> None:
     text = as_text(3, [{"target": "x", "constant": "web"}])
     assert field_map(text) is field_map(str(text.encode(), "ascii")) and field_map(text).version == 3  # type: ignore[union-attr]
     assert as_text(4, []) == "" and field_map("") is None
+
+
+# --- what would hold an order up, or take all memory ---------------------------------------------------------------
+
+
+def grown(call: str, times: int) -> str:
+    text = "'\"'"
+    for _ in range(times):
+        text = call.format(text)
+    return text
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        grown("to_string([{}])", 35),
+        grown("join({}, keys(@))", 25),
+        grown("join({}, line_items[].sku)", 15),
+        "[@, @, @, @] | to_string([@, @, @])",
+    ],
+)
+def test_an_expression_that_multiplies_texts_ends(expression: str) -> None:
+    order = {**ORDER, "customer_note": "x" * 10_000, "line_items": ORDER["line_items"] * 20}
+    row = {"target": "x", "expression": expression}
+    told, words = FieldMap.of(1, [row]).apply(order)
+    assert not told
+    assert "more than 100000 characters" in words[0]
+
+
+def test_values_that_are_joined_have_an_end() -> None:
+    paths = [f"meta.{number}" for number in range(20)]
+    meta = [{"key": str(number), "value": "x" * 10_000} for number in range(20)]
+    row = {"target": "x", "paths": paths, "transforms": [{"name": "join"}]}
+    told, words = FieldMap.of(1, [row]).apply({**ORDER, "meta_data": meta})
+    assert (told, len(words)) == ({}, 1)
+
+
+@pytest.mark.parametrize("said", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize("transforms", [[], [{"name": "date", "argument": "epoch"}]])
+def test_a_time_at_the_end_of_the_calendar_holds_no_order_up(said: str, transforms: list[Any]) -> None:
+    """A customer may type it, where a plugin asks for a day of delivery."""
+    row = {"target": "day", "kind": "date", "paths": ["meta.day"], "transforms": transforms}
+    told, words = FieldMap.of(1, [row]).apply({**ORDER, "meta_data": [{"key": "day", "value": said}]})
+    assert told == {}
+    assert "it is no date" in words[0]
+
+
+@pytest.mark.parametrize("odd", [True, 7, "x", {"key": "a"}])
+def test_an_order_whose_meta_data_are_odd_is_mapped_nevertheless(odd: Any) -> None:
+    assert facts({**ORDER, "meta_data": odd})["meta"] == {}
+
+
+def test_ids_of_any_length_hold_no_order_up() -> None:
+    facts({**ORDER, "id": "9" * 5000, "customer_id": "9" * 5000, "line_items": [{"id": "9" * 5000}]})

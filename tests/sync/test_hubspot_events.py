@@ -76,3 +76,9 @@ def test_a_signed_delivery_is_stored_and_another_is_not(settings: Any) -> None:
     assert sent(body, SECRET, settings).json()["status"] == "duplicate"
     event = WebhookEvent.objects.get()
     assert (event.order_ref, event.schema, bool(event.signed_by)) == ("54805205097", "hubspot/3", True)
+
+
+@pytest.mark.parametrize("at", [10**15, 10**17, 10**20, 10**400, -(10**20), "1e400", None])
+def test_a_time_that_no_clock_shows_is_for_a_person(at: Any) -> None:
+    [signal] = read({**STAGE, "occurredAt": at})
+    assert signal.parked_reason

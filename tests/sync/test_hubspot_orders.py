@@ -77,8 +77,10 @@ def test_what_staff_map_is_written_over_what_we_would_write(hubspot: HubspotStan
     told = only(hubspot).properties
     assert (told["hs_order_name"], told["hs_external_order_id"]) == ("No. 14", "true")
     assert not told.get("hs_order_note")
-    crm.update(made.crm_order_id, {**document(crm, order()), "fields": {"hs_order_name": 7}})
+    renaming = {"hs_order_name": 7, "woo_order_id": "woo-99"}
+    told = crm.update(made.crm_order_id, {**document(crm, order()), "fields": renaming})
     assert only(hubspot).properties["hs_order_name"] == "7"
+    assert told.external_id == "14", "a map does not rename it"
 
 
 def test_a_price_that_is_not_exact_becomes_one_of_the_whole_amount(hubspot: HubspotStandIn) -> None:

@@ -24,7 +24,7 @@ from sync.queue import polls, schedules
 from tests import pipeline
 from tests.sync.conftest import TwoSides
 from tests.sync.connecting import CRM_VALUES, crm, manager, page  # noqa: F401  fixtures
-from webhooks.connections import Bridge, Connection
+from webhooks.connections import WOOCOMMERCE, Bridge, Connection
 from webhooks.models import WebhookEvent
 
 
@@ -158,6 +158,17 @@ def test_what_its_list_cannot_show_is_left_to_reconcile(polled: TwoSides, monkey
     side = SideState.objects.get(name="crm")
     assert (side.cursor, side.failures) == (before.cursor, 0)
     assert calls(polled) == {"GET /orders": 1}, "the ping, which shows that it is the page"
+
+
+def test_a_connection_whose_credentials_are_lost_keeps_no_other_from_its_turn(polled: TwoSides) -> None:
+    said = {"kind": "rest", "settings": {"url": polled.crm.url, "poll_seconds": "30"}, "credentials": "of another key"}
+    lost = Connection.objects.create(pk=0, slug="lost", name="Lost", **said)
+    shop = Connection.objects.create(slug="shop-b", name="Shop B", kind=WOOCOMMERCE)
+    Bridge.objects.create(slug="b", name="B", shop=shop, crm=lost, state="on", external_id_prefix="b-")
+    SideState.objects.get_or_create(name="lost")
+    assert list(polls.wanted()) == ["lost", "crm"]
+    tasks.poll()
+    assert calls(polled) == {"GET /orders": 1}
 
 
 @pytest.mark.parametrize(

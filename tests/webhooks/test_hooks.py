@@ -377,6 +377,38 @@ def test_a_secret_of_the_body_is_not_stored(odoo_hooks: Hooks) -> None:
     assert json.loads(bytes(event.body))["token"] == "•••"
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"_model": "sale.order", "_id": 3, "token": "a\\/long+secret=of a_kind"}', "application/json"),
+        (b'{"_model": "sale.order", "_id": 3, "token": "a/long+secret=of \\u0061_kind"}', "application/json"),
+        (b"_model=sale.order&_id=3&token=a%2Flong%2Bsecret%3Dof+a_kind", "application/x-www-form-urlencoded"),
+        (b"_model=sale.order&_id=3&token=a/long%2Bsecret=of%20a%5Fkind", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_secret_of_the_body_is_not_stored_however_it_is_spelled(
+    odoo_hooks: Hooks, settings: Any, body: bytes, kind: str
+) -> None:
+    parse = reader(lambda event: {"crm_order_id": str(event["_id"])})
+    schemas.register("like-odoo", Hooks(schema="odoo/1", parse=parse, verify=IN_BODY))
+    settings.CRM_WEBHOOK_SECRETS = ["a/long+secret=of a_kind"]
+    assert told(body, **{"Content-Type": kind}).json()["status"] == "accepted"
+    event = WebhookEvent.objects.get()
+    assert json.loads(bytes(event.body))["token"] == "•••"
+    assert (event.order_ref, b"kind" in bytes(event.body)) == ("3", False)
+
+
+def test_a_secret_of_the_address_is_not_stored_where_a_proxy_repeats_the_address(
+    odoo_hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "BURST", 1.0)
+    monkeypatch.setattr(pace, "A_SECOND", 0.0)
+    said = [told(**{"X-Original-URL": f"/webhooks/crm/crm/{SECRET}/"}).json()["status"] for _ in range(2)]
+    assert said == ["accepted", "too_many_hints"]
+    for kept in (WebhookEvent.objects.get().headers, RefusedDelivery.objects.get().headers):
+        assert SECRET not in json.dumps(kept)
+
+
 def test_a_challenge_is_sent_back_before_there_is_a_secret_and_nothing_is_stored(
     odoo_hooks: Hooks, settings: Any
 ) -> None:

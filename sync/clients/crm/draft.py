@@ -209,13 +209,17 @@ def _line(kind: Kind, found: Mapping[str, Any], name: Any, rates: Mapping[int, D
     )
 
 
+MOST_DIGITS = 20
+"""Of what is a number, or an amount: anything longer is none."""
+
+
 def amount(value: Any) -> Decimal:
     """Exact: WooCommerce writes amounts as text. What is none is nought."""
     try:
         found = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else ZERO
     except InvalidOperation:
         return ZERO
-    return found if found.is_finite() and abs(found.adjusted()) < 20 else ZERO
+    return found if found.is_finite() and abs(found.adjusted()) < MOST_DIGITS else ZERO
 
 
 def _name(found: Mapping[str, Any]) -> str:
@@ -227,7 +231,9 @@ def _text(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    return value if type(value) is int else int(value) if isinstance(value, str) and value.isdecimal() else 0
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < MOST_DIGITS else 0
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

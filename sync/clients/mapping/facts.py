@@ -19,7 +19,8 @@ def facts(order: Mapping[str, Any]) -> dict[str, Any]:
     """JSON, and nothing else: what expressions are evaluated on."""
     shown = document(order)
     meta: dict[str, Any] = {}
-    for one in shown.get("meta_data") or []:
+    listed = shown.get("meta_data")
+    for one in listed if isinstance(listed, list) else ():
         if isinstance(one, Mapping) and isinstance(one.get("key"), str):
             meta.setdefault(one["key"], one.get("value"))
     return {**shown, META: meta, DRAFT: _plain(draft(shown))}

@@ -13,6 +13,7 @@ from jmespath.exceptions import ArityError, JMESPathError, JMESPathTypeError, Pa
 from jmespath.parser import ParsedResult
 
 from sync.clients.mapping.facts import facts, value_at
+from sync.clients.mapping.functions import OPTIONS
 from sync.clients.mapping.transforms import DATES, TRANSFORMS, TYPES, Transform, WrongValue, is_empty, typed
 from sync.clients.snapshots import TRASH
 from webhooks.texts import fit
@@ -105,7 +106,9 @@ class Row:
             return self.constant
         if self.expression:
             try:
-                return parsed(self.expression).search(known)
+                return parsed(self.expression).search(known, OPTIONS)
+            except WrongValue:
+                raise
             except JMESPathTypeError as error:
                 raise WrongValue(_wrong_type(error)) from error
             except AT_RUN_TIME as error:
@@ -157,7 +160,7 @@ def parsed(expression: str) -> ParsedResult:
     if made > MOST_VALUES:
         raise BadRow("expression", "It makes too many lists within each other. Shorten it.")
     try:
-        found.search(EMPTY)
+        found.search(EMPTY, OPTIONS)
     except UnknownFunctionError as error:
         raise BadRow("expression", f"{error}. Is its name written right?") from error
     except ArityError as error:

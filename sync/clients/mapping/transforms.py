@@ -1,6 +1,6 @@
 """What may be done with a value on its way from the order to the CRM's field, by name. All of it is pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -21,6 +21,9 @@ DATES = {
     "epoch": "milliseconds since 1970",
 }
 """How a date may be written, each with an example."""
+LONGEST = 100_000
+"""Characters that a value may have on its way: a worker has no memory for what grows with each step."""
+TOO_LONG = f"it has more than {LONGEST} characters"
 OTHERWISE = "*"
 """In a map of values: all that it does not name."""
 
@@ -53,9 +56,9 @@ def moment(value: Any) -> datetime:
     for read in (datetime.fromisoformat, lambda text: datetime.strptime(text, "%d.%m.%Y").replace(tzinfo=UTC)):
         try:
             found = read(text)
-        except ValueError:
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except (ValueError, OverflowError):  # at the ends of the calendar, no other zone has that time
             continue
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     raise WrongValue("it is no date, as 2026-11-28, 28.11.2026 or 2026-11-28T14:05:00Z are")
 
 
@@ -66,6 +69,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value).strip()
     raise WrongValue(f"it is {named(value)}, and no text")
+
+
+def joined(separator: str, texts: Sequence[str]) -> str:
+    """Raises WrongValue before it is made, where it would be too long."""
+    if sum(map(len, texts)) + len(separator) * len(texts) > LONGEST:
+        raise WrongValue(TOO_LONG)
+    return separator.join(texts)
 
 
 def named(value: Any) -> str:
@@ -105,7 +115,7 @@ def _cut(transform: Transform, text: str) -> str:
 def _join(transform: Transform, value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    return transform.argument.join(as_text(one) for one in value if not is_empty(one))
+    return joined(transform.argument, [as_text(one) for one in value if not is_empty(one)])
 
 
 def _first(transform: Transform, value: Any) -> Any:

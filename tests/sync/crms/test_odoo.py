@@ -144,8 +144,9 @@ def test_an_order_in_the_trash_is_told_as_such_and_keeps_its_lines(odoo: OdooSta
 def test_mapped_fields_are_sent_with_the_order_and_with_a_change(odoo: OdooStandIn, crm: OdooCrm) -> None:
     made, _ = crm.create("14", {**compose(order()), "fields": {"x_note": "a", "client_order_ref": "stolen"}})
     assert (sale(odoo)["x_note"], made.external_id) == ("a", "14")
-    crm.update(made.crm_order_id, {**compose(order()), "fields": {"x_note": "b"}})
-    assert sale(odoo)["x_note"] == "b"
+    told = crm.update(made.crm_order_id, {**compose(order()), "fields": {"x_note": "b", "client_order_ref": "stolen"}})
+    assert (sale(odoo)["x_note"], told.external_id) == ("b", "14"), "a map does not rename it"
+    assert not next(one for one in crm.fields() if one.name == "client_order_ref").writable
 
 
 # --- customers ----------------------------------------------------------------------------------------------------

@@ -277,11 +277,12 @@ def words_of(access: Access) -> Words:
 
 
 def _mapped(order: Mapping[str, Any]) -> dict[str, str]:
-    """What staff map to properties. HubSpot takes text, and an empty one empties."""
+    """What staff map to properties. HubSpot takes text, and an empty one empties. No map renames an order."""
     said = {True: "true", False: "false", None: ""}
     return {
         name: said[value] if isinstance(value, bool | None) else str(value)
         for name, value in order.get("fields", {}).items()
+        if name != ORDER_KEY
     }
 
 

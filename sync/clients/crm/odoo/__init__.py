@@ -206,10 +206,11 @@ class OdooCrm:
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         now = self._read(crm_order_id, *WHOLE)
         values: dict[str, Any] = {"note": markup(order["note"])}
+        mapped = {name: value for name, value in order.get("fields", {}).items() if name not in OURS}
         if "lines" in order:
             values |= self._anew(lambda: self._changed(crm_order_id, now, order))
         with self._about():
-            self.calls(SALE, "write", [id_of(crm_order_id)], vals=values | order.get("fields", {}))
+            self.calls(SALE, "write", [id_of(crm_order_id)], vals=values | mapped)
         return self.get(crm_order_id)
 
     # --- orders ----------------------------------------------------------------------------------------------------
