@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from unfold.widgets import (
@@ -12,12 +13,14 @@ from unfold.widgets import (
 )
 
 from orders.asking import ReasonForm
-from sync.clients.crm.schema import OF_EACH, SettingField
+from sync.clients.crm.schema import OF_EACH, WEBHOOK_SECRETS, SettingField
 from sync.clients.shop_address import NoShop, ensure_scheme, tidy
 from sync.monitoring.connecting import known_shop
+from webhooks import credentials
 from webhooks.connections import Connection
 
 KEPT = "Leave it empty to keep what is stored."
+ELSEWHERE = "The address leads to another server. Enter it again: what is stored is not sent there."
 LONGEST = 2000
 
 
@@ -138,9 +141,25 @@ class CrmForm(forms.Form):
 
 
 class EditCrmForm(CrmForm):
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, *args: Any, connection: Connection, **more: Any) -> None:
+        super().__init__(*args, connection=connection, **more)
+        self.connection = connection
         self.fields["reason"] = ReasonForm.base_fields["reason"]
+
+    def clean(self) -> dict[str, Any]:
+        """What is stored goes to no other server: whoever may enter keys may not see those of others."""
+        said: dict[str, Any] = super().clean() or {}
+        if "url" in said and _server(said["url"]) != _server(self.connection.settings.get("url", "")):
+            known = credentials.decrypt(self.connection.credentials)
+            sent = (one.name for one in self.schema if one.secret and one.name != WEBHOOK_SECRETS.name)
+            for name in sent:
+                if known.get(name) and not said.get(name):
+                    self.add_error(name, ELSEWHERE)
+        return said
+
+
+def _server(url: str) -> tuple[str, str]:
+    return urlsplit(url)[:2]
 
 
 def _field(one: SettingField, *, stored: bool) -> forms.Field:

@@ -66,6 +66,24 @@ def test_an_edit_keeps_what_is_left_empty_and_is_in_the_audit_without_values(
     assert crm.token not in json.dumps(told.details)
 
 
+def test_what_is_stored_goes_to_no_other_server(manager: Client, pair: tuple[Connection, Connection]) -> None:
+    """Who may enter keys may not see those of others."""
+    other = SandboxCrm(token=CRM_VALUES["token"])
+    other.start()
+    try:
+        edit = {"url": other.url, "signature": "standard-webhooks", "reason": "It moved"}
+        answer = manager.post(page("connection_keys", pair[1].pk), edit, follow=True)
+        assert b"leads to another server" in answer.content
+        assert other.requests == []
+        assert Connection.objects.get(pk=pair[1].pk).settings["url"] == pair[1].settings["url"]
+        edit["token"] = other.token
+        assert (
+            b"Stored. The CRM answers" in manager.post(page("connection_keys", pair[1].pk), edit, follow=True).content
+        )
+    finally:
+        other.stop()
+
+
 def test_an_address_of_our_own_network_is_refused(manager: Client, crm: SandboxCrm, settings: Any) -> None:
     settings.ALLOW_PRIVATE_ADDRESSES = False
     for url in (crm.url, crm.url.replace("http:", "https:")):
