@@ -280,6 +280,19 @@ def test_twins_that_a_dead_worker_left_behind_become_one(odoo: OdooStandIn, crm:
     assert sale(odoo)["partner_id"] == left["id"]
 
 
+@pytest.mark.parametrize("by", ["us", "a person"])
+def test_a_copy_that_people_made_of_our_contact_is_not_deleted(by: str, odoo: OdooStandIn, crm: OdooCrm) -> None:
+    """Odoo copies the reference, too, and no order refers to the copy yet."""
+    crm.create("14", compose(order()))
+    ours = odoo.records.tables[PARTNER][sale(odoo)["partner_id"]]
+    copy = odoo.records.insert(PARTNER, {name: ours[name] for name in ("name", "type", "email", "phone", "ref")})
+    maker, made = (ours["create_uid"], "2031-01-01 00:00:00.0") if by == "us" else (77, ours["create_date"])
+    odoo.records.tables[PARTNER][copy] |= {"create_uid": maker, "create_date": made}
+    second, _ = crm.create("15", compose(order()))
+    assert copy in odoo.records.tables[PARTNER]
+    assert sale(odoo, second.crm_order_id)["partner_id"] == ours["id"]
+
+
 # --- orders that are made twice, and what disappears between two calls ---------------------------------------------
 
 

@@ -3,18 +3,35 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sync.clients.crm.base import Access, marked
 from sync.clients.crm.customers import CUSTOMER, NEW, Candidate, SeveralFit, chosen
 from sync.clients.crm.odoo.calls import Calls
-from sync.clients.crm.odoo.words import MISSING, SALE, is_id, literally, one_of, reference, text
+from sync.clients.crm.odoo.words import MISSING, SALE, is_id, literally, moment, one_of, reference, text
 from sync.clients.errors import AuthFailed, NotFound, Rejected, Unconfirmed
 
 PARTNER = "res.partner"
 PLACE = ("street", "street2", "zip", "city")
-FIELDS = ("name", "email", "phone", "vat", "ref", "type", "is_company", "parent_id", "state_id", "country_id", *PLACE)
+MADE = ("create_uid", "create_date")
+FIELDS = (
+    *MADE,
+    "name",
+    "email",
+    "phone",
+    "vat",
+    "ref",
+    "type",
+    "is_company",
+    "parent_id",
+    "state_id",
+    "country_id",
+    *PLACE,
+)
 MOST_SALES = 500
+AT_ONCE = timedelta(minutes=5)
+"""Between the beginnings of two creations that do not see each other, at most."""
 INVOICE, DELIVERY = ("invoice_address", "invoice"), ("delivery_address", "delivery")
 Row = Mapping[str, Any]
 
@@ -109,9 +126,11 @@ class Partners:
         return self._only(twins)
 
     def _only(self, twins: Sequence[Row]) -> Row:
-        """Of several that we made of one customer at the same moment, one: those that no order refers to go again."""
-        left = list(twins)
-        for one in [*reversed(twins[1:]), twins[0]]:
+        """Of several that we made of one customer at the same moment, one: those that no order refers to go again.
+        Whoever duplicates a contact in Odoo copies its reference: such a copy stays."""
+        ours = [twins[0], *(one for one in twins[1:] if _made_at_once(one, twins[0]))]
+        left = list(ours)
+        for one in [*reversed(ours[1:]), ours[0]]:
             if len(left) > 1 and self._is_removed(one["id"]):
                 left.remove(one)
         return left[0]
@@ -153,6 +172,12 @@ class Partners:
             if code in known:
                 values["state_id"] = known[code]
         return values
+
+
+def _made_at_once(one: Row, first: Row) -> bool:
+    if not one["create_date"] or not first["create_date"] or one["create_uid"] != first["create_uid"]:
+        return False
+    return abs(moment(one["create_date"]) - moment(first["create_date"])) <= AT_ONCE
 
 
 def _is(path: str, value: str) -> list[Any]:
