@@ -19,7 +19,7 @@ from sync.clients.errors import NotConfigured
 from sync.clients.http import trusted
 from sync.clients.shop import basic_auth
 from webhooks.checks import OF_THE_ENVIRONMENT, is_environment_unused
-from webhooks.configs import POLL_LEAST, ShopConfig
+from webhooks.configs import POLL_LEAST, POLL_MOST, ShopConfig
 from webhooks.connections import SHOP, Connection
 from webhooks.credentials import WrongKey, decrypt
 
@@ -83,7 +83,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "RETRY_BASE_SECONDS": (0, 3600, "seconds"),
     "RETRY_MAX_SECONDS": (0, 604_800, "seconds"),
     "CRM_LIST_LAG": (0, 3600, "seconds"),
-    "CRM_POLL_SECONDS": (POLL_LEAST, 86_400, "seconds, or 0: then only reconcile asks"),
+    "CRM_POLL_SECONDS": (POLL_LEAST, POLL_MOST, "seconds, or 0: then only reconcile asks"),
     "SHOP_WRITE_LAG": (0, 3600, "seconds"),
     "BREAKER_THRESHOLD": (1, 1000, "failures in a row"),
     "LOOP_MAX_CHANGES": (1, 10**9, "changes"),

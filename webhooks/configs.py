@@ -14,7 +14,7 @@ SHOP, CRM = "shop", "crm"
 REST = "rest"
 SCHEME = "standard-webhooks"
 SIGNATURE_HEADER = "X-CRM-Signature"
-POLL_LEAST = 30
+POLL_LEAST, POLL_MOST = 30, 86_400
 """Seconds."""
 PREFIX = r"([A-Za-z0-9._:/#-]{0,19}[A-Za-z._:/#-])?"
 """Of an external id: no digit at the end, where the order's number follows."""
@@ -113,9 +113,10 @@ class CrmConfig:
 
 
 def poll_seconds(said: Any) -> int:
-    """What is wrong is told by the checks and the form, and never more often than POLL_LEAST."""
+    """What is wrong is told by the checks and the form, and never more often than POLL_LEAST. A time that is
+    more than a day away would be taken for one of a wrong clock, and be due at once (`polls.turn`)."""
     seconds = int(said) if str(said).isdecimal() else 0
-    return max(seconds, POLL_LEAST) if seconds else 0
+    return min(max(seconds, POLL_LEAST), POLL_MOST) if seconds else 0
 
 
 def _list(commas: str) -> tuple[str, ...]:

@@ -172,7 +172,8 @@ def test_a_connection_whose_credentials_are_lost_keeps_no_other_from_its_turn(po
 
 
 @pytest.mark.parametrize(
-    ("seconds", "every", "warns"), [(0, 0, 0), (29, 30, 1), (30, 30, 0), (600, 600, 0), (-1, 0, 1)]
+    ("seconds", "every", "warns"),
+    [(0, 0, 0), (29, 30, 1), (30, 30, 0), (600, 600, 0), (-1, 0, 1), (100_000, 86_400, 1)],
 )
 def test_how_often_is_said_by_the_environment(db: None, settings: Any, seconds: int, every: int, warns: int) -> None:
     settings.CRM_POLL_SECONDS = seconds
@@ -210,3 +211,13 @@ def test_a_connection_of_the_back_office_says_it_in_its_form(
     if is_taken:
         assert polls.wanted() == ({"other": 30} if given else {})
         assert Connection.objects.get(slug="other").settings["poll_seconds"] == given
+
+
+@pytest.mark.parametrize("said", ["100000", "999999999999999"])
+def test_one_that_is_asked_more_seldom_than_once_a_day_is_asked_daily(
+    polled: TwoSides, settings: Any, said: str
+) -> None:
+    settings.CRM_POLL_SECONDS = int(said)
+    tasks.poll()
+    tasks.poll()
+    assert calls(polled) == {"GET /orders": 1}
