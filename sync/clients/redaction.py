@@ -10,8 +10,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from sync.clients.parsing import parsed
-from webhooks.configs import CrmConfig, ShopConfig
-from webhooks.connections import CRM, SHOP
+from webhooks.configs import CRM, SHOP, CrmConfig, ShopConfig
 from webhooks.credentials import known_secrets
 
 SHORTEST_SECRET = 8

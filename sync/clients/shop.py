@@ -30,8 +30,7 @@ from sync.clients.errors import (
 from sync.clients.http import Answer, CallRecord, JsonClient, ignore, nothing, readable
 from sync.clients.paging import OF_A_PAGE, alone, batches, pages
 from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, LARGEST_INTEGER, Composer, ShopSnapshot, is_word
-from webhooks.configs import ShopConfig
-from webhooks.connections import SHOP
+from webhooks.configs import SHOP, ShopConfig
 from webhooks.credentials import hide
 from webhooks.moments import utc
 

@@ -23,7 +23,6 @@ from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 from webhooks.models import Side
 
-KIND = "map_check"
 ORDERS, PAGE, SAMPLES = 500, 100, 3
 REPORT = "report"
 """In the checkpoint: by target, how many orders get another value, or none, and some of them."""
@@ -35,7 +34,7 @@ def start(*, actor: str, reason: str = "", bridge: int) -> Run:
     """Over the draft of the bridge as it is now. Raises AlreadyRunning."""
     row = engine.bridge_with(bridge)
     options = {"rows": field_maps.rows_of(row), "before": field_maps.rows_on(row), "orders": ORDERS}
-    return engine.start(KIND, options=options, bridge=bridge, actor=actor, reason=reason, restart=True)
+    return engine.start(JOB.kind, options=options, bridge=bridge, actor=actor, reason=reason, restart=True)
 
 
 def job(run: Run) -> Steps[None]:
@@ -151,7 +150,7 @@ class Report:
 
 def report_of(bridge: Bridge) -> Report | None:
     """The newest of the bridge."""
-    run = Run.objects.filter(kind=KIND, bridge=bridge).order_by("-pk").first()
+    run = Run.objects.filter(kind=JOB.kind, bridge=bridge).order_by("-pk").first()
     return Report(run=run, is_of_draft=run.options.get("rows") == field_maps.rows_of(bridge)) if run else None
 
 
@@ -161,7 +160,7 @@ def _in_words(run: Run) -> list[tuple[str, str]]:
 
 JOB = register(
     Job(
-        kind=KIND,
+        kind="map_check",
         label="Dry run of a field map",
         work=job,
         count_names={

@@ -299,7 +299,7 @@ BUGS = (
     Bug(
         name="what no delivery told of the shop is not found",
         file="sync/jobs/missed.py",
-        old="    if order.is_known_as(link.woo_fingerprint):",
+        old="    if (order.is_unchanged_since if at_rest else order.is_known_as)(link.woo_fingerprint):",
         new="    if link:",
         history="""
             begin(linked=True)
