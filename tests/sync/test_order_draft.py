@@ -121,3 +121,14 @@ FIELDS = ("id", "number", "status", "total", "billing", "shipping", "line_items"
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_no_order_is_too_odd_to_be_read(order: dict[str, Any]) -> None:
     draft(order)
+
+
+@pytest.mark.parametrize("said", ["-", ".", "n/a", "0", "000000000", "+11 111 1111", "12345", "0123456789", 0, None])
+def test_what_is_typed_in_the_place_of_a_phone_number_is_nobodys(said: Any) -> None:
+    """Else whoever types the same would be taken for the same customer."""
+    assert draft({"billing": {"phone": said}}).customer.phone == ""
+
+
+@pytest.mark.parametrize("said", ["030 1", "+49 30 123456", "(555) 010-0199"])
+def test_a_phone_number_is_kept_as_it_is_written(said: str) -> None:
+    assert draft({"billing": {"phone": said}}).customer.phone == said

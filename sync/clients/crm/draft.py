@@ -166,7 +166,7 @@ def _customer(order: Mapping[str, Any], billing: Mapping[str, Any]) -> Customer:
         name=_name(billing),
         company=_text(billing.get("company")),
         email=_text(billing.get("email")),
-        phone=_text(billing.get("phone")),
+        phone=_phone(billing.get("phone")),
         vat_number=next(filter(None, named), ""),
     )
 
@@ -209,6 +209,9 @@ def _line(kind: Kind, found: Mapping[str, Any], name: Any, rates: Mapping[int, D
     )
 
 
+FEWEST_DIGITS = 4
+"""Of a phone number."""
+COUNTED = "012345678901234567890"
 MOST_DIGITS = 20
 """Of what is a number, or an amount: anything longer is none."""
 
@@ -228,6 +231,14 @@ def _name(found: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return fit(value.strip()) if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
+
+
+def _phone(value: Any) -> str:
+    """By which a customer is known again. What people type where they do not want to say theirs is nobody's."""
+    text = _text(value)
+    digits = "".join(filter(str.isdecimal, text))
+    is_one = len(digits) >= FEWEST_DIGITS and len(set(digits)) > 1 and digits not in COUNTED
+    return text if is_one else ""
 
 
 def _integer(value: Any) -> int:
