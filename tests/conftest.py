@@ -19,7 +19,7 @@ from sync.clients import installation
 from sync.clients.paging import batches
 from tests import fresh
 from tests.journeys.processes import migrate
-from webhooks import connections, wake
+from webhooks import connections, credentials, wake
 from webhooks.durations import durations
 from webhooks.refusals import refusals
 
@@ -87,6 +87,8 @@ def new_process() -> Iterator[None]:
     durations.forget()
     batches.forget()
     connections.forget_senders()
+    connections._decrypted.cache_clear()
+    credentials.forget_secrets()
     wake._last = wake._away_until = float("-inf")
     begun = (thread for thread in threading.enumerate() if thread not in before and not thread.daemon)
     left = [thread for thread in begun if not thread.name.startswith(("calls", "asyncio"))]

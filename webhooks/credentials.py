@@ -45,8 +45,15 @@ def decrypt(stored: str) -> dict[str, str]:
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """From whatever is kept, logged or shown from now on. A part of one, as in `KEY:SECRET`, is one, too."""
-    _secrets.update(part for secret in secrets for part in (secret, *re.split("[:,]", secret)) if part)
+    """From whatever is kept, logged or shown from now on. A part of one, as in `KEY:SECRET`, is one, too; of an address
+    with a token in it, none is: its host stands in many calls."""
+    for secret in filter(None, secrets):
+        _secrets.update([secret] if "://" in secret else filter(None, (secret, *re.split("[:,]", secret))))
+
+
+def forget_secrets() -> None:
+    """As a fresh process."""
+    _secrets.clear()
 
 
 def known_secrets() -> tuple[str, ...]:

@@ -50,3 +50,12 @@ def test_the_first_key_encrypts_and_all_decrypt(settings: Any) -> None:
     rotated = credentials.rotated(of_the_secret_key)
     settings.CREDENTIAL_KEYS = ["new"]
     assert credentials.decrypt(rotated) == VALUES and credentials.is_current(rotated)
+
+
+def test_the_parts_of_a_secret_are_hidden_but_no_host_of_an_address() -> None:
+    credentials.decrypt(
+        credentials.encrypt({"token": "api-key-1:api-secret-1", "address": "json://127.0.0.1:80/tok-1"})
+    )
+    known = credentials.known_secrets()
+    assert {"api-key-1", "api-secret-1", "json://127.0.0.1:80/tok-1"} <= set(known)
+    assert not any(secret in "http://127.0.0.1:40235/orders/C-1001" for secret in known)
