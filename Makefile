@@ -48,21 +48,21 @@ $(VENV)/mutate.stamp: $(VENV)/dev.stamp requirements-mutate.txt
 	@touch $@
 
 # Tryton's own packages, beside ours: some of them want other versions than we have.
-$(TRYTON)/tests.stamp: requirements-tryton.txt tests/tryton/prepare.py
-	@echo "installing requirements-tryton.txt into $(TRYTON), with a database for the tests …"
+$(TRYTON)/made.stamp: requirements-tryton.txt scripts/tryton.py
+	@echo "installing requirements-tryton.txt into $(TRYTON), with a database …"
 	@$(PYTHON) -m venv --clear $(TRYTON)
 	@$(TRYTON)/bin/python -m pip install -q --require-hashes -r requirements-tryton.txt
-	@$(TRYTON)/bin/python tests/tryton/prepare.py $(TRYTON)/orderbridge
+	@$(TRYTON)/bin/python scripts/tryton.py $(TRYTON)/orderbridge
 	@touch $@
 
-run: $(VENV)/run.stamp ## web, worker, and a sandbox shop and CRM, on this machine: CRM=odoo … for a stand-in of that CRM
+run: $(VENV)/run.stamp $(if $(filter tryton,$(CRM)),tryton) ## web, worker, and a sandbox shop and CRM, on this machine: CRM=odoo … for a stand-in of that CRM, CRM=tryton for a real Tryton
 	@$(BIN)/python scripts/run.py $(if $(CRM),--crm $(CRM))
 
 test: $(VENV)/dev.stamp ## every test; those with a real Tryton skip where it cannot be installed (in CI nothing skips)
 	@$(MAKE) -s tryton || { [ -z "$$CI$$TRYTON_REQUIRED" ] && echo "Without Tryton: its tests skip."; }
 	$(BIN)/python -m pytest
 
-tryton: $(TRYTON)/tests.stamp ## a Tryton server for the tests, in an environment of its own
+tryton: $(TRYTON)/made.stamp ## a Tryton server for the tests and for CRM=tryton, in an environment of its own
 
 test-postgres: $(VENV)/dev.stamp ## every test that uses the database of the tests, on a throwaway PostgreSQL
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest -m "database or equipped" --ignore tests/tryton

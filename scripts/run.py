@@ -18,7 +18,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sync.sandbox.crms import STAND_INS, stand_in  # noqa: E402
+from sync.sandbox.crms import CRMS, stand_in  # noqa: E402
 from sync.sandbox.crms.base import PAGE  # noqa: E402
 
 VAR = ROOT / "var"
@@ -118,10 +118,11 @@ def environment(crm_name: str) -> tuple[dict[str, str], int, bool]:
 
 
 def connection_to(name: str, url: str) -> dict[str, str]:
-    """The settings that connect us to this stand-in. Most send no webhooks, so they are asked often."""
+    """The settings that connect us to this CRM. Most send no webhooks, so they are asked often."""
     chosen = stand_in(name)
     values = {"BACKEND": name, "URL": f"{url}{chosen.path}", **chosen.settings}
-    return {"RECONCILE_MINUTES": "1", **{f"CRM_{word.upper()}": value for word, value in values.items()}}
+    often = {"RECONCILE_MINUTES": "1", "CRM_POLL_SECONDS": "30"}
+    return {**often, **{f"CRM_{word.upper()}": value for word, value in values.items()}}
 
 
 def file_of(crm_name: str, name: str) -> str:
@@ -240,7 +241,7 @@ def children_of(env: dict[str, str], web: int) -> list[Child]:
 
 def chosen_crm() -> str:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crm", choices=("", *STAND_INS), default="", help="the stand-in to start as the CRM")
+    parser.add_argument("--crm", choices=("", *CRMS), default="", help="what to start as the CRM")
     return str(parser.parse_args().crm)
 
 

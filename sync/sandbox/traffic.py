@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 
 from sync.sandbox.crms.base import Shown, StandIn
 from sync.sandbox.shop import SandboxShop
@@ -37,9 +38,10 @@ class Traffic:
         self._random = random.Random(seed)
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until `stop` is set."""
+        """Go on until `stop` is set. A real CRM may refuse what its people want, and says so itself."""
         while not stop.wait(self._random.expovariate(self.rate)):
-            self.step()
+            with suppress(ValueError):
+                self.step()
 
     def step(self) -> None:
         """One happening, chosen at random among those that are possible now."""

@@ -1,7 +1,11 @@
 """Every CRM of the sandbox has a page that moves orders, and fits the backend that it stands in for."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -9,7 +13,7 @@ import requests
 from sync.clients.crm import backend, connect_to
 from sync.clients.crm.base import access, unmarked
 from sync.sandbox.crm import SandboxCrm
-from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms import CRMS, STAND_INS, stand_in
 from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
@@ -41,6 +45,24 @@ def test_its_settings_are_all_that_its_backend_needs(name: str) -> None:
     whole = access(schema, {"url": f"http://127.0.0.1:1{kind.path}", **kind.settings})
     whole.ensure_whole(schema)
     assert {*kind.settings} <= {one.name for one in schema}
+
+
+def test_make_run_connects_to_each_before_there_is_django() -> None:
+    """As scripts/run.py does it, which has no settings."""
+    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    ask = (
+        "import json; from scripts.run import CRMS, connection_to;"
+        "print(json.dumps({name: connection_to(name, 'http://127.0.0.1:1') for name in CRMS}))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", ask], cwd=Path(__file__).parents[2], env=env, capture_output=True, check=True
+    ).stdout
+    told = json.loads(said)
+    assert told.keys() == CRMS.keys()
+    for name, values in told.items():
+        assert (values["CRM_BACKEND"], values["CRM_POLL_SECONDS"]) == (name, "30")
+        assert values["CRM_URL"] == f"http://127.0.0.1:1{stand_in(name).path}"
+        assert values["CRM_TOKEN"]
 
 
 @pytest.mark.parametrize("name", STAND_INS)

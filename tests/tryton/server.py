@@ -1,13 +1,7 @@
 """A real Tryton for the tests: one server of `.venv-tryton` (`make tryton`), its database new for each test."""
 
-import json
-import os
-import shutil
-import signal
 import sqlite3
-import subprocess
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,52 +10,23 @@ from typing import Any
 from sync.clients import crm as crm_backends
 from sync.clients.crm.base import Access, access
 from sync.clients.crm.tryton import TrytonCrm
-from tests.servers import NotInstalled, free_port, wait_for_port
-
-ROOT = Path(__file__).parents[2]
-VENV = ROOT / ".venv-tryton"
-MADE = VENV / "orderbridge"
-"""What tests/tryton/prepare.py made."""
+from sync.sandbox.crms.tryton import EMPTY, KEY, TrytonServer, is_made
+from tests.servers import NotInstalled
 
 
-class Tryton:
-    """A server on a free port of 127.0.0.1. Its database is a file."""
+class Tryton(TrytonServer):
+    """Told to begin anew by each test."""
 
     def __init__(self, folder: Path) -> None:
-        if not (MADE / "keys.json").exists():
+        if not is_made():
             raise NotInstalled("Tryton is not installed for the tests: make tryton")
-        self.folder, self.port = folder, free_port()
-        shutil.copy(MADE / "crm.sqlite", folder)
-        self.keys: dict[str, str] = json.loads((MADE / "keys.json").read_text())
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        conf = self.folder / "trytond.conf"
-        conf.write_text(f"[database]\nuri=sqlite://\npath={self.folder}\n[web]\nlisten=127.0.0.1:{self.port}\n")
-        command = [VENV / "bin" / "python", VENV / "bin" / "trytond", "-c", conf]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_for_port(self.port, 120.0)
-        key = {"Authorization": f"Bearer {self.keys['sales']}"}
-        first = urllib.request.Request(f"http://127.0.0.1:{self.port}/crm/rest/model/sale.sale?s=1", headers=key)
-        # It loads its modules, which no test shall wait for.
-        urllib.request.urlopen(first, timeout=120).close()  # noqa: S310
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        super().__init__(folder)
 
     def emptied(self) -> "Database":
         """The same database as at first: another one would cost the server half a second to get to know it."""
-        with closing(sqlite3.connect(MADE / "crm.sqlite")) as made, closing(sqlite3.connect(self.file)) as used:
+        with closing(sqlite3.connect(EMPTY)) as made, closing(sqlite3.connect(self.file)) as used:
             made.backup(used)
         return Database(self)
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "crm.sqlite"
 
 
 class Database:
@@ -72,10 +37,10 @@ class Database:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}/crm"
+        return self.server.url
 
     def access(self, key: str = "sales", **more: str) -> Access:
-        return access(TrytonCrm.schema, {"url": self.url, "token": self.server.keys.get(key, key), **more})
+        return access(TrytonCrm.schema, {"url": self.url, "token": KEY.format(key), **more})
 
     def crm(self, key: str = "sales") -> TrytonCrm:
         """As a user of Tryton with these rights: sales (what we ask for), clerk (more), nobody."""
@@ -117,8 +82,8 @@ WAYS = {
 def tryton() -> Iterator[Tryton]:
     with tempfile.TemporaryDirectory(prefix="tryton-") as folder:
         server = Tryton(Path(folder))
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()

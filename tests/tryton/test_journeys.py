@@ -19,6 +19,7 @@ from sync.clients.mapping.field_map import as_text
 from sync.jobs import backfill, drift, engine, processing, reconciliation
 from sync.models import DriftFinding, Intent, Lease, RememberedChoice, SideState
 from sync.monitoring import doctor
+from sync.sandbox.crms.tryton import KEY
 from sync.sandbox.orders import dated
 from sync.sandbox.shop import SandboxShop
 from tests import pipeline
@@ -70,7 +71,7 @@ def sides(
     shop = SandboxShop(consumer_key="ck_test", consumer_secret="cs_test")
     shop.start()
     settings.WOO_URL, settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET = shop.url, "ck_test", "cs_test"
-    settings.CRM_BACKEND, settings.CRM_URL, settings.CRM_TOKEN = "tryton", database.url, database.server.keys["sales"]
+    settings.CRM_BACKEND, settings.CRM_URL, settings.CRM_TOKEN = "tryton", database.url, KEY.format("sales")
     settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS = 0.02, 0.1
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(processing, "POLL", 0.01)

@@ -20,6 +20,7 @@ from django.utils import timezone
 from orders.models import OrderLink
 from sync.clients.errors import AuthFailed, Hidden, Rejected, ServerTrouble, SideError
 from sync.models import SideState
+from sync.sandbox.crms.tryton import KEY
 from sync.sandbox.shop import SandboxShop
 from tests import pipeline
 from tests.factories import WebhookEventFactory
@@ -115,7 +116,7 @@ def test_a_worker_killed_between_party_and_sale_leaves_one_of_each(
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
                 "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
                 **{"WOO_URL": shop.url, "WOO_CONSUMER_KEY": "ck_test", "WOO_CONSUMER_SECRET": "cs_test"},
-                **{"CRM_BACKEND": "tryton", "CRM_URL": f"{url}/crm", "CRM_TOKEN": database.server.keys["sales"]},
+                **{"CRM_BACKEND": "tryton", "CRM_URL": f"{url}/crm", "CRM_TOKEN": KEY.format("sales")},
                 **{"CRM_LIST_LAG": "0", "RETRY_BASE_SECONDS": "0", "LOG_LEVEL": "CRITICAL"},
             }
             workers.append(subprocess.Popen([sys.executable, "-c", WORK, *said], cwd=ROOT, env=env))

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from orders.models import StatusRule
 from sync.sandbox import second, state
 from sync.sandbox.crm import SandboxCrm
-from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms import CRMS, stand_in
 from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
@@ -69,9 +69,9 @@ class Command(BaseCommand):
         parser.add_argument("--state", type=Path, help="keep the orders in this file over a restart")
         parser.add_argument(
             "--crm",
-            choices=("rest", *STAND_INS),
-            default=settings.CRM_BACKEND if settings.CRM_BACKEND in STAND_INS else "rest",
-            help="which CRM is stood in for (default: the one of CRM_BACKEND, or else a plain one that speaks `rest`)",
+            choices=("rest", *CRMS),
+            default=settings.CRM_BACKEND if settings.CRM_BACKEND in CRMS else "rest",
+            help="which CRM is stood in for, or tryton, a real one (default: CRM_BACKEND's, or else one of `rest`)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -137,7 +137,7 @@ class Command(BaseCommand):
         return shop, crm, options["state"]
 
     def _crm(self, name: str, port: int, hooks: str, first_id: int) -> StandIn:
-        if name in STAND_INS:
+        if name in CRMS:
             return stand_in(name).sandboxed(port, hooks, first_id)
         config = CrmConfig.of_environment(CRM)
         token, secret = config.token or "crm-token", config.webhook_secrets[0]

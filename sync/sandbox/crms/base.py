@@ -47,6 +47,7 @@ class StandIn(LoopbackServer):
     """
 
     title: ClassVar[str]
+    about: ClassVar[str] = "A stand-in of the sandbox, not the real thing."
     statuses: ClassVar[tuple[str, ...]]
     habits: ClassVar[Habits]
     settings: ClassVar[Mapping[str, str]] = {}
@@ -107,4 +108,4 @@ class StandIn(LoopbackServer):
                 return Answer(303, b"", {"Location": PAGE})
             except (KeyError, ValueError) as error:
                 said = f"That cannot be: {error}"
-        return page_of(self.title, self.statuses, [vars(one) for one in self.shown()], said)
+        return page_of(self.title, self.about, self.statuses, [vars(one) for one in self.shown()], said)

@@ -14,15 +14,18 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewp
 .wide{{overflow-x:auto}} table{{border-collapse:collapse;width:100%}}
 th,td{{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8886}} form{{display:flex;gap:.5rem}}
 select,button{{font:inherit}} .wrong{{color:#c33}}</style>
-<h1>{title}</h1><p>A stand-in of the sandbox, not the real thing. Move an order, and see what becomes of it in the shop.
+<h1>{title}</h1><p>{about} Move an order, and see what becomes of it in the shop.
 <a href="">Look again</a></p>{said}<div class="wide"><table><thead><tr>{head}</tr></thead>
 <tbody>{rows}</tbody></table></div></html>"""
 
 
-def page_of(title: str, statuses: Sequence[str], orders: Sequence[Mapping[str, str]], said: str = "") -> Answer:
+def page_of(
+    title: str, about: str, statuses: Sequence[str], orders: Sequence[Mapping[str, str]], said: str = ""
+) -> Answer:
     rows = "".join(_row(one, statuses) for one in list(reversed(orders))[:NEWEST])
     text = PAGE.format(
         title=html.escape(title),
+        about=html.escape(about),
         said=f'<p class="wrong" role="alert">{html.escape(said)}</p>' if said else "",
         head="".join(f'<th scope="col">{name}</th>' for name in COLUMNS),
         rows=rows or f'<tr><td colspan="{len(COLUMNS)}">There is no order yet.</td></tr>',

@@ -1,11 +1,10 @@
-"""Make the database that the tests begin with: run by the Python of `.venv-tryton` (`make tryton`), and by nobody else.
+"""Make the database that the tests and `make run CRM=tryton` begin with: run by the Python of `.venv-tryton`.
 
-    .venv-tryton/bin/python tests/tryton/prepare.py FOLDER
+    .venv-tryton/bin/python scripts/tryton.py FOLDER
 
-In FOLDER stand then `crm.sqlite`, which each test copies, and `keys.json` with the keys of its users.
+In FOLDER stands then `crm.sqlite`, of which each takes a copy. `make tryton` runs it, and nobody else.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -31,8 +30,8 @@ def main(folder: Path) -> None:
     (folder / "crm.sqlite").touch()
     admin = [str(Path(sys.executable).parent / "trytond-admin"), "-c", str(conf), "-d", "crm"]
     environment = {**os.environ, "TRYTONPASSFILE": str(secret)}
-    subprocess.run([*admin, "--all", "--email", "a@example.test", "-p"], env=environment, check=True)
-    subprocess.run([*admin, "-u", *MODULES, "--activate-dependencies"], env=environment, check=True)
+    subprocess.run([*admin, "--all", "--email", "a@example.test", "-p"], env=environment, check=True)  # noqa: S603
+    subprocess.run([*admin, "-u", *MODULES, "--activate-dependencies"], env=environment, check=True)  # noqa: S603
     config.set_trytond("crm", user="admin", config_file=str(conf))
     fill(folder)
 
@@ -58,12 +57,12 @@ def fill(folder: Path) -> None:
     template.products[0].suffix_code = "LAB-1"
     template.save()
     users = {"sales": GROUPS, "clerk": (*GROUPS, "Sales Administrator"), "nobody": ()}
-    keys = {name: key_of(name, groups, company) for name, groups in users.items()}
-    (folder / "keys.json").write_text(json.dumps(keys))
+    for name, groups in users.items():
+        add_user(name, groups, company)
 
 
-def key_of(name: str, groups: tuple[str, ...], company: Model) -> str:
-    """Of a new user with these rights."""
+def add_user(name: str, groups: tuple[str, ...], company: Model) -> None:
+    """With a key that `sync/sandbox/crms/tryton.py` knows: the server is on loopback and has nothing to hide."""
     user = Model.get("res.user")(name=name, login=name)
     for group in groups:
         user.groups.extend(Model.get("res.group").find([("name", "=", group)]))
@@ -71,8 +70,8 @@ def key_of(name: str, groups: tuple[str, ...], company: Model) -> str:
     user.company = user.companies[0]
     user.save()
     application = Model.get("res.user.application")(user=user, application="rest", state="validated")
+    application.key = f"tryton-sandbox-key-of-{name}"
     application.save()
-    return str(application.key)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,92 @@
+"""`make run CRM=tryton`: the sandbox before a real Tryton, with its page, its traffic and its faults."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from django.core.management.base import CommandError
+
+from scripts.run import connection_to
+from sync.clients import crm as crm_backends
+from sync.clients.crm.base import access, unmarked
+from sync.clients.crm.tryton import TrytonCrm
+from sync.clients.crm.tryton.document import COMPOSER
+from sync.clients.errors import SideError
+from sync.sandbox.crms import tryton
+from sync.sandbox.crms.base import PAGE, StandIn
+from sync.sandbox.crms.tryton import TrytonOfTheSandbox
+from sync.sandbox.shop import SandboxShop
+from sync.sandbox.traffic import Traffic
+from tests.tryton.server import Database
+
+
+@pytest.fixture
+def sandbox(database: Database) -> Iterator[TrytonOfTheSandbox]:
+    one = TrytonOfTheSandbox(0, database.server)
+    StandIn.start(one)  # the server runs, and goes on
+    yield one
+    StandIn.stop(one)
+
+
+@pytest.fixture
+def crm(sandbox: TrytonOfTheSandbox) -> TrytonCrm:
+    """Connected as `make run` does it."""
+    told = connection_to("tryton", sandbox.url)
+    to = access(TrytonCrm.schema, {"url": told["CRM_URL"], "token": told["CRM_TOKEN"]})
+    found = crm_backends.connect_to(TrytonCrm, to)
+    assert isinstance(found, TrytonCrm)
+    return found
+
+
+def test_its_page_knows_every_state_of_a_sale() -> None:
+    assert {*TrytonOfTheSandbox.statuses} == {one.name for one in TrytonCrm.default_statuses}
+
+
+def test_where_tryton_is_not_installed_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tryton, "is_made", lambda: False)
+    with pytest.raises(CommandError, match="make tryton"):
+        TrytonOfTheSandbox.sandboxed(0, "", 1)
+
+
+def test_orders_are_made_shown_and_moved_by_traffic(sandbox: TrytonOfTheSandbox, crm: TrytonCrm) -> None:
+    shop = SandboxShop()
+    traffic = Traffic(shop, sandbox, seed=1)
+    for _ in range(2):
+        traffic.order()
+    for woo_id, order in shop.orders.items():
+        crm.create(str(woo_id), COMPOSER.document(order))
+    shown = sandbox.shown()
+    assert [unmarked(one.external_id) for one in shown] == [str(woo_id) for woo_id in shop.orders]
+    assert [one.total for one in shown] == [f"{order['total']} EUR" for order in shop.orders.values()]
+    for _ in range(4):
+        traffic._in_the_crm()
+    moved = {one.crm_order_id: one.status for one in sandbox.shown()}
+    assert set(moved.values()) <= {"processing", "cancelled"}
+    for crm_order_id, status in moved.items():
+        assert crm.get(crm_order_id).status == status
+
+
+def test_a_person_moves_one_by_the_buttons_that_tryton_has(sandbox: TrytonOfTheSandbox, crm: TrytonCrm) -> None:
+    order = SandboxShop().create_order()
+    made, _ = crm.create("14", COMPOSER.document(order))
+
+    def move(status: str) -> requests.Response:
+        said = {"order": made.crm_order_id, "status": status}
+        return requests.post(f"{sandbox.url}{PAGE}", data=said, timeout=60)
+
+    answer = move("quotation")
+    assert answer.status_code == 200 and "<option selected>quotation</option>" in answer.text
+    assert "A real Tryton" in answer.text
+    assert crm.get(made.crm_order_id).status == "quotation"
+    refused = move("done")
+    assert refused.status_code == 400 and "no button that leads from quotation to done" in refused.text
+    assert move("draft").status_code == move("cancelled").status_code == move("draft").status_code == 200
+    assert crm.get(made.crm_order_id).status == "draft"
+
+
+def test_it_fails_where_the_sandbox_is_told_so(sandbox: TrytonOfTheSandbox, crm: TrytonCrm) -> None:
+    sandbox.faults.add("500")
+    with pytest.raises(SideError):
+        crm.ping()
+    sandbox.faults.clear()
+    crm.ping()
