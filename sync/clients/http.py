@@ -260,8 +260,8 @@ class JsonClient:
         is_good = 200 <= status < 300 and (is_json or status == 204)
         if is_good and "SG-Captcha" not in response.headers:
             return Answer(status=status, data=data, headers=response.headers)
-        after = retry_after(response.headers.get("Retry-After"))
-        asked_for, after = after, None if after is None else min(after, LONGEST_WAIT)
+        asked_for = retry_after(response.headers.get("Retry-After"))
+        after = None if asked_for is None else min(asked_for, LONGEST_WAIT)
         theirs = said(data) if is_json else quoted(text_of(body)[:200])
         about: dict[str, Any] = {"side": self.side, "status": status, "code": code(data)}
         where = f"{method} on the {self.side}: {status}"
@@ -280,12 +280,8 @@ class JsonClient:
         if status == 503 and after is not None and is_page(response, body):
             words, advice = causes.MAINTENANCE[self.side]
             raise Maintenance(f"{where}: {words}", advice=advice, **about)
-        if status == 429 and asked_for and LONGEST_WAIT < asked_for < LONGEST_LIMIT:
-            until = datetime.now(UTC) + timedelta(seconds=asked_for)
-            raise LimitReached(f"{where}: the limit is used up. {theirs}".rstrip(), until=until, **about)
         if status == 429 or (status == 503 and after is not None):
-            asked = f"for {after:.0f} s" if after else "and not told for how long"
-            raise RateLimited(f"{where}: we were asked to wait {asked}. {theirs}".rstrip(), after=after, **about)
+            raise _asked_to_wait(where, theirs, asked_for, after, about)
         if status >= 500:
             raise ServerTrouble(f"{where}: {theirs}", after=after, **about)
         if 300 <= status < 400:
@@ -429,3 +425,13 @@ def readable(
         if left_out is not None:
             left_out.append((str(order)[:64], str(why)))
     return good
+
+
+def _asked_to_wait(
+    where: str, theirs: str, asked_for: float | None, after: float | None, about: dict[str, Any]
+) -> LimitReached | RateLimited:
+    if about["status"] == 429 and asked_for and LONGEST_WAIT < asked_for < LONGEST_LIMIT:
+        until = datetime.now(UTC) + timedelta(seconds=asked_for)
+        return LimitReached(f"{where}: the limit is used up. {theirs}".rstrip(), until=until, **about)
+    asked = f"for {after:.0f} s" if after else "and not told for how long"
+    return RateLimited(f"{where}: we were asked to wait {asked}. {theirs}".rstrip(), after=after, **about)

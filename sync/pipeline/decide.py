@@ -339,14 +339,8 @@ def _move(
         target = lifecycle.shop_status(crm.status)
     except Unmapped as error:
         return Park(reasons=(Reason("unmapped", str(error)),), confirmed=confirmed)
-    if shop is None and link and link.woo_status == TRASH:
-        words = f"The shop has deleted order {link.woo_id}, and the CRM was told. There is nothing to move."
-        return Plan(outcome="no_change", reasons=(Reason("deleted", words),), crm_seen=crm, woo_id=link.woo_id)
     if shop is None:
-        woo_id = link.woo_id if link else crm.external_id
-        return Park(
-            reasons=(Reason("gone_from_shop", f"The shop no longer has order {woo_id}. Restore it there, or resolve."),)
-        )
+        return _gone(link, crm)
     if wait := _may_come(shop, pending):
         return wait
     was = link.crm_status if link and link.crm_status else "not seen before"
@@ -378,6 +372,15 @@ def _move(
         transitions=(draft(decision="applied", reason=f"{told.words} {allowed}"),),
         crm_has=_if_told(link, shop),
     )
+
+
+def _gone(link: LinkFacts | None, crm: CrmSnapshot) -> Decision:
+    if link and link.woo_status == TRASH:
+        words = f"The shop has deleted order {link.woo_id}, and the CRM was told. There is nothing to move."
+        return Plan(outcome="no_change", reasons=(Reason("deleted", words),), crm_seen=crm, woo_id=link.woo_id)
+    woo_id = link.woo_id if link else crm.external_id
+    words = f"The shop no longer has order {woo_id}. Restore it there, or resolve."
+    return Park(reasons=(Reason("gone_from_shop", words),))
 
 
 def _set_status(shop: ShopSnapshot, to_status: str, crm_order_id: str) -> SetShopStatus:
