@@ -158,10 +158,7 @@ def test_a_sold_order_of_which_the_crm_has_yet_to_hear_is_ahead_as_expected(
     words, _ = command()
     assert words.startswith("1 orders compared; 1 ahead as expected") if expected else str(woo_id) in words
     assert DriftFinding.objects.open(timezone.now()).exists() is not expected
-    assert (
-        f'orderbridge_drift{{bridge="default",kind="ahead"}} {int(not expected)}.0'
-        in client.get("/metrics").content.decode()
-    )
+    assert f'orderbridge_drift{{kind="ahead"}} {int(not expected)}.0' in client.get("/metrics").content.decode()
     two_sides.crm.set_status(crm_id, {"processing": "paid", "completed": "shipped"}.get(shop, shop.replace("-", "_")))
     assert command("--json")[1] == 0, "it is no longer expected, as it is gone"
 
@@ -268,8 +265,8 @@ def test_the_metric_tells_the_open_findings_of_each_kind(two_sides: TwoSides, cl
     found()
     DriftFinding.objects.filter(woo_id=ahead).update(ignored_until=timezone.now() + timedelta(days=1))
     lines = client.get("/metrics").content.decode().splitlines()
-    assert 'orderbridge_drift{bridge="default",kind="status"} 1.0' in lines
-    assert 'orderbridge_drift{bridge="default",kind="ahead"} 0.0' in lines
+    assert 'orderbridge_drift{kind="status"} 1.0' in lines
+    assert 'orderbridge_drift{kind="ahead"} 0.0' in lines
 
 
 # --- unpleasant sides ----------------------------------------------------------------------------------------------
