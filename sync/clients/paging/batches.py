@@ -6,10 +6,12 @@ asked one by one for an hour.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sync.clients.paging import OF_A_PAGE, PageSize
+from sync.clients.snapshots import CrmSnapshot
 
 K = TypeVar("K", int, str)
 T = TypeVar("T")
@@ -68,3 +70,11 @@ def of(address: str, question: str) -> Batches:
 def forget() -> None:
     """As a new process."""
     _known.clear()
+
+
+def by_name(names: Sequence[str], found: Sequence[CrmSnapshot]) -> dict[str, CrmSnapshot | None]:
+    """Those that are there once; None for those that are not, if the answer shows any order at all: as `find_many`."""
+    times = Counter(one.external_id for one in found)
+    once = {one.external_id: one for one in found if one.external_id and times[one.external_id] == 1}
+    absent = dict.fromkeys(name for name in names if name not in times) if found else {}
+    return {**absent, **once}

@@ -154,10 +154,7 @@ class TrytonCrm:
     def find_many(self, external_ids: Sequence[str]) -> dict[str, CrmSnapshot | None]:
         names = list(dict.fromkeys(external_ids))
         found = batches.of(self.access["url"], "names").read(names, self._named, self.ping)
-        times = [one.external_id for one in found]
-        once = {one.external_id: one for one in found if one.external_id and times.count(one.external_id) == 1}
-        absent = dict.fromkeys(name for name in names if name not in times) if found else {}
-        return {**absent, **once}
+        return batches.by_name(names, found)
 
     def changed_since(self, since: datetime) -> Iterator[CrmSnapshot]:
         """Two lists in one: until somebody changes it, a sale has a time of creation and none of change."""
