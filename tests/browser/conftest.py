@@ -147,6 +147,7 @@ def sign_in(open_page: Callable[..., Page]) -> SignIn:
 
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the thing of this name has the focus, and shows that it has."""
+    page.wait_for_load_state()
     if name in page.evaluate(FOCUSED)[0]:
         return
     for _ in range(TABS):

@@ -1,5 +1,6 @@
 """What staff do with one event, with the mouse and to the end; and how they find it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def test_a_copy_is_edited_and_replayed_and_the_original_stays(world: World, sign
     page.get_by_role("link", name=str(original.pk), exact=True).click()
     page.get_by_role("link", name="Edit and replay…").click()
     body = page.get_by_label("Body")
+    expect(body).to_have_value(re.compile("awaiting_pickup"))  # the page may still be on its way
     text = body.input_value()
     body.fill("{")
     answer(page, "A typing error of the CRM", "Replay the copy")

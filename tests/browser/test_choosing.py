@@ -31,6 +31,7 @@ def two_orders(world: World, settings: Any) -> Any:
 
 
 def is_readable_and_fits(page: Page) -> None:
+    page.wait_for_load_state()
     assert page.locator("html").evaluate("html => html.scrollWidth - window.innerWidth") <= 0
     assert page.evaluate(CONTRAST) == []
 

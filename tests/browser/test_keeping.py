@@ -20,6 +20,7 @@ from tests.sync.receivers import http_receiver
 
 
 def fits(page: Page) -> bool:
+    page.wait_for_load_state()
     return bool(page.locator("html").evaluate("html => html.scrollWidth <= window.innerWidth"))
 
 

@@ -21,6 +21,7 @@ SEEN_BY = {
 
 def buttons(page: Page, *names: str) -> set[str]:
     """Those of the names that can be pressed on the page."""
+    page.wait_for_load_state()
     pressable = page.locator("main, body").first.locator("button:visible, a:visible")
     texts = [text.strip() for text in pressable.all_inner_texts()]
     return {name for name in names if any(text == name or text.endswith(f"\n{name}") for text in texts)}
