@@ -16,6 +16,7 @@ from unfold.decorators import action
 
 from orders import audit
 from orders.asking import NotDone, ask_reason
+from sync.admin.people import is_within_reach
 from webhooks.backoffice.display import ago
 from webhooks.backoffice.lists import ReadOnlyAdmin
 
@@ -63,6 +64,8 @@ class SessionAdmin(ReadOnlyAdmin):
         def perform(said: dict[str, str]) -> str:
             if session.session_key == request.session.session_key:
                 raise NotDone("This is the session that you are using. Log out instead.")
+            if not is_within_reach(request, session.user):
+                raise NotDone(f"{name} may do what you may not. Ask a superuser to end this session.")
             session.end()
             result = f"{name}, signed in {session.created_at:%F %R} UTC from {session.ip}."
             audit.record("end session", actor=request.user.get_username(), reason=said["reason"], result=result)

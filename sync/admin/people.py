@@ -31,10 +31,10 @@ class UserAdmin(DjangoUserAdmin, ForgivingList):
         return fields if request.user.is_superuser else (*fields, *GRANTING_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+        return super().has_change_permission(request, obj) and is_within_reach(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+        return super().has_delete_permission(request, obj) and is_within_reach(request, obj)
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
@@ -42,9 +42,9 @@ class UserAdmin(DjangoUserAdmin, ForgivingList):
         return super().user_change_password(request, id, form_url)
 
 
-def _is_within_reach(request: HttpRequest, person: User | None) -> bool:
-    """Whoever sets somebody's password may become him: so nobody may who can do less. What an account that is shut
-    could do is not known."""
+def is_within_reach(request: HttpRequest, person: User | None) -> bool:
+    """Whoever may do less than somebody sets no password of theirs, which would be to become them, and does not throw
+    them out. What an account that is shut could do is not known."""
     if person is None or request.user.is_superuser:
         return True
     return person.is_active and person.get_all_permissions() <= request.user.get_all_permissions()

@@ -11,7 +11,7 @@ from pathlib import Path
 from django.core import checks
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Max
+from django.db.models import Max, Q
 from django_q.models import Schedule
 
 from sync.alarms import open_alarms
@@ -61,9 +61,9 @@ def _bridges() -> list[Bridge]:
         return []
 
 
-def planned() -> list[Check]:
-    """Each check of this installation once, and those of a bridge for each of them."""
-    bridges = _bridges()
+def planned(only: Bridge | None = None) -> list[Check]:
+    """Each check of this installation once, and those of a bridge for each of them, or for that one."""
+    bridges = [one for one in _bridges() if only is None or one.pk == only.pk]
     return [
         *(Check(name=name, look=look) for name, look in HERE.items()),
         *(
@@ -72,14 +72,14 @@ def planned() -> list[Check]:
             for name, look in OF_A_BRIDGE.items()
             if bridge.crm or name != "crm"
         ),
-        Check(name="alarms", look=_alarms),
+        Check(name="alarms", look=partial(_alarms, only)),
     ]
 
 
-def examine(*names: str) -> list[Finding]:
+def examine(*names: str, only: Bridge | None = None) -> list[Finding]:
     """Every check, or those of these names, also if another one fails; a side that does not answer is a finding of its
     own."""
-    return _named([(one, _examine(one)) for one in planned() if not names or one.name in names])
+    return _named([(one, _examine(one)) for one in planned(only) if not names or one.name in names])
 
 
 def examine_within(seconds: float) -> list[Finding]:
@@ -245,9 +245,11 @@ def _schedules() -> Iterator[Finding]:
         yield Finding(check="schedules", level="ok", words=f"Scheduled: {', '.join(names)}.")
 
 
-def _alarms() -> Iterator[Finding]:
+def _alarms(only: Bridge | None) -> Iterator[Finding]:
     """Those of the webhooks are examined anew, and so is the installation."""
     anew = open_alarms().exclude(key__startswith="webhook:").exclude(key=installation.ALARM)
+    if only is not None:
+        anew = anew.filter(Q(bridge=None) | Q(bridge=only))
     for alarm in anew.select_related("bridge"):
         of = alarm.bridge.slug if alarm.bridge and alarm.bridge.pk != DEFAULT_BRIDGE else ""
         yield Finding(check="alarms", level="error", words=alarm.words, advice=alarm.advice, bridge=of)

@@ -27,10 +27,10 @@ def prepare(crm: Crm) -> list[str]:
     return crm.prepare() if isinstance(crm, Prepares) else []
 
 
-def prepare_all() -> Iterator[str]:
-    """Of every bridge that is used, or being set up."""
+def prepare_all(only: Bridge | None = None) -> Iterator[str]:
+    """Of every bridge that is used, or being set up, or of that one."""
     for bridge in Bridge.objects.with_connections().filter(archived_at=None):
-        if bridge.crm is not None:
+        if bridge.crm is not None and (only is None or bridge.pk == only.pk):
             try:
                 yield from prepare(crm_of(bridge))
             except SideError as error:

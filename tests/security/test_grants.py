@@ -4,6 +4,8 @@ import sys
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.test import Client
@@ -248,3 +250,36 @@ def test_nobody_becomes_one_who_may_do_more(personnel: Client, kind: str) -> Non
     selected = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
     personnel.post(url("auth_user", "changelist"), selected)
     assert User.objects.filter(pk=other.pk).values().get() == before
+
+
+# --- nobody reaches upwards ----------------------------------------------------------------------------------------
+
+
+def test_these_pages_are_about_a_person_and_no_others() -> None:
+    """Another one needs the question whether whoever presses its buttons may do less than that person, and a test."""
+    about = {
+        model for model in admin.site._registry if model is User or User in {f.related_model for f in fields(model)}
+    }
+    assert about == {User, UserSession}
+
+
+def fields(model: Any) -> Any:
+    return [one for one in model._meta.get_fields() if one.concrete]
+
+
+@pytest.mark.parametrize(
+    ("role", "ends"),
+    [("viewer", True), ("operator", True), ("manager", True), ("auditor", False), ("superuser", False)],
+)
+def test_a_manager_throws_out_nobody_who_may_do_more(role: str, ends: bool) -> None:
+    theirs, managers = Client(), Client()
+    person = User.objects.create_user("pat", password=SECRET, is_staff=True, is_superuser=role == "superuser")
+    person.groups.set(Group.objects.filter(name=role))
+    boss = User.objects.create_user("mia", password=SECRET, is_staff=True)
+    boss.groups.set(Group.objects.filter(name="manager"))
+    theirs.post("/admin/login/", {"username": "pat", "password": SECRET})
+    managers.post("/admin/login/", {"username": "mia", "password": SECRET})
+    address = f"/admin/usersessions/usersession/{UserSession.objects.get(user=person).pk}/end/"
+    answer = managers.post(address, {"confirmed": "yes", "reason": "stolen"}, follow=True).content.decode()
+    assert ("Ask a superuser" in answer, theirs.get("/admin/").status_code == 200) == (not ends, not ends)
+    assert StaffAction.objects.filter(action="end session").exists() is ends

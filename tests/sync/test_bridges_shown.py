@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -51,6 +51,42 @@ def test_the_doctor_asks_each_bridge_and_says_of_which_it_speaks(two: Two) -> No
     assert any(two.bridge.prefix + "7" in one.words for one in lost)
     Bridge.objects.filter(pk=two.bridge.pk).update(archived_at=timezone.now())
     assert {one.bridge for one in doctor.examine("shop")} == {""}
+
+
+def test_the_doctor_examines_one_bridge_if_it_is_named(two: Two) -> None:
+    Connection.objects.filter(pk=two.bridge.shop_id).update(settings={"url": "http://127.0.0.1:9"})
+    raise_alarm("away:crm", "Its CRM is away.", "Mend it.", bridge=two.bridge.pk)
+    told = {slug: in_words(slug) for slug in ("default", "two")}
+    assert ("ERROR    shop" in told["two"], "ERROR    shop" in told["default"]) == (True, False)
+    assert ("Its CRM is away." in told["two"], "Its CRM is away." in told["default"]) == (True, False)
+    assert all("queue" in words for words in told.values())
+    with pytest.raises(CommandError, match="There are: default, two") as failure:
+        call_command("doctor", "--bridge", "three")
+    assert failure.value.returncode == 2
+
+
+def in_words(slug: str) -> str:
+    out = StringIO()
+    with pytest.raises(CommandError):  # no worker runs
+        call_command("doctor", "--bridge", slug, stdout=out)
+    return out.getvalue()
+
+
+OF_THE_WHOLE = {
+    "backup healthcheck installation notify prune qcluster reset_second_factor rotate_credentials sandbox setup_link",
+    "send_webhook verify_audit run",
+}
+"""`send_webhook` takes --connection, and `run` what the form of the kind asks for."""
+
+
+def test_whatever_calls_a_side_takes_a_bridge() -> None:
+    ours = {name for name, app in get_commands().items() if app in ("integration_site", "sync", "orders", "webhooks")}
+    without = {name for name in ours if "--bridge" not in help_of(name)}
+    assert without == set(" ".join(OF_THE_WHOLE).split())
+
+
+def help_of(name: str) -> str:
+    return load_command_class(get_commands()[name], name).create_parser("manage.py", name).format_help()
 
 
 def test_what_is_wrong_with_a_row_is_put_right_on_its_page(two: Two) -> None:

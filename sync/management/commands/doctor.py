@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sync.management import long_runs
+from sync.management.bridges import chosen_bridge
 from sync.monitoring import doctor, preparing
 
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
@@ -22,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py doctor --json"
         parser.add_argument("--json", action="store_true", help="print one JSON object")
-
+        parser.add_argument("--bridge", metavar="SLUG", help="this bridge only, by its short name (default: all)")
         parser.add_argument("--fix", action="store_true", help="first make in the CRM what it lacks, as fields of ours")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,9 +33,10 @@ class Command(BaseCommand):
                 "keys in .env, as .env.example shows."
             )
             raise CommandError(words, returncode=long_runs.WRONG_USE)
+        only = chosen_bridge(options["bridge"]) if options["bridge"] else None
         with long_runs.quiet():
-            made = [*preparing.prepare_all()] if options["fix"] else []
-            findings = doctor.examine()
+            made = [*preparing.prepare_all(only)] if options["fix"] else []
+            findings = doctor.examine(only=only)
         errors = [one for one in findings if one.level == "error"]
         if options["json"]:
             told = {"ok": not errors, "made": made, "findings": [asdict(one) for one in findings]}
