@@ -183,7 +183,7 @@ Q_CLUSTER: dict[str, Any] = {
     "max_attempts": 1,
     "ack_failures": True,
     "save_limit": -1,
-    "poll": 0.05,
+    "poll": 0.04,
     "bulk": 1,
     "queue_limit": QUEUE_WORKERS,
     "catch_up": False,

@@ -126,4 +126,5 @@ def carry_out(run_id: int) -> None:
 
 def beat() -> None:
     """The proof that this worker works, not only lives."""
-    Heartbeat.objects.update_or_create(worker=worker_name(), defaults={"at": clock.now()})
+    own = Heartbeat(worker=worker_name(), at=clock.now())
+    Heartbeat.objects.bulk_create([own], update_conflicts=True, unique_fields=["worker"], update_fields=["at"])
