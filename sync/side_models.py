@@ -28,6 +28,13 @@ class SideState(models.Model):
     cursor = models.JSONField(default=dict, blank=True, help_text="Up to where reconcile has asked it what changed")
     swept_at = models.DateTimeField(null=True, blank=True, help_text="When reconcile last got to the end of it")
     poll_at = models.DateTimeField(null=True, blank=True, help_text="When it is asked next, if that is oftener")
+    token = models.TextField(
+        blank=True, default="", db_default="", editable=False, help_text="That was fetched for it, encrypted"
+    )
+    token_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
+    token_turn_ends_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Until then one worker of all fetches the next one"
+    )
 
     objects = SideStateQuerySet.as_manager()
 

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from base64 import urlsafe_b64encode
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -14,6 +15,8 @@ from django.conf import settings
 PURPOSE = b"orderbridge.credentials"
 _secrets: set[str] = set()
 """Of connections: what this process has decrypted, or was handed to talk to one."""
+_passing: deque[str] = deque(maxlen=50)
+"""Those that end by themselves, as tokens that are fetched do: the newest of them, else they would become ever more."""
 
 
 class WrongKey(Exception):
@@ -32,7 +35,7 @@ def encrypt(values: Mapping[str, str]) -> str:
     return _fernet().encrypt(json.dumps(dict(values)).encode()).decode()
 
 
-def decrypt(stored: str) -> dict[str, str]:
+def decrypt(stored: str, *, passing: bool = False) -> dict[str, str]:
     """With any of the keys; nothing is stored: no values. Raises WrongKey."""
     if not stored:
         return {}
@@ -40,8 +43,13 @@ def decrypt(stored: str) -> dict[str, str]:
         values: dict[str, str] = json.loads(_fernet().decrypt(stored.encode()))
     except InvalidToken as error:
         raise WrongKey from error
-    hide(values.values())
+    (hide_passing if passing else hide)(values.values())
     return values
+
+
+def hide_passing(secrets: Iterable[str]) -> None:
+    """From whatever is kept, logged or shown while they last."""
+    _passing.extend(one for one in secrets if one and one not in _passing)
 
 
 def hide(secrets: Iterable[str]) -> None:
@@ -54,10 +62,11 @@ def hide(secrets: Iterable[str]) -> None:
 def forget_secrets() -> None:
     """As a fresh process."""
     _secrets.clear()
+    _passing.clear()
 
 
 def known_secrets() -> tuple[str, ...]:
-    return tuple(sorted(_secrets))
+    return tuple(sorted({*_secrets, *_passing}))
 
 
 def rotated(stored: str) -> str:

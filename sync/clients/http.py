@@ -132,12 +132,14 @@ class JsonClient:
         *,
         params: Mapping[str, str] | None = None,
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         write: bool | None = None,
     ) -> Answer:
         """The JSON answer of a 2xx, of a 204 None; anything else raises a class of `sync.clients.errors`.
 
         `write`: whether a call without a whole answer may have changed something; by default the method tells.
+        `form`: the body is one, as OAuth wants it.
         """
         self.before_call()
         started, at = time.monotonic(), datetime.now(UTC)
@@ -151,7 +153,7 @@ class JsonClient:
         silence = most if is_write else settings.HTTP_TIMEOUT
         bounds.set(Bounds(started + most, silence, 2 * MAX_ANSWER_BYTES, self.public_only))
         try:
-            response = self._send(method, url, params, json, headers, is_write)
+            response = self._send(method, url, params, json, form, headers, is_write)
             with response:
                 status, url = response.status_code, response.url or url
                 their_time = http_date(response.headers.get("Date"))
@@ -161,7 +163,7 @@ class JsonClient:
             error = clean(str(problem) or type(problem).__name__)
             raise
         finally:
-            self._keep(method, url, status, started, at, json, body, error, their_time)
+            self._keep(method, url, status, started, at, form or json, body, error, their_time)
 
     def _send(
         self,
@@ -169,17 +171,18 @@ class JsonClient:
         url: str,
         params: Mapping[str, str] | None,
         json: Any,
+        form: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         is_write: bool,
     ) -> requests.Response:
         try:
-            return self._send_once(method, url, params, json, headers, is_write)
+            return self._send_once(method, url, params, json, form, headers, is_write)
         except Unreachable as error:
             if is_write or not _was_cut(error.__cause__):
                 raise
         # A kept connection may have been closed by the other side meanwhile; a read may simply ask again.
         self.before_call()
-        return self._send_once(method, url, params, json, headers, is_write)
+        return self._send_once(method, url, params, json, form, headers, is_write)
 
     def _send_once(
         self,
@@ -187,13 +190,14 @@ class JsonClient:
         url: str,
         params: Mapping[str, str] | None,
         json: Any,
+        form: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         is_write: bool,
     ) -> requests.Response:
         try:
             session = _session(self.side, self.base_url)
             named = {**session.headers, **self.headers, **(headers or {})}
-            request = requests.Request(method, url, params=params, json=json, headers=named, auth=self.auth)
+            request = requests.Request(method, url, params=params, json=json, data=form, headers=named, auth=self.auth)
             return session.send(
                 request.prepare(),  # not by the session, which has nothing to add but cookies
                 timeout=(CONNECT_SECONDS, bounds.get().silence),

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from sync.clients import crm as crm_backends
+from sync.clients.crm.base import Access
+from sync.clients.http import Answer, JsonClient, ignore, nothing
 from sync.sandbox.crm import SandboxCrm
 from tests.sync.crm_contract import CrmContract, Stage
 
@@ -27,7 +29,7 @@ def sandbox(settings: Any) -> Iterator[SandboxCrm]:
 def printed(*places: int) -> dict[str, Any]:
     """What the blocks of code at these places of the page make."""
     blocks = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     module: dict[str, Any] = {"__name__": "acme.orderbridge"}
     for place in places:
         exec(compile(blocks[place], str(PAGE), "exec"), module)  # noqa: S102
@@ -40,6 +42,21 @@ def test_its_webhooks_are_read_as_printed() -> None:
     [signal] = hooks.parse(order, {})
     assert (hooks.schema, signal.order_ref, signal.status) == ("acme/1", "3", "sale")
     assert hooks.parse(order.replace(b"sale.order", b"res.partner"), {}) == []
+
+
+def test_its_token_is_fetched_as_printed() -> None:
+    acme = printed(0, 2)["AcmeCrm"](Access(values={"refresh_token": "the-right"}), ignore, nothing)
+    asked: list[Any] = []
+
+    class Login(JsonClient):
+        def request(self, *call: Any, **more: Any) -> Answer:
+            asked.append((*call, more))
+            return Answer(status=200, data={"access_token": "short-lived", "expires_in": 3600}, headers={})
+
+    token = acme.fetch(Login("crm", ""))
+    assert (token.value, token.seconds) == ("short-lived", 3600)
+    form = {"grant_type": "refresh_token", "refresh_token": "the-right"}
+    assert asked == [("POST", "/oauth/v2/token", {"form": form})]
 
 
 class TestTheBackendToBeginWith(CrmContract):
