@@ -98,7 +98,7 @@ model-bugs: $(VENV)/dev.stamp ## every planted bug, which the model has to find
 mutate: $(VENV)/mutate.stamp ## whether the tests of the rules can fail: small changes, which they have to notice (docs/testing.md): MODULE=decide
 	@$(BIN)/python -m tests.mutation $(MODULE)
 
-chaos: $(VENV)/dev.stamp ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=… RATE=… CRM=odoo BRIDGES=2 SHARED=1
+chaos: $(VENV)/dev.stamp $(if $(filter tryton,$(CRM)),tryton) ## kill, fill, flush and stop everything under load, then count (docs/chaos.md): ON=sqlite|postgres|redis ORDERS=… SEED=… RATE=… CRM=odoo BRIDGES=2 SHARED=1
 	@failed=0; for on in $(or $(ON),sqlite postgres redis); do \
 		$(BIN)/python -m tests.chaos --on $$on $(if $(CRM),--crm $(CRM)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE)) $(if $(BRIDGES),--bridges $(BRIDGES)) $(if $(SHARED),--shared) || failed=1; \
 	done; exit $$failed

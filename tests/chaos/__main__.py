@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms import CRMS, stand_in
 from tests import servers
 from tests.benchmarks.running import environment
 from tests.chaos.networks import networks, shared
@@ -20,6 +20,7 @@ from tests.chaos.stores import DISK_BYTES, KINDS, stores
 if TYPE_CHECKING:
     from tests.chaos.pairs import Pair
 
+CRM_TOKEN = "chaos-token"
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 LIST_LAG = 1.0
 SENDERS = 8
@@ -45,7 +46,7 @@ def main() -> int:
     parser.add_argument("--shared", action="store_true", help="all of them on one CRM, told apart by prefixes")
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second")
     parser.add_argument("--only", default="", help="only what has this in its name: 'kill -9', 'full' …")
-    parser.add_argument("--crm", choices=STAND_INS, help="the stand-in of a real CRM instead of the sandbox's own")
+    parser.add_argument("--crm", choices=CRMS, help="a real Tryton, or the stand-in of another CRM")
     parser.add_argument("--keep-logs", type=Path, help="copy the logs of the processes into this folder")
     chosen = parser.parse_args()
     if chosen.hosts > 1 and chosen.on == "sqlite":
@@ -87,7 +88,7 @@ def play(chosen: argparse.Namespace) -> bool:
             **{name: value for name, value in found.env.items() if name != "DATABASE_URL"},
             WOO_CONSUMER_KEY="ck_chaos",
             WOO_CONSUMER_SECRET="cs_chaos",
-            CRM_TOKEN="chaos-token",
+            CRM_TOKEN=CRM_TOKEN,
             CRM_WEBHOOK_SECRETS=CRM_SECRET,
             DJANGO_SETTINGS_MODULE="integration_site.settings",
             ALLOW_PRIVATE_ADDRESSES="true",
@@ -99,11 +100,12 @@ def play(chosen: argparse.Namespace) -> bool:
         from tests.chaos.pairs import bridge_them, crms, shops
         from tests.chaos.run import Run
         from tests.chaos.service import Service, wait_for
+        from tests.chaos.tryton import ENVIRONMENT
 
         # A CRM that ignores the key must not meet with a clock of ours that jumps: the two together are not promised.
         honours_key = not chosen.crm and random.Random(chosen.seed).random() < 0.5
         clock_file = logs / "clock" if honours_key else None
-        pairs = _sandboxes(chosen, honours_key)
+        pairs = _sandboxes(chosen, honours_key, logs)
         for side in (*shops(pairs), *crms(pairs)):
             side.address = made[0].shared
             side.start()
@@ -112,6 +114,8 @@ def play(chosen: argparse.Namespace) -> bool:
         if chosen.crm:
             told = {"BACKEND": chosen.crm, **pairs[0].crm.settings}
             env |= {f"CRM_{name.upper()}": value for name, value in told.items()}
+        if chosen.crm == "tryton":
+            env |= ENVIRONMENT
         if clock_file:
             clock_file.write_text("0")
         service = Service(logs, made, env, clock_file)
@@ -139,11 +143,12 @@ def play(chosen: argparse.Namespace) -> bool:
         return reckoning.ok()
 
 
-def _sandboxes(chosen: argparse.Namespace, honours_key: bool) -> "list[Pair]":
+def _sandboxes(chosen: argparse.Namespace, honours_key: bool, logs: Path) -> "list[Pair]":
     """A shop for each bridge, each with a CRM, or all with the first one's."""
     from sync.sandbox.crm import SandboxCrm
     from sync.sandbox.shop import SandboxShop
     from tests.chaos.pairs import Pair
+    from tests.chaos.tryton import TrytonInChaos
 
     pairs = list[Pair]()
     for number in range(1, chosen.bridges + 1):
@@ -151,10 +156,12 @@ def _sandboxes(chosen: argparse.Namespace, honours_key: bool) -> "list[Pair]":
         is_shared = chosen.shared and number > 1
         if is_shared:
             crm = pairs[0].crm
+        elif chosen.crm == "tryton":
+            crm = TrytonInChaos(logs / "tryton")
         elif chosen.crm:
             crm = stand_in(chosen.crm)()
         else:
-            crm = SandboxCrm(0, "chaos-token", None, CRM_SECRET, senders=SENDERS)
+            crm = SandboxCrm(0, CRM_TOKEN, None, CRM_SECRET, senders=SENDERS)
             crm.honours_idempotency_key, crm.list_lag = honours_key, LIST_LAG
         prefix = f"shop{chr(ord('a') + number)}-" if is_shared else ""
         pairs.append(Pair(shop=shop, crm=crm, number=number, crm_number=1 if is_shared else number, prefix=prefix))

@@ -1,5 +1,6 @@
 """What goes wrong, one thing after the other, in an order that the seed decides."""
 
+import itertools
 import random
 import tempfile
 import threading
@@ -7,12 +8,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from sync.sandbox.crms.base import StandIn
+from sync.sandbox.faults import Fault
 from sync.sandbox.outbox import Network
-from sync.sandbox.server import LoopbackServer
+from sync.sandbox.server import Answer, LoopbackServer, Request
 from sync.sandbox.shop import SandboxShop
 from tests.benchmarks.running import say
 from tests.chaos.pairs import Pair, crms, path, shops
@@ -25,6 +29,8 @@ OWN_JUMP = 20
 """Seconds, forwards or back: less than a lease lasts."""
 LISTED_BY = 2.0
 """Seconds after which the CRM's lists show all that it has: a restore takes longer than they lag."""
+WRITES_BEFORE_DEATH, PATIENCE = 4, 40
+"""Of these one is the last, by lot; and seconds for which it is waited for: a cluster may be starting just then."""
 MAINTENANCE = 600
 """Seconds for which WordPress asks to be left alone, whenever it puts an update in place."""
 
@@ -84,6 +90,8 @@ class Happenings:
             "HTML": lambda: self._fault(self.rng.choice(("html", "captcha-202", "502"))),
             "answers cut off": lambda: self._fault("truncated"),
             "answers lost after the effect": self._lost_answers,
+            "kill -9 of a whole cluster as it writes to the CRM": self._killed_at_a_write,
+            "the CRM does not know our key": self._wrong_key,
             "clock jump of a side": self._clock_jump,
             "WordPress in maintenance": self._maintenance,
             f"a host whose clock is {AHEAD} s ahead comes or goes": self._guest,
@@ -214,6 +222,38 @@ class Happenings:
         self._wait(2, 6)
         for side in self.sides:
             side.faults.clear()
+
+    def _killed_at_a_write(self) -> None:
+        """Right before a write of it takes effect, or right after: what it wrote before stays, as a customer whose
+        order is not there yet."""
+        crm, dead = self.rng.choice(self.crms), threading.Event()
+        as_ever, turn, after = crm.handle, itertools.count(), self.rng.random() < 0.5
+        fatal = self.rng.randrange(WRITES_BEFORE_DEATH)
+
+        def handle(request: Request, fault: Fault | None) -> Answer:
+            is_fatal = request.method in WRITES and next(turn) == fatal
+            answer = as_ever(request, fault) if after or not is_fatal else Answer(503)
+            if is_fatal:
+                for host in self.service.hosts:
+                    host.cluster.kill()
+                dead.set()
+            return answer
+
+        with patch.object(crm, "handle", handle):
+            wait_for(dead.is_set, PATIENCE, "nothing was written to the CRM")
+
+    def _wrong_key(self) -> None:
+        """Somebody revoked it, and makes it valid again after some seconds."""
+        crm = self.rng.choice(self.crms)
+        as_ever, key = crm.handle, getattr(crm, "token", None) or crm.settings["token"]
+
+        def handle(request: Request, fault: Fault | None) -> Answer:
+            headers = {name: value.replace(key, "revoked") for name, value in request.headers.items()}
+            body = request.body.replace(key.encode(), b"revoked")
+            return as_ever(replace(request, headers=headers, body=body), fault)
+
+        with patch.object(crm, "handle", handle):
+            self._wait(2, 10)
 
     def _clock_jump(self) -> None:
         side = self._side() if self.crm.has_versions else self.shop

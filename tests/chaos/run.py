@@ -22,6 +22,7 @@ from tests.chaos.service import Service, wait_for
 from tests.chaos.stand_ins import StandInStory
 from tests.chaos.stores import Stores
 from tests.chaos.story import Story
+from tests.chaos.tryton import TrytonInChaos, TrytonStory
 from webhooks.models import Outcome, State, WebhookEvent
 
 SHARE_OF_CHANGES = 1.0
@@ -51,7 +52,9 @@ class Reckoning:
 
 
 def story_of(pair: Pair) -> type[Story]:
-    return Story if isinstance(pair.crm, SandboxCrm) else StandInStory
+    if isinstance(pair.crm, SandboxCrm):
+        return Story
+    return TrytonStory if isinstance(pair.crm, TrytonInChaos) else StandInStory
 
 
 class Run:

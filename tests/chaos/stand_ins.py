@@ -25,8 +25,13 @@ class StandInStory(Story):
         number = self.rng.randrange(CUSTOMERS)
         return {"billing": {"email": f"customer-{number}@example.test", "phone": f"+49 30 {number:06}"}}
 
+    def _any_order(self) -> Shown | None:
+        return self.rng.choice(self.crm.shown())
+
     def _in_the_crm(self) -> None:
-        order = self.rng.choice(self.crm.shown())
+        order = self._any_order()
+        if order is None:
+            return
         habits, dice = self.crm.habits, self.rng.random()
         froms, to = habits.backwards
         detours = [end for _, begins, end in habits.detours if order.status in begins]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
@@ -141,6 +142,45 @@ def test_a_backup_that_is_worth_nothing_ends_the_chaos() -> None:
     [restore] = chaos.all().values()
     with pytest.raises(RuntimeError, match="backup write: cut off"):
         restore()
+
+
+def asked_of_the_crm(method: str) -> tuple[SandboxCrm, Happenings, Callable[[], int]]:
+    """And what asks it."""
+    chaos = made(only="CRM")
+    crm = chaos.crm = SandboxCrm()
+    crm.start()
+
+    def ask() -> int:
+        headers = {"Authorization": f"Bearer {crm.token}"}
+        order = {"external_id": "14", "status": "new"}
+        answer = requests.request(method, f"{crm.url}/orders", json=order, headers=headers, timeout=5)
+        return answer.status_code
+
+    return crm, chaos, ask
+
+
+def test_the_crm_does_not_know_our_key_for_a_while() -> None:
+    crm, chaos, ask = asked_of_the_crm("GET")
+    said: list[int] = []
+    with patch.object(chaos, "_wait", lambda *span: said.append(ask())):
+        chaos.all()["the CRM does not know our key"]()
+    assert (said, ask()) == ([401], 200)
+    crm.stop()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_cluster_dies_right_before_its_write_takes_effect_or_right_after(
+    after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm, chaos, ask = asked_of_the_crm("POST")
+    found, host = list[int](), MagicMock()
+    host.cluster.kill.side_effect = lambda: found.append(len(crm.orders))
+    chaos.service.hosts = [host]
+    monkeypatch.setattr(happenings, "wait_for", lambda *condition: ask())
+    with patch.multiple(chaos.rng, random=lambda: 0.0 if after else 0.9, randrange=lambda until: 0):
+        chaos.all()["kill -9 of a whole cluster as it writes to the CRM"]()
+    assert found == [int(after)]
+    crm.stop()
 
 
 @pytest.mark.equipped

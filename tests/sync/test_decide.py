@@ -21,6 +21,7 @@ from sync.pipeline.plan import (
     PendingWrite,
     Plan,
     ReadAgain,
+    Reason,
     SetShopStatus,
     UpdateInCrm,
 )
@@ -175,6 +176,19 @@ def test_a_write_that_was_not_recorded_is_logged_also_when_a_person_is_needed_me
     decision = move(crm=crm_order("archived", 9), shop=shop_order("processing"), pending=pending)
     assert isinstance(decision, Park)
     assert [(t.from_status, t.to_status) for t in decision.confirmed] == [("pending", "processing")]
+
+
+def test_a_status_that_is_not_applied_leaves_the_shop_as_it_is_and_logs_what_was_written_before() -> None:
+    rules = Lifecycle.of([("paid", "processing", True), ("asked", "", False)], [("pending", "processing")])
+    earlier = PendingWrite(from_status="pending", to_status="processing")
+    for pending, expected, logged in ((None, "no_change", []), (earlier, "applied", [("pending", "processing")])):
+        crm, shop = crm_order("asked"), shop_order("processing")
+        plan = move(crm=crm, shop=shop, lifecycle=rules, pending=pending)
+        assert isinstance(plan, Plan)
+        words = "The CRM says 'asked' (new), which the status map does not apply: 'processing' stays."
+        assert (plan.outcome, plan.reasons, plan.write) == (expected, (Reason("not_applied", words),), None)
+        assert [(one.from_status, one.to_status) for one in plan.confirmed] == logged
+        assert (plan.crm_seen, plan.woo_id) == (crm, 14)
 
 
 # --- shop → CRM

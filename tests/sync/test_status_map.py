@@ -6,18 +6,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from orders.lifecycle import Lifecycle
 from orders.models import OrderLink, StatusRule
 from orders.rules import current_lifecycle
 from sync.backoffice import comparison
 from sync.jobs import drift, engine
 from sync.models import DriftFinding
-from sync.pipeline.plan import PendingWrite, Plan
 from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.people import signed_in
 from tests.sync.conftest import TwoSides
-from tests.sync.test_decide import crm_order, move, shop_order
 
 PAGE = reverse("admin:webhooks_bridge_statuses", args=[1])
 
@@ -89,18 +86,6 @@ def test_a_status_that_is_not_applied_moves_nothing_and_is_no_difference(manager
     while pipeline.work_once():
         pass
     assert two_sides.shop.orders[woo_id]["status"] == "processing"
-
-
-def test_what_an_earlier_attempt_wrote_is_logged_before_a_status_that_is_not_applied() -> None:
-    lifecycle = Lifecycle.of([("paid", "processing", True), ("asked", "", False)], [("pending", "processing")])
-    pending = PendingWrite(from_status="pending", to_status="processing")
-    for waits, outcome, logged in ((None, "no_change", 0), (pending, "applied", 1)):
-        plan = move(
-            crm=crm_order("asked"), shop=shop_order("processing"), lifecycle=lifecycle, pending=waits
-        )  # fmt: skip
-        assert isinstance(plan, Plan)
-        assert (plan.outcome, plan.write, len(plan.confirmed)) == (outcome, None, logged)
-        assert plan.crm_seen is not None
 
 
 def test_a_rule_that_is_not_applied_is_edited_in_the_list(manager: Client, settings: Any) -> None:

@@ -1,5 +1,6 @@
 """`make run CRM=tryton`: the sandbox before a real Tryton, with its page, its traffic and its faults."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from sync.sandbox.crms.base import PAGE, StandIn
 from sync.sandbox.crms.tryton import TrytonOfTheSandbox
 from sync.sandbox.shop import SandboxShop
 from sync.sandbox.traffic import Traffic
+from tests.chaos import tryton as in_chaos
 from tests.tryton.server import Database
 
 
@@ -82,6 +84,25 @@ def test_a_person_moves_one_by_the_buttons_that_tryton_has(sandbox: TrytonOfTheS
     assert refused.status_code == 400 and "no button that leads from quotation to done" in refused.text
     assert move("draft").status_code == move("cancelled").status_code == move("draft").status_code == 200
     assert crm.get(made.crm_order_id).status == "draft"
+
+
+def test_chaos_counts_all_that_tryton_has_and_its_people_wait_while_it_is_away(
+    sandbox: TrytonOfTheSandbox, crm: TrytonCrm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = SandboxShop()
+    for number in range(3):
+        order = shop.create_order(billing={"email": f"c{number % 2}@example.test", "phone": f"{number % 2}"})
+        crm.create(str(order["id"]), COMPOSER.document(order))
+    seen = in_chaos.TrytonInChaos(sandbox.tryton.folder)
+    seen.tryton = sandbox.tryton
+    monkeypatch.setattr(in_chaos, "PAGE", 2)
+    assert [unmarked(one.external_id) for one in seen.shown()] == [str(woo_id) for woo_id in shop.orders]
+    assert sorted(seen.customers()) == ["c0@example.test", "c1@example.test"]
+    sandbox.tryton.stop()
+    back = threading.Thread(target=sandbox.tryton.start)
+    back.start()
+    assert {seen.one(place) for place in range(4)} == {*seen.shown(), None}
+    back.join()
 
 
 def test_it_fails_where_the_sandbox_is_told_so(sandbox: TrytonOfTheSandbox, crm: TrytonCrm) -> None:

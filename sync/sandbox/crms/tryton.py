@@ -150,7 +150,7 @@ class TrytonOfTheSandbox(StandIn):
 
     def shown(self) -> list[Shown]:
         rows = self._ask("GET", SALE, {"f": SHOWN, "o": NEWEST_FIRST, "s": str(NEWEST)})
-        return [_shown(row) for row in reversed(rows)]
+        return [as_shown(row) for row in reversed(rows)]
 
     def set_status(self, crm_order_id: str, status: str) -> object:
         """By the buttons of a sale. One that is pressed when it may not be does nothing."""
@@ -178,7 +178,7 @@ class TrytonOfTheSandbox(StandIn):
     def restore(self, kept: Mapping[str, Any]) -> None: ...
 
 
-def _shown(row: Mapping[str, Any]) -> Shown:
+def as_shown(row: Mapping[str, Any]) -> Shown:
     changed = row["write_date"] or row["create_date"]
     return Shown(
         crm_order_id=str(row["id"]),
