@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from sync.sandbox.crms import STAND_INS
 from tests import servers
 from tests.benchmarks import backends, backoffice, drain, flow, growth, ingest, runs, sizes
 from tests.benchmarks.running import Options, say
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; nearly all by default")
     parser.add_argument("--database", choices=DATABASES, action="append", help="both by default")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of the work, for a quick look")
-    parser.add_argument("--crm", choices=STAND_INS, help="for the part backends; all that there are by default")
+    parser.add_argument("--crm", choices=backends.KNOWN, help="for the part backends; all that there are by default")
     chosen = parser.parse_args()
     if unknown := [part for part in chosen.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: choose from {', '.join(PARTS)}")

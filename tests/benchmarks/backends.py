@@ -1,4 +1,4 @@
-"""Calls per order, and orders per second of a backfill into the stand-in of a real CRM, beside the backend alone."""
+"""Calls per order, and orders per second of a backfill into each CRM, beside the backend alone."""
 
 import json
 import sys
@@ -14,18 +14,38 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sync.sandbox.crms import STAND_INS, stand_in
+from sync.sandbox.crms import CRMS, stand_in
+from sync.sandbox.crms.base import StandIn
 from tests import servers
 from tests.benchmarks.running import Options, database, environment, migrate, running, say, talk
 from tests.benchmarks.runs import KEYS, THREADS, Bare, _listens, tell
 
+REST = "rest"
+KNOWN = (REST, *CRMS)
 ORDERS = 400
 ORDERS_OF_A_CUSTOMER = 4
 LATENCIES = (0.0, 0.02)
 TRIES = 5
 
 
-def sides(crm: str, shop_port: int, crm_port: int, orders: int, latency: float) -> None:
+def kind_of(crm: str) -> type[StandIn]:
+    from sync.sandbox.crm import SandboxCrm
+
+    return SandboxCrm if crm == REST else stand_in(crm)
+
+
+def sandboxed(crm: str, port: int, folder: Path) -> StandIn:
+    from sync.sandbox.crms.tryton import TrytonOfTheSandbox, TrytonServer, is_made
+
+    kind = kind_of(crm)
+    if not issubclass(kind, TrytonOfTheSandbox):
+        return kind(port)
+    if not is_made():
+        raise SystemExit("Tryton is not installed here: make tryton")
+    return kind(port, TrytonServer(folder))
+
+
+def sides(crm: str, shop_port: int, crm_port: int, orders: int, latency: float, folder: Path) -> None:
     """A shop with so many orders, each customer with some of them, and an empty CRM."""
     from datetime import UTC, datetime, timedelta
 
@@ -38,7 +58,7 @@ def sides(crm: str, shop_port: int, crm_port: int, orders: int, latency: float) 
         at, customer = began + timedelta(minutes=number), number % max(1, orders // ORDERS_OF_A_CUSTOMER)
         billing = {"email": f"c{customer}@example.test", "phone": f"+49 30 {customer:06}"}
         shop.load({**new_order(number, at, shop.url, {"billing": billing}), **dated("date_modified", at)})
-    for server in (shop, stand_in(crm)(crm_port)):
+    for server in (shop, sandboxed(crm, crm_port, folder)):
         if latency:
             server.faults.add("slow", seconds=latency)
         server.start()
@@ -65,17 +85,15 @@ def alone() -> None:
                 continue
             return
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with counted_calls() as calls, ThreadPoolExecutor(THREADS) as pool:
         for page in bare.pages():
             list(pool.map(create, page))
-    tell(started)
+    tell(started, calls=calls)
 
 
-def ours() -> None:
-    import django
-    from django.core.management import call_command
-
-    django.setup()
+@contextmanager
+def counted_calls() -> Iterator[Counter[str]]:
+    """By side."""
     from sync.clients.http import JsonClient
 
     calls: Counter[str] = Counter()
@@ -85,8 +103,17 @@ def ours() -> None:
         calls[client.side] += 1
         return real(client, *args, **more)
 
-    out, started = StringIO(), time.monotonic()
     with patch.object(JsonClient, "request", counted):
+        yield calls
+
+
+def ours() -> None:
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    out, started = StringIO(), time.monotonic()
+    with counted_calls() as calls:
         call_command("backfill", "--json", stdout=out)
     tell(started, calls=calls, **json.loads(out.getvalue()))
 
@@ -94,7 +121,7 @@ def ours() -> None:
 @contextmanager
 def world(crm: str, kind: str, orders: int, latency: float) -> Iterator[dict[str, str]]:
     """Fresh sides and a fresh database; its environment."""
-    chosen = stand_in(crm)
+    chosen = kind_of(crm)
     with tempfile.TemporaryDirectory(prefix="orderbridge-bench-") as home, database(kind, Path(home)) as url:
         ports = servers.free_port(), servers.free_port()
         shop_url, crm_url = (f"http://127.0.0.1:{port}" for port in ports)
@@ -102,8 +129,8 @@ def world(crm: str, kind: str, orders: int, latency: float) -> Iterator[dict[str
         told = {f"CRM_{name.upper()}": value for name, value in chosen.settings.items()}
         more = {**KEYS, **where, **told, "LOG_LEVEL": "ERROR"}
         env = environment(url, servers.free_port(), DJANGO_SETTINGS_MODULE="integration_site.settings", **more)
-        command = [sys.executable, "-m", "tests.benchmarks.backends", "sides", crm, *map(str, ports), str(orders)]
-        with running([*command, str(latency)], env, Path(home) / "sides.log"):
+        command = [sys.executable, "-m", "tests.benchmarks.backends", "sides", crm]
+        with running([*command, *map(str, (*ports, orders, latency, home))], env, Path(home) / "sides.log"):
             migrate(env)
             until = time.monotonic() + 120
             while not (_listens(shop_url) and _listens(crm_url)):
@@ -122,25 +149,25 @@ def compare(crm: str, kind: str, orders: int, latency: float) -> None:
     say(
         f"  {crm:<8} {latency * 1000:3.0f} ms   {orders / real['seconds']:6.1f} orders/s   the backend alone "
         f"{orders / plain['seconds']:6.1f} orders/s   ratio {real['seconds'] / plain['seconds']:.2f}   "
-        f"{real['calls']['crm'] / orders:.2f} calls of the CRM an order"
+        f"{real['calls']['crm'] / orders:.2f} calls of the CRM an order, alone {plain['calls']['crm'] / orders:.2f}"
     )
     if real["created"] != orders:
         say(f"  WRONG: {real}")
 
 
 def backends(options: Options) -> None:
-    """Of one CRM, or of each that has a stand-in."""
+    """Of one CRM, or of each."""
     orders = options.size(ORDERS)
     say(f"\n{options.kind}, {orders} orders, {ORDERS_OF_A_CUSTOMER} of a customer, {THREADS} calls at once")
-    for crm in [options.crm] if options.crm else STAND_INS:
+    for crm in [options.crm] if options.crm else KNOWN:
         for latency in LATENCIES:
             compare(crm, options.kind, orders, latency)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["sides", crm, shop, port, number, seconds]:
-            sides(crm, int(shop), int(port), int(number), float(seconds))
+        case ["sides", crm, shop, port, number, seconds, folder]:
+            sides(crm, int(shop), int(port), int(number), float(seconds), Path(folder))
         case ["alone"]:
             alone()
         case ["ours"]:

@@ -135,6 +135,7 @@ class Happenings:
                     shop.enable_webhooks()
         except Exception:
             self.broke_off = traceback.format_exc()
+            say(self.broke_off)
 
     def tell_the_hosts(self) -> None:
         """Each topic of the shop goes to one of those that are there now; what the CRM says, to the last of them."""

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import requests
@@ -48,6 +50,21 @@ def test_where_tryton_is_not_installed_it_says_what_to_do(monkeypatch: pytest.Mo
     monkeypatch.setattr(tryton, "is_made", lambda: False)
     with pytest.raises(CommandError, match="make tryton"):
         TrytonOfTheSandbox.sandboxed(0, "", 1)
+
+
+@pytest.mark.parametrize("said", [requests.ConnectionError, requests.HTTPError, requests.Timeout])
+def test_one_that_is_asked_while_it_starts_is_waited_for(
+    said: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Tryton that two ask at first, at once, answers one of them with 500."""
+    (tmp_path / "crm.sqlite").touch()
+    answers = [said(), said(), None]
+    monkeypatch.setattr(tryton.subprocess, "Popen", lambda *args, **more: MagicMock(**{"poll.return_value": None}))
+    monkeypatch.setattr(tryton, "ask", MagicMock(side_effect=answers))
+    one = tryton.TrytonServer(tmp_path)
+    one.start()
+    assert one.process is not None
+    assert tryton.ask.call_count == 3  # type: ignore[attr-defined]
 
 
 def test_orders_are_made_shown_and_moved_by_traffic(sandbox: TrytonOfTheSandbox, crm: TrytonCrm) -> None:

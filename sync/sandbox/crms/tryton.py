@@ -70,10 +70,10 @@ class TrytonServer:
         until = time.monotonic() + START_SECONDS
         while self.process.poll() is None and time.monotonic() < until:
             try:
-                # The first answer takes long: it loads its modules.
+                # The first answer takes long: it loads its modules, and fails while others wait for them, too.
                 ask(self.url, "GET", SALE, {"s": "1"})
                 return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 time.sleep(0.05)
         self.stop()
         raise RuntimeError(f"Tryton does not start: see {log}")
