@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def walk(url: str, kind: str, hubspot: Any, on_call: Callable[[Any], None]) -> N
     def connect(**more: str) -> Any:
         forget_all()
         to = access(HubspotCrm.schema, {"url": url, "token": hubspot.token, "object": kind, **more})
-        return HubspotCrm(to, on_call)  # without the database, which `connect_to` asks whose installation it is
+        # Without the database, which `connect_to` asks whose installation it is.
+        return HubspotCrm(replace(to, on_call=on_call))
 
     def expect(error: type[Exception], call: Callable[[], object]) -> None:
         try:

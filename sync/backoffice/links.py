@@ -6,7 +6,6 @@ from django.utils.safestring import SafeString
 from sync.clients.crm import backend
 from sync.clients.crm.base import Links, access
 from sync.clients.errors import NotConfigured
-from sync.clients.http import ignore, nothing
 from webhooks.credentials import WrongKey
 from webhooks.models import Bridge, Connection
 
@@ -33,7 +32,7 @@ def crm_page(bridge: Bridge, crm_order_id: str) -> str:
         kind = backend(config.backend)
     except (NotConfigured, WrongKey, Connection.DoesNotExist):
         return ""
-    crm = kind(access(kind.schema, {**config.options, "url": config.url}, config.slug), ignore, nothing)
+    crm = kind(access(kind.schema, {**config.options, "url": config.url}, config.slug))
     url = crm.url_of(crm_order_id) if isinstance(crm, Links) else ""
     return url if url.startswith(("https://", "http://")) else ""
 

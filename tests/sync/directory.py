@@ -27,8 +27,8 @@ class CrmWithCustomers(RestCrm):
     taken: dict[str, str] = {}
     "The customer of each order, by the order's external id."
 
-    def __init__(self, access: Access, on_call: Any, before_call: Any) -> None:
-        super().__init__(access, on_call, before_call)
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
         self.access = access
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:

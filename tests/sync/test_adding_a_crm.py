@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from sync.clients import crm as crm_backends
 from sync.clients.crm.base import Access
-from sync.clients.http import Answer, JsonClient, ignore, nothing
+from sync.clients.http import Answer, JsonClient
 from sync.sandbox.crm import SandboxCrm
 from tests.sync.crm_contract import CrmContract, Stage
 
@@ -45,7 +44,7 @@ def test_its_webhooks_are_read_as_printed() -> None:
 
 
 def test_its_token_is_fetched_as_printed() -> None:
-    acme = printed(0, 2)["AcmeCrm"](Access(values={"refresh_token": "the-right"}), ignore, nothing)
+    acme = printed(0, 2)["AcmeCrm"](Access(values={"refresh_token": "the-right"}))
     asked: list[Any] = []
 
     class Login(JsonClient):
@@ -64,7 +63,8 @@ class TestTheBackendToBeginWith(CrmContract):
     def stage(self, sandbox: SandboxCrm) -> Stage:
         acme = printed(0)["AcmeCrm"]
         return Stage(
-            connect=partial(crm_backends.connect_to, acme, crm_backends.environment(acme)),
+            kind=acme,
+            access=crm_backends.environment(acme),
             move=sandbox.set_status,
             take_away=sandbox.stop,
             missing_id="C-999",

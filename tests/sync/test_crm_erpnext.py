@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -33,10 +32,9 @@ def erpnext() -> Iterator[ErpnextStandIn]:
 class TestErpnextCrm(BatchContract):
     @pytest.fixture
     def stage(self, erpnext: ErpnextStandIn) -> Stage:
-        to = access_to(erpnext)
         return Stage(
-            connect=partial(crm_backends.connect_to, ErpnextCrm, to),
-            compose=ErpnextCrm.composer(to).document,
+            kind=ErpnextCrm,
+            access=access_to(erpnext),
             move=erpnext.set_status,
             take_away=erpnext.stop,
             missing_id="SAL-ORD-2026-99999",

@@ -9,7 +9,7 @@ import responses
 from sync.clients.answers import Reply
 from sync.clients.crm.base import Access
 from sync.clients.errors import Hidden, NotFound, Rejected, ServerTrouble, SideError
-from sync.clients.http import JsonClient, ignore, nothing
+from sync.clients.http import JsonClient
 from sync.models import SideState
 from tests import pipeline
 from tests.factories import WebhookEventFactory
@@ -39,7 +39,7 @@ def answers() -> Iterator[responses.RequestsMock]:
 
 
 def client() -> JsonClient:
-    return Access(values={"url": URL}).client(ignore, nothing, judge=judge)
+    return Access(values={"url": URL}).client(judge=judge)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ class TestRestCrm(BatchContract):
     @pytest.fixture
     def stage(self, sandbox: SandboxCrm) -> Stage:
         return Stage(
-            connect=crm_backends.connect,
+            kind=RestCrm,
+            access=crm_backends.environment(RestCrm),
             move=sandbox.set_status,
             take_away=sandbox.stop,
             missing_id="C-999",

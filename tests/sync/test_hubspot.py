@@ -1,11 +1,9 @@
 """The HubSpot backend does what every backend must do, with orders and with deals."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
-from sync.clients import crm as crm_backends
 from sync.clients.crm.hubspot import HubspotCrm
 from sync.sandbox.crms.hubspot import HubspotStandIn
 from tests.sync.crm_contract import BatchContract, Stage
@@ -26,10 +24,9 @@ class _Contract(BatchContract):
 
     @pytest.fixture
     def stage(self, hubspot: HubspotStandIn) -> Stage:
-        to = access_to(hubspot)
         return Stage(
-            connect=partial(crm_backends.connect_to, HubspotCrm, to),
-            compose=HubspotCrm.composer(to).compose,
+            kind=HubspotCrm,
+            access=access_to(hubspot),
             move=hubspot.set_status,
             take_away=hubspot.stop,
             missing_id="999999",

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from sync.clients.crm.rest import RestCrm
 from sync.clients.crm.schema import URL, SettingField
 from sync.clients.crm.tokens import Token, TokenClient
 from sync.clients.errors import AuthFailed, Blocked, RateLimited, SideError, Unreachable
-from sync.clients.http import CallRecord, JsonClient, ignore, nothing
+from sync.clients.http import JsonClient
 from sync.clients.redaction import clean
 from sync.models import Attempt, Call, SideState
 from sync.monitoring import lasting
@@ -65,15 +65,10 @@ class TokenCrm(RestCrm):
         SettingField(name="refresh", label="Right", help="To renew", secret=True),
     )
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
-        super().__init__(access, on_call, before_call)
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
         self.refresh = access["refresh"]
-        self.client = TokenClient(access, self.fetch, on_call, before_call, login=access["login"])
+        self.client = TokenClient(access, self.fetch, login=access["login"])
 
     def fetch(self, client: JsonClient) -> Token:
         form = {"grant_type": "refresh_token", "refresh_token": self.refresh}
@@ -117,7 +112,8 @@ class TestTokenCrm(CrmContract):
     @pytest.fixture
     def stage(self, two_sides: TwoSides, login: Login) -> Stage:
         return Stage(
-            connect=crm_backends.connect,
+            kind=TokenCrm,
+            access=crm_backends.environment(TokenCrm),
             move=two_sides.crm.set_status,
             take_away=two_sides.crm.stop,
             missing_id="C-999",

@@ -1,12 +1,8 @@
 """The Tryton backend does what every backend must do, against a real server."""
 
-from functools import partial
-
 import pytest
 
-from sync.clients import crm as crm_backends
 from sync.clients.crm.tryton import TrytonCrm
-from sync.clients.crm.tryton.document import COMPOSER
 from tests.sync.crm_contract import BatchContract, Stage
 from tests.tryton.server import Database
 
@@ -15,8 +11,8 @@ class TestTrytonCrm(BatchContract):
     @pytest.fixture
     def stage(self, database: Database) -> Stage:
         return Stage(
-            connect=partial(crm_backends.connect_to, TrytonCrm, database.access()),
-            compose=COMPOSER.document,
+            kind=TrytonCrm,
+            access=database.access(),
             move=database.move,
             take_away=database.server.stop,
             missing_id="999999",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -77,7 +78,7 @@ def connect_to(
     installation.ensure_ours("crm")
     to.ensure_whole(kind.schema)
     hide(to[one.name] for one in kind.schema if one.secret)
-    return kind(to, on_call, before_call)
+    return kind(replace(to, on_call=on_call, before_call=before_call))
 
 
 def composer(config: CrmConfig | None = None) -> Composer:

@@ -3,14 +3,14 @@
 `docs/adding-a-crm.md` shows how to write a backend; `tests/sync/crm_contract.py` proves it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sync.clients.crm.schema import SettingField
-from sync.clients.errors import NotConfigured
-from sync.clients.http import CallRecord, JsonClient
+from sync.clients.errors import NotConfigured, Rejected
+from sync.clients.http import CallRecord, JsonClient, ignore, nothing
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.hooks import Hooks
 
@@ -27,14 +27,18 @@ class Access:
     "Of the connection. Tokens and caches are kept by it."
     public_only: bool = False
     "A person typed the address, who may not lead us into our own network."
+    on_call: Callable[[CallRecord], None] = field(default=ignore, repr=False, compare=False)
+    "Keeps each call."
+    before_call: Callable[[], None] = field(default=nothing, repr=False, compare=False)
+    "Renews the lease."
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name, "")
 
-    def client(self, on_call: Callable[[CallRecord], None], before_call: Callable[[], None], **more: Any) -> JsonClient:
-        """Of its address."""
-        public = self.public_only
-        return JsonClient("crm", self["url"], on_call=on_call, before_call=before_call, public_only=public, **more)
+    def client(self, **more: Any) -> JsonClient:
+        """Of its address; `headers`, `judge` and `auth` are the backend's."""
+        ours: dict[str, Any] = {"on_call": self.on_call, "before_call": self.before_call}
+        return JsonClient("crm", self["url"], public_only=self.public_only, **ours, **more)
 
     def ensure_whole(self, schema: Sequence[SettingField]) -> None:
         """Raises NotConfigured, and names the first that is missing and the place where it belongs."""
@@ -69,6 +73,15 @@ def unmarked(seen: Any) -> str | None:
     if not isinstance(seen, str) or not seen:
         return None
     return seen.removeprefix(MARK) if seen.startswith(MARK) else f"reference {seen}"
+
+
+def only(external_id: str, listed: Iterable[CrmSnapshot], advice: str = "Merge them there.") -> CrmSnapshot | None:
+    """The one order of this name in an answer, whatever else is in it; None: there is none. Several need a person."""
+    found = {one.crm_order_id: one for one in listed if one.external_id == external_id}
+    if len(found) > 1:
+        words = f"The CRM has order {external_id} {len(found)} times: {', '.join(found)}."
+        raise Rejected(words, advice=advice, side="crm", about_order=True)
+    return next(iter(found.values()), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +142,7 @@ class Crm(Protocol):
     default_statuses: ClassVar[tuple[Status, ...]]
     "The map that a new bridge begins with; none: staff begin with an empty one, or with that of `rest`."
 
-    def __init__(self, access: Access, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> None:
+    def __init__(self, access: Access) -> None:
         """Makes no call. `access` holds every required setting."""
 
     @classmethod

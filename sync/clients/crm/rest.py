@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, get_args
 from urllib.parse import quote
 
-from sync.clients.crm.base import Access, Field, Kind, Status, Traits
+from sync.clients.crm.base import Access, Field, Kind, Status, Traits, only
 from sync.clients.crm.schema import URL, WEBHOOKS, SettingField
 from sync.clients.errors import (
     AnsweredForAnother,
@@ -22,7 +22,7 @@ from sync.clients.errors import (
     SideError,
     TooLarge,
 )
-from sync.clients.http import Answer, CallRecord, ignore, nothing, readable
+from sync.clients.http import Answer, readable
 from sync.clients.paging import OF_A_PAGE, PageSize, batches, pages
 from sync.clients.snapshots import AS_IT_IS, LARGEST_INTEGER, Composer, CrmSnapshot, is_word
 from webhooks.moments import utc
@@ -70,14 +70,9 @@ class RestCrm:
     traits = Traits()
     default_statuses = ()
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         headers = {"Authorization": f"Bearer {access['token']}"} if access["token"] else {}
-        self.client = access.client(on_call, before_call, headers=headers)
+        self.client = access.client(headers=headers)
         self.size = PageSize()
         "Of a page of changes."
         self.order_url = access["order_url"]
@@ -147,11 +142,7 @@ class RestCrm:
             pages(fetch, "", side="crm", what="orders", name=_known_by, most=LOOK_PAGES, longest=LOOK_SECONDS)
         )
         mine = (one for one in listed if _named(one) == external_id)
-        found = {one.crm_order_id: one for one in map(snapshot, mine)}
-        if len(found) > 1:
-            ids = ", ".join(found)
-            raise Rejected(f"The CRM has order {external_id} {len(found)} times: {ids}. Merge them there.", side="crm")
-        return next(iter(found.values()), None)
+        return only(external_id, map(snapshot, mine))
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         with self._of_this_order(crm_order_id, "change "):

@@ -64,16 +64,14 @@ class TokenClient(JsonClient):
         self,
         access: Access,
         fetch: Callable[[JsonClient], Token],
-        on_call: Callable[[CallRecord], None],
-        before_call: Callable[[], None],
         *,
         login: str = "",
         scheme: str = "Bearer",
         **more: Any,
     ) -> None:
         """`fetch` asks for a token with the client that it is given, of the address `login` or else the CRM's own."""
-        more |= {"before_call": before_call, "public_only": access.public_only}
-        super().__init__("crm", access["url"], on_call=on_call, **more)
+        more |= {"before_call": access.before_call, "public_only": access.public_only}
+        super().__init__("crm", access["url"], on_call=access.on_call, **more)
         self.access, self.fetch, self.scheme = access, fetch, scheme
         self.asking = JsonClient("crm", login or access["url"], on_call=self._keep_without_answer, **more)
         self.held = Cache.of(access)

@@ -5,12 +5,12 @@ lines. docs/crms/erpnext.md tells its people what to do; docs/decisions/0110 and
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sync.clients.crm.base import Access, Field, Status, Traits, marked
+from sync.clients.crm.base import Access, Field, Status, Traits, marked, only
 from sync.clients.crm.erpnext import document, hook, setup
 from sync.clients.crm.erpnext.lines import changed_rows, is_same
 from sync.clients.crm.erpnext.records import ORDER, Records
@@ -30,7 +30,7 @@ from sync.clients.crm.erpnext.words import (
 )
 from sync.clients.crm.erpnext.zone import is_twice, shown_from
 from sync.clients.errors import NotFound, Odd, Rejected, Unconfirmed
-from sync.clients.http import CallRecord, ignore, nothing, readable
+from sync.clients.http import readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 
@@ -56,17 +56,12 @@ class ErpnextCrm:
     hooks = hook.HOOKS
     default_statuses = STATUSES
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         headers = {"Authorization": f"token {access['token']}", "Accept-Language": "en"}
         if access["site"]:
             headers["Host"] = access["site"]
         self.access = access
-        self.client = access.client(on_call, before_call, headers=headers, judge=judge)
+        self.client = access.client(headers=headers, judge=judge)
         self.records = Records(access, self.client)
 
     @classmethod
@@ -104,13 +99,8 @@ class ErpnextCrm:
         return found[0]
 
     def find(self, external_id: str) -> CrmSnapshot | None:
-        found = [one for one in self._named([external_id]) if one.external_id == external_id]
-        if len(found) > 1:
-            ids = ", ".join(one.crm_order_id for one in found)
-            advice = f"Make the field {FIELD} unique, and empty it in all of them but one."
-            words = f"ERPNext has order {external_id} {len(found)} times: {ids}."
-            raise Rejected(words, advice=advice, side="crm", about_order=True)
-        return found[0] if found else None
+        advice = f"Make the field {FIELD} unique, and empty it in all of them but one."
+        return only(external_id, self._named([external_id]), advice)
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
         ids = list(dict.fromkeys(filter(None, crm_order_ids)))

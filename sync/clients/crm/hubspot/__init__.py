@@ -4,7 +4,7 @@ HubSpot keeps our names of orders and lines unique and reads by them from its st
 search, which lags. docs/crms/hubspot.md tells its people what to do; docs/decisions/0112 says why lines have keys.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from sync.clients.crm.hubspot.words import (
 )
 from sync.clients.crm.schema import SettingField
 from sync.clients.errors import NotConfigured, Odd, Rejected
-from sync.clients.http import CallRecord, ignore, nothing, readable
+from sync.clients.http import readable
 from sync.clients.limits import Limit
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
@@ -100,14 +100,9 @@ class HubspotCrm:
     hooks = HOOKS
     default_statuses = ()
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         self.access, self.words = access, words_of(access)
-        self.api = Api(access, on_call, before_call)
+        self.api = Api(access)
         self.ids = Cache.of(access)
         self.contacts = Contacts(self.api, access)
         self.lines = LineItems(self.api, self.words, self.ids)

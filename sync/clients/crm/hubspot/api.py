@@ -1,13 +1,12 @@
 """HubSpot's CRM API: records of any kind, by batches where there are some, and their search."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sync.clients.crm.base import Access
 from sync.clients.crm.hubspot.words import judge, refused, zone_of
 from sync.clients.errors import Blocked
-from sync.clients.http import CallRecord
 
 VERSION = "2026-03"
 BATCH = 100
@@ -18,10 +17,10 @@ Filter = tuple[str, str, str | list[str]]
 
 
 class Api:
-    def __init__(self, access: Access, on_call: Callable[[CallRecord], None], before_call: Callable[[], None]) -> None:
+    def __init__(self, access: Access) -> None:
         headers = {"Authorization": f"Bearer {access['token']}"}
         said = partial(judge, zone=zone_of(access["time_zone"]))
-        self.client = access.client(on_call, before_call, headers=headers, judge=said)
+        self.client = access.client(headers=headers, judge=said)
 
     def get(self, path: str, **params: str) -> Any:
         return self.client.request("GET", path, params=params).data

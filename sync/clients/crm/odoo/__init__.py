@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sync.clients.crm.base import Access, Field, Status, Traits, marked
+from sync.clients.crm.base import Access, Field, Status, Traits, marked, only
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.odoo.calls import BY_VERSION, JSON2, RPC, Calls
 from sync.clients.crm.odoo.document import COMPOSER
@@ -31,7 +31,7 @@ from sync.clients.crm.odoo.words import (
 )
 from sync.clients.crm.schema import MAKE_PRODUCTS, WEBHOOK_SECRETS, SettingField
 from sync.clients.errors import AuthFailed, Hidden, NotFound, Rejected, Unconfirmed
-from sync.clients.http import CallRecord, ignore, nothing, readable
+from sync.clients.http import readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.hooks import SECRET_IN_PATH, Hooks
@@ -103,15 +103,10 @@ class OdooCrm:
     traits = Traits(updated_at="seconds", hooks="hints", hook_before_commit=True)
     default_statuses = STATUSES
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         self.access = access
         self.ids = Cache.of(access)
-        self.calls = Calls(access, access.client(on_call, before_call, judge=judge), self.ids)
+        self.calls = Calls(access, access.client(judge=judge), self.ids)
         self.partners, self.lines = Partners(access, self.calls), Lines(access, self.calls)
 
     @classmethod
@@ -147,13 +142,8 @@ class OdooCrm:
         return snapshot(self._read(crm_order_id))
 
     def find(self, external_id: str) -> CrmSnapshot | None:
-        found = [one for one in self._named([external_id]) if one.external_id == external_id]
-        if len(found) > 1:
-            ids = ", ".join(one.crm_order_id for one in found)
-            words = f"Odoo has order {external_id} {len(found)} times: the orders with the ids {ids}."
-            advice = "Cancel all but one, and empty their customer reference."
-            raise Rejected(words, advice=advice, side="crm", about_order=True)
-        return found[0] if found else None
+        advice = "Cancel all but one, and empty their customer reference."
+        return only(external_id, self._named([external_id]), advice)
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
         ids = [one for one in dict.fromkeys(crm_order_ids) if is_id(one)]

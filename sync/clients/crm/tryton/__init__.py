@@ -5,13 +5,13 @@ what to do; docs/decisions/0087 says why parties have the codes that they have.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
 from typing import Any
 
-from sync.clients.crm.base import Access, Field, Status, Traits, marked, unmarked
+from sync.clients.crm.base import Access, Field, Status, Traits, marked, only, unmarked
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, chosen
 from sync.clients.crm.schema import TOKEN, SettingField
@@ -34,7 +34,7 @@ from sync.clients.crm.tryton.words import (
     tagged,
 )
 from sync.clients.errors import Blocked, NotFound, Odd, Rejected, Unconfirmed
-from sync.clients.http import CallRecord, ignore, nothing, readable
+from sync.clients.http import readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 
@@ -83,16 +83,11 @@ class TrytonCrm:
     traits = Traits(hooks="none")
     default_statuses = STATUSES
 
-    def __init__(
-        self,
-        access: Access,
-        on_call: Callable[[CallRecord], None] = ignore,
-        before_call: Callable[[], None] = nothing,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         # In English, whatever the key's user speaks: some of Tryton's errors differ by their words alone.
         headers = {"Authorization": f"Bearer {access['token']}", "Accept-Language": "en"}
         self.access = access
-        self.client = access.client(on_call, before_call, headers=headers, judge=judge)
+        self.client = access.client(headers=headers, judge=judge)
         self.ids = Cache.of(access)
 
     @classmethod
@@ -136,11 +131,7 @@ class TrytonCrm:
         return snapshot(self._read(crm_order_id, FIELDS))
 
     def find(self, external_id: str) -> CrmSnapshot | None:
-        found = [row for row in self._named([external_id]) if row.external_id == external_id]
-        if len(found) > 1:
-            ids = ", ".join(one.crm_order_id for one in found)
-            raise Rejected(f"Tryton has order {external_id} {len(found)} times: sales {ids}. Merge them.", side="crm")
-        return found[0] if found else None
+        return only(external_id, self._named([external_id]))
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
         ids = [one for one in dict.fromkeys(crm_order_ids) if is_id(one)]
