@@ -287,6 +287,8 @@ def _why_not(row: Bridge, fields: dict[str, Any]) -> str:
         return ""
     if row.crm is None:
         return "It has no CRM. Make a bridge with one."
+    if removed := [one.name for one in (row.shop, row.crm) if one.archived_at]:
+        return f"Removed: {', '.join(removed)}. Enter new keys there first, under Shops and CRMs."
     try:
         row.clean()  # the account may have got another bridge since
     except ValidationError as error:

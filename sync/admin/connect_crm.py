@@ -101,7 +101,8 @@ def edit_crm(owner: ModelAdmin, request: HttpRequest, connection: Connection) ->
             form.add_error("url" if "url" in form.fields else None, error.messages)
         else:
             fields = sorted(name for name, value in values.items() if before.get(name, "") != value)
-            connection.save(update_fields=["settings", "credentials"])
+            connection.archived_at = None  # if it was removed, it is back
+            connection.save(update_fields=["settings", "credentials", "archived_at"])
             by, reason = request.user.get_username(), form.cleaned_data["reason"]
             audit.record("connection: edit", actor=by, reason=reason, result=str(connection), fields=fields)
             messages.success(request, "Stored. The CRM answers, and the keys are good.")

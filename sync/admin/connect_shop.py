@@ -136,8 +136,7 @@ def _connect(request: HttpRequest, approval: ShopApproval) -> HttpResponse:
     if connection is None:
         connection = _add(request, approval.name, approval.url, keys)
     else:
-        connecting.keep(connection, keys)
-        connection.save(update_fields=["settings", "credentials"])
+        connecting.use_keys(connection, keys)
         why, fields = "Approved in the shop", sorted(keys)
         audit.record("connection: keys", actor=actor, reason=why, result=str(connection), fields=fields)
         messages.success(request, "The new keys are in use.")
@@ -193,8 +192,7 @@ def new_keys_of_shop(owner: ModelAdmin, request: HttpRequest, connection: Connec
         except SideError as error:
             form.add_error(None, told(error))
         else:
-            connecting.keep(connection, {"basic_auth": "", **keys})
-            connection.save(update_fields=["settings", "credentials"])
+            connecting.use_keys(connection, {"basic_auth": "", **keys})
             by, reason = request.user.get_username(), form.cleaned_data["reason"]
             audit.record("connection: keys", actor=by, reason=reason, result=str(connection), fields=sorted(keys))
             messages.success(request, "The new keys are in use.")

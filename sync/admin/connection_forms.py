@@ -56,8 +56,10 @@ class ShopAddressForm(forms.Form):
         except NoShop as error:
             raise forms.ValidationError(str(error)) from error
         if known := known_shop(url):
-            gone = ", and archived" if known.archived_at else ""
-            raise forms.ValidationError(f"This shop is there already{gone}: {known}. Open it in the list of shops.")
+            gone, keys = (", and archived", " New keys bring it back.") if known.archived_at else ("", "")
+            raise forms.ValidationError(
+                f"This shop is there already{gone}: {known}. Open it in the list of shops.{keys}"
+            )
         return url
 
 

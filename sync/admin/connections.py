@@ -238,7 +238,7 @@ def remove_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -
         )
         if bridges:
             Connection.objects.filter(pk=row.pk).update(archived_at=clock.now(), credentials="")
-            return f"{row} is archived, and its keys are forgotten."
+            return f"{row} is archived, and its keys are forgotten. New keys would bring it back."
         row.delete()
         return f"{row} is deleted."
 

@@ -95,6 +95,17 @@ def keep(connection: Connection, values: Mapping[str, str]) -> None:
     connection.credentials = credentials.encrypt(known)
 
 
+def use_keys(connection: Connection, values: Mapping[str, str]) -> None:
+    """Store them. A connection that was removed is back with them, and the webhooks of such a shop get a secret that we
+    know. Raises SideError, and then its page offers to make the webhooks."""
+    was_removed, connection.archived_at = connection.archived_at is not None, None
+    keep(connection, values)
+    connection.save(update_fields=["settings", "credentials", "archived_at"])
+    if was_removed and connection.side == Side.SHOP:
+        rotate_webhook_secret(connection)
+        make_webhooks(connection)
+
+
 def ensure_names_apart(connection: Connection) -> None:
     """Of a CRM that is about to lead to another account. Raises ValidationError where another bridge gives that one
     the same names."""
@@ -137,18 +148,28 @@ def make_webhooks(connection: Connection) -> int:
 def rotate_webhook_secret(connection: Connection) -> None:
     """A new secret comes first. Those before are still accepted, as what is under way is signed with one of them, until
     somebody forgets them. Raises SideError half-way; done again, it goes on with a newer secret."""
-    shop, url, fresh = shop_client.connect_to(connection.shop_config), delivery_url(connection), secrets.token_hex(24)
-    ours = [hook for hook in shop.webhooks() if hook.url == url]
+    shop, fresh = shop_client.connect_to(connection.shop_config), secrets.token_hex(24)
+    ours = _our_webhooks(shop, connection)
     known = connection.shop_config.webhook_secrets
     keep(connection, {"webhook_secrets": ",".join((fresh, *known)[:MOST_SECRETS])})
     connection.save(update_fields=["credentials", "settings"])
-    for hook in ours:
-        shop.set_webhook_secret(hook.number, fresh)
+    for number in ours:
+        shop.set_webhook_secret(number, fresh)
 
 
 def forget_old_secrets(connection: Connection) -> None:
-    keep(connection, {"webhook_secrets": connection.shop_config.webhook_secrets[0]})
+    """Each webhook first gets the newest once more: the shop tells nobody which it has, and the change to it may have
+    stopped half-way. Raises SideError, and all are still accepted then."""
+    shop, newest = shop_client.connect_to(connection.shop_config), connection.shop_config.webhook_secrets[0]
+    for number in _our_webhooks(shop, connection):
+        shop.set_webhook_secret(number, newest)
+    keep(connection, {"webhook_secrets": newest})
     connection.save(update_fields=["credentials", "settings"])
+
+
+def _our_webhooks(shop: Shop, connection: Connection) -> list[int]:
+    url = delivery_url(connection)
+    return [hook.number for hook in shop.webhooks() if hook.url == url]
 
 
 def bridges_of(connection: Connection) -> list[Bridge]:

@@ -182,6 +182,28 @@ def test_what_orders_hang_on_is_archived_and_the_rest_deleted(
     assert not Bridge.objects.filter(slug="b").exists()
 
 
+def test_what_was_removed_comes_back_with_new_keys_and_signs_with_a_secret_that_we_know(
+    manager: Client, pair: tuple[Connection, Connection], shop: SandboxShop
+) -> None:
+    bridge(manager, pair)
+    made, reason = Bridge.objects.get(slug="b"), {"reason": "By mistake", "confirmed": "yes"}
+    OrderLink.objects.create(bridge=made, woo_id=1, crm_order_id="C-1")
+    for where in (page("bridge_archive", made.pk), *(page("connection_remove", one.pk) for one in pair)):
+        manager.post(where, reason)
+    again = manager.post(page("bridge_switch_on", made.pk), reason, follow=True).content.decode()
+    assert "Removed: Shop B, CRM B." in again and not Bridge.objects.get(pk=made.pk).is_on
+    told = manager.post(page("connection_add_shop"), {"name": "B", "url": shop.url}).content.decode()
+    assert "there already, and archived: Shop B" in told and "New keys bring it back" in told
+    shop.webhooks.popitem()
+    keys = {"consumer_key": "ck_test", "consumer_secret": "cs_test", "reason": "By mistake"}
+    manager.post(page("connection_keys", pair[0].pk), keys)
+    manager.post(page("connection_keys", pair[1].pk), {**CRM_VALUES, "url": pair[1].settings["url"], "reason": "r"})
+    manager.post(page("bridge_switch_on", made.pk), reason)
+    assert list(Bridge.objects.on().filter(pk=made.pk)) == [made]
+    [secret] = Connection.objects.get(pk=pair[0].pk).shop_config.webhook_secrets
+    assert [hook["secret"] for hook in shop.webhooks.values()] == [secret] * 4
+
+
 def test_a_webhook_secret_changes_without_a_moment_in_which_none_fits(
     manager: Client, pair: tuple[Connection, Connection], shop: SandboxShop
 ) -> None:
@@ -191,11 +213,19 @@ def test_a_webhook_secret_changes_without_a_moment_in_which_none_fits(
     assert b"Nothing is lost" in manager.post(page("connection_rotate", pair[0].pk), reason, follow=True).content
     secrets = Connection.objects.get(pk=pair[0].pk).shop_config.webhook_secrets
     assert secrets[-1] == old and {hook["secret"] for hook in shop.webhooks.values()} <= set(secrets)
+    shop.faults.add(name="500", method="PUT", times=1)
+    manager.post(page("connection_rotate", pair[0].pk), reason)
+    assert Connection.objects.get(pk=pair[0].pk).shop_config.webhook_secrets == secrets
     manager.post(page("connection_rotate", pair[0].pk), reason)
     [new] = Connection.objects.get(pk=pair[0].pk).shop_config.webhook_secrets
-    assert new != old
+    assert new != old and {hook["secret"] for hook in shop.webhooks.values()} == {new}
     told = StaffAction.objects.filter(action__startswith="webhooks: ").order_by("pk").values_list("action", flat=True)
-    assert list(told) == ["webhooks: ensure", "webhooks: rotate secret", "webhooks: forget secret"]
+    assert list(told) == [
+        "webhooks: ensure",
+        "webhooks: rotate secret",
+        "webhooks: forget secret",
+        "webhooks: forget secret",
+    ]
 
 
 def test_the_connections_of_the_environment_are_locked(manager: Client) -> None:
