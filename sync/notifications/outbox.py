@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from sync.alarms import open_alarms
 from sync.clients import installation
 from sync.models import Alarm, Notification, Recipient, Severity
-from sync.notifications import messages
+from sync.notifications import messages, recipients
 from sync.notifications.timing import is_quiet, local, summary_is_due
 from webhooks.backoffice.bridges import are_several, name_of
 from webhooks.masking import masked_text
@@ -44,29 +44,30 @@ class Envelope:
 
 def fill(now: datetime) -> None:
     """Make the rows that are missing. Twice does no harm: an alarm is marked with its rows, in one transaction."""
-    recipients = list(Recipient.objects.filter(enabled=True))
-    _tell_of_alarms(recipients, now)
+    those = list(recipients.told())
+    _tell_of_alarms(those, now)
     if not installation.displaced():
         _tell_of_ends(now)
-        _summarize(recipients, now)
+        _summarize(those, now)
     waiting = Notification.objects.filter(state=Notification.State.WAITING)
     waiting.filter(created_at__lt=now - TOO_OLD).update(state=Notification.State.DROPPED, error="It waited for a week.")
-    waiting.filter(Q(recipient=None) | Q(recipient__enabled=False)).update(
-        state=Notification.State.DROPPED, error="The recipient was removed or switched off."
+    waiting.exclude(recipient__in=recipients.told()).update(
+        state=Notification.State.DROPPED,
+        error="The recipient was removed or switched off, or its entry in NOTIFY_URLS is gone.",
     )
 
 
-def _tell_of_alarms(recipients: Sequence[Recipient], now: datetime) -> None:
+def _tell_of_alarms(those: Sequence[Recipient], now: datetime) -> None:
     muted = _muted(now)
     recent = Q(cleared_at=None) | Q(cleared_at__gt=now - MISSED)
     if installation.displaced():  # the others are those of the installation that this is a copy of
         recent = Q(cleared_at=None, key=installation.ALARM)
     for alarm in Alarm.objects.filter(recent, told_at=None).order_by("pk")[:AT_ONCE]:
         if _of(alarm) not in muted:
-            _tell(alarm, Kind.RAISED, recipients, now)
+            _tell(alarm, Kind.RAISED, those, now)
     for alarm in _to_be_repeated(now).filter(recent):
         if _of(alarm) not in muted:
-            _tell(alarm, Kind.STILL, recipients, now)
+            _tell(alarm, Kind.STILL, those, now)
 
 
 def _to_be_repeated(now: datetime) -> QuerySet[Alarm]:
@@ -84,7 +85,7 @@ def _tell_of_ends(now: datetime) -> None:
     muted = _muted(now)
     over = Alarm.objects.filter(cleared_at__isnull=False, told_at__isnull=False, told_cleared_at=None)
     for alarm in over.order_by("pk")[:AT_ONCE]:
-        heard = Recipient.objects.filter(enabled=True, notifications__alarm=alarm).distinct()
+        heard = recipients.told().filter(notifications__alarm=alarm).distinct()
         _tell(alarm, Kind.CLEARED, [] if _of(alarm) in muted else heard, now)
 
 
@@ -97,7 +98,7 @@ def _of(alarm: Alarm) -> tuple[int | None, str]:
     return alarm.bridge_id, alarm.key
 
 
-def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient], now: datetime) -> None:
+def _tell(alarm: Alarm, kind: Notification.Kind, those: Iterable[Recipient], now: datetime) -> None:
     told: dict[str, datetime | None] = {"told_cleared_at": now} if kind == Kind.CLEARED else {"told_at": now}
     if alarm.muted_until is not None and alarm.muted_until <= now:
         told["muted_until"] = None
@@ -113,7 +114,7 @@ def _tell(alarm: Alarm, kind: Notification.Kind, recipients: Iterable[Recipient]
                 next_try_at=now,
                 created_at=now,
             )
-            for one in recipients
+            for one in those
             if alarm.severity >= one.min_severity and alarm.key != f"notify:{one.pk}"
         )
         Alarm.objects.filter(pk=alarm.pk).update(**told)
@@ -124,8 +125,8 @@ def _words(alarm: Alarm) -> str:
     return f"{name_of(alarm.bridge_id)}: {alarm.words}" if alarm.bridge_id and are_several() else alarm.words
 
 
-def _summarize(recipients: Iterable[Recipient], now: datetime) -> None:
-    for one in recipients:
+def _summarize(those: Iterable[Recipient], now: datetime) -> None:
+    for one in those:
         since = one.created_at
         if not summary_is_due(now, one.daily_at, one.time_zone, last=one.summary_on, since=since):
             continue
@@ -152,16 +153,17 @@ def due(now: datetime) -> list[Envelope]:
     waiting = Notification.objects.filter(state=Notification.State.WAITING)
     if installation.displaced():
         waiting = waiting.filter(Q(kind=Kind.TEST) | Q(alarm__key=installation.ALARM))
-    recipients = Recipient.objects.filter(enabled=True, pk__in=waiting.values("recipient_id"))
-    return [envelope for one in recipients if (envelope := _envelope(one, waiting.filter(recipient=one), now))]
+    those = recipients.told().filter(pk__in=waiting.values("recipient_id"))
+    return [envelope for one in those if (envelope := _envelope(one, waiting.filter(recipient=one), now))]
 
 
 def _envelope(recipient: Recipient, waiting: QuerySet[Notification], now: datetime) -> Envelope | None:
+    # Whoever has just corrected an address waits for it.
+    if tests := list(waiting.filter(kind=Kind.TEST, next_try_at__lte=now).order_by("pk")[:AT_ONCE]):
+        return Envelope(recipient=recipient, items=tests, waited=False)
     if waiting.filter(next_try_at__gt=now).exists():
         return None  # its last message failed, and is tried again later, with what came since
     items = list(waiting.select_related("alarm").order_by("pk")[:AT_ONCE])
-    if tests := [one for one in items if one.kind == Kind.TEST]:
-        return Envelope(recipient=recipient, items=tests, waited=False)
     has_summary = any(one.kind == Kind.SUMMARY for one in items)
     may = items if has_summary else _allowed(recipient, items, now)
     if not may:

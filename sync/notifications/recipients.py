@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.utils.crypto import salted_hmac
 
 from sync.models import Recipient
@@ -11,13 +12,16 @@ from webhooks.credentials import WrongKey
 
 
 def keep_in_step() -> None:
-    """Make a row for each new entry, and switch those off whose entry is gone: their rules come back with it."""
-    entries = by_key()
-    known = {one.environment: one for one in Recipient.objects.exclude(environment="")}
-    for key in (one for one in entries if one not in known):
-        Recipient.objects.get_or_create(environment=key, defaults={"name": _name(entries[key])})
-    if gone := [one.pk for key, one in known.items() if key not in entries and one.enabled]:
-        Recipient.objects.filter(pk__in=gone).update(enabled=False)
+    """Make a row for each new entry. That of one that is gone stays: with the entry its rules are back."""
+    known = set(Recipient.objects.exclude(environment="").values_list("environment", flat=True))
+    for key, address in by_key().items():
+        if key not in known:
+            Recipient.objects.get_or_create(environment=key, defaults={"name": _name(address)})
+
+
+def told() -> QuerySet[Recipient]:
+    """Who hears of alarms: those that are switched on, and of NOTIFY_URLS those whose entry stands there."""
+    return Recipient.objects.filter(Q(environment="") | Q(environment__in=by_key()), enabled=True)
 
 
 def by_key() -> Mapping[str, str]:

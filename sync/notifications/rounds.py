@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import F
 
 from sync import alarms
 from sync.models import Notification, Recipient
@@ -32,8 +33,7 @@ def start_if_needed() -> bool:
     A worker that sent by itself would wait for a server that hangs, while orders wait for the worker.
     """
     now = clock.now()
-    recipients.keep_in_step()
-    outbox.fill(now)
+    _look(now)
     if not outbox.due(now):
         return False
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "notify"]
@@ -46,8 +46,7 @@ def send_due() -> dict[str, str]:
     lease = OrderLease(LEASE)
     try:
         now = clock.now()
-        recipients.keep_in_step()
-        outbox.fill(now)
+        _look(now)
         envelopes = outbox.due(now)
         if not envelopes:
             return {}
@@ -56,6 +55,15 @@ def send_due() -> dict[str, str]:
         return results
     finally:
         leases.release([lease])
+
+
+def _look(now: datetime) -> None:
+    """At what is to be told, and who is there to hear it. Of one who is not, no alarm stays open."""
+    recipients.keep_in_step()
+    there = [_key(pk) for pk in recipients.told().values_list("pk", flat=True)]
+    for alarm in alarms.open_alarms().filter(key__startswith=_key("")).exclude(key__in=there):
+        alarms.clear(alarm.key)
+    outbox.fill(now)
 
 
 def _send(envelopes: Sequence[Envelope], now: datetime) -> dict[str, str]:
@@ -80,29 +88,39 @@ def _send(envelopes: Sequence[Envelope], now: datetime) -> dict[str, str]:
 
 
 def _mark(envelope: Envelope, now: datetime) -> None:
-    """Before it is sent: whoever is killed meanwhile has used up a try, and the limits count it."""
-    message, tries = Notification.new_message(), max(one.tries for one in envelope.items) + 1
-    next_try = now + PAUSES[min(tries, len(PAUSES)) - 1]
-    mine = Notification.objects.filter(pk__in=[one.pk for one in envelope.items])
-    mine.update(message=message, tries=tries, tried_at=now, next_try_at=next_try)
+    """Before it is sent: whoever is killed meanwhile has used up a try, and the limits count it. Each item counts its
+    own: what came last is not given up with what came first."""
     for one in envelope.items:
-        one.tries = tries
+        one.tries += 1
+    next_try = now + PAUSES[min(_tries(envelope), len(PAUSES)) - 1]
+    mine = Notification.objects.filter(pk__in=[one.pk for one in envelope.items])
+    mine.update(message=Notification.new_message(), tries=F("tries") + 1, tried_at=now, next_try_at=next_try)
+
+
+def _tries(envelope: Envelope) -> int:
+    return max(one.tries for one in envelope.items)
 
 
 def _record(envelope: Envelope, error: str) -> None:
-    tries = envelope.items[0].tries
     is_test = envelope.items[0].kind == Notification.Kind.TEST  # whoever asked for it waits for the answer
-    gave_up = bool(error) and (is_test or tries > len(PAUSES))
-    state = State.SENT if not error else State.FAILED if gave_up else State.WAITING
-    Notification.objects.filter(pk__in=[one.pk for one in envelope.items]).update(state=state, error=error)
+    mine = Notification.objects.filter(pk__in=[one.pk for one in envelope.items])
+    mine.update(state=State.WAITING if error else State.SENT, error=error)
+    if error:
+        (mine if is_test else mine.filter(tries__gt=len(PAUSES))).update(state=State.FAILED)
+    else:  # there is a way again, for what could not be sent before as well
+        envelope.recipient.notifications.filter(state=State.WAITING).update(next_try_at=clock.now())
     said = {"to": envelope.recipient.name, "items": len(envelope.items), "error": error}
     log.log(logging.WARNING if error else logging.INFO, "notification failed" if error else "notified", extra=said)
-    _tell_others(envelope.recipient, error, tries)
+    _tell_others(envelope.recipient, error, _tries(envelope))
+
+
+def _key(recipient: int | str) -> str:
+    return f"notify:{recipient}"
 
 
 def _tell_others(recipient: Recipient, error: str, tries: int) -> None:
     """Nobody hears of an alarm that cannot be sent, but those whom another way leads to."""
-    key = f"notify:{recipient.pk}"
+    key = _key(recipient.pk)
     if not error:
         alarms.clear(key)
     elif tries > 1:

@@ -328,8 +328,8 @@ def test_a_copy_of_the_database_tells_of_nothing_else(sent: list[sending.Message
 # --- how much, and when --------------------------------------------------------------------------------------------
 
 
-def alarm_of(number: int) -> None:
-    raise_alarm(f"key:{number}", f"Number {number}.", "Look.")
+def alarm_of(number: int, severity: Severity = Severity.WARNING) -> None:
+    raise_alarm(f"key:{number}", f"Number {number}.", "Look.", severity)
 
 
 def test_five_an_hour_and_the_rest_in_a_digest(sent: list[sending.Message], clock: Clock) -> None:
@@ -460,6 +460,62 @@ def test_that_one_cannot_be_reached_is_told_to_the_others_until_it_can(failing: 
     assert not alarms.open_alarms().filter(key=f"notify:{lost.pk}").exists()
 
 
+@pytest.mark.parametrize("how", ["removed", "switched off", "gone from the environment"])
+def test_of_a_recipient_who_is_not_there_any_more_no_alarm_stays(
+    failing: Any, clock: Clock, settings: Any, how: str
+) -> None:
+    settings.NOTIFY_URLS = ["json://hooks.example/x"]
+    recipients.keep_in_step()
+    Recipient.objects.update(daily_at=None)
+    alarm_of(1)
+    for _ in range(2):
+        rounds.send_due()
+        clock.on(minutes=2)
+    assert alarms.open_alarms().filter(key__startswith="notify:").exists()
+    if how == "gone from the environment":
+        settings.NOTIFY_URLS = []
+    elif how == "removed":
+        Recipient.objects.all().delete()
+    else:
+        Recipient.objects.update(enabled=False)
+    rounds.start_if_needed()
+    assert not alarms.open_alarms().filter(key__startswith="notify:").exists()
+
+
+def test_what_came_last_is_not_given_up_with_what_came_first(failing: Any, clock: Clock) -> None:
+    """The mail server is away for an hour and a half; an alarm of its end was sent to it once."""
+    recipient()
+    alarm_of(1)
+    for minute in range(90):
+        if minute == 80:
+            alarm_of(2)
+        rounds.send_due()
+        clock.on(minutes=1)
+    assert dict(Notification.objects.values_list("words", "state")) == {
+        "Number 1.": State.FAILED,
+        "Number 2.": State.WAITING,
+    }
+    failing(False)
+    clock.on(minutes=60)
+    rounds.send_due()
+    assert Notification.objects.get(words="Number 2.").state == State.SENT
+
+
+def test_a_corrected_address_is_tested_at_once_and_what_waited_follows(failing: Any, clock: Clock) -> None:
+    row = recipient()
+    alarm_of(1)
+    for minutes in (0, 2, 6, 21):
+        clock.on(minutes=minutes)
+        assert rounds.send_due()
+    assert rounds.send_due() == {}  # an hour to wait
+    failing(False)
+    outbox.ask_for_test(row, clock.now)
+    rounds.send_due()
+    assert states() == [State.WAITING, State.SENT]
+    rounds.send_due()
+    assert states() == [State.SENT, State.SENT]
+
+
 def test_whoever_is_killed_while_it_sends_has_used_up_a_try(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
@@ -520,10 +576,29 @@ def test_the_entries_of_the_environment_are_rows_without_their_address(settings:
     rows["E-mail, from the environment"].delete()
     settings.NOTIFY_URLS = settings.NOTIFY_URLS[1:]
     recipients.keep_in_step()
-    assert {one.name: one.enabled for one in Recipient.objects.all()} == {
-        "json, from the environment": False,
-        "E-mail, from the environment": True,
-    }
+    assert Recipient.objects.count() == 2
+    assert [one.name for one in recipients.told()] == ["E-mail, from the environment"]
+
+
+def test_an_entry_that_was_gone_for_a_while_is_told_again_by_its_own_rules(
+    sent: list[sending.Message], settings: Any
+) -> None:
+    """Of a host whose .env was older, say. Whoever staff switched off stays so."""
+    entries = ["json://hooks.example/ours", "json://hooks.example/off"]
+    settings.NOTIFY_URLS = entries
+    rounds.send_due()
+    ours, off = Recipient.objects.order_by("pk")
+    Recipient.objects.update(min_severity=Severity.CRITICAL, daily_at=None)
+    Recipient.objects.filter(pk=off.pk).update(enabled=False)
+    settings.NOTIFY_URLS = []
+    alarm_of(1, Severity.CRITICAL)
+    rounds.send_due()
+    assert sent == [] and not Notification.objects.exists()
+    settings.NOTIFY_URLS = entries
+    alarm_of(2, Severity.CRITICAL)
+    alarm_of(3)
+    rounds.send_due()
+    assert [(one.recipient, one.title) for one in sent] == [(ours.pk, "[Orderbridge] Critical: Number 2.")]
 
 
 def test_the_command_sends_a_test_and_says_what_failed(receiver: Receiver, capsys: Any) -> None:
