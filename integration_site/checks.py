@@ -1,10 +1,12 @@
 """System checks of signing in."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from sync.clients.addresses import is_private
 from sync.roles import ROLES
 
 SUPERUSER = "superuser"
@@ -30,8 +32,18 @@ def roles_are_known(**kwargs: Any) -> list[CheckMessage]:
 def the_directory_is_told_whole(**kwargs: Any) -> list[CheckMessage]:
     if not settings.OIDC_URL:
         return []
+    found: list[CheckMessage] = []
+    at = urlsplit(settings.OIDC_URL)
+    if at.scheme != "https" and not is_private(at.hostname or ""):
+        found.append(
+            Error(
+                f"OIDC_URL is {settings.OIDC_URL}: our secret and everybody's sign-in would go there unencrypted.",
+                hint="Write its https address. http is for a directory in your own network.",
+                id="orderbridge.E042",
+            )
+        )
     missing = [name for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_ROLES") if not getattr(settings, name)]
-    return [
+    return found + [
         Error(
             f"OIDC_URL is set and {name} is not: nobody could sign in by the directory.",
             hint=f"Set {name} in .env (docs/sign-in.md), or take OIDC_URL out.",

@@ -3,11 +3,15 @@
 import logging
 from typing import Any
 
+import jwt
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, get_adapter
+from allauth.socialaccount.internal import jwtkit
+from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect import views
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.conf import settings
@@ -26,6 +30,10 @@ SUPERUSER = "superuser"
 NONCE = "nonce"
 """Goes with the request, and comes back in the token: it was issued for this very sign-in. Of the rest, state, issuer,
 audience and age, allauth sees to it; the PKCE proof is the directory's to check."""
+NOT_OPENID = (
+    "Its answer has no ID token. Ask the person who runs the directory to allow the scope openid for this client: "
+    "without it this is no OpenID Connect."
+)
 
 
 class _Trusting(requests.adapters.HTTPAdapter):
@@ -44,6 +52,30 @@ class CompanyProvider(OpenIDConnectProvider):
         kwargs["auth_params"] = {**(kwargs.get("auth_params") or self.get_auth_params()), NONCE: nonce}
         answer: HttpResponse = super().redirect(request, process, *args, **kwargs, **{NONCE: nonce})
         return answer
+
+
+class DirectoryAdapter(views.OpenIDConnectOAuth2Adapter):
+    def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:
+        """Signed with a key of the directory. allauth leaves that out, as the token came over TLS: a proxy may end it,
+        and in a network of one's own there may be none. A directory with one key need not name it."""
+        with get_adapter().get_requests_session() as session:
+            answer = session.get(self.openid_config["jwks_uri"])
+            answer.raise_for_status()
+        name = jwt.get_unverified_header(id_token).get("kid")
+        why: Exception | None = None
+        for key in jwt.PyJWKSet.from_dict(answer.json()).keys:
+            if name is not None and key.key_id not in (None, name):
+                continue
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    id_token, key, [key.algorithm_name], audience=app.client_id, issuer=self.openid_config["issuer"]
+                )
+            except jwt.PyJWTError as error:
+                why = error
+            else:
+                jwtkit.verify_jti(claims)
+                return claims
+        raise OAuth2Error("The token is not of this directory, or not for us.") from why
 
 
 class CompanyAdapter(DefaultSocialAccountAdapter):
@@ -107,7 +139,9 @@ def why_not(request: HttpRequest, sociallogin: SocialLogin, roles: set[str]) -> 
     if len({one.get("sub") for one in claims(sociallogin)}) != 1:
         return refused(request, "The directory contradicts itself", "Its two answers name different people. Try again.")
     token = sociallogin.account.extra_data.get("id_token")
-    if token and token.get(NONCE) != sociallogin.state.get(NONCE):
+    if not token:
+        return refused(request, "This is no answer of a directory", NOT_OPENID)
+    if token.get(NONCE) != sociallogin.state.get(NONCE):
         log.warning("sign-in by the directory: the token was issued for another sign-in")
         return refused(request, "This answer is not for your sign-in", "It was issued for another one. Sign in again.")
     if not roles:
@@ -168,8 +202,10 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     if not settings.OIDC_URL:
         raise Http404
     try:
-        answer: HttpResponse = views.callback(request, provider_id)
-    except (requests.RequestException, ValueError, KeyError) as error:
+        answer: HttpResponse = OAuth2CallbackView.adapter_view(DirectoryAdapter(request, provider_id))(request)
+    except SocialApp.DoesNotExist:
+        raise Http404 from None
+    except (requests.RequestException, ValueError, KeyError, jwt.PyJWTError) as error:
         log.warning("the directory's answer cannot be read", extra={"kind": type(error).__name__})
         return unreachable(request)
     return answer

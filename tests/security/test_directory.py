@@ -4,9 +4,11 @@ import copy
 import re
 from collections.abc import Iterator
 from html import unescape
+from time import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
 import requests
 from django.contrib.auth.models import Group, User
@@ -17,10 +19,12 @@ from oidc_provider_mock import run_server_in_thread
 
 from integration_site import checks
 from orders.models import StaffAction
+from tests.security.directories import Directory, key
 from tests.servers import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the provider's
 START = "/admin/account/oidc/company/login/"
+STRICT: dict[str, Directory] = {}
 PEOPLE = {
     "ann": {"preferred_username": "ann", "email": "ann@shop.example", "groups": ["shop-team", "everybody"]},
     "bob": {"preferred_username": "bob", "groups": ["it"]},
@@ -34,7 +38,17 @@ PEOPLE = {
 def directory() -> Iterator[str]:
     people = [Person(sub=sub, claims=claims) for sub, claims in PEOPLE.items()]
     with run_server_in_thread(user_claims=people) as server:
+        server.app = STRICT.setdefault("directory", Directory(server.app))
         yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture
+def strict(company: str) -> Iterator[Directory]:
+    """The one that stands around the provider."""
+    directory = STRICT["directory"]
+    directory.proofs.clear()
+    yield directory
+    directory.forge = None
 
 
 def point_to(settings: Any, url: str) -> None:
@@ -169,13 +183,51 @@ def test_the_answer_to_somebody_else_opens_nothing(company: str, client: Client)
     assert not User.objects.exists()
 
 
+def test_the_code_comes_with_the_proof_that_we_asked_for_it(strict: Directory, client: Client) -> None:
+    """By PKCE with S256: this directory takes no other."""
+    signed_in(client, "ann")
+    assert strict.proofs == [True] and User.objects.get().username == "ann"
+
+
+FORGED: dict[str, tuple[Any, int]] = {
+    "of another directory": (lambda at, said: at.token({**said, "iss": "https://other.example"}), 503),
+    "for another client": (lambda at, said: at.token({**said, "aud": "another"}), 503),
+    "expired": (lambda at, said: at.token({**said, "exp": int(time()) - 60}), 503),
+    "of another sign-in": (lambda at, said: at.token({**said, "nonce": "another"}), 403),
+    "without a nonce": (lambda at, said: at.token({k: v for k, v in said.items() if k != "nonce"}), 403),
+    "of somebody else": (lambda at, said: at.token({**said, "sub": "bob"}), 403),
+    "signed with another key": (lambda at, said: at.token(said, key()), 503),
+    "not signed": (lambda at, said: jwt.encode(said, None, algorithm="none", headers={"kid": "ours"}), 503),
+    "signed with the public key": (lambda at, said: at.by_public_key(said), 503),
+    "no token": (lambda at, said: "x.y.z", 503),
+    "none at all": (lambda at, said: None, 403),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_token_that_is_not_the_directorys_for_this_sign_in_opens_nothing(
+    strict: Directory, client: Client, how: str
+) -> None:
+    strict.forge, status = FORGED[how]
+    answer = signed_in(client, "ann")
+    assert answer.status_code == status, words(answer)
+    assert not User.objects.exists() and client.get("/admin/").status_code == 302
+    strict.forge = None
+    assert signed_in(client, "ann").headers["Location"] == "/admin/"
+
+
+def test_a_directory_with_one_key_need_not_name_it(strict: Directory, client: Client) -> None:
+    strict.forge = lambda at, said: jwt.encode(said, at.key, algorithm="RS256")
+    assert signed_in(client, "ann").headers["Location"] == "/admin/"
+
+
 def test_a_code_of_another_sign_in_opens_nothing(company: str, client: Client) -> None:
-    """It was stolen, and is put into one's own answer. Not every directory looks at the PKCE proof, as this one."""
+    """It was stolen, and is put into one's own answer: the proof that goes with it is another one."""
     wanted, own = parse_qs(urlsplit(to_directory(client)).query), to_directory(Client())
     stolen = requests.post(own, data={"sub": "ann"}, allow_redirects=False, timeout=10).headers["Location"]
     code = parse_qs(urlsplit(stolen).query)["code"][0]
     answer = client.get(f"{START}callback/", {"code": code, "state": wanted["state"][0]})
-    assert answer.status_code == 403 and "not for your sign-in" in words(answer)
+    assert answer.status_code == 503 and "failed" in words(answer)
     assert not User.objects.exists()
 
 
@@ -220,3 +272,18 @@ def test_what_is_missing_is_named(settings: Any) -> None:
         "OIDC_CLIENT_SECRET",
         "OIDC_ROLES",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("https://login.example", False),
+        ("http://localhost:9", False),
+        ("http://10.0.0.7", False),
+        ("http://a.example", True),
+    ],
+)
+def test_a_directory_is_asked_over_https(settings: Any, url: str, refused: bool) -> None:
+    settings.OIDC_URL, settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = url, "orderbridge", "s3"
+    settings.OIDC_ROLES = {"it": "superuser"}
+    assert [one.id for one in checks.the_directory_is_told_whole()] == ["orderbridge.E042"] * refused
