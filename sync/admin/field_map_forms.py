@@ -11,7 +11,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from sync.backoffice.field_maps import Listed, Rows, Sample, targets
+from sync.backoffice.field_maps import MOST_ROWS, Listed, Rows, digest, targets
+from sync.backoffice.samples import Sample
 from sync.clients.crm.base import Field
 from sync.clients.mapping.field_map import LONGEST_EXPRESSION, BadRow, Row
 from sync.clients.mapping.transforms import DATES, OTHERWISE, TYPE_NAMES, Transform, WrongValue
@@ -55,6 +56,8 @@ class RowForm(forms.Form):
         known = next((one for one in rows if one["target"] == instead_of), None)
         was = Row.of(known) if known else None
         super().__init__(data, initial=_initial(was) if was else {})
+        seen = digest(known) if known else ""
+        self.fields["as_seen"] = forms.CharField(widget=forms.HiddenInput, required=False, initial=seen)
         self.fields["target"] = self._target(was)
         if not listed.fields:
             self.fields["kind"] = _choice("Its type", TYPE_NAMES, "What the field takes in the CRM.")
@@ -116,8 +119,9 @@ class RowForm(forms.Form):
             return said
         try:
             row.ensure_good()
+            _ensure_fits(row)
             if self.sample:
-                row.value(self.sample.known)
+                row.tried(self.sample.veiled)
         except BadRow as error:
             self.add_error(self._field_of(error.field), str(error))
         except WrongValue as error:
@@ -134,6 +138,8 @@ class RowForm(forms.Form):
             self.add_error("target", f"{field.label} is read-only in the CRM. Choose another field.")
         elif target in set(targets(self.rows)) - {self.instead_of}:
             self.add_error("target", f"{target} is mapped already. Edit its row.")
+        elif len(self.rows) >= MOST_ROWS and not self.instead_of:
+            self.add_error("target", f"A map has at most {MOST_ROWS} fields. Remove one that is not needed.")
 
     def _made(self, said: Mapping[str, Any]) -> Row:
         field = self.listed.named(said["target"])
@@ -156,6 +162,14 @@ class RowForm(forms.Form):
         """Where the mistake is made on this tab."""
         own = {ORDER: PATHS[0], TEXT: "constant", EXPRESSION: "expression"}[self.tab]
         return name if name in self.fields else own
+
+
+def _ensure_fits(row: Row) -> None:
+    """What staff typed is known to be too long now. Raises BadRow."""
+    if row.longest and row.constant and len(str(row.value({}))) > row.longest:
+        raise BadRow("source", f"The field takes at most {row.longest} characters. Shorten the text, or cut it.")
+    if row.longest and len(row.default) > row.longest:
+        raise BadRow("default", f"The field takes at most {row.longest} characters. Shorten it.")
 
 
 def described(field: Field) -> str:

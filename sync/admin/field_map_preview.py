@@ -1,6 +1,7 @@
 """What one order would be sent as with the draft of the field map, and what that changes. Both sides are only read."""
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -14,17 +15,19 @@ from orders.asking import NotDone, ask_reason
 from sync.admin.connection_pages import BRIDGES, form_page, guarded, told
 from sync.admin.runs import begin
 from sync.backoffice import field_maps
-from sync.backoffice.field_maps import Sample
+from sync.backoffice.samples import Sample, latest_orders, shown
 from sync.clients.bridged import composer_of, shop_of
 from sync.clients.errors import SideError
 from sync.clients.mapping.facts import facts
+from sync.clients.mapping.field_map import Row
+from sync.clients.mapping.transforms import WrongValue
 from sync.clients.snapshots import FIELDS, ShopSnapshot
 from sync.jobs import engine, map_check
 from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.internal_events import backfill_event
 from webhooks.backoffice.display import pretty
 from webhooks.connections import Bridge
-from webhooks.masking import masked, masked_text
+from webhooks.masking import MASK, masked, masked_text
 
 SECONDS = 20.0
 """A web server gives up on a request after thirty."""
@@ -69,29 +72,36 @@ def preview_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRe
 
 
 def _latest(bridge: Bridge) -> list[str]:
-    return field_maps.latest_orders(bridge, LATEST)
+    return latest_orders(bridge, LATEST)
 
 
 def _preview(bridge: Bridge, number: str) -> dict[str, Any]:
-    """Raises SideError."""
-    until, new = time.monotonic() + SECONDS, field_maps.with_draft(bridge)
+    """Nothing of it tells what is masked, whatever a row asks for (docs/decisions/0128). Raises SideError."""
+    until, on, draft = time.monotonic() + SECONDS, field_maps.rows_on(bridge), field_maps.rows_of(bridge)
+    new, before = field_maps.to_look_at(bridge, draft, on), field_maps.to_look_at(bridge, on, [])
     order = _order(new, number)
     event = backfill_event(order, bridge=bridge.pk, topic="order.dry_run", key=f"preview:{order.woo_id}", by="")
     event.bridge = new
-    tried = run_dry(event, until, told_by=composer_of(bridge))
-    sample, document = Sample(number=str(order.woo_id), known=facts(order.order)), dict(order.document)
-    fields, listed = document.pop(FIELDS, {}), field_maps.listed(bridge)
-    rows = field_maps.map_of(field_maps.rows_of(bridge)).rows
-    doubts = (field_maps.doubts(row, fields.get(row.target), listed.named(row.target), listed) for row in rows)
+    tried = run_dry(event, until, told_by=composer_of(before))
+    sample, listed = Sample(number=str(order.woo_id), known=facts(order.order)), field_maps.listed(bridge)
+    rows = field_maps.map_of(draft).rows
+    doubts = (field_maps.doubts(row, _tried(row, sample), listed.named(row.target), listed) for row in rows)
     return {
         "number": str(order.woo_id),
         "tried": tried,
         "reasons": [masked_text(reason.words) for reason in tried.reasons],
         "fields": [(row, sample.value_of(row)) for row in rows],
         "doubts": [words for some in doubts for words in some],
-        "changes": _changes(tried, sample, {row.target: row for row in rows}),
-        "document": pretty(masked(document)),
+        "changes": list(_changes(tried, sample, {row.target: row for row in rows})),
+        "document": pretty(masked({name: told for name, told in order.document.items() if name != FIELDS})),
     }
+
+
+def _tried(row: Row, sample: Sample) -> Any:
+    try:
+        return row.tried(sample.veiled)
+    except WrongValue:
+        return None
 
 
 def _order(bridge: Bridge, number: str) -> ShopSnapshot:
@@ -104,19 +114,17 @@ def _order(bridge: Bridge, number: str) -> ShopSnapshot:
     return listed[0]
 
 
-def _changes(tried: DryRunResult, sample: Sample, rows: Any) -> list[tuple[str, str, str, str]]:
-    """Mapped fields as their sources are shown; all else as everywhere."""
-    told = []
+def _changes(tried: DryRunResult, sample: Sample, rows: Mapping[str, Row]) -> Iterator[tuple[str, str, str, str]]:
+    """What is mapped comes without what is hidden; all else is shown as everywhere."""
     for one in tried.changes:
-        row = rows.get(one.name.removeprefix(f"{FIELDS}."))
-        if one.name.startswith(f"{FIELDS}.") and row:
-            values = [
-                sample.shown_value(row, value) if value is not None else "nothing" for value in (one.before, one.after)
-            ]
-        else:
-            values = [pretty(masked(value, one.name)) for value in (one.before, one.after)]
-        told.append((one.side, one.name, values[0], values[1]))
-    return told
+        place, _, target = one.name.partition(".")
+        if place != FIELDS:
+            yield one.side, one.name, pretty(masked(one.before, one.name)), pretty(masked(one.after, one.name))
+            continue
+        row = rows.get(target)
+        before, after = shown(one.before, one.before), sample.value_of(row) if row else "empty"
+        if before != after or row is None or MASK not in after:
+            yield one.side, one.name, before, after
 
 
 @guarded(BRIDGES)

@@ -1,19 +1,24 @@
 """The pages on which the field map of a bridge is made: its rows, one of them, a preview, the dry run, the switch."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
-from orders.asking import ask_reason
+from orders.asking import ReasonForm, ask_reason
 from sync.admin.connection_pages import BRIDGES, form_page, guarded, page_of, told
 from sync.admin.field_map_forms import ORDER, TABS, RowForm, said_of, tab_of
 from sync.backoffice import field_maps
-from sync.backoffice.field_maps import Sample
+from sync.backoffice.field_maps import Changed
+from sync.backoffice.samples import Sample, read_sample
+from sync.backoffice.samples import sample as known_sample
 from sync.clients.errors import SideError
 from sync.clients.mapping.field_map import BadRow, Row
 from sync.clients.mapping.transforms import TYPE_NAMES
@@ -46,7 +51,7 @@ def fields_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRes
     if request.method == "POST":
         _do(request, row)
         return HttpResponseRedirect(f"{at(row, 'fields_map')}{_query(request)}")
-    rows, sample = field_maps.rows_of(row), field_maps.sample(row, request.GET.get("order", "").strip())
+    rows, sample = field_maps.rows_of(row), known_sample(row, request.GET.get("order", "").strip())
     listed, newest = field_maps.listed(row), FieldMapVersion.newest_of(row.pk)
     missing = [one for one in listed.fields if one.required and one.writable and one.name not in _targets(rows)]
     context = {
@@ -93,6 +98,9 @@ def _shown(said: Any, sample: Sample | None, listed: field_maps.Listed) -> dict[
     except (BadRow, TypeError) as error:
         return {"target": said.get("target"), "kind": "", "source": "", "value": "", "doubts": [str(error)]}
     field = listed.named(row.target)
+    doubts = [] if field or not listed.fields else ["The CRM does not list this field (any more)."]
+    if field and not field.writable:
+        doubts = ["The CRM lets nobody write it (any more)."]
     return {
         "target": row.target,
         "label": row.label,
@@ -101,7 +109,7 @@ def _shown(said: Any, sample: Sample | None, listed: field_maps.Listed) -> dict[
         "source": row.source,
         "transforms": ", ".join(one.name for one in row.transforms),
         "value": sample.value_of(row) if sample else "",
-        "doubts": [] if field or not listed.fields else ["The CRM does not list this field (any more)."],
+        "doubts": doubts,
     }
 
 
@@ -129,7 +137,7 @@ def row_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRespon
     known = said_of(rows, target)
     tab = request.GET.get("tab") if request.GET.get("tab") in TABS else tab_of(known) if known else ORDER
     assert tab is not None  # noqa: S101  for the type alone
-    listed, sample = field_maps.listed(row), field_maps.sample(row, request.GET.get("order", "").strip())
+    listed, sample = field_maps.listed(row), known_sample(row, request.GET.get("order", "").strip())
     data = request.POST if request.method == "POST" else None
     if data is not None:
         listed, sample = _asked(request, row)
@@ -137,8 +145,7 @@ def row_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRespon
     value = ""
     if form.is_valid() and request.POST.get("do") == "try":
         value = sample.value_of(form.row) if sample else "There is no order yet on which it could be tried."
-    elif form.is_valid():
-        _save(request, row, form)
+    elif form.is_valid() and _save(request, row, form):
         return HttpResponseRedirect(f"{at(row, 'fields_map')}{_query(request)}")
     here = f"{at(row, 'field_row')}?" + (f"target={quote(target)}" if known else "") + _query(request, "&")
     return form_page(
@@ -159,58 +166,98 @@ def row_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRespon
 
 def _asked(request: HttpRequest, bridge: Bridge) -> tuple[field_maps.Listed, Sample | None]:
     """What a row is checked against. Where a side cannot be asked, it is checked by what is known."""
-    listed, sample = field_maps.listed(bridge), field_maps.sample(bridge, request.GET.get("order", "").strip())
+    listed, sample = field_maps.listed(bridge), known_sample(bridge, request.GET.get("order", "").strip())
     try:
         listed = field_maps.ask_fields(bridge) if listed.is_old else listed
-        sample = sample or field_maps.read_sample(bridge)
+        sample = sample or read_sample(bridge)
     except SideError as error:
         messages.warning(request, f"{told(error)} The field was checked against what is known here.")
     return listed, sample
 
 
-def _save(request: HttpRequest, bridge: Bridge, form: RowForm) -> None:
-    new, old = form.row, form.instead_of
+def _save(request: HttpRequest, bridge: Bridge, form: RowForm) -> bool:
+    new, by = form.row, request.user.get_username()
     words = f"{new.target} from {masked_text(new.source)}"
-    by = request.user.get_username()
-    field_maps.edit(bridge, lambda rows: field_maps.with_row(rows, new, instead_of=old), by=by, words=words)
+    change = partial(field_maps.with_row, row=new, instead_of=form.instead_of, as_seen=form.cleaned_data["as_seen"])
+    try:
+        field_maps.edit(bridge, change, by=by, words=words)
+    except Changed as error:
+        form.add_error("target", str(error))
+        return False
     messages.success(request, f"{new.target} is in the draft. Nothing is sent with it until the map is switched on.")
+    return True
 
 
 # --- on, or not ----------------------------------------------------------------------------------------------------
 
 
+class SeenForm(ReasonForm):
+    """What is done is done to what the person has seen."""
+
+    as_seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, data: Any = None, *, seen: str) -> None:
+        super().__init__(data, initial={"as_seen": seen})
+
+
+def _ask(
+    owner: ModelAdmin, request: HttpRequest, bridge: Bridge, do: Callable[[dict[str, str]], str], **more: Any
+) -> HttpResponse:
+    """`do` may raise Changed: then it is shown again."""
+
+    def perform(said: dict[str, str]) -> str | HttpResponse:
+        try:
+            return do(said)
+        except Changed as error:
+            messages.warning(request, f"{error} This is how it is now.")
+            return HttpResponseRedirect(request.get_full_path())
+
+    form = partial(SeenForm, seen=field_maps.seen(bridge))
+    back = at(bridge, "fields_map")
+    return ask_reason(request, owner.admin_site, back=back, perform=perform, form_class=form, **more)
+
+
 @guarded(BRIDGES)
 def switch_on_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
-    def perform(said: dict[str, str]) -> str:
-        version = field_maps.switch_on(row, by=request.user.get_username(), reason=said["reason"])
+    def do(said: dict[str, str]) -> str:
+        by, reason, as_seen = request.user.get_username(), said["reason"], said["as_seen"]
+        version = field_maps.switch_on(row, by=by, reason=reason, as_seen=as_seen)
         return f"Version {version} of the field map is on. Each order gets it with its next change, or by a backfill."
 
     if not field_maps.is_draft(row):
         return _no_draft(request, row)
-    report = map_check.report_of(row)
-    tried = report.in_short if report and report.is_of_draft else "No dry run was made of this draft."
-    words = "From now on, an order is sent with these fields when it is created or changed. Switching on sends nothing."
-    return ask_reason(
+    report, tried = map_check.report_of(row), "No dry run was made of this draft."
+    if report and report.is_of_draft:
+        tried = report.in_short if report.is_done else f"{report.run} of this draft: {report.run.get_state_display()}."
+    return _ask(
+        owner,
         request,
-        owner.admin_site,
+        row,
+        do,
         title=f"Switch the field map on: {row}",
-        words=words,
-        listed=[tried, *_differences(row)],
+        words="From now on, an order is sent with these fields when it is created or changed. Switching on sends "
+        "nothing.",
+        listed=[*_differences(row), *_doubts(row), tried],
         button="Switch on",
-        back=at(row, "fields_map"),
-        perform=perform,
+        links=[] if report and report.is_of_draft else [("Dry run over history first", at(row, "field_dry_run"))],
     )
 
 
-def _differences(bridge: Bridge) -> list[str]:
+def _differences(bridge: Bridge) -> Iterator[str]:
     old, new = (
         {one["target"]: one for one in rows} for rows in (field_maps.rows_on(bridge), field_maps.rows_of(bridge))
     )
-    return [
-        *(f"New: {name}" for name in new if name not in old),
-        *(f"Changed: {name}" for name in new if name in old and new[name] != old[name]),
-        *(f"No longer sent: {name}. The CRM keeps what it has." for name in old if name not in new),
-    ]
+    yield from (f"New: {name}" for name in new if name not in old)
+    yield from (f"Changed: {name}" for name in new if name in old and new[name] != old[name])
+    yield from (f"No longer sent: {name}. The CRM keeps what it has." for name in old if name not in new)
+    if list(old) != list(new) and old == new:
+        yield "Only their order differs."
+
+
+def _doubts(bridge: Bridge) -> Iterator[str]:
+    listed = field_maps.listed(bridge)
+    for one in field_maps.rows_of(bridge):
+        yield from (f"{one.get('target')}: {words}" for words in _shown(one, None, listed)["doubts"])
 
 
 def _no_draft(request: HttpRequest, bridge: Bridge) -> HttpResponse:
@@ -220,20 +267,22 @@ def _no_draft(request: HttpRequest, bridge: Bridge) -> HttpResponse:
 
 @guarded(BRIDGES)
 def discard_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
-    def perform(said: dict[str, str]) -> str:
-        field_maps.discard(row, by=request.user.get_username(), reason=said["reason"])
+    def do(said: dict[str, str]) -> str:
+        by, reason, as_seen = request.user.get_username(), said["reason"], said["as_seen"]
+        field_maps.discard(row, by=by, reason=reason, as_seen=as_seen)
         return "The draft is discarded."
 
     if not field_maps.is_draft(row):
         return _no_draft(request, row)
-    return ask_reason(
+    return _ask(
+        owner,
         request,
-        owner.admin_site,
+        row,
+        do,
         title=f"Discard the draft: {row}",
         words="The map that is on stays as it is.",
+        listed=list(_differences(row)),
         button="Discard",
-        back=at(row, "fields_map"),
-        perform=perform,
     )
 
 
@@ -244,17 +293,21 @@ def restore_view(owner: ModelAdmin, request: HttpRequest, row: Bridge, version: 
         messages.error(request, f"There is no version {version} of this map.")
         return HttpResponseRedirect(at(row, "fields_map"))
 
-    def perform(said: dict[str, str]) -> str:
+    def do(said: dict[str, str]) -> str:
         words = f"version {version} as it was: {said['reason']}"
-        field_maps.edit(row, lambda _: list(old.rows or ()), by=request.user.get_username(), words=words)
+        by, as_seen = request.user.get_username(), said["as_seen"]
+        field_maps.edit(row, lambda _: list(old.rows or ()), by=by, words=words, as_seen=as_seen)
         return f"The draft is version {version} again. Look at it, then switch it on."
 
-    return ask_reason(
+    is_draft = field_maps.is_draft(row)
+    overwritten = "What is in the draft now is overwritten. " if is_draft else ""
+    return _ask(
+        owner,
         request,
-        owner.admin_site,
+        row,
+        do,
         title=f"Make version {version} the draft: {row}",
-        words="What is in the draft now is overwritten. The map that is on stays as it is.",
+        words=f"{overwritten}The map that is on stays as it is.",
+        listed=list(_differences(row)) if is_draft else [],
         button="Make it the draft",
-        back=at(row, "fields_map"),
-        perform=perform,
     )

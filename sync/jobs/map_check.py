@@ -1,13 +1,14 @@
 """What a field map would change in the shop's latest orders, before it is switched on. The orders are read, and nothing
 is written or sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sync.backoffice import field_maps
-from sync.backoffice.field_maps import Listed, Rows, Sample, doubts
+from sync.backoffice.field_maps import Listed, Rows, doubts
+from sync.backoffice.samples import LEFT_OUT, Sample
 from sync.clients.bridged import shop_of
 from sync.clients.errors import SideError
 from sync.clients.mapping.facts import facts
@@ -89,40 +90,42 @@ class Comparison:
     def look(self, order: ShopSnapshot, report: dict[str, Tally]) -> list[str]:
         """What is counted of this order. Each field goes into the report."""
         old, (new, words) = self.before.apply(order.order)[0], self.after.apply(order.order)
-        sample, refused = Sample(number=str(order.woo_id), known=facts(order.order)), False
+        sample, is_refused = Sample(number=str(order.woo_id), known=facts(order.order)), False
         for target in dict.fromkeys([*self.now, *self.after.broken, *self.was]):
             tally = report.setdefault(target, {"sent": 0, "changed": 0, "incomplete": 0, "refused": 0})
+            row, was = self.now.get(target), self.was.get(target)
+            refused = list(self._against(row, new.get(target))) if row else []
+            left_out = [one for one in words if f" {target} " in f"{one} " or f" {target}:" in one]
             tally["sent"] += target in new
-            if old.get(target) != new.get(target):
-                tally["changed"] += 1
-                _keep(tally, "samples", [sample.number, *self._shown(target, sample, old, new)])
-            why = [one for one in words if f" {target} " in f"{one} " or f" {target}:" in one]
-            if why:
-                tally["incomplete"] += 1
-                _keep(tally, "problems", [sample.number, *why])
-            against = self._against(target, new.get(target))
-            if against:
-                tally["refused"] += 1
-                _keep(tally, "problems", [sample.number, *against])
-            refused = refused or bool(against)
+            tally["changed"] += old.get(target) != new.get(target)
+            tally["incomplete"] += bool(left_out)
+            tally["refused"] += bool(refused)
+            self._keep_samples(tally, sample, was, row, [*left_out, *refused])
+            is_refused = is_refused or bool(refused)
         kinds = {"seen": True, "changed": old != new, "unchanged": old == new}
-        return [name for name, is_so in {**kinds, "incomplete": bool(words), "refused": refused}.items() if is_so]
+        return [name for name, is_so in {**kinds, "incomplete": bool(words), "refused": is_refused}.items() if is_so]
 
-    def _shown(self, target: str, sample: Sample, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-        pairs: tuple[tuple[Row | None, Any], ...] = (
-            (self.was.get(target), old.get(target)),
-            (self.now.get(target), new.get(target)),
-        )
-        return [sample.shown_value(row, value) if row and value is not None else "nothing" for row, value in pairs]
+    def _against(self, row: Row, value: Any) -> Iterator[str]:
+        return doubts(row, value, self.listed.named(row.target), self.listed)
 
-    def _against(self, target: str, value: Any) -> list[str]:
-        row = self.now.get(target)
-        return list(doubts(row, value, self.listed.named(target), self.listed)) if row else []
+    def _keep_samples(self, tally: Tally, sample: Sample, was: Row | None, row: Row | None, words: list[str]) -> None:
+        """Which order it was is only told where everybody may see why (docs/decisions/0128)."""
+        if len(tally.get("samples", ())) < SAMPLES:
+            before, after = (_shown(sample, one) for one in (was, row))
+            if before != after:
+                _keep(tally, "samples", [sample.number, before, after])
+        if words and len(tally.get("problems", ())) < SAMPLES:
+            _keep(tally, "problems", [sample.number if row and not sample.hides(row) else "", *words])
+
+
+def _shown(sample: Sample, row: Row | None) -> str:
+    told = sample.value_of(row) if row else ""
+    return "nothing" if told in ("", "empty") or told.startswith(LEFT_OUT) else told
 
 
 def _keep(tally: Tally, name: str, line: list[str]) -> None:
     known = tally.get(name, [])
-    if len(known) < SAMPLES:
+    if line not in known:
         tally[name] = [*known, line]
 
 
@@ -133,7 +136,11 @@ def _keep(tally: Tally, name: str, line: list[str]) -> None:
 class Report:
     run: Run
     is_of_draft: bool
-    "Nobody has changed the draft since."
+    "Nobody has changed it, or what is on, since."
+
+    @property
+    def is_done(self) -> bool:
+        return self.run.state == Run.State.DONE
 
     @property
     def fields(self) -> list[tuple[str, Tally]]:
@@ -151,7 +158,10 @@ class Report:
 def report_of(bridge: Bridge) -> Report | None:
     """The newest of the bridge."""
     run = Run.objects.filter(kind=JOB.kind, bridge=bridge).order_by("-pk").first()
-    return Report(run=run, is_of_draft=run.options.get("rows") == field_maps.rows_of(bridge)) if run else None
+    if run is None:
+        return None
+    rows, on = field_maps.rows_of(bridge), field_maps.rows_on(bridge)
+    return Report(run=run, is_of_draft=run.options["rows"] == rows and on in (run.options["before"], rows))
 
 
 def _in_words(run: Run) -> list[tuple[str, str]]:

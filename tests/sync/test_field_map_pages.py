@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from orders.models import OrderLink, StaffAction
+from sync.backoffice import field_maps
 from sync.clients.mapping.field_map import as_text
 from sync.jobs import engine, map_check
 from sync.models import FieldMapVersion, Run
@@ -21,6 +22,9 @@ from tests.sync.conftest import TwoSides
 from webhooks.connections import Bridge
 from webhooks.models import WebhookEvent
 
+SLOW = "line_items|" + "|".join(["[" + ",".join("@" * 10) + "]"] * 3) + "|[][][]" + "|[?@]" * 20 + "|length(@)"
+GROWS = "[@, @, @, @] | to_string([@, @, @])"
+DEEP = "[" * 240 + "a" + "]" * 240
 META = [{"id": 1, "key": "_gift_note", "value": "For you"}, {"id": 2, "key": "_day", "value": "28.11.2026"}]
 
 
@@ -54,6 +58,12 @@ def errors(client: Client, tab: str = "order", **row: Any) -> dict[str, list[str
     answer = client.post(f"{page('field_row')}?tab={tab}", row)
     assert answer.status_code == 200, "it was taken"
     return {name: list(one) for name, one in answer.context["form"].errors.items()}
+
+
+def confirm(client: Client, name: str, *args: Any, **said: str) -> Any:
+    """As who has looked at the page that asks."""
+    form = client.get(page(name, *args)).context["form"]
+    return client.post(page(name, *args), {"as_seen": form.initial["as_seen"], **said}, follow=True)
 
 
 # --- the list ------------------------------------------------------------------------------------------------------
@@ -169,20 +179,30 @@ def test_a_row_with_everything_comes_back_as_it_was(manager: Client, two_sides: 
         ("text", {"target": "x_weight", "constant": "1", "default": "a"}, "default", "The field takes a number"),
         ("text", {"target": "x_channel", "constant": "a", "cut": "0"}, "cut", "greater than or equal to 1"),
         ("text", {"target": "x_channel", "constant": "a", "values": "a: b"}, "values", "one value on each line"),
+        ("text", {"target": "x_gift_note", "constant": "a" * 41}, "constant", "takes at most 40 characters"),
+        ("text", {"target": "x_gift_note", "constant": "a", "default": "b" * 41}, "default", "at most 40 characters"),
+        ("text", {"target": "x_channel", "constant": "a" * 501}, "constant", "at most 500 characters"),
+        ("text", {"target": "x_channel", "constant": "a", "cut": "many"}, "cut", "Enter a whole number"),
         ("order", {"target": "x_channel"}, "path", "Choose where the value comes from"),
         ("order", {"target": "x_channel", "path": "line_items.sku"}, "path", "it is a list: join it"),
-        ("order", {"target": "x_delivery_day", "path": "meta._gift_note"}, "path", "On order 14: it is no date"),
-        ("order", {"target": "x_express", "path": "meta._day"}, "path", "neither yes nor no"),
+        ("order", {"target": "x_delivery_day", "path": "payment_method"}, "path", "On order 14: it is no date"),
+        ("order", {"target": "x_express", "path": "currency"}, "path", "neither yes nor no"),
         ("expression", {"target": "x_channel", "expression": "a..b"}, "expression", "This is no JMESPath expression"),
         ("expression", {"target": "x_channel", "expression": "upper(a)"}, "expression", "Unknown function: upper()"),
         ("expression", {"target": "x_channel", "expression": "line_items"}, "expression", "On order 14: it is a list"),
+        ("expression", {"target": "x_channel", "expression": "a" * 501}, "expression", "more than 500 characters"),
+        ("expression", {"target": "x_channel", "expression": "billing"}, "expression", "it is an object, and no text"),
+        ("expression", {"target": "x_channel", "expression": SLOW}, "expression", "too many steps on this order"),
+        ("expression", {"target": "x_channel", "expression": GROWS}, "expression", "more than 100000 characters"),
+        ("expression", {"target": "x_channel", "expression": DEEP}, "expression", "it is a list: join it"),
+        ("expression", {"target": "x_weight", "expression": "currency"}, "expression", "it is a text, and no number"),
         ("expression", {"target": "x_channel", "expression": "sum(billing)"}, "expression", "the function sum() gets"),
     ],
 )
 def test_what_is_wrong_is_told_at_the_field(
     manager: Client, two_sides: TwoSides, tab: str, row: dict[str, Any], field: str, words: str
 ) -> None:
-    told(two_sides, line_items=[{"name": "a"}, {"name": "b"}])
+    told(two_sides, line_items=[{"name": "a"}, {"name": "b"}] * 20)
     found = errors(manager, tab, **row)
     assert list(found) == [field] and words in found[field][0]
     assert rows() is None
@@ -191,6 +211,29 @@ def test_what_is_wrong_is_told_at_the_field(
 def test_a_field_is_mapped_once(manager: Client, two_sides: TwoSides) -> None:
     add(manager, "text", target="x_channel", constant="web")
     assert "mapped already" in errors(manager, "text", target="x_channel", constant="web")["target"][0]
+
+
+def test_an_expression_that_yields_nothing_is_taken_and_says_so(manager: Client, two_sides: TwoSides) -> None:
+    told(two_sides)
+    said = {"target": "x_channel", "expression": "meta.none"}
+    assert "Order 14: empty" in add(manager, "expression", **said, do="try")
+    assert "x_channel is in the draft" in add(manager, "expression", **said)
+
+
+def test_a_map_has_an_end_and_two_hundred_fields_are_shown_and_sent(manager: Client, two_sides: TwoSides) -> None:
+    told(two_sides)
+    many = [{"target": f"x{number}", "kind": "text", "paths": ["number"]} for number in range(200)]
+    field_maps.edit(Bridge.objects.get(pk=1), lambda _: many, by="anna", words="")
+    assert manager.get(page("fields_map")).content.decode().count("Change<span") == 200
+    two_sides.crm.faults.add("422", path="/fields")
+    assert "at most 200 fields" in errors(manager, "text", target="x_channel", constant="web")["target"][0]
+    url = f"{page('field_row')}?tab=text&target=x7"
+    assert manager.post(url, {"target": "x7", "constant": "web", "kind": "text"}).status_code == 302
+    confirm(manager, "field_switch_on", reason="on")
+    while pipeline.work_once():
+        pass
+    [there] = two_sides.crm.by_external(14)
+    assert len(there["order"]["fields"]) == 200 and there["order"]["fields"]["x7"] == "web"
 
 
 def test_a_row_is_tried_without_being_saved(manager: Client, two_sides: TwoSides) -> None:
@@ -203,7 +246,7 @@ def test_a_row_is_tried_without_being_saved(manager: Client, two_sides: TwoSides
 
 def test_without_an_order_that_was_told_the_shop_is_asked_for_one(manager: Client, two_sides: TwoSides) -> None:
     two_sides.order(31)
-    assert "On order 31" in errors(manager, target="x_delivery_day", path="billing.city")["path"][0]
+    assert "On order 31" in errors(manager, target="x_delivery_day", path="currency")["path"][0]
     two_sides.shop.faults.add("500")
     assert "The field was checked against what is known here" in add(manager, target="x_channel", path="billing.city")
 
@@ -219,7 +262,7 @@ def test_a_draft_is_switched_on_and_an_old_version_comes_back(manager: Client, t
         )
         asked = manager.get(page("field_switch_on")).content.decode()
         assert "No dry run was made of this draft" in asked and "x_channel" in asked
-        shown = manager.post(page("field_switch_on"), {"reason": "Sales asked"}, follow=True).content.decode()
+        shown = confirm(manager, "field_switch_on", reason="Sales asked").content.decode()
         assert "of the field map is on" in shown
     kept = json.loads(Bridge.objects.get(pk=1).field_map)
     assert (kept["version"], kept["rows"][0]["constant"]) == (2, "phone")
@@ -228,9 +271,9 @@ def test_a_draft_is_switched_on_and_an_old_version_comes_back(manager: Client, t
     assert (action.actor, action.reason, action.details["version"]) == ("manager", "Sales asked", 2)
     assert [one["constant"] for one in action.details["before"]] == ["web"]
 
-    manager.post(page("field_restore", 1), {"reason": "Back"})
+    confirm(manager, "field_restore", 1, reason="Back")
     assert rows()[0]["constant"] == "web" and json.loads(Bridge.objects.get(pk=1).field_map)["version"] == 2
-    manager.post(page("field_discard"), {"reason": "After all"})
+    confirm(manager, "field_discard", reason="After all")
     assert rows() is None
     assert "no version 7" in manager.get(page("field_restore", 7), follow=True).content.decode()
     two_sides.crm.requests.clear()
@@ -242,9 +285,9 @@ def test_a_draft_is_switched_on_and_an_old_version_comes_back(manager: Client, t
 
 def test_a_map_without_rows_is_no_map(manager: Client, two_sides: TwoSides) -> None:
     add(manager, "text", target="x_channel", constant="web")
-    manager.post(page("field_switch_on"), {"reason": "on"})
+    confirm(manager, "field_switch_on", reason="on")
     manager.post(page("fields_map"), {"do": "remove:x_channel"})
-    manager.post(page("field_switch_on"), {"reason": "off"})
+    confirm(manager, "field_switch_on", reason="off")
     assert Bridge.objects.get(pk=1).field_map == "" and FieldMapVersion.newest_of(1).version == 2  # type: ignore[union-attr]
     assert "No field map is on" in manager.get(page("fields_map")).content.decode()
 

@@ -12,10 +12,12 @@ import jmespath
 from jmespath.exceptions import ArityError, JMESPathError, JMESPathTypeError, ParseError, UnknownFunctionError
 from jmespath.parser import ParsedResult
 
+from sync.clients.mapping.evaluation import Evaluation
 from sync.clients.mapping.facts import facts, value_at
-from sync.clients.mapping.functions import OPTIONS
 from sync.clients.mapping.transforms import DATES, TRANSFORMS, TYPES, Transform, WrongValue, is_empty, typed
+from sync.clients.mapping.veils import is_hidden, veiled
 from sync.clients.snapshots import TRASH
+from webhooks.masking import MASK
 from webhooks.texts import fit
 
 LONGEST_EXPRESSION = 500
@@ -92,7 +94,24 @@ class Row:
 
     def value(self, known: Mapping[str, Any]) -> Any:
         """Of this order, as the CRM gets it; None: nothing. Raises WrongValue."""
-        found = self._found(known)
+        return self._made(self._read(known)[0])
+
+    def tried(self, orders: Sequence[Mapping[str, Any]]) -> Any:
+        """The same, of one order as `veiled` shows it, for everybody to see: MASK where it depends on what is hidden.
+        Raises WrongValue if it fails whatever that is."""
+        values, errors, reads_hidden = list[Any](), list[WrongValue](), False
+        for known in orders:
+            try:
+                found, read_hidden = self._read(known, watches=True)
+                reads_hidden = reads_hidden or read_hidden
+                values.append(self._made(found))
+            except WrongValue as error:
+                errors.append(error)
+        if not values:
+            raise errors[0]
+        return MASK if errors or reads_hidden else values[0]
+
+    def _made(self, found: Any) -> Any:
         for transform in self.transforms:
             found = transform(found)
         if is_empty(found):
@@ -101,12 +120,14 @@ class Row:
             return None
         return fit(typed(self.kind, found, self.transforms if found is not self.default else ()))
 
-    def _found(self, known: Mapping[str, Any]) -> Any:
+    def _read(self, known: Mapping[str, Any], *, watches: bool = False) -> tuple[Any, bool]:
+        """What stands at its source; and for one who `watches`, whether that depends on what is hidden."""
         if self.constant:
-            return self.constant
+            return self.constant, False
         if self.expression:
+            evaluation = Evaluation(watches=watches)
             try:
-                return parsed(self.expression).search(known, OPTIONS)
+                return evaluation.of(parsed(self.expression), known), evaluation.read_hidden
             except WrongValue:
                 raise
             except JMESPathTypeError as error:
@@ -114,7 +135,8 @@ class Row:
             except AT_RUN_TIME as error:
                 raise WrongValue("the expression cannot be evaluated on this order") from error
         values = [value_at(known, path) for path in self.paths]
-        return values[0] if len(values) == 1 else [one for value in values for one in _listed(value)]
+        found = values[0] if len(values) == 1 else [one for value in values for one in _listed(value)]
+        return found, watches and is_hidden(found)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -160,7 +182,7 @@ def parsed(expression: str) -> ParsedResult:
     if made > MOST_VALUES:
         raise BadRow("expression", "It makes too many lists within each other. Shorten it.")
     try:
-        found.search(EMPTY, OPTIONS)
+        Evaluation().of(found, EMPTY)
     except UnknownFunctionError as error:
         raise BadRow("expression", f"{error}. Is its name written right?") from error
     except ArityError as error:
@@ -189,6 +211,8 @@ class FieldMap:
     version: int = 0
     rows: tuple[Row, ...] = ()
     "One for each target."
+    veiled: frozenset[str] = frozenset()
+    "Targets that get only what everybody may see: of a map that is looked at, and never sent."
     broken: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
     "Targets whose row is none in this release, and why. Each is left out of every order."
     latest: list[tuple[Mapping[str, Any], tuple[dict[str, Any], list[str]]]] = field(
@@ -197,7 +221,7 @@ class FieldMap:
     "The order that it was applied to last, and what came of it: it is asked several times in a row."
 
     @classmethod
-    def of(cls, version: int, rows: Sequence[Mapping[str, Any]]) -> Self:
+    def of(cls, version: int, rows: Sequence[Mapping[str, Any]], veiled: Sequence[str] = ()) -> Self:
         good, broken = [], {}
         for said in rows:
             try:
@@ -206,7 +230,7 @@ class FieldMap:
                 good.append(row)
             except (BadRow, TypeError) as error:
                 broken[str(said.get("target"))] = str(error)
-        return cls(version=version, rows=tuple(good), broken=broken)
+        return cls(version=version, rows=tuple(good), veiled=frozenset(veiled), broken=broken)
 
     def apply(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """By target, what the CRM gets of this order; and in words what it does not get, and why."""
@@ -223,9 +247,10 @@ class FieldMap:
         known, told, words = facts(order), dict[str, Any](), list[str]()
         for target, why in self.broken.items():
             words.append(_left_out(target, why.rstrip(".")))
+        shown = veiled(known) if self.veiled else []
         for row in self.rows:
             try:
-                value = row.value(known)
+                value = row.tried(shown) if row.target in self.veiled else row.value(known)
             except WrongValue as error:
                 words.append(_left_out(row.target, str(error)))
                 continue
@@ -247,9 +272,10 @@ def field_map(text: str) -> FieldMap | None:
     if not text:
         return None
     said = json.loads(text)
-    return FieldMap.of(said["version"], said["rows"])
+    return FieldMap.of(said["version"], said["rows"], said.get("veiled", ()))
 
 
-def as_text(version: int, rows: Sequence[Mapping[str, Any]]) -> str:
+def as_text(version: int, rows: Sequence[Mapping[str, Any]], veiled: Sequence[str] = ()) -> str:
     """Empty: no rows, no map."""
-    return json.dumps({"version": version, "rows": list(rows)}, sort_keys=True) if rows else ""
+    said = {"version": version, "rows": list(rows), **({"veiled": list(veiled)} if veiled else {})}
+    return json.dumps(said, sort_keys=True) if rows else ""
