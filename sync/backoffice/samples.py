@@ -17,7 +17,7 @@ from webhooks.models import Side, WebhookEvent
 
 LOOKED_AT = 20
 """Of the newest deliveries: one of them holds a whole order."""
-LEFT_OUT = "left out: "
+NOT_SENT = "left out"
 KNOWN_PATHS = (
     *(f"{DRAFT}.{one}" for one in ("number", "currency", "total", "total_tax", "note", "created_at", "coupons")),
     *(f"{DRAFT}.customer.{one}" for one in ("name", "company", "email", "phone", "vat_number")),
@@ -62,7 +62,7 @@ class Sample:
         try:
             value = row.tried(self.veiled)
         except WrongValue as error:
-            return f"{LEFT_OUT}{error}"
+            return f"{NOT_SENT}: {error}"
         if value != MASK:
             return shown(value, value)
         is_as_it_is = len(row.paths) == 1 and {one.name for one in row.transforms} <= {"upper", "lower"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.backoffice import field_maps
 from sync.backoffice.field_maps import Listed, Rows, doubts
-from sync.backoffice.samples import LEFT_OUT, Sample
+from sync.backoffice.samples import NOT_SENT, Sample
 from sync.clients.bridged import shop_of
 from sync.clients.errors import SideError
 from sync.clients.mapping.facts import facts
@@ -120,7 +120,7 @@ class Comparison:
 
 def _shown(sample: Sample, row: Row | None) -> str:
     told = sample.value_of(row) if row else ""
-    return "nothing" if told in ("", "empty") or told.startswith(LEFT_OUT) else told
+    return "nothing" if told in ("", "empty") or told.startswith(NOT_SENT) else told
 
 
 def _keep(tally: Tally, name: str, line: list[str]) -> None:
