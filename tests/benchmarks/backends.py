@@ -74,7 +74,7 @@ def alone() -> None:
     from sync.clients.errors import Unconfirmed
 
     bare, crm, started = Bare(), crm_backends.connect(), time.monotonic()
-    compose = type(crm).composer(crm.access).document  # type: ignore[attr-defined]
+    compose = crm_backends.composer().document
 
     def create(order: dict[str, Any]) -> None:
         """Two that make the same customer may have to look again."""

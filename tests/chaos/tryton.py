@@ -15,8 +15,8 @@ from tests.servers import NotInstalled
 PAGE = 500
 PATIENCE = 120.0
 """Seconds, for which its people wait: it may be down, and needs a while to start."""
-ENVIRONMENT = {"CRM_POLL_SECONDS": "30", "HTTP_TIMEOUT": "10"}
-"""It sends no webhooks, and shares the machine with all the others."""
+ENVIRONMENT = {"CRM_POLL_SECONDS": "30", "HTTP_TIMEOUT": "10", "CRM_LIST_LAG": "20"}
+"""It sends no webhooks, and shares the machine with all the others: a request may wait in it longer than we do."""
 
 
 class TrytonInChaos(TrytonOfTheSandbox):

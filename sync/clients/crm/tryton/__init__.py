@@ -6,6 +6,7 @@ what to do; docs/decisions/0087 says why parties have the codes that they have.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
@@ -15,7 +16,7 @@ from sync.clients.crm.base import Access, Field, Status, Traits, marked, only, u
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, chosen
 from sync.clients.crm.schema import TOKEN, SettingField
-from sync.clients.crm.tryton.document import COMPOSER
+from sync.clients.crm.tryton.document import COMPOSER, DESCRIBED
 from sync.clients.crm.tryton.words import (
     address_key,
     age,
@@ -61,6 +62,7 @@ OURS = frozenset(
 LISTS = ("one2many", "many2many")
 """Nobody maps what tells whose order it is, what Tryton writes itself, and what holds records."""
 NOT_UNIQUE = "must be unique"
+FIRST = "draft"
 PAGE = 100
 
 
@@ -131,7 +133,8 @@ class TrytonCrm:
         return snapshot(self._read(crm_order_id, FIELDS))
 
     def find(self, external_id: str) -> CrmSnapshot | None:
-        return only(external_id, self._named([external_id]))
+        found = [one for one in self._named([external_id]) if one.external_id == external_id]
+        return only(external_id, self._left(found) if len(found) > 1 else found)
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
         ids = [one for one in dict.fromkeys(crm_order_ids) if is_id(one)]
@@ -226,10 +229,27 @@ class TrytonCrm:
         if int(oldest.crm_order_id) > int(made.crm_order_id):
             words = f"Tryton has order {external_id} twice for a moment. It is looked at again."
             raise Unconfirmed(words, side="crm", about_order=True)
-        path = f"{SALE}/{path_of(made.crm_order_id)}"
-        self._call("POST", f"{path}/cancel", json={})
-        self._call("DELETE", path)
+        self._call("DELETE", f"{SALE}/{path_of(made.crm_order_id)}")
         return oldest
+
+    def _left(self, found: Sequence[CrmSnapshot]) -> list[CrmSnapshot]:
+        """Where we made several, as Tryton came to a request late, or whoever had to take one away died first: those
+        that nobody has touched go, but for the oldest."""
+        ids = [int(one.crm_order_id) for one in found]
+        rows = self._search(SALE, [["id", "in", ids]], ("state", "write_date", "description"))
+        untouched = {
+            str(row["id"])
+            for row in rows
+            if (row["state"], row["write_date"]) == (FIRST, None) and f"{row['description']}".startswith(DESCRIBED)
+        }
+        touched = [one for one in found if one.crm_order_id not in untouched]
+        left = touched or [min(found, key=lambda one: int(one.crm_order_id))]
+        if len(left) == 1:
+            for one in found:
+                if one is not left[0]:
+                    with suppress(NotFound):
+                        self._call("DELETE", f"{SALE}/{path_of(one.crm_order_id)}")
+        return left
 
     # --- what a sale is made of ------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from sync.clients.snapshots import Composer
 PRICE = Decimal("0.0001")
 """The digits of a price in Tryton, unless its `price_decimal` says otherwise."""
 NAME, STREET = 250, 500
+DESCRIBED = "WooCommerce "
+"""So begins the description of each sale that we make."""
 LIMITS = {
     "party.name": Limit(NAME, what="the customer's name"),
     "party.email": Limit(NAME, what="the e-mail address"),
@@ -34,7 +36,7 @@ def compose(order: Mapping[str, Any]) -> dict[str, Any]:
         return {"comment": "WooCommerce: the order is in the trash, or was deleted there."}
     shipping = told.billing if told.shipping.is_empty else told.shipping
     return {
-        "description": f"WooCommerce {told.number}",
+        "description": f"{DESCRIBED}{told.number}",
         "sale_date": told.created_at.date().isoformat() if told.created_at else None,
         "currency": told.currency,
         "comment": _comment(told),
