@@ -43,6 +43,8 @@ def test_of_two_that_were_made_at_once_one_is_left_whoever_dies(
     assert sides.tryton.count("sale_sale") == 2
     sides.poll()
     assert sides.shop.orders[woo_id]["status"] == "pending", "what we take away moves nothing"
+    assert sides.tryton.crm().find(str(woo_id)) is not None
+    assert sides.tryton.count("sale_sale") == 2, "to look is not to write"
     bury_the_dead()
     while pipeline.work_once():
         pass

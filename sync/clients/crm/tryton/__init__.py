@@ -157,6 +157,7 @@ class TrytonCrm:
 
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         if there := self.find(external_id):
+            self._take_doubles_away(there.crm_order_id)
             return there, False
         values = self._values(external_id, order)
         lines = self._lines(order["lines"])
@@ -169,6 +170,7 @@ class TrytonCrm:
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         now = self._read(crm_order_id, WHOLE)
+        self._take_doubles_away(crm_order_id)
         if "lines" not in order:
             return self._write(crm_order_id, {"comment": f"{order['comment']}"})
         values: dict[str, Any] = {
@@ -234,22 +236,28 @@ class TrytonCrm:
 
     def _left(self, found: Sequence[CrmSnapshot]) -> list[CrmSnapshot]:
         """Where we made several, as Tryton came to a request late, or whoever had to take one away died first: those
-        that nobody has touched go, but for the oldest."""
+        that nobody has touched count for nothing, but for the oldest."""
         ids = [int(one.crm_order_id) for one in found]
-        rows = self._search(SALE, [["id", "in", ids]], ("state", "write_date", "description"))
-        untouched = {
-            str(row["id"])
-            for row in rows
-            if (row["state"], row["write_date"]) == (FIRST, None) and f"{row['description']}".startswith(DESCRIBED)
-        }
-        touched = [one for one in found if one.crm_order_id not in untouched]
-        left = touched or [min(found, key=lambda one: int(one.crm_order_id))]
+        untouched = self._untouched(ids)
+        left = [one for one in found if int(one.crm_order_id) not in untouched]
+        left = left or [min(found, key=lambda one: int(one.crm_order_id))]
         if len(left) == 1:
-            for one in found:
-                if one is not left[0]:
-                    with suppress(NotFound):
-                        self._call("DELETE", f"{SALE}/{path_of(one.crm_order_id)}")
+            self._doubles()[left[0].crm_order_id] = [one for one in ids if one != int(left[0].crm_order_id)]
         return left
+
+    def _untouched(self, ids: Sequence[int]) -> list[int]:
+        rows = self._search(SALE, [["id", "in", [*ids]]], ("state", "write_date", "description")) if ids else []
+        new = [row for row in rows if (row["state"], row["write_date"]) == (FIRST, None)]
+        return [int(row["id"]) for row in new if f"{row['description']}".startswith(DESCRIBED)]
+
+    def _doubles(self) -> dict[str, list[int]]:
+        return self.ids.get("doubles", dict)
+
+    def _take_doubles_away(self, crm_order_id: str) -> None:
+        """Whoever writes to the order does, and nobody who only looks."""
+        for double in self._untouched(self._doubles().pop(crm_order_id, [])):
+            with suppress(NotFound):
+                self._call("DELETE", f"{SALE}/{double}")
 
     # --- what a sale is made of ------------------------------------------------------------------------------------
 
