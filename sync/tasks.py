@@ -10,7 +10,7 @@ from sync import registry
 from sync.clients import installation
 from sync.jobs import engine, polling, reconciliation
 from sync.models import Heartbeat, Lease, Run
-from sync.monitoring import growth, hourly, lasting, schema_watch, shop_webhooks, silence, todo
+from sync.monitoring import growth, hourly, lasting, schema_watch, shop_webhooks, silence, subscriptions, todo
 from sync.notifications import rounds
 from sync.pipeline import doubts
 from sync.pipeline.leases import worker_name
@@ -99,6 +99,7 @@ def watch() -> None:
     if not installation.may_call():
         return
     shop_webhooks.on_schedule()
+    subscriptions.on_schedule()
     silence.on_schedule()
     doubts.on_schedule()
     reconciliation.see_that_sweeps_end()

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import jwt
+
 from webhooks import signatures
 from webhooks.signatures import BAD_SIGNATURE, Delivery, Verdict, label, timely
 
@@ -161,6 +163,32 @@ def _credentials(delivery: Delivery) -> str:
 
 BASIC = _open("basic", _credentials, lambda one: _long(one) and ":" in one, header="Authorization")
 """HTTP Basic. The secret is `user:password`."""
+
+
+def _check_token(secrets: Sequence[str], delivery: Delivery, now: float) -> Verdict:
+    given = delivery.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    for place, secret in enumerate(secrets, start=1):
+        if _signs_tokens(secret) and _is_token_of(secret, given):
+            return Verdict(ok=True, key=label(place, secret), hint=secret)
+    return _refused("No secret fits the token, or it has ended" if given else "There is no token in it")
+
+
+def _signs_tokens(secret: str) -> bool:
+    """RFC 7518, 3.2."""
+    return len(secret) >= 32
+
+
+def _is_token_of(secret: str, token: str) -> bool:
+    try:
+        jwt.decode(token, secret, algorithms=["HS256"], options={"require": ["exp"], "verify_aud": False})
+    except (jwt.PyJWTError, ValueError):
+        return False
+    return True
+
+
+JWT = Proof(name="jwt", check=_check_token, usable=_signs_tokens, header="Authorization")
+"""A token that was signed with the secret and ends, as of monday. It says nothing of the body, so that it proves no
+more than a secret in the open does."""
 
 
 def _refused(detail: str) -> Verdict:

@@ -60,7 +60,7 @@ def _make_webhooks(request: HttpRequest, row: Connection) -> None:
 
 def _prepare(request: HttpRequest, row: Connection) -> None:
     try:
-        made = preparing.prepare(connecting.crm_of(row))
+        made = preparing.prepare(connecting.crm_of(row), row)
     except SideError as error:
         messages.error(request, told(error))
         return
@@ -69,7 +69,7 @@ def _prepare(request: HttpRequest, row: Connection) -> None:
 
 
 def _lack(findings: list[Finding]) -> bool:
-    return any(one.check in ("webhooks", examination.ACCOUNT) and one.level == "error" for one in findings)
+    return any(one.check in ("webhooks", examination.ACCOUNT) and one.level != "ok" for one in findings)
 
 
 def _shown(one: Finding) -> Finding:

@@ -20,7 +20,6 @@ from sync.clients.deadline import Bounds, bounds
 from sync.clients.http import CallRecord, bound
 from sync.clients.shop import Shop
 from sync.monitoring import preparing, shop_webhooks
-from sync.monitoring.connecting import delivery_url as hooks_of
 from sync.monitoring.connecting import try_crm
 from sync.monitoring.findings import Finding, Level, in_time
 from sync.pipeline.whose import external_id
@@ -158,7 +157,8 @@ def _crm(bridge: Bridge) -> Iterator[Finding]:
     try_crm(crm)  # what it lacks is told below
     yield Finding(check="crm", level="ok", words="The key may read orders.")
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if bridge.crm_config.signature == SIGNED_WITH_A_TIME else None)
-    yield from preparing.advised(crm, hooks_of(bridge.crm) if bridge.crm else "")
+    if bridge.crm:
+        yield from preparing.of_webhooks(crm, bridge.crm)
     if lacks := preparing.lacking(crm):
         yield from (Finding(check="crm", level="error", words=words, advice=advice) for words, advice in lacks)
         return

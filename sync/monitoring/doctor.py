@@ -18,6 +18,7 @@ from sync.alarms import open_alarms
 from sync.clients import causes, installation
 from sync.clients.errors import AuthFailed, GivenUp, NotConfigured, SideError
 from sync.models import Heartbeat
+from sync.monitoring import subscriptions
 from sync.monitoring.bridge_checks import OF_A_BRIDGE
 from sync.monitoring.findings import ASK_THE_COMMAND, Finding, Level, until
 from sync.monitoring.overview import ALIVE
@@ -247,7 +248,8 @@ def _schedules() -> Iterator[Finding]:
 
 def _alarms(only: Bridge | None) -> Iterator[Finding]:
     """Those of the webhooks are examined anew, and so is the installation."""
-    anew = open_alarms().exclude(key__startswith="webhook:").exclude(key=installation.ALARM)
+    anew = open_alarms().exclude(key__startswith="webhook:").exclude(key__startswith=subscriptions.ALARM)
+    anew = anew.exclude(key=installation.ALARM)
     if only is not None:
         anew = anew.filter(Q(bridge=None) | Q(bridge=only))
     for alarm in anew.select_related("bridge"):

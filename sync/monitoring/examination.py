@@ -68,7 +68,7 @@ def _crm(connection: Connection) -> Iterator[Finding]:
     told = len(crm.statuses())
     words = f"It knows {told} statuses of orders." if told else "It does not tell which statuses it has."
     yield Finding(check="crm", level="ok", words=words)
-    yield from preparing.advised(crm, delivery_url(connection))
+    yield from preparing.of_webhooks(crm, connection)
 
 
 def _here(connection: Connection) -> Iterator[Finding]:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from sync.clients.bridged import crm_of
 from sync.clients.crm.base import AdvisesHooks, Crm, Prepares
 from sync.clients.errors import SideError
+from sync.monitoring import subscriptions
+from sync.monitoring.connecting import delivery_url
 from sync.monitoring.findings import Finding
-from webhooks.connections import Bridge
+from webhooks.connections import Bridge, Connection
 
 
 def lacking(crm: Crm) -> list[tuple[str, str]]:
@@ -14,17 +16,24 @@ def lacking(crm: Crm) -> list[tuple[str, str]]:
     return crm.lacks() if isinstance(crm, Prepares) else []
 
 
-def advised(crm: Crm, address: str) -> Iterator[Finding]:
-    """Where its people have to make our webhooks themselves: how."""
+def of_webhooks(crm: Crm, connection: Connection) -> Iterator[Finding]:
+    """How ours there is doing; and, unless it is well, how people make it themselves. Changes come without it, too."""
+    state = subscriptions.look_at(crm, connection)
+    if state and not state.trouble:
+        yield Finding(check="webhooks", level="ok", words="Our webhook in the CRM is as it should be.")
+        return
+    if state:
+        yield Finding(check="webhooks", level="warning", words=state.trouble, advice=state.advice)
     if isinstance(crm, AdvisesHooks):
         words = "Its webhooks are made there by hand. Without one it is asked every few minutes what changed."
-        advice, paste = crm.hook_advice(address)
+        advice, paste = crm.hook_advice(delivery_url(connection))
         yield Finding(check="crm", level="ok", words=words, advice=advice, paste=paste)
 
 
-def prepare(crm: Crm) -> list[str]:
+def prepare(crm: Crm, connection: Connection) -> list[str]:
     """What was made. Raises SideError half-way; done again, it goes on."""
-    return crm.prepare() if isinstance(crm, Prepares) else []
+    made = crm.prepare() if isinstance(crm, Prepares) else []
+    return [*made, *subscriptions.ensure(crm, connection)]
 
 
 def prepare_all(only: Bridge | None = None) -> Iterator[str]:
@@ -32,6 +41,6 @@ def prepare_all(only: Bridge | None = None) -> Iterator[str]:
     for bridge in Bridge.objects.with_connections().filter(archived_at=None):
         if bridge.crm is not None and (only is None or bridge.pk == only.pk):
             try:
-                yield from prepare(crm_of(bridge))
+                yield from prepare(crm_of(bridge), bridge.crm)
             except SideError as error:
                 yield f"{bridge}: nothing could be made there. {error}"

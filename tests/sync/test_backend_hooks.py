@@ -24,7 +24,7 @@ from webhooks.models import WebhookEvent
 from webhooks.sources import reader
 
 SECRET = "a-secret-that-is-long"
-OPEN = {"secret-in-path", "secret-in-body", "basic"}
+OPEN = {"secret-in-path", "secret-in-body", "basic", "jwt"}
 
 
 def read(event: Any) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from django.test import Client
 from django.utils.datastructures import CaseInsensitiveMapping
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 from tests.deliveries import from_crm, post
 from webhooks import hooks, schemas, sources
 from webhooks.checks import crm_signature
-from webhooks.hooks import BASIC, HOOKS, SECRET_IN_PATH, Hooks, Proof, echo, id_prefixed, pace, scheme, timed
+from webhooks.hooks import BASIC, HOOKS, JWT, SECRET_IN_PATH, Hooks, Proof, echo, id_prefixed, pace, scheme, timed
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 from webhooks.signatures import Delivery, Verdict
 from webhooks.sources import Unreadable, reader
 
 ERPNEXT = Path(__file__).parent.parent / "payloads" / "erpnext"
 SECRET, OTHER = "a-secret-that-is-long", "another-one-as-long-as"
+JWT_SECRET = "a-secret-of-an-app-of-32-characters-or-more-as-its-makers-advise"
 NOW = 1700000000
 ESPO = b'[{"id":"a1","status":"Shipped"}]'
 """With the two signatures below: vectors made by EspoCRM's own code."""
@@ -35,6 +37,13 @@ def mac(secret: str, text: bytes) -> str:
 
 def basic(user_and_password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(user_and_password.encode()).decode()}"}
+
+
+def token(secret: str = "", before: str = "", algorithm: str = "HS256", **claims: Any) -> dict[str, str]:
+    """As monday sends it: it tells who sends and to whom, and nothing of the body."""
+    told = {"exp": 4_000_000_000, "aud": "https://bridge.example/webhooks/crm/", "accountId": 7, **claims}
+    known = {name: value for name, value in told.items() if value is not None}
+    return {"Authorization": before + jwt.encode(known, secret or JWT_SECRET, algorithm=algorithm)}
 
 
 def check(proof: Proof, secrets: list[str], body: bytes = b"", headers: Any = None, *, secret: str = "") -> Verdict:
@@ -87,6 +96,8 @@ GOOD: dict[str, tuple[Proof, str, bytes, dict[str, str], str]] = {
         "",
     ),
     "Basic": (BASIC, "crm:a-long-password", b"{}", basic("crm:a-long-password"), ""),
+    "a JWT": (JWT, JWT_SECRET, b"{}", token(), ""),
+    "a JWT of a bearer": (JWT, JWT_SECRET, b"{}", token(before="Bearer "), ""),
 }
 proofs = pytest.mark.parametrize("name", GOOD)
 
@@ -98,7 +109,7 @@ def test_who_knows_the_secret_is_let_in_and_it_is_named_by_its_place(name: str) 
     assert verdict.ok
     assert verdict.key.startswith("secret 3 (")
     assert secret not in repr(verdict)
-    assert bool(verdict.hint) is (proof in (SECRET_IN_PATH, IN_BODY, BASIC)), "what signs nothing is a hint"
+    assert bool(verdict.hint) is (proof in (SECRET_IN_PATH, IN_BODY, BASIC, JWT)), "what signs nothing is a hint"
 
 
 @proofs
@@ -128,6 +139,25 @@ def test_a_signed_time_is_of_now(off: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        token(exp=NOW),
+        token(exp=None),
+        token(nbf=4_000_000_000),
+        token(secret="another-secret-of-an-app-of-32-characters-or-more-of-it"),
+        token(secret=JWT_SECRET * 2, algorithm="HS512"),
+        {"Authorization": jwt.encode({"exp": 4_000_000_000}, None, algorithm="none")},
+        {"Authorization": "Bearer a.b.c"},
+        {"Authorization": "Bearer ü.ß.\udcff"},
+    ],
+    ids=["over", "endless", "to come", "another's", "another way", "by nobody", "odd", "odder"],
+)
+def test_a_token_that_proves_nothing_lets_nobody_in(headers: dict[str, str]) -> None:
+    verdict = check(JWT, [JWT_SECRET], b"{}", headers)
+    assert (verdict.ok, verdict.reason) == (False, "bad_signature")
+
+
+@pytest.mark.parametrize(
     ("proof", "secret", "is_good"),
     [
         (SECRET_IN_PATH, "0123456789abcdef", True),
@@ -137,6 +167,8 @@ def test_a_signed_time_is_of_now(off: int) -> None:
         (IN_BODY, "short", False),
         (BASIC, "a-password-without-its-user", False),
         (BASIC, "u:p", False),
+        (JWT, JWT_SECRET, True),
+        (JWT, JWT_SECRET[:31], False),
         (TIMED, "k", True),
         (scheme("standard-webhooks"), "no base64!", False),
         (scheme("made-up"), SECRET, False),

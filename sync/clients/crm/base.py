@@ -205,6 +205,37 @@ class AdvisesHooks(Protocol):
         """For webhooks that come to this address: in words, and what they paste. Without a call."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """Our webhook in the CRM, as it shows it."""
+
+    trouble: str = ""
+    "What is amiss, in words; empty: nothing."
+    advice: str = ""
+    expires_at: datetime | None = None
+    "When it ends by itself; None: never."
+
+
+@runtime_checkable
+class Subscribes(Protocol):
+    """And where we may make our webhook ourselves. It is watched as well."""
+
+    def subscription(self, address: str) -> Subscription:
+        """Of the webhook that delivers to this address. Nothing is written. Raises AuthFailed (403) where our key may
+        not see it: then it is left to people."""
+
+    def ensure(self, address: str, secret: str) -> list[str]:
+        """Make it, or mend what is amiss, and say what was done. Done again, it does nothing."""
+
+
+@runtime_checkable
+class Renews(Subscribes, Protocol):
+    """And where that ends by itself."""
+
+    def renew(self, address: str) -> None:
+        """Let it last as long as it can from now on. Called when less than a day is left."""
+
+
 @runtime_checkable
 class Links(Protocol):
     """And where a person sees an order in the CRM."""
@@ -226,7 +257,7 @@ class Prepares(Protocol):
 
 @runtime_checkable
 class Expires(Protocol):
-    """And what ends there by itself, unless somebody renews it: a key, a webhook's subscription."""
+    """And what ends there by itself, unless somebody renews it, such as a key."""
 
     def expires_at(self) -> Mapping[str, datetime]:
         """When, by what people call it, as in `the application key`. Without what never ends."""

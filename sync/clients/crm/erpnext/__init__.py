@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from sync.clients.crm.base import Access, Field, Status, Traits, marked, only
+from sync.clients.crm.base import Access, Field, Status, Subscription, Traits, marked, only
 from sync.clients.crm.erpnext import document, hook, setup
 from sync.clients.crm.erpnext.lines import changed_rows, is_same
 from sync.clients.crm.erpnext.records import ORDER, Records
@@ -89,6 +89,12 @@ class ErpnextCrm:
 
     def hook_advice(self, address: str) -> tuple[str, str]:
         return hook.advice(address), hook.TEMPLATE
+
+    def subscription(self, address: str) -> Subscription:
+        return hook.subscription(self.records, address)
+
+    def ensure(self, address: str, secret: str) -> list[str]:
+        return hook.ensure(self.records, address, secret)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ again, a unique field, documents that are submitted, and webhooks that it signs.
 import copy
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -37,6 +38,11 @@ TOKEN = "sandbox-api-key:sandbox-api-secret"  # noqa: S105  of a sandbox
 AGAIN = (1.0, 4.0)
 """Seconds after which a webhook that failed is sent again; then never (frappe's source)."""
 TIMEOUT = 5.0
+TEMPLATE = (
+    '{"crm_order_id": "{{ doc.name }}", "external_id": "{{ doc.woo_order_id or \'\' }}", "status": "{{ doc.status }}", '
+    '"modified": "{{ doc.modified }}"}'
+)
+"""Of the body of a webhook, as docs/crms/erpnext.md has it."""
 UPDATE_STATUS = "erpnext.selling.doctype.sales_order.sales_order.update_status"
 
 
@@ -73,11 +79,12 @@ class ErpnextStandIn(StandIn):
     ) -> None:
         super().__init__(port)
         self.token, self.zone, self.site = token, ZoneInfo(zone), site
-        self.webhook_url, self.webhook_secret = webhook_url, webhook_secret
         self.may_not: set[str] = set()
         "Doctypes that the user of the key has no right to."
         self.clock: Callable[[], datetime] | None = None
         self.documents = Documents(self.stamp)
+        if webhook_url:
+            self.documents.create("Webhook", _webhook(webhook_url, webhook_secret))
         self._outbox = Outbox("ERPNext webhooks")
 
     @classmethod
@@ -128,7 +135,8 @@ class ErpnextStandIn(StandIn):
             return [_as_shown(doc, self.zone) for doc in self.orders.values()]
 
     def kept(self) -> dict[str, Any]:
-        return {"kept": self.documents.kept, "next_order": self.documents.next_order}
+        kept = {name: docs for name, docs in self.documents.kept.items() if name != "Webhook"}
+        return {"kept": kept, "next_order": self.documents.next_order}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         for doctype, docs in kept["kept"].items():
@@ -139,35 +147,20 @@ class ErpnextStandIn(StandIn):
 
     def changed(self, doc: Doc) -> None:
         """The Doc Event on_change: at every change, hold, close and deletion too, and not at the creation."""
-        if not self.webhook_url:
+        hooks = [one for one in self.documents.kept["Webhook"].values() if one["enabled"]]
+        if not hooks:
             return
         if self.drop_next > 0:
             self.drop_next -= 1
             return
-        body = json.dumps(self.webhook_body(doc)).encode()
         copies = 2 if self.duplicate_next > 0 else 1
         self.duplicate_next = max(0, self.duplicate_next - 1)
-        for _ in range(copies):
-            self._outbox.put(self._sending(body))
+        for hook in hooks * copies:
+            if (hook["webhook_doctype"], hook["webhook_docevent"]) == (ORDER, "on_change"):
+                self._outbox.put(_sending(hook, doc))
 
     def webhook_body(self, doc: Doc) -> dict[str, Any]:
-        """By the template of docs/crms/erpnext.md."""
-        return {
-            "crm_order_id": doc["name"],
-            "external_id": doc.get("woo_order_id") or "",
-            "status": doc["status"],
-            "modified": doc["modified"],
-        }
-
-    def _sending(self, body: bytes) -> Callable[[], float | None]:
-        url, schedule = self.webhook_url, list(AGAIN)
-        signed = {"X-Frappe-Webhook-Signature": hmac_base64(body, self.webhook_secret)}
-
-        def attempt() -> float | None:
-            status = post(url, body, {"Content-Type": "application/json", **signed}, TIMEOUT)
-            return None if 200 <= status < 300 or not schedule else schedule.pop(0)
-
-        return attempt
+        return _rendered(TEMPLATE, doc)
 
     # --- REST ----------------------------------------------------------------------------------------------------
 
@@ -234,17 +227,17 @@ class ErpnextStandIn(StandIn):
             self.tell(f"crm:  order {doc['name']} created for shop order {doc.get('woo_order_id')}")
             if doc["docstatus"] != DRAFT:
                 self.changed(doc)
-        return Answer(200, {"data": copy.deepcopy(doc)})
+        return Answer(200, {"data": _masked(doc)})
 
     def _document(self, doctype: str, name: str, request: Request) -> Answer:
         match request.method:
             case "GET":
-                return Answer(200, {"data": copy.deepcopy(self.documents.one(doctype, name))})
+                return Answer(200, {"data": _masked(self.documents.one(doctype, name))})
             case "PUT":
                 doc = self.documents.update(doctype, name, _json(request))
                 if doctype == ORDER:
                     self.changed(doc)
-                return Answer(200, {"data": copy.deepcopy(doc)})
+                return Answer(200, {"data": _masked(doc)})
             case "DELETE":
                 doc = self.documents.one(doctype, name)
                 self.documents.delete(doctype, name)
@@ -259,6 +252,37 @@ def _json(request: Request) -> Any:
         return request.json()
     except ValueError:
         raise answers.no_json() from None
+
+
+def _masked(doc: Doc) -> Doc:
+    """No password is ever shown."""
+    return {name: "*" * 10 if name == "webhook_secret" else value for name, value in copy.deepcopy(doc).items()}
+
+
+def _webhook(url: str, secret: str) -> Doc:
+    """As its people make it."""
+    of = {"name": "Orderbridge crm", "webhook_doctype": ORDER, "webhook_docevent": "on_change", "request_url": url}
+    signed = {"enable_security": 1, "webhook_secret": secret} if secret else {}
+    return {**of, **signed, "request_structure": "JSON", "webhook_json": TEMPLATE}
+
+
+def _rendered(template: str, doc: Doc) -> dict[str, Any]:
+    body = re.sub(r"{{ doc\.(\w+)(?: or '')? }}", lambda found: str(doc.get(found[1]) or ""), template)
+    rendered: dict[str, Any] = json.loads(body)
+    return rendered
+
+
+def _sending(hook: Doc, doc: Doc) -> Callable[[], float | None]:
+    url, schedule, body = hook["request_url"], list(AGAIN), json.dumps(_rendered(hook["webhook_json"], doc)).encode()
+    signed = {}
+    if hook["enable_security"]:
+        signed = {"X-Frappe-Webhook-Signature": hmac_base64(body, hook["webhook_secret"])}
+
+    def attempt() -> float | None:
+        status = post(url, body, {"Content-Type": "application/json", **signed}, TIMEOUT)
+        return None if 200 <= status < 300 or not schedule else schedule.pop(0)
+
+    return attempt
 
 
 def _docstatus(status: str, doc: Doc) -> int:

@@ -25,10 +25,14 @@ FIELDS: dict[str, str] = {
     "Company": "company_name country default_currency abbr",
     "Country": "code",
     "Custom Field": "dt fieldname label fieldtype unique no_copy allow_on_submit read_only insert_after description",
+    "Webhook": "webhook_doctype webhook_docevent enabled condition request_url timeout is_dynamic_url request_method "
+    "request_structure enable_security webhook_secret webhook_json",
 }
 """By doctype; what is written beyond them is dropped without a word (032)."""
 ROWS = {ORDER: ("items", "taxes"), "Contact": ("email_ids", "phone_nos", "links"), "Address": ("links",)}
 AFTER_SUBMISSION = frozenset({"po_no", "customer_address", "shipping_address_name", "contact_person"})
+ONCE = frozenset({"webhook_doctype", "webhook_docevent"})
+"""What is kept as it was made."""
 DRAFT, SUBMITTED, CANCELLED = 0, 1, 2
 ALL_OPEN = "To Deliver and Bill"
 
@@ -74,6 +78,8 @@ class Documents:
                 return self.custom_field(said)
             case "Item":
                 return self._item(said)
+            case "Webhook":
+                return self._webhook(said)
         raise answers.no_right("orderbridge@example.test", doctype)
 
     def _keep(self, doctype: str, name: str, said: Mapping[str, Any], **more: Any) -> Doc:
@@ -100,6 +106,20 @@ class Documents:
         if code in self.kept["Item"]:
             raise answers.there_already("Item", code)
         return self._keep("Item", code, {"disabled": 0, "has_variants": 0, **said})
+
+    def _webhook(self, said: Mapping[str, Any]) -> Doc:
+        """Its name is given by whoever makes it (its source, as all of this)."""
+        if not said.get("name"):
+            raise answers.refusal(417, "ValidationError", "Please set the document name")
+        if said["name"] in self.kept["Webhook"]:
+            raise answers.there_already("Webhook", said["name"])
+        usual = {"enabled": 1, "enable_security": 0, "is_dynamic_url": 0, "request_method": "POST", "timeout": 5}
+        doc = {**usual, **said}
+        if "://" not in str(doc.get("request_url")):
+            raise answers.refusal(417, "ValidationError", "Check Request URL")
+        if doc["enable_security"] and not doc.get("webhook_secret"):
+            raise answers.refusal(417, "ValidationError", "Invalid Webhook Secret")
+        return self._keep("Webhook", str(said["name"]), doc)
 
     def _customer(self, said: Mapping[str, Any]) -> Doc:
         """A second one of the same name gets a number (009). It makes its own contact."""
@@ -186,6 +206,8 @@ class Documents:
             raise answers.cancelled()
         known = {*self.fields_of(doctype), *ROWS.get(doctype, ())} - {"status"}  # which is ignored (026)
         values = {field: value for field, value in said.items() if field in known and doc.get(field) != value}
+        if values.keys() & ONCE:
+            raise answers.refusal(417, "CannotChangeConstantError", f"Value cannot be changed for {min(values)}")
         if doctype == ORDER:
             self._ensure_may_change(doc, values)
             if values.keys() & {*ROWS[ORDER], "customer"}:
