@@ -85,6 +85,16 @@ class OrderLink(models.Model):
         db_default="",
         help_text="By which the CRM knew the shop's order when we last saw it",
     )
+    totals = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The CRM's total, the shop's and the currency, if they differed when they were compared last",
+    )
+    totals_accepted = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="The difference that a person has accepted"
+    )
     verified_at = models.DateTimeField(null=True, blank=True, help_text="When either side was last read")
     compared_in = models.BigIntegerField(null=True, blank=True, help_text="The run of drift that compared it last")
     created_at = models.DateTimeField(default=timezone.now)

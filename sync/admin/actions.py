@@ -20,7 +20,7 @@ from orders.asking import NotDone, ReasonForm, ask_reason
 from sync.admin.one_row import for_row, page_of
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary
-from sync.pipeline import choices, internal_events, replays
+from sync.pipeline import choices, internal_events, replays, totals
 from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.replays import NotNow
 from webhooks.admin import WebhookEventAdmin
@@ -37,6 +37,7 @@ REPLAY, EDIT, RESOLVE = (
 )
 CHOOSE = "sync.choose_customer"
 REVEAL = "webhooks.reveal_webhookevent"
+ACCEPTED = "You accept the difference, and nobody is asked again while both stay as they are: the CRM's total is"
 SHOWN_LENGTH = 500
 """Characters of a value that a dry run shows."""
 MEANINGS = {
@@ -186,9 +187,10 @@ class EventActions(WebhookEventAdmin):
     @for_row(RESOLVE)
     def resolve_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         def perform(by: str, said: dict[str, str]) -> str:
-            replays.resolve(event.pk, by=by, reason=said["reason"])
-            return "Marked resolved."
+            accepted = replays.resolve(event.pk, by=by, reason=said["reason"])
+            return f"Marked resolved. Accepted: the CRM's total is {accepted}." if accepted else "Marked resolved."
 
+        differs = totals.accepted_by(event)
         return self._ask(
             request,
             event,
@@ -196,6 +198,7 @@ class EventActions(WebhookEventAdmin):
             perform,
             title=f"Mark {event} resolved",
             words="Use this if the problem was solved in another way. Nothing is read or written.",
+            listed=[f"{ACCEPTED} {totals.in_words(differs.totals)}."] if differs else [],
             button="Mark resolved",
         )
 

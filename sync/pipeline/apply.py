@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from sync.clients.crm.draft import draft
 from sync.clients.errors import AnsweredForAnother, Rejected, SideError, Unconfirmed
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
+from sync.pipeline import totals
 from sync.pipeline.claim import Claim
 from sync.pipeline.decide import went_on
 from sync.pipeline.plan import CreateInCrm, Plan, Reason, SetShopStatus, UpdateInCrm
@@ -68,12 +69,16 @@ def _total_differs(claim: Claim, crm: CrmSnapshot, shop: ShopSnapshot | None) ->
         return False
     told = draft(shop.order)
     if told.total == crm.total:
+        claim.totals = ""
         return False
-    words = (
-        f"The CRM's total of order {crm.crm_order_id} is {crm.total:f}, and the shop's is {told.total:f} "
-        f"{told.currency}. Correct the order in the CRM (or its taxes and their rounding), then resolve this event."
-    )
-    claim.reasons.append(Reason("total_differs", words))
+    claim.totals = totals.figures(crm.total, told.total, told.currency)
+    both = f"{crm.total:f}, and the shop's is {told.total:f} {told.currency}"
+    words = f"The CRM's total of order {crm.crm_order_id} is {both}."
+    if claim.totals and claim.known and claim.known.totals_accepted == claim.totals:
+        claim.reasons.append(Reason("total_accepted", f"{words} A person has accepted that."))
+        return False
+    words += " Correct the order in the CRM (or its taxes and their rounding), then resolve this event."
+    claim.reasons.append(Reason(totals.DIFFERS, words))
     return True
 
 

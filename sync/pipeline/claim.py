@@ -64,6 +64,8 @@ class Claim:
     read_at: float | None = None
     "When the first of the two was read, by the monotonic clock."
 
+    totals: str | None = None
+    "The CRM's and the shop's, if they differ; None: they were not compared."
     doubts: list[Reason] = field(default_factory=list)
     "Alarms to raise, and failures to count, that were met with while the CRM was told of a write to the shop."
     side_errors: list[SideError] = field(default_factory=list)

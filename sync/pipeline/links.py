@@ -107,6 +107,8 @@ def _fill_in(row: OrderLink, claim: Claim, plan: Plan, applied: Applied) -> None
     else:
         _remember_crm_state(row, plan, applied)
     _remember_whose(row, claim, plan, applied)
+    if claim.totals is not None:
+        row.totals = claim.totals
     row.verified_at = clock.now()
 
 

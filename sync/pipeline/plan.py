@@ -36,6 +36,7 @@ class LinkFacts:
     written_by_us: bool = False
     identity: Identity = field(default_factory=dict)
     external_id: str = ""
+    totals_accepted: str = ""
     prefix: str = ""
     "EXTERNAL_ID_PREFIX as it is now."
 

@@ -258,5 +258,6 @@ def facts_of(link: OrderLink | None, bridge: Bridge) -> LinkFacts | None:
         written_by_us=link.written_by_us,
         identity=link.identity,
         external_id=link.external_id,
+        totals_accepted=link.totals_accepted,
         prefix=bridge.prefix,
     )

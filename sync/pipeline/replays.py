@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from sync.pipeline import internal_events
+from sync.pipeline import internal_events, totals
 from webhooks import schemas
 from webhooks.models import State, WebhookEvent
 from webhooks.wake import wake
@@ -90,13 +90,17 @@ def cancel_retry(pk: int, *, by: str, reason: str) -> None:
         event.park(f"Retries cancelled by {by}: {reason}")
 
 
-def resolve(pk: int, *, by: str, reason: str) -> None:
-    """A person saw to it in another way."""
+def resolve(pk: int, *, by: str, reason: str) -> str:
+    """A person saw to it in another way. The totals that are accepted by that, in words."""
     with _locked(pk) as event:
         if event.state not in (State.PARKED, State.DEAD, State.RETRYING):
             words = f"It needs nobody. It is {event.get_state_display()}."
             raise NotNow(f"{words} Only parked, dead or retrying events can be marked resolved.")
+        accepted = totals.accepted_by(event)
+        if accepted:
+            totals.accept(accepted)
         event.resolve(f"Resolved by {by}: {reason}")
+    return totals.in_words(accepted.totals) if accepted else ""
 
 
 def condition(event: WebhookEvent) -> str:
