@@ -10,15 +10,15 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.utils import timezone
 from unfold.decorators import action
 
 from orders import audit
 from orders.asking import NotDone, ask_reason
 from sync.admin.people import is_within_reach
-from webhooks.backoffice.display import ago
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.display import time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
+from webhooks.backoffice.pages import list_of
 
 for model in (EmailAddress, EmailConfirmation, Authenticator, SocialAccount, SocialApp, SocialToken, UserSession):
     if admin.site.is_registered(model):
@@ -35,18 +35,14 @@ class SessionAdmin(ReadOnlyAdmin):
     search_fields = ("=user__username",)
     search_help_text = "Exact name of a person"
     actions_detail = ("end",)
+    has_end_permission = may("usersessions.change_usersession")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UserSession]:
         """Those that have not run out."""
         going_on = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
         return super().get_queryset(request).filter(session_key__in=going_on)
 
-    def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("usersessions.change_usersession") and self.has_view_permission(request)
-
-    @admin.display(description="Signed in", ordering="created_at")
-    def began(self, session: UserSession) -> str:
-        return ago(session.created_at)
+    began = time_column("created_at", "Signed in", ordering="created_at")
 
     @admin.display(description="From", ordering="ip")
     def address(self, session: UserSession) -> str:
@@ -68,16 +64,17 @@ class SessionAdmin(ReadOnlyAdmin):
                 raise NotDone(f"{name} may do what you may not. Ask a superuser to end this session.")
             session.end()
             result = f"{name}, signed in {session.created_at:%F %R} UTC from {session.ip}."
-            audit.record("end session", actor=request.user.get_username(), reason=said["reason"], result=result)
+            audit.record("end session", actor=said["by"], reason=said["reason"], result=result)
             return f"The session of {name} has ended."
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            session,
             title=f"End the session of {name}",
             words="Whoever uses it is asked to sign in with the next click. To keep the person out, untick Active in "
             "Users first: that ends all of their sessions.",
             button="End the session",
-            back=reverse("admin:usersessions_usersession_changelist"),
+            back=list_of(self),
             perform=perform,
         )

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.views import ChangeList
 
 from orders.drawing import draw
@@ -22,9 +22,11 @@ from orders.models import AllowedMove, Decision, OrderLink, StaffAction, StatusR
 from orders.rules import current_lifecycle
 from orders.verification import CHAINS
 from webhooks.backoffice.bridges import ByBridge, choice_of, chosen_bridge, name_of
-from webhooks.backoffice.display import ago, badge, preformatted, pretty
+from webhooks.backoffice.display import ago, badge, preformatted, pretty, time_column
+from webhooks.backoffice.filters import ByValue, RecentValuesFilter
 from webhooks.backoffice.lists import DeclaredFilters, ForgivingList, ReadOnlyAdmin
-from webhooks.backoffice.paging import EstimatingPaginator, exactly
+from webhooks.backoffice.pages import page_of, text_link
+from webhooks.backoffice.paging import EstimatingPaginator, ExactSearch, exactly
 from webhooks.connections import Bridge, bridge_names
 from webhooks.masking import masked, masked_row, masked_text, masked_words
 
@@ -37,7 +39,7 @@ def _lifecycles() -> list[Lifecycle]:
     return [current_lifecycle(pk) for pk in bridge_names()]
 
 
-class ShopStatusFilter(DropdownFilter):
+class ShopStatusFilter(ByValue):
     """Offers what the lifecycle names: DISTINCT over all orders would read all of them."""
 
     title = "status in the shop"
@@ -45,9 +47,6 @@ class ShopStatusFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [(status, status) for status in sorted(set().union(*(one.statuses for one in _lifecycles())))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
 
 
 class CrmStatusFilter(ShopStatusFilter):
@@ -58,22 +57,12 @@ class CrmStatusFilter(ShopStatusFilter):
         return [(status, status) for status in sorted(set().union(*(one.status_map for one in _lifecycles())))]
 
 
-class ActionFilter(DropdownFilter):
-    """Offers what was done of late: DISTINCT over the whole table would read all of it."""
-
+class ActionFilter(RecentValuesFilter):
     title = "action"
     parameter_name = "action"
-    LATEST = 2_000
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        latest = StaffAction.objects.order_by("-id").values_list("action", flat=True)[: self.LATEST]
-        return [(action, action) for action in sorted(set(latest))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(action=self.value()) if self.value() else queryset
 
 
-class OrderLinkAdmin(ByBridge, ReadOnlyAdmin):
+class OrderLinkAdmin(ByBridge, ExactSearch, ReadOnlyAdmin):
     """Both sides of an order. Registered by sync.admin, which adds the timeline."""
 
     paginator = EstimatingPaginator
@@ -89,16 +78,13 @@ class OrderLinkAdmin(ByBridge, ReadOnlyAdmin):
         ("Link", {"fields": ("created_at", "verified_at")}),
     )
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        return (queryset & OrderLink.objects.named(term) if term else queryset), False
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
+        return rows & OrderLink.objects.named(term)
 
-    @admin.display(description="Last read", ordering="verified_at")
-    def verified(self, link: OrderLink) -> str:
-        return ago(link.verified_at)
+    verified = time_column("verified_at", "Last read", ordering="verified_at")
 
 
-class StatusTransitionAdmin(ByBridge, Exporting):
+class StatusTransitionAdmin(ByBridge, ExactSearch, Exporting):
     """The history of statuses. Registered by sync.admin, which can have it verified."""
 
     bridge_path = "link__bridge"
@@ -144,10 +130,8 @@ class StatusTransitionAdmin(ByBridge, Exporting):
         "bridge": lambda row: name_of(row.link.bridge_id),
     }
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        orders = OrderLink.objects.named(term)
-        return (queryset.filter(link__in=orders) if term else queryset), False
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
+        return rows.filter(link__in=OrderLink.objects.named(term))
 
     @admin.display(description="Decision")
     def decision_badge(self, transition: StatusTransition) -> str:
@@ -157,9 +141,7 @@ class StatusTransitionAdmin(ByBridge, Exporting):
     def move(self, transition: StatusTransition) -> str:
         return f"{transition.from_status or 'nothing'} → {transition.to_status}"
 
-    @admin.display(description="When", ordering="id")
-    def created(self, transition: StatusTransition) -> str:
-        return ago(transition.created_at)
+    created = time_column("created_at", "When", ordering="id")
 
     @admin.display(description="Order")
     def order(self, transition: StatusTransition) -> str:
@@ -187,7 +169,7 @@ class StatusTransitionAdmin(ByBridge, Exporting):
 
 
 @admin.register(StaffAction)
-class StaffActionAdmin(Exporting):
+class StaffActionAdmin(ExactSearch, Exporting):
     """What staff did. The whole list is for auditors; an order's and an event's own page show what was done there."""
 
     paginator = EstimatingPaginator
@@ -225,16 +207,11 @@ class StaffActionAdmin(Exporting):
         "hash": lambda row: row.hash,
     }
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
         wanted = Q(actor__iexact=term) | exactly(term, "event_id") | Q(link__in=OrderLink.objects.named(term))
-        return queryset.filter(wanted), False
+        return rows.filter(wanted)
 
-    @admin.display(description="When", ordering="id")
-    def created(self, done: StaffAction) -> str:
-        return ago(done.created_at)
+    created = time_column("created_at", "When", ordering="id")
 
     @admin.display(description="Order")
     def order(self, done: StaffAction) -> str:
@@ -252,15 +229,13 @@ class StaffActionAdmin(Exporting):
 def to_order(link: OrderLink | None) -> str:
     if link is None:
         return "–"
-    url = reverse("admin:orders_orderlink_change", args=[link.pk])
-    return format_html('<a class="text-link" href="{}">{}</a>', url, masked_row(link))
+    return text_link(page_of(link), masked_row(link))
 
 
 def to_event(event: int | None) -> str:
     if event is None:
         return "–"
-    url = reverse("admin:webhooks_webhookevent_change", args=[event])
-    return format_html('<a class="text-link" href="{}">event {}</a>', url, event)
+    return text_link(reverse("admin:webhooks_webhookevent_change", args=[event]), f"event {event}")
 
 
 class OfOneBridge(DeclaredFilters):

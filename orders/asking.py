@@ -6,13 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import AdminSite
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
+from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from webhooks.masking import masked_text
+from webhooks.backoffice.pages import page, page_of
+from webhooks.masking import masked_row, masked_text
 
 
 class ReasonForm(forms.Form):
@@ -42,36 +43,39 @@ class NotDone(Exception):
 
 
 def ask_reason(
+    owner: ModelAdmin,
     request: HttpRequest,
-    site: AdminSite,
+    row: Model | None = None,
     *,
-    title: str,
-    words: str,
     button: str,
-    back: str,
+    words: str,
     perform: Callable[[Any], str | HttpResponse],
+    title: str = "",
+    back: str = "",
     form_class: Callable[..., forms.Form] = ReasonForm,
     template: str = "sync/ask.html",
     **context: Any,
 ) -> HttpResponse:
-    """The page that asks, or the action. `perform` gets the valid form's data and tells in words what came of it, or
-    answers with a page of its own.
+    """The page that asks, or the action. `perform` gets the valid form's data, with `by` whom it was sent, and tells in
+    words what came of it, or answers with a page of its own. Title and way back are those of the row, unless others
+    are given.
 
     What else was posted, such as the rows selected for an action of a list, comes back with the reason.
     """
+    back = back or (page_of(row) if row else "")
     form = form_class(request.POST if _answers(request) else None)
     if form.is_valid():
         try:
-            done = perform(form.cleaned_data)
+            done = perform({**form.cleaned_data, "by": request.user.get_username()})
             if not isinstance(done, str):
                 return done
             messages.success(request, done)
         except NotDone as error:
             messages.error(request, masked_text(str(error)))
         return HttpResponseRedirect(back)
-    title, words = masked_text(title), masked_text(words)
-    page = {**site.each_context(request), "title": title, "words": words, "button": button, "back": back, "form": form}
-    return TemplateResponse(request, template, {**page, "posted": list(_posted(request, form)), **context})
+    context |= {"words": masked_text(words), "button": button, "back": back, "form": form}
+    context |= {"posted": list(_posted(request, form)), "original": masked_row(row) if row else None}
+    return page(owner, request, template, masked_text(title or f"{button}: {row}"), **context)
 
 
 def _answers(request: HttpRequest) -> bool:

@@ -10,13 +10,13 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import reverse
 from django.utils import timezone
 from unfold.decorators import action
 
 from orders import audit
 from orders.asking import ask_reason
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
+from webhooks.backoffice.pages import list_of
 from webhooks.masking import masked_query, masked_row
 
 EXPORT_PAGE = 2000
@@ -37,14 +37,17 @@ class Exporting(ReadOnlyAdmin):
 
     columns: ClassVar[Columns]
     actions_list: Sequence[str] = ("export",)
+    has_export_permission = may("orders.export_statustransition")
 
-    def has_export_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("orders.export_statustransition") and self.has_view_permission(request)
-
-    @action(description="Export CSV", permissions=["export"], url_path="export", icon="download")
+    @action(
+        description="Export CSV",
+        permissions=["export"],
+        url_path="export",
+        icon="download",
+    )
     def export(self, request: HttpRequest) -> HttpResponse:
         """The address keeps the filters, so that the POST, with a reason, exports what the page spoke of."""
-        here = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        here = list_of(self)
         try:
             rows = self.get_changelist_instance(request).get_queryset(request)
         except (IncorrectLookupParameters, SuspiciousOperation, ValidationError):
@@ -53,7 +56,7 @@ class Exporting(ReadOnlyAdmin):
         def perform(said: dict[str, str]) -> HttpResponse:
             audit.record(
                 "export",
-                actor=request.user.get_username(),
+                actor=said["by"],
                 reason=said["reason"],
                 result=f"{self.opts.verbose_name_plural} as CSV",
                 filters=masked_query(request.GET.urlencode()),
@@ -66,8 +69,8 @@ class Exporting(ReadOnlyAdmin):
             )
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
             title=f"Export {self.opts.verbose_name_plural}",
             words="The file contains all rows that the filtered list shows. Your reason is stored in the audit.",
             button="Export",

@@ -6,10 +6,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 
 from webhooks.backoffice.bridges import ByBridge, are_several
-from webhooks.backoffice.display import ago, badge, preformatted, pretty
+from webhooks.backoffice.display import ago, badge, preformatted, pretty, time_column
 from webhooks.backoffice.filters import RecentValuesFilter
 from webhooks.backoffice.lists import ReadOnlyAdmin
 from webhooks.backoffice.paging import EstimatingPaginator
@@ -87,16 +88,7 @@ class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
     """The list, as far as the inbox knows it. Registered by sync.admin, which adds orders, attempts and the page."""
 
     paginator = EstimatingPaginator
-    list_display = (
-        "id",
-        "state_badge",
-        "received",
-        "came_from",
-        "order",
-        "what",
-        "tried",
-        "latency",
-    )
+    list_display = ("id", "state_badge", "received", "came_from", "order", "what", "tried", "latency")
     list_display_links = ("id", "state_badge")
     sortable_by = ("id",)
     list_filter = (
@@ -122,9 +114,7 @@ class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
     def state_badge(self, event: WebhookEvent) -> str:
         return badge(event.get_state_display(), STATE_COLOURS[State(event.state)])
 
-    @admin.display(description="Received", ordering="id")
-    def received(self, event: WebhookEvent) -> str:
-        return ago(event.received_at)
+    received = time_column("received_at", "Received", ordering="id")
 
     @admin.display(description="From")
     def came_from(self, event: WebhookEvent) -> str:
@@ -142,7 +132,7 @@ class WebhookEventAdmin(ByBridge, ReadOnlyAdmin):
     @admin.display(description="What it did")
     def what(self, event: WebhookEvent) -> str:
         words = ": ".join(filter(None, [event.get_outcome_display(), masked_text(event.reason)]))
-        return words if len(words) <= 80 else f"{words[:79]}…"
+        return Truncator(words).chars(80)
 
     @admin.display(description="Latency")
     def latency(self, event: WebhookEvent) -> str:
@@ -164,9 +154,7 @@ class RefusedDeliveryAdmin(ReadOnlyAdmin):
 
     fields = ("received_at", "source", "connection", "reason", "detail", "remote_addr", "size", "headers_text")
 
-    @admin.display(description="Received", ordering="received_at")
-    def received(self, refused: RefusedDelivery) -> str:
-        return ago(refused.received_at)
+    received = time_column("received_at", "Received", ordering="received_at")
 
     @admin.display(description="Size")
     def size(self, refused: RefusedDelivery) -> str:

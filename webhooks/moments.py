@@ -13,6 +13,11 @@ def utc(text: str) -> datetime:
         raise ValueError(f"{text!r} is no time") from error
 
 
+def stored(text: str | None) -> datetime | None:
+    """One that we wrote ourselves, with `isoformat`; None: there was none."""
+    return datetime.fromisoformat(text) if text else None
+
+
 def until(at: datetime, now: datetime) -> str:
     """For people: with the day, where that is not plain."""
     return f"{at:%H:%M:%S} UTC" if at - now < timedelta(hours=12) else f"{at:%Y-%m-%d %H:%M} UTC"

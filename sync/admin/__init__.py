@@ -4,7 +4,7 @@ from django.apps import apps
 from django.contrib import admin
 from django_q import admin as django_q_pages  # noqa: F401  registered now, so that they can be unregistered below
 
-from sync.admin import (
+from sync.admin import (  # noqa: F401  each of them registers its pages
     alarms,
     attempts,
     audit,
@@ -22,25 +22,6 @@ from sync.admin import (
     runs,
     todo,
 )
-
-__all__ = [
-    "alarms",
-    "attempts",
-    "audit",
-    "bridges",
-    "choices",
-    "connections",
-    "events",
-    "figures",
-    "findings",
-    "health",
-    "lifecycle",
-    "orders",
-    "people",
-    "recipients",
-    "runs",
-    "todo",
-]
 
 admin.site.index_title = "Home"
 

@@ -11,19 +11,19 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orders import audit
 from orders.asking import NotDone, ReasonForm, ask_reason
-from sync.admin.one_row import for_row, page_of
+from sync.admin.one_row import for_row
 from sync.backoffice import edited
 from sync.backoffice.timeline import summary
 from sync.pipeline import choices, internal_events, replays, totals
 from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.replays import NotNow
 from webhooks.admin import WebhookEventAdmin
+from webhooks.backoffice.pages import page, page_of
 from webhooks.masking import masked, masked_text
 from webhooks.models import Side, State, WebhookEvent
 from webhooks.reveal import is_revealed
@@ -132,8 +132,8 @@ class EventActions(WebhookEventAdmin):
     def replay_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
-        def perform(by: str, said: dict[str, str]) -> str:
-            replays.replay(event.pk, by=by, as_seen=said["as_seen"])
+        def perform(said: dict[str, str]) -> str:
+            replays.replay(event.pk, by=said["by"], as_seen=said["as_seen"])
             return "A worker was asked to replay it."
 
         return self._ask(
@@ -154,40 +154,28 @@ class EventActions(WebhookEventAdmin):
     def retry_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         _require(event, request)
 
-        def perform(by: str, said: dict[str, str]) -> str:
-            replays.retry_now(event.pk, by=by)
+        def perform(said: dict[str, str]) -> str:
+            replays.retry_now(event.pk, by=said["by"])
             return "The next attempt is due now."
 
-        return self._ask(
-            request,
-            event,
-            "retry now",
-            perform,
-            title=f"Retry {event} now",
-            words=f"The next attempt starts now. The {event.attempts} attempts used so far still count.",
-            button="Retry now",
-        )
+        words = f"The next attempt starts now. The {event.attempts} attempts used so far still count."
+        title = f"Retry {event} now"
+        return self._ask(request, event, "retry now", perform, title=title, words=words, button="Retry now")
 
     @for_row(RESOLVE)
     def cancel_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
-        def perform(by: str, said: dict[str, str]) -> str:
-            replays.cancel_retry(event.pk, by=by, reason=said["reason"])
+        def perform(said: dict[str, str]) -> str:
+            replays.cancel_retry(event.pk, by=said["by"], reason=said["reason"])
             return "There are no further retries. The event is parked."
 
-        return self._ask(
-            request,
-            event,
-            "cancel retries",
-            perform,
-            title=f"Cancel the retries of {event}",
-            words="The event is not tried again. It stays parked until somebody replays or resolves it.",
-            button="Cancel retries",
-        )
+        words = "The event is not tried again. It stays parked until somebody replays or resolves it."
+        title = f"Cancel the retries of {event}"
+        return self._ask(request, event, "cancel retries", perform, title=title, words=words, button="Cancel retries")
 
     @for_row(RESOLVE)
     def resolve_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
-        def perform(by: str, said: dict[str, str]) -> str:
-            accepted = replays.resolve(event.pk, by=by, reason=said["reason"])
+        def perform(said: dict[str, str]) -> str:
+            accepted = replays.resolve(event.pk, by=said["by"], reason=said["reason"])
             return f"Marked resolved. Accepted: the CRM's total is {accepted}." if accepted else "Marked resolved."
 
         differs = totals.accepted_by(event)
@@ -212,7 +200,8 @@ class EventActions(WebhookEventAdmin):
             return HttpResponseRedirect(page_of(event))
         exact = is_revealed(request, event.pk)
 
-        def perform(by: str, said: dict[str, Any]) -> HttpResponse:
+        def perform(said: dict[str, Any]) -> HttpResponse:
+            by = said["by"]
             copy = edited.post_copy(event, *said["body"], by=by, once=str(said["once"] or uuid.uuid4()))
             result = f"Copied as event {copy.pk}. Changed: {', '.join(said['touched']) or 'nothing'}."
             audit.record("edit and replay", actor=by, reason=said["reason"], result=result, event=event, copy=copy.pk)
@@ -238,13 +227,12 @@ class EventActions(WebhookEventAdmin):
     def dry_run_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """Both sides are asked at the POST only, as each look is recorded."""
 
-        def perform(by: str, said: dict[str, str]) -> HttpResponse:
+        def perform(said: dict[str, str]) -> HttpResponse:
             if obstacle := replays.why_unreadable(event):
                 raise NotNow(obstacle)
             tried = run_dry(event)
-            audit.record(
-                "dry run", actor=by, reason=said["reason"], result=f"{tried.kind} ({tried.outcome})", event=event
-            )
+            result = f"{tried.kind} ({tried.outcome})"
+            audit.record("dry run", actor=said["by"], reason=said["reason"], result=result, event=event)
             return self._tried(request, event, tried, said["reason"])
 
         return self._ask(
@@ -262,33 +250,28 @@ class EventActions(WebhookEventAdmin):
         request: HttpRequest,
         event: WebhookEvent,
         action: str,
-        perform: Callable[[str, dict[str, str]], str | HttpResponse],
-        **page: Any,
+        perform: Callable[[dict[str, str]], str | HttpResponse],
+        **texts: Any,
     ) -> HttpResponse:
         """Ask for the reason, do it, and record under `action` what came of it. Empty: it records itself."""
 
         def done(said: dict[str, str]) -> str | HttpResponse:
-            by = request.user.get_username()
             try:
-                result = perform(by, said)
+                result = perform(said)
             except NotNow as error:
                 raise NotDone(str(error)) from error
             if action:
-                audit.record(action, actor=by, reason=said["reason"], result=str(result), event=event)
+                audit.record(action, actor=said["by"], reason=said["reason"], result=str(result), event=event)
             return result
 
-        page |= {"opts": self.opts, "original": event}
-        return ask_reason(request, self.admin_site, back=page_of(event), perform=done, **page)
+        return ask_reason(self, request, event, perform=done, **texts)
 
     def _tried(self, request: HttpRequest, event: WebhookEvent, tried: DryRunResult, reason: str) -> HttpResponse:
         """Shown at once and kept nowhere: it tells of this moment."""
         revealed = is_revealed(request, event.pk)
         tone, meaning = MEANINGS[tried.kind]
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "original": event,
-            "title": f"Dry run of {event}",
             "event": event,
             "tried": tried,
             "tone": tone,
@@ -303,7 +286,7 @@ class EventActions(WebhookEventAdmin):
             "replay": _url("replay", event) if may_replay(event, request) and not replays.why_not_again(event) else "",
             "reason": reason,
         }
-        return TemplateResponse(request, "sync/event/dry_run.html", context)
+        return page(self, request, "sync/event/dry_run.html", f"Dry run of {event}", **context)
 
 
 def _values(name: str, *values: Any, revealed: bool) -> Iterator[str]:

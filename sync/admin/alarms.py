@@ -1,12 +1,12 @@
 """What needs a person: the list of alarms, who has seen to each, and for how long nothing is sent about it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action
@@ -17,8 +17,8 @@ from orders.asking import NotDone, ReasonForm, ask_reason
 from sync.models import Alarm, Severity
 from webhooks import clock
 from webhooks.backoffice.bridges import ByBridge
-from webhooks.backoffice.display import ago, badge, coded
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.display import badge, coded, time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
 from webhooks.masking import masked_text
 
 COLOURS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "danger"}
@@ -56,9 +56,7 @@ class AlarmAdmin(ByBridge, ReadOnlyAdmin):
         "told",
     )
     actions_detail = ("acknowledge", "mute", "unmute")
-
-    def has_handle_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.handle_alarm") and self.has_view_permission(request)
+    has_handle_permission = may("sync.handle_alarm")
 
     @admin.display(description="Severity", ordering="severity")
     def severity_badge(self, alarm: Alarm) -> str:
@@ -74,17 +72,9 @@ class AlarmAdmin(ByBridge, ReadOnlyAdmin):
             return badge("Cleared", "success")
         return badge("Acknowledged", "warning") if alarm.acknowledged_at else badge("Open", "danger")
 
-    @admin.display(description="Raised", ordering="raised_at")
-    def raised(self, alarm: Alarm) -> str:
-        return ago(alarm.raised_at)
-
-    @admin.display(description="Last seen", ordering="seen_at")
-    def seen(self, alarm: Alarm) -> str:
-        return ago(alarm.seen_at)
-
-    @admin.display(description="Cleared", ordering="cleared_at")
-    def cleared(self, alarm: Alarm) -> str:
-        return ago(alarm.cleared_at)
+    raised = time_column("raised_at", "Raised", ordering="raised_at")
+    seen = time_column("seen_at", "Last seen", ordering="seen_at")
+    cleared = time_column("cleared_at", "Cleared", ordering="cleared_at")
 
     @admin.display(description="Acknowledged")
     def acknowledged(self, alarm: Alarm) -> str:
@@ -105,19 +95,30 @@ class AlarmAdmin(ByBridge, ReadOnlyAdmin):
     @action(description="Acknowledge…", permissions=["handle"], url_path="acknowledge", icon="person_check")
     def acknowledge(self, request: HttpRequest, object_id: str) -> HttpResponse:
         words = "Others see that you see to it, and reminders end. You still hear when it is over."
-        by, now = request.user.get_username(), clock.now()
-        return self._ask(
-            request, object_id, "Acknowledge", words, acknowledged_at=now, acknowledged_by=by, because="reason"
-        )
+
+        def change(alarm: Alarm, said: dict[str, Any]) -> None:
+            if alarm.cleared_at:
+                raise NotDone("The alarm is over already, so there was nothing to do.")
+            seen = {"acknowledged_by": said["by"], "acknowledged_because": said["reason"]}
+            Alarm.objects.filter(pk=alarm.pk).update(acknowledged_at=clock.now(), **seen)
+
+        return self._ask(request, object_id, "Acknowledge", words, change)
 
     @action(description="Mute until…", permissions=["handle"], url_path="mute", icon="notifications_off")
     def mute(self, request: HttpRequest, object_id: str) -> HttpResponse:
         words = "Nothing is sent about this alarm until then, also if it ends and comes back. Pages still show it."
-        return self._ask(request, object_id, "Mute", words, MuteForm)
+
+        def change(alarm: Alarm, said: dict[str, Any]) -> None:
+            Alarm.objects.filter(pk=alarm.pk).update(muted_until=said["until"])
+
+        return self._ask(request, object_id, "Mute", words, change, MuteForm)
 
     @action(description="Unmute…", permissions=["handle"], url_path="unmute", icon="notifications_active")
     def unmute(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._ask(request, object_id, "Unmute", "Messages about this alarm are sent again.", muted_until=None)
+        def change(alarm: Alarm, said: dict[str, Any]) -> None:  # of all rows of its key, as muting was
+            Alarm.objects.filter(key=alarm.key, bridge=alarm.bridge_id).update(muted_until=None)
+
+        return self._ask(request, object_id, "Unmute", "Messages about this alarm are sent again.", change)
 
     def _ask(
         self,
@@ -125,41 +126,21 @@ class AlarmAdmin(ByBridge, ReadOnlyAdmin):
         object_id: str,
         button: str,
         words: str,
+        change: Callable[[Alarm, dict[str, Any]], None],
         form_class: type[ReasonForm] = ReasonForm,
-        because: str = "",
-        **fields: Any,
     ) -> HttpResponse:
         alarm = get_object_or_404(Alarm, pk=object_id)
 
         def perform(said: dict[str, Any]) -> str:
-            if because and alarm.cleared_at:
-                raise NotDone("The alarm is over already, so there was nothing to do.")
-            changed = dict(fields)
-            if "until" in said:
-                changed["muted_until"] = said["until"]
-            if because:
-                changed["acknowledged_because"] = said[because]
-            if button == "Unmute":  # of all rows of its key, as muting was
-                Alarm.objects.filter(key=alarm.key, bridge=alarm.bridge_id).update(muted_until=None)
-            Alarm.objects.filter(pk=alarm.pk).update(**changed)
+            change(alarm, said)
             until = f"{said['until']:%F %R}" if "until" in said else None
+            by, reason = said["by"], said["reason"]
             audit.record(
-                f"alarm: {button.lower()}",
-                actor=request.user.get_username(),
-                reason=said["reason"],
-                result=f"{alarm.key}",
-                row=alarm.pk,
-                until=until,
+                f"alarm: {button.lower()}", actor=by, reason=reason, result=alarm.key, row=alarm.pk, until=until
             )
             return f"{button}: done."
 
+        title = f"{button}: {alarm.key}"
         return ask_reason(
-            request,
-            self.admin_site,
-            title=f"{button}: {alarm.key}",
-            words=words,
-            button=button,
-            back=reverse("admin:sync_alarm_change", args=[alarm.pk]),
-            perform=perform,
-            form_class=form_class,
+            self, request, alarm, button=button, words=words, perform=perform, form_class=form_class, title=title
         )

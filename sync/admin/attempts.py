@@ -4,17 +4,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 
 from sync.backoffice.timeline import summary
 from sync.models import Attempt, Call
 from webhooks.backoffice.bridges import ByBridge
-from webhooks.backoffice.display import ago, preformatted, readable
+from webhooks.backoffice.display import preformatted, readable, time_column
 from webhooks.backoffice.filters import RecentValuesFilter
 from webhooks.backoffice.lists import ReadOnlyAdmin
-from webhooks.backoffice.paging import EstimatingPaginator, exactly
+from webhooks.backoffice.pages import text_link
+from webhooks.backoffice.paging import EstimatingPaginator, ExactSearch, exactly
 from webhooks.masking import masked_text
 from webhooks.reveal import is_revealed
 
@@ -32,7 +32,7 @@ class TriggerFilter(RecentValuesFilter):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(ByBridge, ReadOnlyAdmin):
+class AttemptAdmin(ByBridge, ExactSearch, ReadOnlyAdmin):
     bridge_path = "event__bridge"
     paginator = EstimatingPaginator
     change_form_outer_after_template = "sync/attempt/calls.html"
@@ -52,26 +52,19 @@ class AttemptAdmin(ByBridge, ReadOnlyAdmin):
         "reasons_text",
     )
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        return (queryset.filter(exactly(term, "event_id")) if term else queryset), False
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
+        return rows.filter(exactly(term, "event_id"))
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        attempt = self.get_object(request, object_id)
-        revealed = bool(attempt and is_revealed(request, attempt.event_id))
-        calls = [called(call, revealed=revealed) for call in attempt.calls.order_by("pk")] if attempt else []
-        return super().change_view(request, object_id, form_url, {"calls": calls})
+    def page_context(self, request: HttpRequest, row: Attempt) -> dict[str, Any]:
+        revealed = is_revealed(request, row.event_id)
+        return {"calls": [called(call, revealed=revealed) for call in row.calls.order_by("pk")]}
 
-    @admin.display(description="Started", ordering="id")
-    def started(self, attempt: Attempt) -> str:
-        return ago(attempt.started_at)
+    started = time_column("started_at", "Started", ordering="id")
 
     @admin.display(description="Event")
     def event_link(self, attempt: Attempt) -> str:
         url = reverse("admin:webhooks_webhookevent_change", args=[attempt.event_id])
-        return format_html('<a class="text-link" href="{}">event {}</a>', url, attempt.event_id)
+        return text_link(url, f"event {attempt.event_id}")
 
     @admin.display(description="Error")
     def what_failed(self, attempt: Attempt) -> str:

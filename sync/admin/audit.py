@@ -2,7 +2,6 @@
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
 
@@ -13,6 +12,8 @@ from orders.verification import AuditFinding
 from sync.admin.runs import begin
 from sync.jobs import engine, verify_audit
 from sync.models import Run
+from webhooks.backoffice.lists import may
+from webhooks.backoffice.pages import page
 
 FINDING_PAGES = {
     "transition": "orders_statustransition",
@@ -24,11 +25,14 @@ FINDING_PAGES = {
 @admin.register(StatusTransition)
 class Verifying(StatusTransitionAdmin):
     actions_list = ("verify", *StatusTransitionAdmin.actions_list)
+    has_verify_permission = may("orders.verify_statustransition")
 
-    def has_verify_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("orders.verify_statustransition") and self.has_view_permission(request)
-
-    @action(description="Verify", permissions=["verify"], url_path="verify", icon="verified_user")
+    @action(
+        description="Verify",
+        permissions=["verify"],
+        url_path="verify",
+        icon="verified_user",
+    )
     def verify(self, request: HttpRequest) -> HttpResponse:
         """What the last verification saw, and the form that begins another, in the workers."""
         form = ReasonForm(request.POST if request.method == "POST" else None)
@@ -41,9 +45,6 @@ class Verifying(StatusTransitionAdmin):
             return HttpResponseRedirect(reverse("admin:orders_statustransition_verify"))
         run = Run.objects.filter(kind=verify_audit.JOB.kind).order_by("-id").first()
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Verify the audit",
             "run": run,
             "running": run is not None and run.state == Run.State.RUNNING,
             "verdict": run and verify_audit.verdict(run),
@@ -52,7 +53,7 @@ class Verifying(StatusTransitionAdmin):
             "checkpoint": AuditSeal.objects.order_by("-sequence").first(),
             "form": form,
         }
-        return TemplateResponse(request, "sync/verify.html", context)
+        return page(self, request, "sync/verify.html", "Verify the audit", **context)
 
 
 def page_of_finding(finding: AuditFinding) -> str:

@@ -9,12 +9,13 @@ from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync.admin.bridge_forms import DryRunForm
-from sync.admin.connection_pages import BRIDGES, form_page, guarded, page_of, told
+from sync.admin.connection_pages import BRIDGES, form_page, guarded, told
 from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
 from sync.clients.snapshots import ShopSnapshot
 from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.internal_events import backfill_event
+from webhooks.backoffice.pages import page_of
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 

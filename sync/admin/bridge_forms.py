@@ -4,12 +4,12 @@ from typing import Any
 
 from django import forms
 from django.db.models import Q
-from django.utils.text import slugify
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders.asking import ReasonForm
 from sync.clients.crm.base import Status
 from sync.monitoring.bridging import LEFT_ALONE, is_linked
+from sync.monitoring.connecting import free_slug
 from webhooks.connections import WOOCOMMERCE, Bridge, Connection
 
 PARK = "– none: such an order waits for a person –"
@@ -47,10 +47,7 @@ class BridgeForm(forms.ModelForm):
 
     def save(self, commit: bool = True) -> Bridge:
         bridge: Bridge = super().save(commit=False)
-        base = slugify(bridge.name)[:36].strip("-") or "bridge"
-        taken = set(Bridge.objects.filter(slug__startswith=base).values_list("slug", flat=True))
-        numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
-        bridge.slug = base if base not in taken else next(one for one in numbered if one not in taken)
+        bridge.slug = free_slug(Bridge, bridge.name)
         bridge.save()
         return bridge
 

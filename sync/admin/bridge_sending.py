@@ -13,10 +13,12 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 
 from orders import audit
 from orders.asking import ReasonForm
-from sync.admin.connection_pages import BRIDGES, form_page, guarded, page_of, told
+from sync.admin.connection_pages import BRIDGES, form_page, guarded, told
 from sync.clients import shop as shop_client
 from sync.clients.errors import SideError
+from sync.jobs.forms import listed, text
 from sync.pipeline.sending import NAMES_AT_ONCE, SENDS, SUB_ORDERS, SendingRule, sends
+from webhooks.backoffice.pages import page_of
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 
@@ -27,19 +29,8 @@ SLUGS = RegexValidator(r"^[\w-]+(\s*,\s*[\w-]+)*$", "Write short names with comm
 COUNTRIES = RegexValidator(r"^[A-Za-z]{2}(\s*,\s*[A-Za-z]{2})*$", "Write two letters each, with commas: DE, AT.")
 
 
-def _text(label: str, words: str, *validators: RegexValidator) -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        help_text=words,
-        required=False,
-        max_length=200,
-        validators=validators,
-        widget=UnfoldAdminTextInputWidget,
-    )
-
-
 class SendingForm(ReasonForm):
-    statuses = _text("Statuses", "Of the shop, separated by commas. Empty: any.", SLUGS)
+    statuses = text("Statuses", "Of the shop, separated by commas. Empty: any.", validators=[SLUGS])
     minimum_total = forms.DecimalField(
         label="Minimum total",
         help_text="In the currency of the order. Empty: any.",
@@ -49,10 +40,14 @@ class SendingForm(ReasonForm):
         decimal_places=2,
         widget=UnfoldAdminTextInputWidget,
     )
-    payment_methods = _text("Payment methods", "Their ids in WooCommerce, as bacs, paypal. Empty: any.", SLUGS)
-    countries = _text("Countries", "Of the delivery, or else of the invoice, as DE, AT. Empty: any.", COUNTRIES)
-    meta_key = _text("Meta field", "An order has to have it. Empty: none is asked for.")
-    meta_value = _text("Its value", "Empty: any value will do.")
+    payment_methods = text(
+        "Payment methods", "Their ids in WooCommerce, as bacs, paypal. Empty: any.", validators=[SLUGS]
+    )
+    countries = text(
+        "Countries", "Of the delivery, or else of the invoice, as DE, AT. Empty: any.", validators=[COUNTRIES]
+    )
+    meta_key = text("Meta field", "An order has to have it. Empty: none is asked for.")
+    meta_value = text("Its value", "Empty: any value will do.")
     sub_orders = forms.ChoiceField(
         label="Sub-orders",
         help_text="That a plugin for marketplaces makes of another order.",
@@ -77,18 +72,14 @@ class SendingForm(ReasonForm):
     def rule(self) -> SendingRule:
         said = self.cleaned_data
         return SendingRule(
-            statuses=_listed(said["statuses"]),
+            statuses=tuple(listed(said["statuses"])),
             minimum_total=said["minimum_total"],
-            payment_methods=_listed(said["payment_methods"]),
-            countries=_listed(said["countries"].upper()),
+            payment_methods=tuple(listed(said["payment_methods"])),
+            countries=tuple(listed(said["countries"].upper())),
             meta_key=said["meta_key"],
             meta_value=said["meta_value"],
             sub_orders=said["sub_orders"],
         )
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
 
 
 def _as_it_is(bridge: Bridge) -> dict[str, Any]:
@@ -101,15 +92,15 @@ def _as_it_is(bridge: Bridge) -> dict[str, Any]:
 def sending_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
     """A rule is saved once it was tried; where the shop cannot be asked, a person may save it all the same."""
     form = SendingForm(request.POST or None, initial=_as_it_is(row))
-    listed: list[str] = []
+    told_of: list[str] = []
     if form.is_valid():
         try:
-            listed = _try(row, form.rule)
+            told_of = _try(row, form.rule)
         except SideError as error:
             messages.warning(request, f"The rule could not be tried: {told(error)}")
-            listed = ["The rule could not be tried on the shop's latest orders."]
+            told_of = ["The rule could not be tried on the shop's latest orders."]
         tried = form.rule.as_json()
-        if "try" not in request.POST and (listed[0].startswith("The rule") or request.POST.get("tried") == str(tried)):
+        if "try" not in request.POST and (told_of[0].startswith("The rule") or request.POST.get("tried") == str(tried)):
             _save(request, row, form)
             messages.success(request, "The rule is saved. A backfill sends what it let in of the orders of before.")
             return HttpResponseRedirect(page_of(row))
@@ -119,12 +110,12 @@ def sending_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRe
         title=f"Which orders are sent: {row}",
         words="An order has to fulfil all that is filled in. Orders that are linked go on whatever stands here. The "
         "rule is tried on the shop's latest orders first; then it can be saved.",
-        listed=listed,
+        listed=told_of,
         form=form,
-        button="Save" if listed else "Try it",
+        button="Save" if told_of else "Try it",
         back=page_of(row),
-        extra_button=("try", "Try it again") if listed else None,
-        hidden=[("tried", str(form.rule.as_json()))] if listed else [],
+        extra_button=("try", "Try it again") if told_of else None,
+        hidden=[("tried", str(form.rule.as_json()))] if told_of else [],
     )
 
 

@@ -23,6 +23,7 @@ from sync.admin.runs import begin
 from sync.jobs import bulk_replay, run_report
 from sync.jobs.selection import Selection, Size, measure
 from sync.pipeline.dry_run import DryRunResult
+from webhooks.backoffice.pages import page, page_of
 from webhooks.masking import masked_text
 from webhooks.models import WebhookEvent
 
@@ -113,11 +114,8 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
             form.add_error(None, str(error))
         else:
             messages.success(request, f"{run} was handed to the workers.")
-            return HttpResponseRedirect(reverse("admin:sync_run_change", args=[run.pk]))
+            return HttpResponseRedirect(page_of(run))
     context = {
-        **owner.admin_site.each_context(request),
-        "opts": owner.opts,
-        "title": f"Replay {'about ' if not size.is_exact else ''}{size.number:,} event{'s' if size.number > 1 else ''}",
         "chosen": chosen,
         "size": size,
         "kinds": size.kinds[:KINDS_SHOWN],
@@ -128,7 +126,8 @@ def plan_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpRes
         "back": back,
         "form": form,
     }
-    return TemplateResponse(request, "sync/bulk/plan.html", context)
+    title = f"Replay {'about ' if not size.is_exact else ''}{size.number:,} event{'s' if size.number > 1 else ''}"
+    return page(owner, request, "sync/bulk/plan.html", title, **context)
 
 
 def sample_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:

@@ -1,14 +1,10 @@
 """The customers that people have chosen, where several of the CRM fitted: listed, changed, forgotten."""
 
-from typing import Any
-
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
-from django.utils.html import format_html
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -18,9 +14,10 @@ from orders.asking import ReasonForm, ask_reason
 from sync.admin.choosing import shown
 from sync.models import RememberedChoice
 from webhooks import clock
-from webhooks.backoffice.display import ago
-from webhooks.backoffice.lists import ReadOnlyAdmin
-from webhooks.backoffice.paging import EstimatingPaginator
+from webhooks.backoffice.display import time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
+from webhooks.backoffice.pages import list_of, page_of, text_link
+from webhooks.backoffice.paging import EstimatingPaginator, ExactSearch
 from webhooks.customers import hashes_of
 from webhooks.masking import masked
 
@@ -35,7 +32,7 @@ class AnotherForm(ReasonForm):
 
 
 @admin.register(RememberedChoice)
-class RememberedChoiceAdmin(ReadOnlyAdmin):
+class RememberedChoiceAdmin(ExactSearch, ReadOnlyAdmin):
     paginator = EstimatingPaginator
     list_display = ("id", "chosen_one", "connection", "asked_by", "chosen_by", "at")
     list_display_links = ("id", "chosen_one")
@@ -45,18 +42,13 @@ class RememberedChoiceAdmin(ReadOnlyAdmin):
     search_fields = ("crm_id",)
     search_help_text = "A whole e-mail address or phone number, or the customer's exact id in the CRM"
     actions_detail = ("change_choice", "forget")
+    has_choose_permission = may("sync.choose_customer")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).select_related("event").defer("event__body", "event__headers")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        return queryset.filter(crm_id=term) | queryset.filter(key__in=hashes_of(term)), False
-
-    def has_choose_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.choose_customer") and self.has_view_permission(request)
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
+        return rows.filter(crm_id=term) | rows.filter(key__in=hashes_of(term))
 
     @admin.display(description="Id in the CRM", ordering="crm_id")
     def chosen_one(self, choice: RememberedChoice) -> str:
@@ -64,63 +56,55 @@ class RememberedChoiceAdmin(ReadOnlyAdmin):
 
     @admin.display(description="First asked by")
     def asked_by(self, choice: RememberedChoice) -> str:
-        url = reverse("admin:webhooks_webhookevent_change", args=[choice.event_id])
-        return format_html('<a class="text-link" href="{}">order {}</a>', url, choice.event.order_ref)
+        return text_link(page_of(choice.event), f"order {choice.event.order_ref}")
 
-    @admin.display(description="Chosen", ordering="chosen_at")
-    def at(self, choice: RememberedChoice) -> str:
-        return ago(choice.chosen_at)
+    at = time_column("chosen_at", "Chosen", ordering="chosen_at")
 
     @action(description="Choose another…", permissions=["choose"], url_path="change-choice", icon="group")
     def change_choice(self, request: HttpRequest, object_id: str) -> HttpResponse:
         choice = get_object_or_404(RememberedChoice, pk=object_id)
+        was = shown(choice.what, choice.crm_id)
 
         def perform(said: dict[str, str]) -> str:
-            by, crm_id = request.user.get_username(), said["crm_id"].strip()
-            changed = {"crm_id": crm_id, "chosen_by": by, "chosen_at": clock.now()}
+            crm_id = said["crm_id"].strip()
+            changed = {"crm_id": crm_id, "chosen_by": said["by"], "chosen_at": clock.now()}
             RememberedChoice.objects.filter(pk=choice.pk).update(**changed)
             now = shown(choice.what, crm_id)
-            self._recorded("change chosen customer", choice, by, said, f"{was} → {now} of {choice.connection}")
+            _record("change chosen customer", choice, said, f"{was} → {now} of {choice.connection}")
             return f"From now on it is {now}."
 
-        was = shown(choice.what, choice.crm_id)
-        words = f"It is {was}. {KEPT} Orders to come get the other one."
-        return self._ask(request, choice, "Choose another", words, perform, AnotherForm)
+        return ask_reason(
+            self,
+            request,
+            choice,
+            title=f"Choose another: {was}",
+            words=f"It is {was}. {KEPT} Orders to come get the other one.",
+            button="Choose another",
+            perform=perform,
+            form_class=AnotherForm,
+        )
 
     @action(description="Forget…", permissions=["choose"], url_path="forget", icon="delete")
     def forget(self, request: HttpRequest, object_id: str) -> HttpResponse:
         choice = get_object_or_404(RememberedChoice, pk=object_id)
+        was = shown(choice.what, choice.crm_id)
 
         def perform(said: dict[str, str]) -> str:
-            by, was = request.user.get_username(), shown(choice.what, choice.crm_id)
-            self._recorded("forget chosen customer", choice, by, said, f"{was} of {choice.connection}")
+            _record("forget chosen customer", choice, said, f"{was} of {choice.connection}")
             RememberedChoice.objects.filter(pk=choice.pk).delete()
             return "It is forgotten."
 
-        words = f"The next order of which several customers fit asks again. {KEPT}"
-        return self._ask(request, choice, "Forget", words, perform, back="admin:sync_rememberedchoice_changelist")
-
-    def _recorded(self, did: str, choice: RememberedChoice, by: str, said: dict[str, str], result: str) -> None:
-        audit.record(did, actor=by, reason=said["reason"], event=choice.event, result=result)
-
-    def _ask(
-        self,
-        request: HttpRequest,
-        choice: RememberedChoice,
-        button: str,
-        words: str,
-        perform: Any,
-        form_class: type[ReasonForm] = ReasonForm,
-        back: str = "",
-    ) -> HttpResponse:
-        page = reverse("admin:sync_rememberedchoice_change", args=[choice.pk])
         return ask_reason(
+            self,
             request,
-            self.admin_site,
-            title=f"{button}: {shown(choice.what, choice.crm_id)}",
-            words=words,
-            button=button,
-            back=reverse(back) if back and request.method == "POST" else page,
+            choice,
+            title=f"Forget: {was}",
+            words=f"The next order of which several customers fit asks again. {KEPT}",
+            button="Forget",
+            back=list_of(self) if request.method == "POST" else "",
             perform=perform,
-            form_class=form_class,
         )
+
+
+def _record(did: str, choice: RememberedChoice, said: dict[str, str], result: str) -> None:
+    audit.record(did, actor=said["by"], reason=said["reason"], event=choice.event, result=result)

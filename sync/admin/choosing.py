@@ -11,12 +11,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from orders import audit
 from orders.asking import NotDone, ReasonForm, ask_reason
-from sync.admin.one_row import for_row, page_of
+from sync.admin.one_row import for_row
 from sync.clients.crm.customers import NEW
 from sync.models import OpenChoice
 from sync.pipeline import choices
 from webhooks.admin import WebhookEventAdmin
 from webhooks.backoffice.display import ago
+from webhooks.backoffice.pages import page_of
 from webhooks.masking import MASK, masked
 from webhooks.models import WebhookEvent
 from webhooks.reveal import is_revealed, may_reveal
@@ -61,7 +62,7 @@ class Choosing(WebhookEventAdmin):
                 raise NotDone(f"The CRM was asked again meanwhile, and may have shown others. {LOOK}")
             new = said["choice"] == A_NEW_ONE
             crm_id = NEW if new else str(asked.candidates[int(said["choice"])]["id"])
-            by, which = request.user.get_username(), shown(asked.what, crm_id)
+            by, which = said["by"], shown(asked.what, crm_id)
             done = choices.choose(asked, crm_id, by=by)
             result = f"{which} of {asked.connection}; processed again: {len(done.again)} orders"
             audit.record("choose customer", actor=by, reason=said["reason"], event=event, result=result)
@@ -69,13 +70,13 @@ class Choosing(WebhookEventAdmin):
 
         revealed = is_revealed(request, event.pk)
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            event,
             title=f"Which {asked.what} is it?",
             words=f"These {asked.what}s of {asked.connection} fit the order. Your choice counts for all orders with "
             "the same e-mail address or phone number, until somebody changes it.",
             button="Choose",
-            back=page_of(event),
             perform=perform,
             form_class=partial(ChoiceForm, asked=asked),
             template="sync/event/choose.html",

@@ -3,18 +3,18 @@
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync.admin.connection_forms import CrmForm, EditCrmForm
-from sync.admin.connection_pages import CREDENTIALS, form_page, guarded, list_of, page_of, told
+from sync.admin.connection_pages import CREDENTIALS, form_page, guarded, told
 from sync.clients import crm as crm_backends
 from sync.clients.errors import SideError
 from sync.monitoring import connecting
 from sync.sandbox import second
 from webhooks import credentials
+from webhooks.backoffice.pages import list_of, page, page_of
 from webhooks.connections import Connection
 
 WORDS = (
@@ -29,8 +29,7 @@ def choose_crm_view(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
         (crm_backends.backend(kind).title, reverse("admin:webhooks_connection_add_crm", args=[kind]))
         for kind in crm_backends.BACKENDS
     ]
-    context = {**owner.admin_site.each_context(request), "opts": owner.opts, "title": "Add a CRM", "kinds": kinds}
-    return TemplateResponse(request, "sync/connection/choose_crm.html", {**context, "back": list_of(owner)})
+    return page(owner, request, "sync/connection/choose_crm.html", "Add a CRM", kinds=kinds, back=list_of(owner))
 
 
 @guarded(CREDENTIALS)

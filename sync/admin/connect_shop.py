@@ -1,6 +1,5 @@
 """A shop is connected: its address, then WooCommerce's own page of approval, or a pair of keys that is typed."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -8,13 +7,12 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync.admin.connection_forms import NewKeysForm, OtherAddressesForm, ShopAddressForm, ShopKeysForm
-from sync.admin.connection_pages import CREDENTIALS, form_page, guarded, list_of, page_of, told
+from sync.admin.connection_pages import CREDENTIALS, form_page, guarded, told
 from sync.clients.addresses import is_private
 from sync.clients.errors import SideError
 from sync.clients.shop_address import NoShop, ensure_shop
@@ -22,10 +20,12 @@ from sync.monitoring import connecting
 from sync.sandbox import second
 from webhooks import approvals, credentials
 from webhooks.approvals import ShopApproval
+from webhooks.backoffice.pages import list_of, page, page_of
 from webhooks.connections import WOOCOMMERCE, Connection
 
 WORDS = "Orderbridge asks the address whether a shop is there. No key is needed for that."
 KEYS_WORDS = "The keys are tried with the shop before they are stored. They are stored encrypted, and not shown again."
+OFFER = "The form names the second shop of the sandbox, which is there to be tried."
 NO_HTTPS = (
     "WooCommerce hands keys over to an https address only, and PUBLIC_URL is {url}. Set PUBLIC_URL to the https "
     "address of this service, or type a pair of keys."
@@ -45,7 +45,14 @@ def add_shop_view(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
             return _ask_the_shop(owner, request, name=name, url=url)
     links = [("Type keys instead", reverse("admin:webhooks_connection_type_keys"))]
     return form_page(
-        owner, request, title="Add a shop", words=WORDS, form=form, button="Continue", links=links, listed=_offer()
+        owner,
+        request,
+        title="Add a shop",
+        words=WORDS,
+        form=form,
+        button="Continue",
+        links=links,
+        listed=[OFFER] if _sandbox() else [],
     )
 
 
@@ -55,16 +62,11 @@ def _sandbox() -> dict[str, str]:
     return {**second.SHOP, "url": url} if url and not connecting.known_shop(url) else {}
 
 
-def _offer() -> list[str]:
-    return ["The form names the second shop of the sandbox, which is there to be tried."] if _sandbox() else []
-
-
 def _ask_the_shop(
     owner: ModelAdmin, request: HttpRequest, *, name: str, url: str, connection: Connection | None = None
 ) -> HttpResponse:
     """The page with the way to WooCommerce's own. The link holds the token, which is stored nowhere."""
-    context: dict[str, Any] = {**owner.admin_site.each_context(request), "title": f"Approve in the shop: {name}"}
-    context |= {"name": name, "url": url, "opts": owner.opts, "back": list_of(owner)}
+    context = {"name": name, "url": url, "back": list_of(owner)}
     context["keys"] = page_of(connection) if connection else reverse("admin:webhooks_connection_type_keys")
     if _may_hand_over(url):
         approval, token = approvals.ask(request.user, name=name, url=url, connection=connection)
@@ -73,7 +75,7 @@ def _ask_the_shop(
         audit.record("connection: ask for approval", actor=request.user.get_username(), result=f"{name}, {url}")
     else:
         context["why_not"] = NO_HTTPS.format(url=settings.PUBLIC_URL)
-    return TemplateResponse(request, "sync/connection/approve.html", context)
+    return page(owner, request, "sync/connection/approve.html", f"Approve in the shop: {name}", **context)
 
 
 def _may_hand_over(url: str) -> bool:
@@ -97,16 +99,13 @@ def approval_view(owner: ModelAdmin, request: HttpRequest, number: int) -> HttpR
         except SideError as error:
             problem = told(error)
     context = {
-        **owner.admin_site.each_context(request),
-        "opts": owner.opts,
-        "title": f"Approved in the shop? {approval.name}",
         "approval": approval,
         "problem": problem,
         "back": list_of(owner),
         "again": _start_again(approval),
         "keys": reverse("admin:webhooks_connection_type_keys"),
     }
-    return TemplateResponse(request, "sync/connection/approval.html", context)
+    return page(owner, request, "sync/connection/approval.html", f"Approved in the shop? {approval.name}", **context)
 
 
 def _start_again(approval: ShopApproval) -> str:

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
 from orders import audit
-from sync.admin.connection_pages import CREDENTIALS, guarded, page_of, told
+from sync.admin.connection_pages import CREDENTIALS, guarded, told
 from sync.admin.doctor import LEVEL_COLOURS
 from sync.clients.causes import plain
 from sync.clients.errors import SideError
 from sync.monitoring import connecting, examination, preparing
 from sync.monitoring.findings import Finding
+from webhooks.backoffice.pages import page, page_of
 from webhooks.connections import Connection, Side
 from webhooks.masking import masked_text
 
@@ -35,16 +35,13 @@ def check_view(owner: ModelAdmin, request: HttpRequest, row: Connection) -> Http
         bad = sum(one.level == "error" for one in findings)
         audit.record("connection: check", actor=request.user.get_username(), result=f"{row}: {bad} need a person")
     context = {
-        **owner.admin_site.each_context(request),
-        "opts": owner.opts,
-        "title": f"Check: {row}",
         "findings": [(_shown(one), LEVEL_COLOURS[one.level]) for one in findings],
         "errors": sum(one.level == "error" for one in findings),
         "make": MAKE[is_crm] if may_make and _lack(findings) else "",
         "row": row,
         "back": page_of(row),
     }
-    return TemplateResponse(request, "sync/connection/check.html", context)
+    return page(owner, request, "sync/connection/check.html", f"Check: {row}", **context)
 
 
 def _make_webhooks(request: HttpRequest, row: Connection) -> None:

@@ -9,13 +9,11 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from sync.clients.causes import plain
 from sync.clients.errors import SideError
-from webhooks.connections import Bridge, Connection
+from webhooks.backoffice.pages import list_of, page, page_of
 from webhooks.credentials import WrongKey
 from webhooks.masking import masked_text
 
@@ -31,11 +29,12 @@ def guarded(permission: str) -> Callable[[View], View]:
 
     def wrap(view: View) -> View:
         @wraps(view)
-        def page(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        def guarded_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpResponse:
             if not (owner.has_view_permission(request) and request.user.has_perm(permission)):
                 raise PermissionDenied
-            if "pk" in kwargs:
-                kwargs["row"] = get_object_or_404(owner.model, pk=kwargs.pop("pk"))
+            pk = kwargs.pop("pk", None) or kwargs.pop("object_id", None)
+            if pk is not None:
+                kwargs["row"] = get_object_or_404(owner.model, pk=pk)
             kwargs = {name: value for name, value in kwargs.items() if name not in ("extra_context", "model_admin")}
             try:
                 return view(owner, request, **kwargs)
@@ -45,17 +44,9 @@ def guarded(permission: str) -> Callable[[View], View]:
                 messages.error(request, told(error))
             return HttpResponseRedirect(page_of(kwargs["row"]) if "row" in kwargs else list_of(owner))
 
-        return page
+        return guarded_view
 
     return wrap
-
-
-def page_of(row: Connection | Bridge) -> str:
-    return reverse(f"admin:webhooks_{row._meta.model_name}_change", args=[row.pk])
-
-
-def list_of(owner: ModelAdmin) -> str:
-    return reverse(f"admin:webhooks_{owner.opts.model_name}_changelist")
 
 
 def form_page(
@@ -65,22 +56,11 @@ def form_page(
     title: str,
     form: forms.BaseForm,
     button: str,
-    words: str = "",
-    back: str = "",
     template: str = "sync/connection/form.html",
+    back: str = "",
     **context: Any,
 ) -> HttpResponse:
-    page = {
-        **owner.admin_site.each_context(request),
-        "opts": owner.opts,
-        "title": title,
-        "words": words,
-        "form": form,
-        "button": button,
-        "back": back or list_of(owner),
-        **context,
-    }
-    return TemplateResponse(request, template, page)
+    return page(owner, request, template, title, form=form, button=button, back=back or list_of(owner), **context)
 
 
 def told(error: SideError) -> str:

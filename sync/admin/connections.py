@@ -8,23 +8,28 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import action
 
 from orders import audit
 from orders.asking import NotDone, ask_reason
 from sync.admin import connect_crm, connect_shop, connection_checks
-from sync.admin.connection_pages import BRIDGES, CREDENTIALS, guarded, list_of, page_of, told
+from sync.admin.connection_pages import BRIDGES, CREDENTIALS, guarded, told
 from sync.clients import crm as crm_backends
 from sync.clients.errors import SideError
 from sync.monitoring import connecting
 from sync.monitoring.connecting import delivery_url
 from webhooks import clock, credentials
-from webhooks.backoffice.display import ago, badge
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.display import badge, time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
+from webhooks.backoffice.pages import list_of, page_of, text_link
 from webhooks.connections import Connection
 
 CHECK = "orders.check_orderlink"
+ROTATE = (
+    "The shop's webhooks get a new secret of ours. Deliveries that are signed with the one before are still accepted, "
+    "so none is lost. Once deliveries arrive with the new one, come back and forget the old."
+)
 
 
 @admin.register(Connection)
@@ -34,6 +39,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     fields = ("name", "slug", "what", "address", "more", "secrets", "delivers_to", "standing", "bridged", "since")
     actions_list = ("add_shop", "choose_crm")
     actions_detail = ("examine", "keys", "rotate", "addresses", "remove")
+    has_check_permission = may(CHECK)
     change_form_outer_before_template = "sync/connection/next.html"
 
     @admin.display(description="Kind")
@@ -79,12 +85,9 @@ class ConnectionAdmin(ReadOnlyAdmin):
     @admin.display(description="Bridge")
     def bridged(self, one: Connection) -> str:
         bridges = connecting.bridges_of(one)
-        links = [format_html('<a class="text-link" href="{}">{}</a>', page_of(bridge), bridge) for bridge in bridges]
-        return format_html(", ".join(["{}"] * len(links)), *links) if links else "none"
+        return format_html_join(", ", "{}", ((text_link(page_of(one), one),) for one in bridges)) or "none"
 
-    @admin.display(description="Connected")
-    def since(self, one: Connection) -> str:
-        return ago(one.created_at)
+    since = time_column("created_at", "Connected")
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         pages: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
@@ -94,13 +97,9 @@ class ConnectionAdmin(ReadOnlyAdmin):
         }
         return tuple((path, f"webhooks_connection_{name}", partial(view, self)) for name, (path, view) in pages.items())
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def page_context(self, request: HttpRequest, row: Connection) -> dict[str, Any]:
         """With the way on, for whoever is setting up a bridge."""
-        row = Connection.objects.filter(pk=object_id).first() if object_id.isdigit() else None
-        context = {**(extra_context or {}), "next_steps": _next(request, row) if row else []}
-        return super().change_view(request, object_id, form_url, context)
+        return {"next_steps": _next(request, row)}
 
     # --- buttons ---------------------------------------------------------------------------------------------------
 
@@ -110,9 +109,6 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     def has_edit_shop_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_edit_permission(request, object_id) and connect_shop.is_shop(_row(object_id))
-
-    def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm(CHECK)
 
     @action(description="Add a shop", permissions=["edit"], url_path="add-shop", icon="add_business")
     def add_shop(self, request: HttpRequest) -> HttpResponse:
@@ -127,20 +123,77 @@ class ConnectionAdmin(ReadOnlyAdmin):
         return connection_checks.check_view(self, request, pk=object_id)
 
     @action(description="Keys and settings", permissions=["edit"], url_path="keys", icon="key")
-    def keys(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return keys_view(self, request, pk=object_id)
+    @guarded(CREDENTIALS)
+    def keys(self, request: HttpRequest, row: Connection) -> HttpResponse:
+        edit = connect_shop.new_keys_of_shop if connect_shop.is_shop(row) else connect_crm.edit_crm
+        return edit(self, request, row)
 
     @action(description="New webhook secret", permissions=["edit_shop"], url_path="rotate", icon="autorenew")
-    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return rotate_view(self, request, pk=object_id)
+    @guarded(CREDENTIALS)
+    def rotate(self, request: HttpRequest, row: Connection) -> HttpResponse:
+        """With an old secret still accepted, this page forgets it; else it makes a new one."""
+        old = len(row.shop_config.webhook_secrets) > 1
+
+        def perform(said: dict[str, str]) -> str:
+            did, by = f"webhooks: {'forget' if old else 'rotate'} secret", said["by"]
+            try:
+                (connecting.forget_old_secrets if old else connecting.rotate_webhook_secret)(row)
+            except SideError as error:
+                audit.record(did, actor=by, reason=said["reason"], result=f"{row}: {told(error)}")
+                raise NotDone(f"{told(error)} Press the button again once that is mended. Nothing is lost.") from error
+            audit.record(did, actor=by, reason=said["reason"], result=str(row))
+            return "Only the newest secret is accepted now." if old else "The shop's webhooks sign with the new secret."
+
+        return ask_reason(
+            self,
+            request,
+            row,
+            title=f"{'Forget the old webhook secret' if old else 'New webhook secret'}: {row}",
+            words=_signed(row) if old else ROTATE,
+            button="Forget the old one" if old else "Make a new one",
+            perform=perform,
+        )
 
     @action(description="Other addresses", permissions=["edit_shop"], url_path="addresses", icon="alternate_email")
     def addresses(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return connect_shop.other_addresses_view(self, request, pk=object_id)
 
     @action(description="Remove", permissions=["edit"], url_path="remove", icon="delete")
-    def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return remove_view(self, request, pk=object_id)
+    @guarded(CREDENTIALS)
+    def remove(self, request: HttpRequest, row: Connection) -> HttpResponse:
+        """Deleted, if nothing hangs on it. Archived, if a bridge that is archived itself has its orders."""
+        bridges = connecting.bridges_of(row)
+        if using := [bridge for bridge in bridges if not bridge.archived_at]:
+            names = ", ".join(map(str, using))
+            messages.error(request, f"{row} is part of {names}. Archive that bridge first: its orders hang on it.")
+            return HttpResponseRedirect(page_of(row))
+        if row.archived_at:
+            messages.info(request, f"{row} is archived already.")
+            return HttpResponseRedirect(page_of(row))
+
+        def perform(said: dict[str, str]) -> str:
+            word = "archive" if bridges else "delete"
+            result = f"{row} ({row.slug})"
+            audit.record(f"connection: {word}", actor=said["by"], reason=said["reason"], result=result)
+            if bridges:
+                Connection.objects.filter(pk=row.pk).update(archived_at=clock.now(), credentials="")
+                return f"{row} is archived, and its keys are forgotten. New keys would bring it back."
+            row.delete()
+            return f"{row} is deleted."
+
+        words = "Its keys are forgotten, and its deliveries are refused. "
+        words += "The row stays, as orders of an archived bridge hang on it." if bridges else "Nothing hangs on it."
+        if connect_shop.is_shop(row):
+            words += " Delete Orderbridge's webhooks and key in the shop as well."
+        return ask_reason(
+            self,
+            request,
+            row,
+            words=words,
+            button="Archive" if bridges else "Delete",
+            back=page_of(row) if bridges else list_of(self),
+            perform=perform,
+        )
 
 
 def _row(object_id: str | None) -> Connection:
@@ -166,44 +219,6 @@ def _config(one: Connection, name: str) -> str:
         return str(one.settings.get(name, ""))
 
 
-@guarded(CREDENTIALS)
-def keys_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
-    edit = connect_shop.new_keys_of_shop if connect_shop.is_shop(row) else connect_crm.edit_crm
-    return edit(owner, request, row)
-
-
-ROTATE = (
-    "The shop's webhooks get a new secret of ours. Deliveries that are signed with the one before are still accepted, "
-    "so none is lost. Once deliveries arrive with the new one, come back and forget the old."
-)
-
-
-@guarded(CREDENTIALS)
-def rotate_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
-    """With an old secret still accepted, this page forgets it; else it makes a new one."""
-    old = len(row.shop_config.webhook_secrets) > 1
-
-    def perform(said: dict[str, str]) -> str:
-        action, by = f"webhooks: {'forget' if old else 'rotate'} secret", request.user.get_username()
-        try:
-            (connecting.forget_old_secrets if old else connecting.rotate_webhook_secret)(row)
-        except SideError as error:
-            audit.record(action, actor=by, reason=said["reason"], result=f"{row}: {told(error)}")
-            raise NotDone(f"{told(error)} Press the button again once that is mended. Nothing is lost.") from error
-        audit.record(action, actor=by, reason=said["reason"], result=str(row))
-        return "Only the newest secret is accepted now." if old else "The shop's webhooks sign with the new secret."
-
-    return ask_reason(
-        request,
-        owner.admin_site,
-        title=f"{'Forget the old webhook secret' if old else 'New webhook secret'}: {row}",
-        words=_signed(row) if old else ROTATE,
-        button="Forget the old one" if old else "Make a new one",
-        back=page_of(row),
-        perform=perform,
-    )
-
-
 def _signed(row: Connection) -> str:
     """With which secret its latest delivery was signed."""
     latest = connecting.latest_delivery(row)
@@ -214,44 +229,3 @@ def _signed(row: Connection) -> str:
     else:
         said = f"Its latest delivery, event {latest.pk}, was still signed with the old secret. Wait for the next."
     return f"An old webhook secret is still accepted. {said} When it is forgotten, only the newest is accepted."
-
-
-@guarded(CREDENTIALS)
-def remove_view(owner: ConnectionAdmin, request: HttpRequest, row: Connection) -> HttpResponse:
-    """Deleted, if nothing hangs on it. Archived, if a bridge that is archived itself has its orders."""
-    bridges = connecting.bridges_of(row)
-    if using := [bridge for bridge in bridges if not bridge.archived_at]:
-        names = ", ".join(map(str, using))
-        messages.error(request, f"{row} is part of {names}. Archive that bridge first: its orders hang on it.")
-        return HttpResponseRedirect(page_of(row))
-    if row.archived_at:
-        messages.info(request, f"{row} is archived already.")
-        return HttpResponseRedirect(page_of(row))
-
-    def perform(said: dict[str, str]) -> str:
-        word = "archive" if bridges else "delete"
-        audit.record(
-            f"connection: {word}",
-            actor=request.user.get_username(),
-            reason=said["reason"],
-            result=f"{row} ({row.slug})",
-        )
-        if bridges:
-            Connection.objects.filter(pk=row.pk).update(archived_at=clock.now(), credentials="")
-            return f"{row} is archived, and its keys are forgotten. New keys would bring it back."
-        row.delete()
-        return f"{row} is deleted."
-
-    words = "Its keys are forgotten, and its deliveries are refused. "
-    words += "The row stays, as orders of an archived bridge hang on it." if bridges else "Nothing hangs on it."
-    if connect_shop.is_shop(row):
-        words += " Delete Orderbridge's webhooks and key in the shop as well."
-    return ask_reason(
-        request,
-        owner.admin_site,
-        title=f"{'Archive' if bridges else 'Delete'}: {row}",
-        words=words,
-        button="Archive" if bridges else "Delete",
-        back=page_of(row) if bridges else list_of(owner),
-        perform=perform,
-    )

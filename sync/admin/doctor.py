@@ -5,16 +5,17 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
 from orders import audit
 from sync.monitoring import doctor
 from sync.monitoring.findings import Finding
+from webhooks.backoffice.pages import page
 from webhooks.masking import masked_text
 
 EXAMINE_SECONDS = 20.0
 """A web server gives up on a request after thirty."""
+URGENCY = {"error": 0, "warning": 1, "ok": 2}
 LEVEL_COLOURS = {"ok": "success", "warning": "warning", "error": "danger"}
 
 
@@ -31,14 +32,14 @@ def doctor_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> HttpR
         told = f"{_many(findings, 'error')} errors, {_many(findings, 'warning')} warnings"
         audit.record("doctor", actor=request.user.get_username(), result=told)
     context = {
-        **owner.admin_site.each_context(request),
-        "title": "Doctor",
         "may": may,
-        "findings": [(_masked(one), LEVEL_COLOURS[one.level]) for one in sorted(findings, key=_urgency)],
+        "findings": [
+            (_masked(one), LEVEL_COLOURS[one.level]) for one in sorted(findings, key=lambda one: URGENCY[one.level])
+        ],
         "errors": _many(findings, "error"),
         "warnings": _many(findings, "warning"),
     }
-    return TemplateResponse(request, "sync/health/doctor.html", context)
+    return page(owner, request, "sync/health/doctor.html", "Doctor", opts=None, **context)
 
 
 def _many(findings: list[Finding], level: str) -> int:
@@ -47,7 +48,3 @@ def _many(findings: list[Finding], level: str) -> int:
 
 def _masked(finding: Finding) -> Finding:
     return replace(finding, words=masked_text(finding.words), advice=masked_text(finding.advice))
-
-
-def _urgency(finding: Finding) -> int:
-    return -list(LEVEL_COLOURS).index(finding.level)

@@ -20,6 +20,8 @@ from sync.admin.reveals import Revealing
 from sync.backoffice.search import search
 from sync.backoffice.timeline import link_of
 from webhooks.admin import WebhookEventAdmin
+from webhooks.backoffice.lists import may
+from webhooks.backoffice.pages import page_of, text_link
 from webhooks.models import Outcome, WebhookEvent
 from webhooks.reveal import may_reveal
 
@@ -30,9 +32,7 @@ class EventAdmin(EventActions, Choosing, Revealing, WebhookEventAdmin):
 
     change_form_outer_before_template = "sync/event/page.html"
     actions = ("replay_selected",)
-
-    def has_bulk_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(bulk.PERMISSION) and self.has_view_permission(request)
+    has_bulk_permission = may(bulk.PERMISSION)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("transitions")
@@ -41,14 +41,8 @@ class EventAdmin(EventActions, Choosing, Revealing, WebhookEventAdmin):
         """None: the page's template shows all of it."""
         return []
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        event = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if event and self.has_view_permission(request, event):
-            context |= {**shown(event, request), "buttons": list(buttons(event, request))}
-        return super().change_view(request, object_id, form_url, context)
+    def page_context(self, request: HttpRequest, row: WebhookEvent) -> dict[str, Any]:
+        return {**shown(row, request), "buttons": list(buttons(row, request))}
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         views = {
@@ -95,8 +89,7 @@ class EventAdmin(EventActions, Choosing, Revealing, WebhookEventAdmin):
         """The link is looked up when it is pressed: in the list that would cost a query a row."""
         if not event.order_ref:
             return "–"
-        url = reverse("admin:webhooks_webhookevent_order", args=[event.pk])
-        return format_html('<a class="text-link" href="{}">{}</a>', url, event.order_ref)
+        return text_link(reverse("admin:webhooks_webhookevent_order", args=[event.pk]), event.order_ref)
 
     def order_view(self, request: HttpRequest, pk: int, **kwargs: Any) -> HttpResponse:
         """To the order's timeline if it is linked, otherwise to the list of its events."""
@@ -105,7 +98,7 @@ class EventAdmin(EventActions, Choosing, Revealing, WebhookEventAdmin):
         event = get_object_or_404(self.get_queryset(request), pk=pk)
         link = link_of(event)
         if link:
-            return HttpResponseRedirect(reverse("admin:orders_orderlink_change", args=[link.pk]))
+            return HttpResponseRedirect(page_of(link))
         query = urlencode({"side": event.side, "order_ref": event.order_ref})
         return HttpResponseRedirect(f"{reverse('admin:webhooks_webhookevent_changelist')}?{query}")
 

@@ -26,6 +26,7 @@ from sync.jobs import engine, map_check
 from sync.pipeline.dry_run import DryRunResult, run_dry
 from sync.pipeline.internal_events import backfill_event
 from webhooks.backoffice.display import pretty
+from webhooks.backoffice.pages import page_of
 from webhooks.connections import Bridge
 from webhooks.masking import MASK, masked, masked_text
 
@@ -133,14 +134,14 @@ def dry_run_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRe
 
     def perform(said: dict[str, str]) -> HttpResponse:
         try:
-            run = begin(map_check.start, by=request.user.get_username(), reason=said["reason"], bridge=row.pk)
+            run = begin(map_check.start, by=said["by"], reason=said["reason"], bridge=row.pk)
         except engine.NotStarted as error:
             raise NotDone(str(error)) from error
-        return HttpResponseRedirect(reverse("admin:sync_run_change", args=[run.pk]))
+        return HttpResponseRedirect(page_of(run))
 
     return ask_reason(
+        owner,
         request,
-        owner.admin_site,
         title=f"Dry run over history: {row}",
         words=f"The shop's latest {map_check.ORDERS} orders are read, and compared with and without the draft. Nothing "
         "is written or sent.",

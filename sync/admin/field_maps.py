@@ -8,12 +8,11 @@ from urllib.parse import quote
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from orders.asking import ReasonForm, ask_reason
-from sync.admin.connection_pages import BRIDGES, form_page, guarded, page_of, told
+from sync.admin.connection_pages import BRIDGES, form_page, guarded, told
 from sync.admin.field_map_forms import ORDER, TABS, RowForm, said_of, tab_of
 from sync.backoffice import field_maps
 from sync.backoffice.field_maps import Changed
@@ -25,6 +24,7 @@ from sync.clients.mapping.transforms import TYPE_NAMES
 from sync.jobs import map_check
 from sync.models import FieldMapVersion
 from webhooks.backoffice.display import ago
+from webhooks.backoffice.pages import page, page_of
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 
@@ -55,9 +55,6 @@ def fields_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRes
     listed, newest = field_maps.listed(row), FieldMapVersion.newest_of(row.pk)
     missing = [one for one in listed.fields if one.required and one.writable and one.name not in _targets(rows)]
     context = {
-        **owner.admin_site.each_context(request),
-        "opts": owner.opts,
-        "title": f"Map the fields: {row}",
         "bridge": row,
         "rows": [_shown(one, sample, listed) for one in rows],
         "is_draft": field_maps.is_draft(row),
@@ -77,7 +74,7 @@ def fields_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRes
         },
         "back": page_of(row),
     }
-    return TemplateResponse(request, "sync/bridge/fields.html", context)
+    return page(owner, request, "sync/bridge/fields.html", f"Map the fields: {row}", **context)
 
 
 def _query(request: HttpRequest, mark: str = "?") -> str:
@@ -214,14 +211,13 @@ def _ask(
 
     form = partial(SeenForm, seen=field_maps.seen(bridge))
     back = at(bridge, "fields_map")
-    return ask_reason(request, owner.admin_site, back=back, perform=perform, form_class=form, **more)
+    return ask_reason(owner, request, back=back, perform=perform, form_class=form, **more)
 
 
 @guarded(BRIDGES)
 def switch_on_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
     def do(said: dict[str, str]) -> str:
-        by, reason, as_seen = request.user.get_username(), said["reason"], said["as_seen"]
-        version = field_maps.switch_on(row, by=by, reason=reason, as_seen=as_seen)
+        version = field_maps.switch_on(row, **said)
         return f"Version {version} of the field map is on. Each order gets it with its next change, or by a backfill."
 
     if not field_maps.is_draft(row):
@@ -268,8 +264,7 @@ def _no_draft(request: HttpRequest, bridge: Bridge) -> HttpResponse:
 @guarded(BRIDGES)
 def discard_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpResponse:
     def do(said: dict[str, str]) -> str:
-        by, reason, as_seen = request.user.get_username(), said["reason"], said["as_seen"]
-        field_maps.discard(row, by=by, reason=reason, as_seen=as_seen)
+        field_maps.discard(row, **said)
         return "The draft is discarded."
 
     if not field_maps.is_draft(row):
@@ -295,7 +290,7 @@ def restore_view(owner: ModelAdmin, request: HttpRequest, row: Bridge, version: 
 
     def do(said: dict[str, str]) -> str:
         words = f"version {version} as it was: {said['reason']}"
-        by, as_seen = request.user.get_username(), said["as_seen"]
+        by, as_seen = said["by"], said["as_seen"]
         field_maps.edit(row, lambda _: list(old.rows or ()), by=by, words=words, as_seen=as_seen)
         return f"The draft is version {version} again. Look at it, then switch it on."
 

@@ -19,15 +19,14 @@ from orders import audit
 from orders.asking import UntilForm, ask_reason
 from orders.models import OrderLink
 from sync.admin.bulk import CLASSES, SAMPLE_SECONDS
+from sync.admin.one_row import AboutAnOrder
 from sync.admin.repairs import repair_event
-from sync.backoffice import links
 from sync.jobs.bulk_replay import run_all_dry
 from sync.models import DriftFinding
 from sync.pipeline.dry_run import DryRunResult
-from webhooks.backoffice.bridges import ByBridge
-from webhooks.backoffice.display import ago, badge
-from webhooks.backoffice.lists import ReadOnlyAdmin
-from webhooks.backoffice.paging import EstimatingPaginator, exactly
+from webhooks.backoffice.display import ago, badge, time_column
+from webhooks.backoffice.lists import may
+from webhooks.backoffice.pages import list_of, page_of, text_link
 from webhooks.masking import masked_text
 from webhooks.wake import wake
 
@@ -59,10 +58,8 @@ class FindingStateFilter(DropdownFilter):
 
 
 @admin.register(DriftFinding)
-class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
-    paginator = EstimatingPaginator
+class DriftFindingAdmin(AboutAnOrder):
     list_display = ("id", "kind_badge", "order", "pages", "shop", "crm", "found", "seen", "standing")
-    list_select_related = ("bridge__shop", "bridge__crm")
     list_filter = (FindingStateFilter, ("kind", ChoicesDropdownFilter))
     fields = (
         "kind_badge",
@@ -77,21 +74,10 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
         "ignored_by",
         "ignored_because",
     )
-    search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "Exact order id (shop or CRM) or order number"
     actions = ("repair_selected",)
     actions_detail = ("ignore",)
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        named = Exists(OrderLink.objects.named(term).of_row())
-        return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
-
-    def has_check_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("orders.check_orderlink") and self.has_view_permission(request)
-
-    def has_ignore_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.ignore_driftfinding") and self.has_view_permission(request)
+    has_check_permission = may("orders.check_orderlink")
+    has_ignore_permission = may("sync.ignore_driftfinding")
 
     @admin.display(description="Kind")
     def kind_badge(self, finding: DriftFinding) -> str:
@@ -99,20 +85,10 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
 
     @admin.display(description="Order")
     def order(self, finding: DriftFinding) -> str:
-        url = reverse("admin:sync_driftfinding_order", args=[finding.pk])
-        return format_html('<a class="text-link" href="{}">{}</a>', url, finding.woo_id)
+        return text_link(reverse("admin:sync_driftfinding_order", args=[finding.pk]), finding.woo_id)
 
-    @admin.display(description="Open in")
-    def pages(self, finding: DriftFinding) -> str:
-        return links.pages(finding.bridge, finding.woo_id, finding.crm_order_id)
-
-    @admin.display(description="Found", ordering="found_at")
-    def found(self, finding: DriftFinding) -> str:
-        return ago(finding.found_at)
-
-    @admin.display(description="Last seen", ordering="seen_at")
-    def seen(self, finding: DriftFinding) -> str:
-        return ago(finding.seen_at)
+    found = time_column("found_at", "Found", ordering="found_at")
+    seen = time_column("seen_at", "Last seen", ordering="seen_at")
 
     @admin.display(description="State")
     def standing(self, finding: DriftFinding) -> str:
@@ -130,10 +106,8 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         finding = get_object_or_404(DriftFinding, pk=pk)
-        link = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
-        if link is None:
-            return redirect("admin:sync_driftfinding_changelist")
-        return redirect("admin:orders_orderlink_change", link.pk)
+        order = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
+        return redirect(page_of(order) if order else list_of(self))
 
     @action(description="Ignore until…", permissions=["ignore"], url_path="ignore", icon="snooze")
     def ignore(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -141,21 +115,19 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
 
         def perform(said: dict[str, Any]) -> str:
             until = timezone.make_aware(datetime.combine(said["until"], time.min))
-            by, reason = request.user.get_username(), said["reason"]
-            DriftFinding.objects.filter(pk=finding.pk).update(
-                ignored_until=until, ignored_by=by, ignored_because=reason
-            )
-            link = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
-            audit.record("ignore drift", actor=by, reason=reason, link=link, finding=finding.pk, until=f"{until:%F}")
+            by, reason = said["by"], said["reason"]
+            ignored = {"ignored_until": until, "ignored_by": by, "ignored_because": reason}
+            DriftFinding.objects.filter(pk=finding.pk).update(**ignored)
+            order = OrderLink.objects.filter(bridge=finding.bridge_id, woo_id=finding.woo_id).first()
+            audit.record("ignore drift", actor=by, reason=reason, link=order, finding=finding.pk, until=f"{until:%F}")
             return f"Ignored until {until:%Y-%m-%d}."
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
-            title=f"Ignore: {finding}",
+            finding,
             words="The finding moves to the ignored ones and does not count until that day.",
             button="Ignore",
-            back=reverse("admin:sync_driftfinding_change", args=[finding.pk]),
             perform=perform,
             form_class=UntilForm,
         )
@@ -165,27 +137,27 @@ class DriftFindingAdmin(ByBridge, ReadOnlyAdmin):
         """Bring the shop to the CRM's state, as far as the lifecycle allows, or tell the CRM what it was not told, by
         the same path as an event. The page that asks for a reason is a dry run."""
         found = queryset.filter(bridge=OuterRef("bridge"), woo_id=OuterRef("woo_id"))
-        links = OrderLink.objects.filter(Exists(found.order_by())).order_by("woo_id", "pk")
+        orders = OrderLink.objects.filter(Exists(found.order_by())).order_by("woo_id", "pk")
 
         def perform(said: dict[str, Any]) -> str:
-            by, reason = request.user.get_username(), said["reason"]
-            for link in links:
-                repair_event(link, by=by, reason=reason).save(force_insert=True)
-                audit.record("repair", actor=by, reason=reason, link=link)
+            by, reason = said["by"], said["reason"]
+            for order in orders:
+                repair_event(order, by=by, reason=reason).save(force_insert=True)
+                audit.record("repair", actor=by, reason=reason, link=order)
             wake()
-            return f"A worker was asked to repair {len(links)} orders. The page of each order shows the result."
+            return f"A worker was asked to repair {len(orders)} orders. The page of each order shows the result."
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
             title="Repair",
-            words=f"{links.count()} orders: the worker compares both sides and sets the shop to the CRM's state, as "
+            words=f"{orders.count()} orders: the worker compares both sides and sets the shop to the CRM's state, as "
             "far as the lifecycle allows; what the CRM was not told of an order, it is told. Nothing is written yet. A "
             "repair would do this now:",
             # Called by the page that asks: the answer to it reads neither side.
-            listed=cache(lambda: _tried(links, request.user.get_username())),
+            listed=cache(lambda: _tried(orders, request.user.get_username())),
             button="Repair",
-            back=reverse("admin:sync_driftfinding_changelist"),
+            back=list_of(self),
             perform=perform,
         )
 
@@ -198,11 +170,8 @@ def _tried(links: QuerySet[OrderLink], who: str) -> list[str]:
     seen = run_all_dry(asked, within=SAMPLE_SECONDS)
     lines = [_told(link, tried) for link, (_, tried) in zip(first, seen, strict=True)]
     left = links.count() - len(first)
-    return (
-        [*lines, f"{left} more orders were not checked. Their own pages show what a repair would do."]
-        if left
-        else lines
-    )
+    more = [f"{left} more orders were not checked. Their own pages show what a repair would do."] if left else []
+    return [*lines, *more]
 
 
 def _told(link: OrderLink, tried: DryRunResult | None) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import action
 
@@ -17,8 +16,8 @@ from sync.admin.installation import installation_view
 from sync.admin.shop_webhooks import act_view, webhooks_view
 from sync.models import Heartbeat, SideState
 from webhooks import clock
-from webhooks.backoffice.display import ago, badge, preformatted, pretty
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.display import badge, preformatted, pretty, time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
 from webhooks.masking import masked_words
 from webhooks.moments import until
 from webhooks.wake import wake
@@ -41,6 +40,7 @@ class SideStateAdmin(ReadOnlyAdmin):
     )
     ordering = ("name",)
     actions_detail = ("pause", "go_on", "probe")
+    has_pause_permission = may("sync.pause_sidestate")
 
     @admin.display(description="Side", ordering="name")
     def side(self, side: SideState) -> str:
@@ -56,24 +56,16 @@ class SideStateAdmin(ReadOnlyAdmin):
                 "{} {}", badge("Unavailable", "danger"), f"since {side.opened_at:%H:%M:%S} UTC; events wait"
             )
         if side.wait_until and side.wait_until > clock.now():
-            return format_html(
-                "{} {}",
-                badge("Waiting", "warning"),
-                f"until {until(side.wait_until, clock.now())}, as it asked",
-            )
+            words = f"until {until(side.wait_until, clock.now())}, as it asked"
+            return format_html("{} {}", badge("Waiting", "warning"), words)
         return badge("Working", "success")
 
     @admin.display(description="Cursor")
     def up_to(self, side: SideState) -> str:
         return preformatted(pretty(masked_words(side.cursor))) if side.cursor else "–"
 
-    @admin.display(description="Last good answer", ordering="last_heard_at")
-    def heard(self, side: SideState) -> str:
-        return ago(side.last_heard_at)
-
-    @admin.display(description="Last reconciled", ordering="swept_at")
-    def swept(self, side: SideState) -> str:
-        return ago(side.swept_at)
+    heard = time_column("last_heard_at", "Last good answer", ordering="last_heard_at")
+    swept = time_column("swept_at", "Last reconciled", ordering="swept_at")
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         """What belongs to the sides and has no table: webhooks in the shop, doctor, whose database it is."""
@@ -83,9 +75,6 @@ class SideStateAdmin(ReadOnlyAdmin):
             ("doctor/", "sync_doctor", partial(doctor_view, self)),
             ("installation/", "sync_installation", partial(installation_view, self)),
         )
-
-    def has_pause_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.pause_sidestate")
 
     @action(description="Pause", permissions=["pause"], url_path="pause", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -111,27 +100,16 @@ class SideStateAdmin(ReadOnlyAdmin):
 
         def perform(said: dict[str, str]) -> str:
             SideState.objects.filter(pk=side.pk).update(**fields)
-            audit.record(
-                f"side: {button.lower()}", actor=request.user.get_username(), reason=said["reason"], side=side.name
-            )
+            audit.record(f"side: {button.lower()}", actor=said["by"], reason=said["reason"], side=side.name)
             wake()
             return f"{side.label}: {done}"
 
-        return ask_reason(
-            request,
-            self.admin_site,
-            title=f"{button}: {side.label}",
-            words=words,
-            button=button,
-            back=reverse("admin:sync_sidestate_change", args=[side.pk]),
-            perform=perform,
-        )
+        title = f"{button}: {side.label}"
+        return ask_reason(self, request, side, button=button, words=words, perform=perform, title=title)
 
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(ReadOnlyAdmin):
     list_display = ("worker", "seen")
 
-    @admin.display(description="Last seen", ordering="at")
-    def seen(self, heartbeat: Heartbeat) -> str:
-        return ago(heartbeat.at)
+    seen = time_column("at", "Last seen", ordering="at")

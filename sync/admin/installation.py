@@ -26,13 +26,13 @@ def installation_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) ->
         return HttpResponseRedirect(home)
 
     def perform(said: dict[str, str]) -> str:
-        installation.confirm(actor=request.user.get_username(), reason=said["reason"])
+        installation.confirm(actor=said["by"], reason=said["reason"])
         wake()
         return f"The database belongs to {settings.PUBLIC_URL} now. What has waited is processed."
 
     return ask_reason(
+        owner,
         request,
-        owner.admin_site,
         title=f"Confirm that {settings.PUBLIC_URL} is the one",
         words=f"{words} Confirm only if the installation at the other address is switched off for good: if both go "
         "on, both write to the same orders. Everything that waits here is processed then, with the shop and the CRM "

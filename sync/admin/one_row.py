@@ -1,15 +1,20 @@
-"""The addresses under the page of one event or one order: who may open them, and the way back."""
+"""Rows about one event or one order: who may open the pages under theirs, and how their lists are searched."""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 
-from webhooks.models import WebhookEvent
+from orders.models import OrderLink
+from sync.backoffice import links
+from webhooks.backoffice.bridges import ByBridge
+from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.paging import EstimatingPaginator, ExactSearch, exactly
 
 View = Callable[[Any, HttpRequest, Any], HttpResponse]
 
@@ -29,5 +34,18 @@ def for_row(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
     return wrap
 
 
-def page_of(event: WebhookEvent) -> str:
-    return reverse("admin:webhooks_webhookevent_change", args=[event.pk])
+class AboutAnOrder(ByBridge, ExactSearch, ReadOnlyAdmin):
+    """Rows that name an order by its ids at both sides, whether or not it is linked."""
+
+    paginator = EstimatingPaginator
+    list_select_related = ("bridge__shop", "bridge__crm")
+    search_fields = ("woo_id", "crm_order_id")
+    search_help_text = "Exact order id (shop or CRM) or order number"
+
+    def named(self, rows: QuerySet, term: str) -> QuerySet:
+        linked = Exists(OrderLink.objects.named(term).of_row())
+        return rows.filter(linked | exactly(term, "woo_id", text="crm_order_id"))
+
+    @admin.display(description="Open in")
+    def pages(self, row: Any) -> str:
+        return links.pages(row.bridge, row.woo_id, row.crm_order_id)

@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -30,6 +29,7 @@ from sync.pipeline import internal_events
 from sync.pipeline.dry_run import run_dry
 from webhooks.backoffice.bridges import are_several
 from webhooks.backoffice.display import ago
+from webhooks.backoffice.pages import page, page_of
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
 from webhooks.wake import wake
@@ -118,24 +118,18 @@ class OrderAdmin(OrderLinkAdmin):
         """None: the three columns of the page's template show all of it."""
         return []
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        link = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if link:
-            lifecycle = current_lifecycle(link.bridge_id)
-            context |= {
-                "link": link,
-                "pages": self.pages(link),
-                "of_bridge": self.of_bridge(link) if are_several() else "",
-                "rows": last_seen(link, lifecycle),
-                "verified": ago(link.verified_at),
-                "drawing": draw(lifecycle, link.woo_status),
-                "paths": lifecycle.paths(link.woo_status),
-                "timeline": Shown.of(timeline_of(link), request.GET.dict()),
-            }
-        return super().change_view(request, object_id, form_url, context)
+    def page_context(self, request: HttpRequest, row: OrderLink) -> dict[str, Any]:
+        lifecycle = current_lifecycle(row.bridge_id)
+        return {
+            "link": row,
+            "pages": self.pages(row),
+            "of_bridge": self.of_bridge(row) if are_several() else "",
+            "rows": last_seen(row, lifecycle),
+            "verified": ago(row.verified_at),
+            "drawing": draw(lifecycle, row.woo_status),
+            "paths": lifecycle.paths(row.woo_status),
+            "timeline": Shown.of(timeline_of(row), request.GET.dict()),
+        }
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         return (
@@ -150,7 +144,7 @@ class OrderAdmin(OrderLinkAdmin):
     def check_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """Both sides are asked at a POST only, as each look is recorded."""
         if request.method != "POST":
-            return HttpResponseRedirect(_page_of(link))
+            return HttpResponseRedirect(page_of(link))
         found = compare(link, current_lifecycle(link.bridge_id))
         audit.record("check", actor=request.user.get_username(), result=found.verdict, link=link)
         title = f"Order {link.woo_id} on both sides now"
@@ -160,7 +154,7 @@ class OrderAdmin(OrderLinkAdmin):
     def repair_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """The first POST is a dry run; the second, with a reason, asks the worker for it."""
         if request.method != "POST":
-            return HttpResponseRedirect(_page_of(link))
+            return HttpResponseRedirect(page_of(link))
         actor = request.user.get_username()
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
@@ -197,7 +191,7 @@ class OrderAdmin(OrderLinkAdmin):
     def same_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
         """First what both sides show; the second POST, with a reason, says that this is the order that is linked."""
         if request.method != "POST":
-            return HttpResponseRedirect(_page_of(link))
+            return HttpResponseRedirect(page_of(link))
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
         actor, found = request.user.get_username(), compare(link, current_lifecycle(link.bridge_id))
         if form.is_valid() and not found.errors:
@@ -206,7 +200,7 @@ class OrderAdmin(OrderLinkAdmin):
             result = "Both sides show the order that is linked"
             audit.record("same order", actor=actor, reason=reason, result=result, link=link)
             self.message_user(request, f"{result}. You can replay the parked events now.", messages.SUCCESS)
-            return HttpResponseRedirect(_page_of(link))
+            return HttpResponseRedirect(page_of(link))
         audit.record("check", actor=actor, result=found.verdict, link=link)
         title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
         return self._page(request, link, "same", title, form=form, found=found, calls=calls)
@@ -216,20 +210,20 @@ class OrderAdmin(OrderLinkAdmin):
         """For an order that the CRM lost: nothing else would ever bring it back there."""
 
         def perform(said: dict[str, str]) -> HttpResponse:
-            actor, reason = request.user.get_username(), said["reason"]
+            actor, reason = said["by"], said["reason"]
             event = internal_events.make_anew(link, by=actor, reason=reason)
             result = f"The worker was asked. Its id in the CRM was {link.crm_order_id}"
             audit.record("make anew", actor=actor, reason=reason, result=result, event=event, link=link)
             return self._asked(request, link, event)
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            link,
             title=f"Create order {link.woo_id} again in the CRM",
             words=f"If the CRM still has {link.crm_order_id}, nothing happens. If not, we search the CRM for the "
             "order. Only if it has none, we create the order from the shop's data. In both cases we link it.",
             button="Create it again",
-            back=_page_of(link),
             perform=perform,
         )
 
@@ -238,18 +232,8 @@ class OrderAdmin(OrderLinkAdmin):
         url = reverse("admin:webhooks_webhookevent_change", args=[event.pk])
         words = format_html('The worker was asked: <a class="underline" href="{}">event {}</a>.', url, event.pk)
         self.message_user(request, words, messages.SUCCESS)
-        return HttpResponseRedirect(_page_of(link))
+        return HttpResponseRedirect(page_of(link))
 
     def _page(self, request: HttpRequest, link: OrderLink, name: str, title: str, **context: Any) -> HttpResponse:
-        context |= {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title,
-            "link": masked_row(link),
-            "original": link,
-        }
-        return TemplateResponse(request, f"sync/order/{name}.html", {**context, "back": _page_of(link)})
-
-
-def _page_of(link: OrderLink) -> str:
-    return reverse("admin:orders_orderlink_change", args=[link.pk])
+        context |= {"link": masked_row(link), "original": link, "back": page_of(link)}
+        return page(self, request, f"sync/order/{name}.html", title, **context)

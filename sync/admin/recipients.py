@@ -19,8 +19,9 @@ from sync.admin.alarms import COLOURS
 from sync.models import Notification, Recipient, Severity
 from sync.notifications import addresses, outbox, recipients
 from webhooks import clock
-from webhooks.backoffice.display import ago, badge
-from webhooks.backoffice.lists import ForgivingList, ReadOnlyAdmin
+from webhooks.backoffice.display import ago, badge, time_column
+from webhooks.backoffice.lists import ForgivingList, ReadOnlyAdmin, may
+from webhooks.backoffice.pages import page_of, text_link
 from webhooks.masking import masked_text
 from webhooks.wake import enqueue
 
@@ -96,6 +97,7 @@ class RecipientAdmin(ForgivingList):
     )
     readonly_fields = ("where",)
     actions_detail = ("send_test",)
+    has_test_permission = may("sync.test_recipient")
 
     def save_model(self, request: HttpRequest, obj: Recipient, form: Any, change: bool) -> None:
         if address := form.cleaned_data["new_address"]:
@@ -105,9 +107,6 @@ class RecipientAdmin(ForgivingList):
     def has_delete_permission(self, request: HttpRequest, obj: Recipient | None = None) -> bool:
         """One of the environment would come back: it is switched off, or its entry removed."""
         return super().has_delete_permission(request, obj) and not (obj and obj.environment)
-
-    def has_test_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.test_recipient") and self.has_view_permission(request)
 
     @admin.display(description="Where")
     def where(self, recipient: Recipient) -> str:
@@ -153,19 +152,20 @@ class RecipientAdmin(ForgivingList):
             if not recipient.enabled:
                 raise NotDone("It is switched off. Switch it on first.")
             item = outbox.ask_for_test(recipient, clock.now())
-            by = request.user.get_username()
-            audit.record("recipient: test", actor=by, reason=said["reason"], result=recipient.name, row=recipient.pk)
+            audit.record(
+                "recipient: test", actor=said["by"], reason=said["reason"], result=recipient.name, row=recipient.pk
+            )
             enqueue("sync.tasks.notify")
             self.message_user(request, "A worker sends it within seconds. Reload this page to see what became of it.")
-            return HttpResponseRedirect(reverse("admin:sync_notification_change", args=[item.pk]))
+            return HttpResponseRedirect(page_of(item))
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            recipient,
             title=f"Send a test: {recipient.name}",
             words="A message that says that it is a test is sent now, whatever the quiet hours and the limits.",
             button="Send",
-            back=reverse("admin:sync_recipient_change", args=[recipient.pk]),
             perform=perform,
         )
 
@@ -195,15 +195,10 @@ class NotificationAdmin(ReadOnlyAdmin):
         if item.alarm_id is None:
             return "–"
         page = reverse("admin:sync_alarm_change", args=[item.alarm_id])
-        return format_html('<a class="text-link" href="{}">The alarm…</a>', page)
+        return text_link(page, "The alarm…")
 
-    @admin.display(description="Made", ordering="id")
-    def created(self, item: Notification) -> str:
-        return ago(item.created_at)
-
-    @admin.display(description="Last try")
-    def tried(self, item: Notification) -> str:
-        return ago(item.tried_at)
+    created = time_column("created_at", "Made", ordering="id")
+    tried = time_column("tried_at", "Last try")
 
     @admin.display(description="Next try")
     def next_try(self, item: Notification) -> str:

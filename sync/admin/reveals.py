@@ -5,8 +5,9 @@ from django.urls import reverse
 
 from orders import audit
 from orders.asking import ask_reason
-from sync.admin.one_row import for_row, page_of
+from sync.admin.one_row import for_row
 from webhooks.admin import WebhookEventAdmin
+from webhooks.backoffice.pages import page_of
 from webhooks.models import WebhookEvent
 from webhooks.reveal import SECONDS, reveal
 
@@ -20,20 +21,23 @@ class Revealing(WebhookEventAdmin):
     def reveal_view(self, request: HttpRequest, event: WebhookEvent) -> HttpResponse:
         """To this person, and for a while."""
 
+        was_choosing = request.GET.get("to") == "choose"  # the page from which it was asked for
+
         def perform(said: dict[str, str]) -> str:
             result = f"shown for {MINUTES} minutes"
-            audit.record("reveal", actor=request.user.get_username(), reason=said["reason"], event=event, result=result)
+            audit.record("reveal", actor=said["by"], reason=said["reason"], event=event, result=result)
             reveal(request, event.pk)
             return f"Personal data of {event} is shown for {MINUTES} minutes, only to you."
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            event,
             title=f"Reveal personal data of {event}",
             words=f"You will see the names, addresses, emails and phone numbers of this event for {MINUTES} minutes. "
             "This and your reason are stored in the audit.",
             button="Reveal",
-            back=_asked_on(request, event),
+            back=reverse("admin:webhooks_webhookevent_choose", args=[event.pk]) if was_choosing else page_of(event),
             perform=perform,
         )
 
@@ -42,8 +46,7 @@ class Revealing(WebhookEventAdmin):
         """The exact bytes, never rendered by the browser."""
 
         def perform(said: dict[str, str]) -> HttpResponse:
-            who, reason = request.user.get_username(), said["reason"]
-            audit.record("reveal", actor=who, reason=reason, event=event, result="body downloaded")
+            audit.record("reveal", actor=said["by"], reason=said["reason"], event=event, result="body downloaded")
             return HttpResponse(
                 bytes(event.body),
                 content_type="application/octet-stream",
@@ -54,18 +57,11 @@ class Revealing(WebhookEventAdmin):
             )
 
         return ask_reason(
+            self,
             request,
-            self.admin_site,
+            event,
             title=f"Download the exact bytes of {event}",
             words="The file contains personal data. Your download and its reason are stored in the audit.",
             button="Download",
-            back=page_of(event),
             perform=perform,
         )
-
-
-def _asked_on(request: HttpRequest, event: WebhookEvent) -> str:
-    """The page from which it was asked for."""
-    if request.GET.get("to") == "choose":
-        return reverse("admin:webhooks_webhookevent_choose", args=[event.pk])
-    return page_of(event)

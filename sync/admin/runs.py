@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import Truncator
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
@@ -24,8 +25,9 @@ from sync.admin import month_end
 from sync.jobs import engine, run_report
 from sync.models import Run
 from webhooks.backoffice.bridges import ByBridge, chosen_bridge
-from webhooks.backoffice.display import ago
-from webhooks.backoffice.lists import ReadOnlyAdmin
+from webhooks.backoffice.display import ago, time_column
+from webhooks.backoffice.lists import ReadOnlyAdmin, may
+from webhooks.backoffice.pages import list_of, page, page_of
 from webhooks.masking import masked_row
 
 COLOURS = {
@@ -79,13 +81,11 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
     list_display_links = ("id", "kind")
     list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
     change_form_outer_before_template = "sync/run/page.html"
+    has_start_permission = may("sync.start_run")
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> list[Any]:
         """None: the page's own template shows all of it."""
         return []
-
-    def has_start_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.start_run") and self.has_view_permission(request)
 
     # --- the list --------------------------------------------------------------------------------------------------
 
@@ -101,9 +101,7 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
     def who(self, run: Run) -> str:
         return run.actor or "the schedule"
 
-    @admin.display(description="Started", ordering="id")
-    def started(self, run: Run) -> str:
-        return ago(run.started_at)
+    started = time_column("started_at", "Started", ordering="id")
 
     @admin.display(description="Speed")
     def speed(self, run: Run) -> str:
@@ -116,18 +114,11 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
     @admin.display(description="Result")
     def result(self, run: Run) -> str:
         words = run.error if run.state == Run.State.FAILED else run_report.in_short(run)
-        return words if len(words) <= 100 else f"{words[:99]}…"
+        return Truncator(words).chars(100)
 
     # --- one run ---------------------------------------------------------------------------------------------------
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        run = self.get_object(request, object_id)
-        context = {**(extra_context or {}), **(self._report(request, run) if run else {})}
-        return super().change_view(request, object_id, form_url, context)
-
-    def _report(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         may = self.has_start_permission(request)
         return {
             "run": run,
@@ -161,16 +152,15 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         run = masked_row(get_object_or_404(Run, pk=pk))
-        return TemplateResponse(request, "sync/run/progress.html", self._report(request, run))
+        return TemplateResponse(request, "sync/run/progress.html", self.page_context(request, run))
 
     def do_view(self, request: HttpRequest, pk: int, name: str, **kwargs: Any) -> HttpResponse:
         if not self.has_start_permission(request):
             raise PermissionDenied
         run = get_object_or_404(Run, pk=pk)
         chosen = RUN_ACTIONS.get(name)
-        back = reverse("admin:sync_run_change", args=[run.pk])
         if chosen is None:
-            return HttpResponseRedirect(back)
+            return HttpResponseRedirect(page_of(run))
 
         def perform(said: dict[str, Any]) -> str:
             try:
@@ -180,19 +170,10 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
             if not done:
                 run.refresh_from_db()
                 raise NotDone(f"{run} is {run.get_state_display().lower()} already, so there was nothing to do.")
-            who = request.user.get_username()
-            audit.record(f"run: {name}", actor=who, reason=said["reason"], result=chosen.done, run=run.pk)
+            audit.record(f"run: {name}", actor=said["by"], reason=said["reason"], result=chosen.done, run=run.pk)
             return chosen.done
 
-        return ask_reason(
-            request,
-            self.admin_site,
-            title=f"{chosen.label}: {run}",
-            words=chosen.words,
-            button=chosen.label,
-            back=back,
-            perform=perform,
-        )
+        return ask_reason(self, request, run, button=chosen.label, words=chosen.words, perform=perform)
 
     # --- starting --------------------------------------------------------------------------------------------------
 
@@ -229,7 +210,7 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
     def start_view(self, request: HttpRequest, kind: str, **kwargs: Any) -> HttpResponse:
         """A GET asks; the POST starts it and hands it to the workers, as a request has no time for it."""
         if kind not in registry.startable():
-            return HttpResponseRedirect(reverse("admin:sync_run_changelist"))
+            return HttpResponseRedirect(list_of(self))
         job, starter = registry.startable()[kind]
         if not self._may_start(request, kind):
             raise PermissionDenied
@@ -243,16 +224,9 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
                 form.add_error(None, str(error))
             else:
                 messages.success(request, f"{run} was handed to the workers.")
-                return HttpResponseRedirect(reverse("admin:sync_run_change", args=[run.pk]))
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"Start: {job.label}",
-            "words": starter.words,
-            "form": form,
-            "back": reverse("admin:sync_run_changelist"),
-        }
-        return TemplateResponse(request, "sync/run/start.html", context)
+                return HttpResponseRedirect(page_of(run))
+        context = {"words": starter.words, "form": form, "back": list_of(self)}
+        return page(self, request, "sync/run/start.html", f"Start: {job.label}", **context)
 
 
 def begin(start: Callable[..., Run], *, by: str, reason: str, **options: Any) -> Run:

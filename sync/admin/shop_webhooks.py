@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
@@ -23,6 +22,7 @@ from sync.models import Alarm
 from sync.monitoring import shop_webhooks
 from sync.monitoring.shop_webhooks import TOPICS, WebhookChange, WebhookVerdict
 from webhooks.backoffice.bridges import are_several, choice_of, chosen_bridge
+from webhooks.backoffice.pages import page
 from webhooks.connections import Bridge
 from webhooks.masking import masked_row, masked_text
 
@@ -73,7 +73,7 @@ def webhooks_view(owner: ModelAdmin, request: HttpRequest, **kwargs: Any) -> Htt
     context |= {"url": shop_webhooks.delivery_url(bridge), "bridges": choice_of(bridge), "bridge": bridge}
     if request.user.has_perm(ACT):
         context["actions"] = [(name, label) for name, (label, _) in ACTIONS.items()]
-    return _page(owner, request, "webhooks", "Webhooks in the shop", **context)
+    return page(owner, request, "sync/health/webhooks.html", "Webhooks in the shop", opts=None, **context)
 
 
 def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any) -> HttpResponse:
@@ -102,11 +102,12 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         return HttpResponseRedirect(back)
     label, words = ACTIONS[action]
     rows = [_judged(one) for one in verdicts]
-    return _page(
+    return page(
         owner,
         request,
-        "webhooks_act",
+        "sync/health/webhooks_act.html",
         f"{label}: webhooks{f' of {bridge.shop}' if are_several() else ''}",
+        opts=None,
         back=back,
         rows=rows,
         steps=steps,
@@ -119,7 +120,7 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
 def _carry_out(request: HttpRequest, bridge: Bridge, action: str, steps: Sequence[WebhookChange], reason: str) -> str:
     """What was done, in words. Also what broke off half-way is in the audit."""
     who = request.user.get_username()
-    said: dict[str, Any] = {"steps": _names(steps), "bridge": bridge.slug}
+    said: dict[str, Any] = {"steps": [*map(str, steps)], "bridge": bridge.slug}
     try:
         shop_webhooks.make_changes(shop_of(bridge), steps, bridge)
     except SideError as error:
@@ -142,10 +143,6 @@ def _fetch_what_was_missed(bridge: Bridge, who: str, reason: str) -> str:
     except engine.AlreadyRunning:
         return "A reconcile is already running. It fetches what was missed."
     return f"{run} fetches what was missed."
-
-
-def _names(steps: Sequence[WebhookChange]) -> list[str]:
-    return [str(step) for step in steps]
 
 
 def _alarms(bridge: Bridge) -> dict[str, Alarm]:
@@ -179,8 +176,3 @@ def _to_press(advice: str) -> str:
 
 def _page_of(bridge: Bridge) -> str:
     return f"{reverse('admin:sync_webhooks')}{f'?bridge={bridge.pk}' if are_several() else ''}"
-
-
-def _page(owner: ModelAdmin, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
-    context |= {**owner.admin_site.each_context(request), "title": title}
-    return TemplateResponse(request, f"sync/health/{name}.html", context)

@@ -4,7 +4,7 @@ from datetime import datetime, time
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, Q, QuerySet, Subquery
+from django.db.models import Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -16,13 +16,12 @@ from unfold.decorators import action
 from orders import audit
 from orders.asking import ReasonForm, UntilForm, ask_reason
 from orders.models import OrderLink
-from sync.backoffice import links
+from sync.admin.one_row import AboutAnOrder
 from sync.models import TodoItem
 from sync.monitoring.todo import Cause
-from webhooks.backoffice.bridges import ByBridge
-from webhooks.backoffice.display import ago, badge
-from webhooks.backoffice.lists import ReadOnlyAdmin
-from webhooks.backoffice.paging import EstimatingPaginator, exactly
+from webhooks.backoffice.display import ago, badge, time_column
+from webhooks.backoffice.lists import may
+from webhooks.backoffice.pages import text_link
 from webhooks.masking import masked_text
 
 TONES = {Cause.PARKED: "warning", Cause.CHOICE: "warning", Cause.REFUSED: "warning"}
@@ -63,32 +62,21 @@ class ItemStateFilter(DropdownFilter):
 
 
 @admin.register(TodoItem)
-class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
-    paginator = EstimatingPaginator
+class TodoItemAdmin(AboutAnOrder):
     list_display = ("id", "what", "order_shown", "pages", "why", "age", "owner", "mend")
     list_display_links = ("id", "what")
-    list_select_related = ("bridge__shop", "bridge__crm")
     list_filter = (ItemStateFilter, ("cause", ChoicesDropdownFilter))
     fields = (
         *("what", "order_shown", "pages", "why", "advice", "mend", "age"),
         *("standing", "owner", "snoozed_because", "closing"),
     )
-    search_fields = ("woo_id", "crm_order_id")
-    search_help_text = "Exact order id (shop or CRM) or order number"
     actions_detail = ("take", "give_back", "snooze")
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        term = search_term.strip()
-        named = Exists(OrderLink.objects.named(term).of_row())
-        return (queryset.filter(named | exactly(term, "woo_id", text="crm_order_id")) if term else queryset), False
+    has_handle_permission = may("sync.handle_todoitem")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         """With the order that each is about."""
         link = OrderLink.objects.of_row().values("pk")[:1]
         return super().get_queryset(request).annotate(link_pk=Subquery(link))
-
-    def has_handle_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("sync.handle_todoitem") and self.has_view_permission(request)
 
     @admin.display(description="What")
     def what(self, item: TodoItem) -> str:
@@ -98,10 +86,6 @@ class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
     def order_shown(self, item: TodoItem) -> str:
         return " ↔ ".join(str(one) for one in (item.woo_id, item.crm_order_id) if one) or "–"
 
-    @admin.display(description="Open in")
-    def pages(self, item: TodoItem) -> str:
-        return links.pages(item.bridge, item.woo_id, item.crm_order_id)
-
     @admin.display(description="Why")
     def why(self, item: TodoItem) -> str:
         return masked_text(item.words)
@@ -110,9 +94,7 @@ class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
     def advice(self, item: TodoItem) -> str:
         return ADVICE_BY_CAUSE[Cause(item.cause)]
 
-    @admin.display(description="Since", ordering="opened_at")
-    def age(self, item: TodoItem) -> str:
-        return ago(item.opened_at)
+    age = time_column("opened_at", "Since", ordering="opened_at")
 
     @admin.display(description="State")
     def standing(self, item: TodoItem) -> str:
@@ -129,16 +111,15 @@ class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
     @admin.display(description="Fix it")
     def mend(self, item: Any) -> str:
         """To the page whose button ends it: the event's, or the order's."""
-        link = item.link_pk
         if item.cause == Cause.CHOICE:
             page, words = reverse("admin:webhooks_webhookevent_choose", args=[item.event_id]), "Choose the customer…"
-        elif link and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
-            page, words = reverse("admin:orders_orderlink_change", args=[link]), "The order…"
+        elif item.link_pk and (item.cause not in (Cause.PARKED, Cause.DEAD) or item.event_id is None):
+            page, words = reverse("admin:orders_orderlink_change", args=[item.link_pk]), "The order…"
         elif item.event_id:
             page, words = reverse("admin:webhooks_webhookevent_change", args=[item.event_id]), "The event…"
         else:
             return "–"
-        return format_html('<a class="text-link" href="{}">{}</a>', page, words)
+        return text_link(page, words)
 
     @action(description="Take it", permissions=["handle"], url_path="take", icon="person_check")
     def take(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -167,7 +148,7 @@ class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
         item = get_object_or_404(TodoItem, pk=object_id, closed_at=None)
 
         def perform(said: dict[str, Any]) -> str:
-            by, reason, until = request.user.get_username(), said["reason"], said.get("until")
+            by, reason, until = said["by"], said["reason"], said.get("until")
             changed = dict(fields)
             if until:
                 at = timezone.make_aware(datetime.combine(until, time.min))
@@ -177,13 +158,4 @@ class TodoItemAdmin(ByBridge, ReadOnlyAdmin):
             audit.record(f"to-do: {button.lower()}", actor=by, reason=reason, event=item.event, item=item.pk, until=day)
             return f"{item}: {button.lower()}."
 
-        return ask_reason(
-            request,
-            self.admin_site,
-            title=f"{button}: {item}",
-            words=words,
-            button=button,
-            back=reverse("admin:sync_todoitem_change", args=[item.pk]),
-            perform=perform,
-            form_class=form_class,
-        )
+        return ask_reason(self, request, item, button=button, words=words, perform=perform, form_class=form_class)

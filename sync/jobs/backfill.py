@@ -37,6 +37,7 @@ from sync.registry import Job, Starter, register
 from webhooks import intake
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import Side, WebhookEvent
+from webhooks.moments import stored
 
 
 def options(
@@ -69,7 +70,7 @@ def job(run: Run) -> Steps[None]:
     shop = shop_of(bridge)
     yield from with_retries(bridge, lambda: shop_identity.check(shop, bridge))
     statuses = run.options["statuses"] or (yield from with_retries(bridge, lambda: all_statuses(shop)))
-    since, until, limit = _time(run.options["since"]), _time(run.options["until"]), run.options["limit"]
+    since, until, limit = stored(run.options["since"]), stored(run.options["until"]), run.options["limit"]
     place = run.checkpoint.get("place")
     paginator = ShopPaginator(
         shop, statuses=statuses, until=until, position=Position.from_json(place) if place else Position(at=since)
@@ -145,10 +146,6 @@ def _to_do(bridge: Bridge, orders: Sequence[ShopSnapshot]) -> tuple[list[tuple[S
 
 def _smaller(one: int | None, other: int | None) -> int | None:
     return min((number for number in (one, other) if number is not None), default=None)
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 class BackfillForm(forms.BridgeRunForm):

@@ -28,6 +28,7 @@ from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.masking import masked_text
 from webhooks.models import State, WebhookEvent
+from webhooks.moments import stored
 
 PAGE = 100
 """Events that the checkpoint names before they are asked again."""
@@ -125,7 +126,7 @@ class Checkpoint:
             failed=saved.get("failed", []),
             counts=Counter(run.counts),
             not_before=saved.get("not_before", 0.0),
-            rests_since=_time(saved.get("rests_since")),
+            rests_since=stored(saved.get("rests_since")),
         )
 
     def save(self, run: Run) -> None:
@@ -273,10 +274,6 @@ def _may(actor: str, permission: str) -> bool:
 
 def _options_in_words(run: Run) -> list[tuple[str, str]]:
     return [("events", masked_text(in_words(run.options["query"], run.options["ticked"])))]
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 JOB = register(

@@ -12,6 +12,7 @@ from sync.clients.http import CallRecord
 from sync.models import SideState
 from sync.registry import Checkpoint
 from webhooks.connections import DEFAULT_BRIDGE
+from webhooks.moments import stored
 
 OVERLAP = timedelta(minutes=5)
 """What was changed so long before the cursor may have been hidden by a transaction that was still open."""
@@ -67,8 +68,7 @@ class Cursor:
 
 def known_cursor(side: SideState, url: str, bridge: int = DEFAULT_BRIDGE) -> datetime | None:
     said = _of(side, bridge)
-    at = said.get("at")
-    return datetime.fromisoformat(at) if at and said.get("url") == url else None
+    return stored(said.get("at")) if said.get("url") == url else None
 
 
 def mark_swept(side: SideState, bridge: int, now: datetime) -> None:
@@ -83,8 +83,7 @@ def mark_swept(side: SideState, bridge: int, now: datetime) -> None:
 def swept_at(side: SideState, bridge: int) -> datetime | None:
     if bridge == DEFAULT_BRIDGE:
         return side.swept_at
-    at = _of(side, bridge).get("swept_at")
-    return datetime.fromisoformat(at) if at else None
+    return stored(_of(side, bridge).get("swept_at"))
 
 
 def _of(side: SideState, bridge: int) -> dict[str, str]:

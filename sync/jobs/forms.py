@@ -95,4 +95,5 @@ def midnight(chosen: date | None) -> datetime | None:
 
 
 def listed(written: str) -> list[str]:
-    return [one.strip() for one in written.split(",") if one.strip()]
+    """Each once."""
+    return list(dict.fromkeys(one.strip() for one in written.split(",") if one.strip()))

@@ -21,7 +21,7 @@ from sync.clients.http import CallRecord, bound
 from sync.clients.shop import Shop
 from sync.monitoring import preparing, shop_webhooks
 from sync.monitoring.connecting import try_crm
-from sync.monitoring.findings import Finding, Level, in_time
+from sync.monitoring.findings import Finding, Level, good, in_time, warning, wrong
 from sync.pipeline.whose import external_id
 from webhooks.connections import Bridge
 from webhooks.models import Side
@@ -51,11 +51,10 @@ def reached_at(url: str, shop: str) -> Iterator[Finding]:
     if not is_private(urlsplit(shop).hostname or "") and (
         is_private(parts.hostname or "") or parts.port not in WOO_PORTS
     ):
-        yield Finding(
-            check="public_url",
-            level="error",
-            words=f"WooCommerce does not deliver to {parts.netloc}: it is private, or the port is not 80, 443 or 8080.",
-            advice="Set PUBLIC_URL to a public address on one of these ports.",
+        yield wrong(
+            "public_url",
+            f"WooCommerce does not deliver to {parts.netloc}: it is private, or the port is not 80, 443 or 8080.",
+            "Set PUBLIC_URL to a public address on one of these ports.",
         )
 
 
@@ -73,21 +72,20 @@ def _answers(url: str) -> Finding:
                 said = answer.raw.read(100, decode_content=False)
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         why, advice = causes.of_silence(error, "PUBLIC_URL", url)
-        return Finding(
-            check="public_url",
-            level="error",
-            words=f"{url} does not answer when called from here: {why}.",
-            advice=f"Start the web server if it is not running. {advice}",
+        return wrong(
+            "public_url",
+            f"{url} does not answer when called from here: {why}.",
+            f"Start the web server if it is not running. {advice}",
         )
     if 300 <= answer.status_code < 400:
         words = f"{url} redirects to {answer.headers.get('Location', 'nowhere')}: every delivery would be lost."
         advice = "Correct PUBLIC_URL, or exempt /webhooks/ from the redirect of the proxy."
-        return Finding(check="public_url", level="error", words=words, advice=advice)
+        return wrong("public_url", words, advice)
     if answer.status_code != 200 or b'"ping"' not in said:
         words = f"{url} answers WooCommerce's ping with {answer.status_code}, and not as this service does."
         advice = "Check that PUBLIC_URL leads to this service and that the proxy passes POST requests on."
-        return Finding(check="public_url", level="error", words=words, advice=advice)
-    return Finding(check="public_url", level="ok", words=f"{url} answers and does not redirect.")
+        return wrong("public_url", words, advice)
+    return good("public_url", f"{url} answers and does not redirect.")
 
 
 # --- the shop ------------------------------------------------------------------------------------------------------
@@ -97,13 +95,13 @@ def _shop(bridge: Bridge) -> Iterator[Finding]:
     calls: list[CallRecord] = []
     shop = shop_of(bridge, on_call=calls.append, before_call=in_time)
     shop.ping()
-    yield Finding(check="shop", level="ok", words="The key may read orders.")
+    yield good("shop", "The key may read orders.")
     # OAuth, which is used over http, has a timestamp of its own.
     yield from _clock(Side.SHOP, calls, 3 * SIGNED_WITHIN if bridge.shop_config.url.startswith("http://") else None)
-    yield Finding(check="shop", level="ok", words=f"The shop's time zone is {shop.time_zone()}. We ask it in UTC.")
+    yield good("shop", f"The shop's time zone is {shop.time_zone()}. We ask it in UTC.")
     yield from _statuses(shop, bridge)
     shop.prove_write()
-    yield Finding(check="shop", level="ok", words="The key may write orders.")
+    yield good("shop", "The key may write orders.")
 
 
 GONE_STATUS_ADVICE = "Activate the plugin that added the status, or give these orders another status in the shop."
@@ -116,14 +114,14 @@ def _statuses(shop: Shop, bridge: Bridge) -> Iterator[Finding]:
     for woo, crm in sorted(unknown.items()):
         words = f"The CRM's {crm!r} is mapped to {woo!r}, which the shop does not know."
         advice = f"Correct /admin/orders/statusrule/. The shop has: {', '.join(sorted(known))}."
-        yield Finding(check="statuses", level="error", words=words, advice=advice)
-    for warning in shop_lint_warnings(lifecycle, known):
-        yield Finding(check="statuses", level="warning", words=warning.words, advice="See /admin/orders/allowedmove/.")
+        yield wrong("statuses", words, advice)
+    for one in shop_lint_warnings(lifecycle, known):
+        yield warning("statuses", one.words, "See /admin/orders/allowedmove/.")
     for status, number in gone_statuses(known, bridge.pk):
         words = f"{number} linked orders are {status!r}. The shop has no such status, so no list shows them."
-        yield Finding(check="statuses", level="warning", words=words, advice=GONE_STATUS_ADVICE)
+        yield warning("statuses", words, GONE_STATUS_ADVICE)
     if not unknown:
-        yield Finding(check="statuses", level="ok", words="The shop knows every status that the map names.")
+        yield good("statuses", "The shop knows every status that the map names.")
 
 
 def _webhooks(bridge: Bridge) -> Iterator[Finding]:
@@ -155,41 +153,41 @@ def _crm(bridge: Bridge) -> Iterator[Finding]:
     calls: list[CallRecord] = []
     crm = crm_of(bridge, on_call=calls.append, before_call=in_time)
     try_crm(crm)  # what it lacks is told below
-    yield Finding(check="crm", level="ok", words="The key may read orders.")
+    yield good("crm", "The key may read orders.")
     yield from _clock(Side.CRM, calls, SIGNED_WITHIN if bridge.crm_config.signature == SIGNED_WITH_A_TIME else None)
     if bridge.crm:
         yield from preparing.of_webhooks(crm, bridge.crm)
     if lacks := preparing.lacking(crm):
-        yield from (Finding(check="crm", level="error", words=words, advice=advice) for words, advice in lacks)
+        yield from (wrong("crm", words, advice) for words, advice in lacks)
         return
     calls.clear()
     if crm.find(f"orderbridge-{secrets.token_hex(8)}") is not None or len(calls) > 1:
         words = "The CRM ignores the filter external_id, so each look-up reads its whole list."
-        yield Finding(check="crm", level="warning", words=words, advice="Ask the CRM's provider to add it.")
+        yield warning("crm", words, "Ask the CRM's provider to add it.")
     link = OrderLink.objects.filter(bridge=bridge).exclude(crm_updated_at=None).order_by("-crm_updated_at").first()
     if link is None or link.crm_updated_at is None:
         words = "No order is linked yet, so the CRM's look-ups were not tested."
-        yield Finding(check="crm", level="ok", words=words)
+        yield good("crm", words)
         return
     name = link.external_id or external_id(link.woo_id, bridge.prefix)
     found = crm.find(name)
     if found is None or found.crm_order_id != link.crm_order_id:
         words = f"The CRM does not find {link.crm_order_id} by its external_id {name}."
         advice = "Check whether the CRM has that order. Without this look-up an order may be created twice."
-        yield Finding(check="crm", level="error", words=words, advice=advice)
+        yield wrong("crm", words, advice)
     else:
-        yield Finding(check="crm", level="ok", words="The CRM finds orders by external_id.")
+        yield good("crm", "The CRM finds orders by external_id.")
     changed = islice(crm.changed_since(link.crm_updated_at), CHANGES_LOOKED_AT)
     if all(one.crm_order_id != link.crm_order_id for one in changed):
         words = (
             f"The CRM's list of changes lacks {link.crm_order_id}, changed {link.crm_updated_at:%Y-%m-%d %H:%M} UTC."
         )
         advice = "Without it `reconcile` cannot see changes in the CRM. Ask the CRM's provider about updated_since."
-        yield Finding(check="crm", level="error", words=words, advice=advice)
+        yield wrong("crm", words, advice)
     else:
-        yield Finding(check="crm", level="ok", words="The CRM lists its changes.")
+        yield good("crm", "The CRM lists its changes.")
     words = f"We do not test Idempotency-Key, because we search before each creation ({_lag(bridge)})."
-    yield Finding(check="crm", level="ok", words=words)
+    yield good("crm", words)
 
 
 def _lag(bridge: Bridge) -> str:

@@ -59,9 +59,9 @@ def known_shop(url: str) -> Connection | None:
     return next((one for one in shops if same_shop(one.config.url, url)), None)
 
 
-def free_slug(name: str) -> str:
-    base = slugify(name)[: LONGEST_SLUG - 4].strip("-") or "connection"
-    taken = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+def free_slug(of: type[Connection | Bridge], name: str) -> str:
+    base = slugify(name)[: LONGEST_SLUG - 4].strip("-") or str(of._meta.model_name)
+    taken = set(of._default_manager.filter(slug__startswith=base).values_list("slug", flat=True))
     numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
     return base if base not in taken else next(one for one in numbered if one not in taken)
 
@@ -70,7 +70,7 @@ def store_shop(name: str, url: str, keys: Mapping[str, str]) -> Connection:
     """With a webhook secret of our own, which the shop hears of when its webhooks are made."""
     values = {**keys, "webhook_secrets": secrets.token_hex(24)}
     return Connection.objects.create(
-        slug=free_slug(name),
+        slug=free_slug(Connection, name),
         name=name,
         kind=WOOCOMMERCE,
         settings={"url": url},
@@ -80,7 +80,7 @@ def store_shop(name: str, url: str, keys: Mapping[str, str]) -> Connection:
 
 def store_crm(kind: str, name: str, values: Mapping[str, str]) -> Connection:
     """What is secret by the backend's schema is encrypted; the rest is shown to whoever may look."""
-    connection = Connection(slug=free_slug(name), name=name, kind=kind)
+    connection = Connection(slug=free_slug(Connection, name), name=name, kind=kind)
     keep(connection, values)
     connection.save(force_insert=True)
     return connection

@@ -20,7 +20,7 @@ from sync.clients.errors import AuthFailed, GivenUp, NotConfigured, SideError
 from sync.models import Heartbeat
 from sync.monitoring import subscriptions
 from sync.monitoring.bridge_checks import OF_A_BRIDGE
-from sync.monitoring.findings import ASK_THE_COMMAND, Finding, Level, until
+from sync.monitoring.findings import ASK_THE_COMMAND, Finding, Level, good, until, warning, wrong
 from sync.monitoring.overview import ALIVE
 from sync.queue import schedules
 from webhooks import clock
@@ -98,7 +98,7 @@ def examine_within(seconds: float) -> list[Finding]:
                 one,
                 answer.result()
                 if answer.done() and not answer.cancelled()
-                else [Finding(check=one.name, level="error", words=late, advice=ASK_THE_COMMAND)],
+                else [wrong(one.name, late, ASK_THE_COMMAND)],
             )
             for one, answer in asked
         ]
@@ -131,25 +131,25 @@ def _examine(check: Check) -> list[Finding]:
     except SideError as error:
         found.append(_of_error(check, error))
     except WrongKey as error:
-        found.append(Finding(check=check.name, level="error", words=str(error), advice=error.advice))
+        found.append(wrong(check.name, str(error), error.advice))
     except DatabaseError as error:
         words = f"The database cannot be read ({type(error).__name__}: {error})."
-        found.append(Finding(check=check.name, level="error", words=words, advice=IN_ORDER))
+        found.append(wrong(check.name, words, IN_ORDER))
     return found
 
 
 def _of_error(check: Check, error: SideError) -> Finding:
     slug = check.slug_of(error.side)
     words, advice = causes.told(error.message, slug), causes.told(error.advice, slug)
-    return Finding(check=check.name, level="error", words=words, advice=advice or _advice(error, slug))
+    return wrong(check.name, words, advice or _advice(error, slug))
 
 
 def _advice(error: SideError, slug: str) -> str:
     if isinstance(error, GivenUp):
         return ASK_THE_COMMAND
     if isinstance(error, NotConfigured):
-        wrong = "Correct .env, then restart the web server and the worker."
-        return causes.ON_ITS_PAGE.format(slug=slug) if causes.is_of_a_row(slug) else wrong
+        of_env = "Correct .env, then restart the web server and the worker."
+        return causes.ON_ITS_PAGE.format(slug=slug) if causes.is_of_a_row(slug) else of_env
     if isinstance(error, AuthFailed):
         return "Make a key with the permission Read/Write for a user who may manage the shop."
     where = "on its page" if causes.is_of_a_row(slug) else "in .env"
@@ -165,19 +165,19 @@ def _settings() -> Iterator[Finding]:
         level: Level = "error" if one.level >= checks.ERROR else "warning"
         yield Finding(check="settings", level=level, words=one.msg, advice=one.hint or "")
     if not messages:
-        yield Finding(check="settings", level="ok", words="Addresses, keys and webhook secrets are set.")
+        yield good("settings", "Addresses, keys and webhook secrets are set.")
 
 
 def _installation() -> Iterator[Finding]:
     if words := installation.displaced():
-        yield Finding(check="installation", level="error", words=words, advice=installation.ADVICE)
+        yield wrong("installation", words, installation.ADVICE)
     else:
-        yield Finding(check="installation", level="ok", words="The database belongs to this installation.")
+        yield good("installation", "The database belongs to this installation.")
 
 
 def _database() -> Iterator[Finding]:
     if connection.vendor != "sqlite":
-        yield Finding(check="database", level="ok", words=f"{connection.display_name} answers.")
+        yield good("database", f"{connection.display_name} answers.")
         return
     name = str(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
@@ -186,14 +186,12 @@ def _database() -> Iterator[Finding]:
     if kind in NETWORK:
         words = f"SQLite is on a network file system ({kind}). Its locks are not reliable there."
         advice = "Move it to a local disk, or set DATABASE_URL to PostgreSQL."
-        yield Finding(check="database", level="error", words=words, advice=advice)
+        yield wrong("database", words, advice)
     elif mode not in ("wal", "memory"):
         words = f"SQLite runs in mode {mode}. Readers and writers wait for each other."
-        yield Finding(
-            check="database", level="warning", words=words, advice="Move it to a local disk; WAL works there."
-        )
+        yield warning("database", words, "Move it to a local disk; WAL works there.")
     else:
-        yield Finding(check="database", level="ok", words=f"SQLite answers and runs in mode {mode}.")
+        yield good("database", f"SQLite answers and runs in mode {mode}.")
 
 
 def fs_type(path: str, mounts: str) -> str:
@@ -206,9 +204,9 @@ def fs_type(path: str, mounts: str) -> str:
 def _host_clock() -> Iterator[Finding]:
     words = clock.trouble()
     if words:
-        yield Finding(check="host_clock", level="warning", words=words, advice=clock.ADVICE)
+        yield warning("host_clock", words, clock.ADVICE)
     else:
-        yield Finding(check="host_clock", level="ok", words="The clock of this host agrees with the database's clock.")
+        yield good("host_clock", "The clock of this host agrees with the database's clock.")
 
 
 def _migrations() -> Iterator[Finding]:
@@ -216,18 +214,18 @@ def _migrations() -> Iterator[Finding]:
     missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     if missing:
         words = f"{missing} migrations are not applied."
-        yield Finding(check="migrations", level="error", words=words, advice="Run `python manage.py migrate`.")
+        yield wrong("migrations", words, "Run `python manage.py migrate`.")
     else:
-        yield Finding(check="migrations", level="ok", words="All migrations are applied.")
+        yield good("migrations", "All migrations are applied.")
 
 
 def _queue() -> Iterator[Finding]:
     last = Heartbeat.objects.aggregate(at=Max("at"))["at"]
     if last is None or clock.now() - last > ALIVE:
         words = f"No worker is running{f'. The last one was seen at {last:%Y-%m-%d %H:%M:%S} UTC' if last else ''}."
-        yield Finding(check="queue", level="error", words=words, advice="Start `python manage.py qcluster`.")
+        yield wrong("queue", words, "Start `python manage.py qcluster`.")
     else:
-        yield Finding(check="queue", level="ok", words="A worker is running.")
+        yield good("queue", "A worker is running.")
 
 
 def _schedules() -> Iterator[Finding]:
@@ -238,12 +236,12 @@ def _schedules() -> Iterator[Finding]:
     if missing:
         words = f"Not scheduled: {', '.join(missing)}."
         advice = "Run `python manage.py migrate`. A running `qcluster` also repairs this."
-        yield Finding(check="schedules", level="error", words=words, advice=advice)
+        yield wrong("schedules", words, advice)
     if late:
         words = f"Overdue: {', '.join(late)}."
-        yield Finding(check="schedules", level="error", words=words, advice="Restart `python manage.py qcluster`.")
+        yield wrong("schedules", words, "Restart `python manage.py qcluster`.")
     if not missing and not late:
-        yield Finding(check="schedules", level="ok", words=f"Scheduled: {', '.join(names)}.")
+        yield good("schedules", f"Scheduled: {', '.join(names)}.")
 
 
 def _alarms(only: Bridge | None) -> Iterator[Finding]:

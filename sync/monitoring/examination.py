@@ -8,7 +8,7 @@ from sync.clients.shop import Hook
 from sync.monitoring import doctor, preparing
 from sync.monitoring.bridge_checks import reached_at
 from sync.monitoring.connecting import crm_of, delivery_url, try_crm
-from sync.monitoring.findings import Finding
+from sync.monitoring.findings import Finding, good, wrong
 from sync.monitoring.shop_webhooks import TOPICS
 from webhooks.connections import Connection, Side
 
@@ -29,17 +29,17 @@ def _each(check: Callable[[Connection], Iterator[Finding]], connection: Connecti
         yield from check(connection)
     except SideError as error:
         name = check.__name__.removeprefix("_")
-        yield Finding(check=name, level="error", words=error.message, advice=error.advice or KEY_ADVICE)
+        yield wrong(name, error.message, error.advice or KEY_ADVICE)
 
 
 def _shop(connection: Connection) -> Iterator[Finding]:
     shop = shop_client.connect_to(connection.shop_config)
     shop.ping()
-    yield Finding(check="shop", level="ok", words="The key may read orders.")
+    yield good("shop", "The key may read orders.")
     shop.prove_write()
-    yield Finding(check="shop", level="ok", words="The key may write orders.")
-    yield Finding(check="shop", level="ok", words=f"Its time zone is {shop.time_zone()}. We ask it in UTC.")
-    yield Finding(check="shop", level="ok", words=f"It knows {len(shop.statuses())} statuses of orders.")
+    yield good("shop", "The key may write orders.")
+    yield good("shop", f"Its time zone is {shop.time_zone()}. We ask it in UTC.")
+    yield good("shop", f"It knows {len(shop.statuses())} statuses of orders.")
 
 
 def _webhooks(connection: Connection) -> Iterator[Finding]:
@@ -51,23 +51,21 @@ def _webhooks(connection: Connection) -> Iterator[Finding]:
 
 def _webhook(topic: str, hooks: list[Hook]) -> Finding:
     if not hooks:
-        return Finding(
-            check="webhooks", level="error", words=f"{topic}: the shop has no such webhook.", advice=HOOK_ADVICE
-        )
+        return wrong("webhooks", f"{topic}: the shop has no such webhook.", HOOK_ADVICE)
     if any(hook.status == "active" for hook in hooks):
-        return Finding(check="webhooks", level="ok", words=f"{topic}: it is active.")
-    return Finding(check="webhooks", level="error", words=f"{topic}: it is {hooks[0].status}.", advice=HOOK_ADVICE)
+        return good("webhooks", f"{topic}: it is active.")
+    return wrong("webhooks", f"{topic}: it is {hooks[0].status}.", HOOK_ADVICE)
 
 
 def _crm(connection: Connection) -> Iterator[Finding]:
     crm = crm_of(connection)
     try_crm(crm)  # what it lacks is told below
-    yield Finding(check="crm", level="ok", words="It answers, and the key may read orders.")
+    yield good("crm", "It answers, and the key may read orders.")
     for lacks, advice in preparing.lacking(crm):
-        yield Finding(check=ACCOUNT, level="error", words=lacks, advice=advice)
+        yield wrong(ACCOUNT, lacks, advice)
     told = len(crm.statuses())
     words = f"It knows {told} statuses of orders." if told else "It does not tell which statuses it has."
-    yield Finding(check="crm", level="ok", words=words)
+    yield good("crm", words)
     yield from preparing.of_webhooks(crm, connection)
 
 

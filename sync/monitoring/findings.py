@@ -24,6 +24,18 @@ class Finding:
     "What is to be entered somewhere just so, of our own making."
 
 
+def good(check: str, words: str) -> Finding:
+    return Finding(check=check, level="ok", words=words)
+
+
+def warning(check: str, words: str, advice: str) -> Finding:
+    return Finding(check=check, level="warning", words=words, advice=advice)
+
+
+def wrong(check: str, words: str, advice: str) -> Finding:
+    return Finding(check=check, level="error", words=words, advice=advice)
+
+
 until: ContextVar[tuple[float, str]] = ContextVar("until", default=(float("inf"), ""))
 """When the checks of this thread have to be over, by the monotonic clock, and what is said if they are not."""
 ASK_THE_COMMAND = "Run `python manage.py doctor`. It waits for the answer."

@@ -106,21 +106,7 @@ class SandboxCrm(StandIn):
         self._older: dict[str, dict[str, Any]] = {}
         self._listed_from: dict[str, float] = {}
         self._held: list[tuple[str, Any]] | None = None
-        self._outbox = Outbox("CRM webhooks", senders)
-
-    # --- life --------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        super().start()
-        self._outbox.start()
-
-    def stop(self) -> None:
-        self._outbox.stop()
-        super().stop()
-
-    def settle(self, timeout: float = 10.0) -> None:
-        """Wait until every webhook is delivered or given up; raises TimeoutError."""
-        self._outbox.settle(timeout)
+        self.outbox: Outbox = Outbox("CRM webhooks", senders)
 
     # --- what people do in the CRM -----------------------------------------------------------------------------
 
@@ -191,15 +177,7 @@ class SandboxCrm(StandIn):
             if self._held is not None:
                 self._held.append((crm_id, body))
                 return
-            if self.drop_next > 0:
-                self.drop_next -= 1
-                self.tell(f"crm:  the webhook of {crm_id} got lost")
-                return
-            copies = 1
-            if self.duplicate_next > 0:
-                self.duplicate_next -= 1
-                copies = 2
-                self.tell(f"crm:  the webhook of {crm_id} is sent twice")
+            copies = self.copies(crm_id)
         message_id = f"msg_{uuid.uuid4().hex}"
         for _ in range(copies):
             self._queue(crm_id, message_id, json.dumps(body).encode(), _event_id(body))
@@ -235,7 +213,7 @@ class SandboxCrm(StandIn):
             return again
 
         for delay in self.network.delays():
-            self._outbox.put(attempt, delay)
+            self.outbox.put(attempt, delay)
 
     # --- REST --------------------------------------------------------------------------------------------------
 

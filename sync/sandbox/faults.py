@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 FAULTS = frozenset(
     {
@@ -49,6 +50,11 @@ class Fault:
     after: float = 1.0
     share: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.name not in FAULTS:
+            raise ValueError(f"Unknown fault {self.name!r}. Known: {', '.join(sorted(FAULTS))}.")
+        self.method = self.method or ONLY_METHOD.get(self.name)
+
     def matches(self, method: str, path: str, query: Collection[str]) -> bool:
         if self.name in OF_BATCHES and BATCHES.isdisjoint(query):
             return False
@@ -63,20 +69,8 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
-    def add(
-        self,
-        name: str,
-        times: int | None = None,
-        *,
-        method: str | None = None,
-        path: str = "",
-        seconds: float = 0.0,
-        after: float = 1.0,
-        share: float = 1.0,
-    ) -> Fault:
-        if name not in FAULTS:
-            raise ValueError(f"Unknown fault {name!r}. Known: {', '.join(sorted(FAULTS))}.")
-        fault = Fault(name, times, method or ONLY_METHOD.get(name), path, seconds, after, share)
+    def add(self, name: str, times: int | None = None, **how: Any) -> Fault:
+        fault = Fault(name, times, **how)
         with self._lock:
             self._faults.append(fault)
         return fault

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from sync.sandbox.faults import Fault, Faults
+from sync.sandbox.outbox import Outbox
 
 BEFORE_EFFECT = {"403", "403-html", "422", "500", "502", "503-retry-after", "429", "html", "captcha-202"}
 
@@ -114,6 +115,8 @@ class LoopbackServer(ABC):
         self._connections: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
         self._closing = threading.Event()
+        self.outbox: Outbox | None = None
+        "Of one that sends webhooks."
 
     @property
     def url(self) -> str:
@@ -127,10 +130,14 @@ class LoopbackServer(ABC):
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name=f"sandbox:{self.port}", daemon=True
         ).start()
+        if self.outbox:
+            self.outbox.start()
 
     def stop(self) -> None:
         """Stop listening and cut open connections: a kept-alive one would go on being answered."""
         self._closing.set()
+        if self.outbox:
+            self.outbox.stop()
         if self._server is None:
             return
         self._server.shutdown()
@@ -141,6 +148,11 @@ class LoopbackServer(ABC):
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until everything that it sends is delivered or given up; raises TimeoutError."""
+        if self.outbox:
+            self.outbox.settle(timeout)
 
     def now(self) -> datetime:
         """By this server's own clock, which dates its orders and answers."""

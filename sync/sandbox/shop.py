@@ -76,25 +76,11 @@ class SandboxShop(LoopbackServer):
         self.plugins: dict[str, str] = {}
         self.keys = KeyCheck(consumer_key, consumer_secret)
         self.approvals = Approvals(self.keys, "Sandbox shop")
-        self._outbox = Outbox("shop deliveries", senders)
+        self.outbox: Outbox = Outbox("shop deliveries", senders)
         self._pending: set[tuple[int, int]] = set()
         self._before_trash: dict[int, str] = {}
         if webhook_url:
             self.register_webhooks(webhook_url, webhook_secret)
-
-    # --- life --------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        super().start()
-        self._outbox.start()
-
-    def stop(self) -> None:
-        self._outbox.stop()
-        super().stop()
-
-    def settle(self, timeout: float = 10.0) -> None:
-        """Wait until every delivery is out; raises TimeoutError."""
-        self._outbox.settle(timeout)
 
     def register_webhooks(self, url: str, secret: str) -> None:
         """The four webhooks, as if staff had made them by hand (no ping)."""
@@ -201,7 +187,7 @@ class SandboxShop(LoopbackServer):
             if hook["status"] == "active" and hook["topic"] == topic and waiting not in self._pending:
                 for delay in self.network.delays():
                     self._pending.add(waiting)
-                    self._outbox.put(partial(self._deliver, hook_id, woo_id), delay)
+                    self.outbox.put(partial(self._deliver, hook_id, woo_id), delay)
 
     def _payload(self, topic: str, woo_id: int) -> dict[str, Any]:
         if topic == "order.deleted":

@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
@@ -50,6 +52,16 @@ def ago(moment: datetime | None) -> str:
     return format_html(
         '<span class="moment" title="{}">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}", naturaltime(moment)
     )
+
+
+def time_column(field: str, description: str, *, ordering: str = "") -> Callable[[Any, Any], str]:
+    """A column of a list that shows how long ago the time in this field was."""
+
+    @admin.display(description=description, ordering=ordering or None)
+    def shown(self: Any, row: Any) -> str:
+        return ago(getattr(row, field))
+
+    return shown
 
 
 def pretty(value: Any) -> str:

@@ -8,7 +8,12 @@ from unfold.contrib.filters.admin import DropdownFilter
 from webhooks.masking import masked_text
 
 
-class RecentValuesFilter(DropdownFilter):
+class ByValue(DropdownFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+
+
+class RecentValuesFilter(ByValue):
     """Offers the values of the latest rows: DISTINCT over the whole table would read all of it."""
 
     LATEST = 2_000
@@ -18,6 +23,3 @@ class RecentValuesFilter(DropdownFilter):
         rows = model_admin.model._default_manager.order_by("-pk")
         latest = rows.values_list(self.parameter_name, flat=True)[: self.LATEST]
         return [(value, value) for value in sorted(set(latest)) if value and self.masking(value) == value]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset

@@ -1,6 +1,6 @@
 """The bases of our list pages: filtered by what they declare only, masked, and read-only where nothing is edited."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +18,18 @@ FILTER_ENDINGS = (
     *("", "__exact", "__id__exact", "__isnull", "__isempty", "__gte", "__lt", "__year", "__month", "__day"),
     *(f"_{end}{part}" for end in ("from", "to") for part in ("", "_0", "_1")),
 )
+
+
+def may(permission: str) -> Callable[..., bool]:
+    """`has_…_permission` of an admin: who may see its list and has this permission, sees and presses the button.
+
+    Unfold would take the permission's own name as well, and look for it in the database before the first `migrate`.
+    """
+
+    def has_it(self: ModelAdmin, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm(permission) and self.has_view_permission(request)
+
+    return has_it
 
 
 class DeclaredFilters(ChangeList):
@@ -117,21 +129,19 @@ class ReadOnlyAdmin(ForgivingList):
     ordering = ("-pk",)
     list_filter_submit = True
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Without the button to a history of edits: there are none."""
-        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What a row's own page shows besides its fields."""
+        return {}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Nothing here is edited, so there is no history of edits to lead to."""
-        return super().change_view(request, object_id, form_url, {"show_history": False, **(extra_context or {})})
+        row = self.get_object(request, object_id)
+        shown = self.page_context(request, row) if row and self.has_view_permission(request, row) else {}
+        return super().change_view(
+            request, object_id, form_url, {"show_history": False, **(extra_context or {}), **shown}
+        )
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -10,6 +10,7 @@ from sync.clients.crm.base import Crm
 from sync.clients.errors import Blocked, Endless, SideError
 from sync.clients.paging import OF_A_PAGE, endless
 from sync.clients.snapshots import CrmSnapshot
+from webhooks.moments import stored
 
 CHANGES = 100
 STEP = timedelta(seconds=1)
@@ -31,7 +32,7 @@ class CrmPaginator:
         """`position`: of an earlier one, to go on from there."""
         position = position or {}
         self.crm = crm
-        self.since = _time(position.get("since")) or since
+        self.since = stored(position.get("since")) or since
         self.gap: tuple[datetime, datetime | None] | None = _gap(position.get("gap"))
         "From where on the list fails, and from where on it is known not to."
         self.pages = int(position.get("pages", 0))
@@ -125,9 +126,5 @@ def _said(at: datetime) -> str:
 
 
 def _gap(known: list[str | None] | None) -> tuple[datetime, datetime | None] | None:
-    fails = _time(known[0]) if known else None
-    return (fails, _time(known[1])) if known and fails else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    fails = stored(known[0]) if known else None
+    return (fails, stored(known[1])) if known and fails else None

@@ -85,8 +85,17 @@ class StandIn(LoopbackServer):
         """By what each is known in the shop: whoever is there twice was made twice. Where it has none: nothing."""
         return []
 
-    def settle(self, timeout: float = 10.0) -> None:
-        """Wait until every webhook is delivered or given up; raises TimeoutError."""
+    def copies(self, what: str) -> int:
+        """How often the next webhook is sent: twice or never, if it was asked for. The lock is held."""
+        if self.drop_next > 0:
+            self.drop_next -= 1
+            self.tell(f"crm:  the webhook of {what} got lost")
+            return 0
+        if self.duplicate_next > 0:
+            self.duplicate_next -= 1
+            self.tell(f"crm:  the webhook of {what} is sent twice")
+            return 2
+        return 1
 
     @abstractmethod
     def kept(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class ErpnextStandIn(StandIn):
         self.documents = Documents(self.stamp)
         if webhook_url:
             self.documents.create("Webhook", _webhook(webhook_url, webhook_secret))
-        self._outbox = Outbox("ERPNext webhooks")
+        self.outbox: Outbox = Outbox("ERPNext webhooks")
 
     @classmethod
     def sandboxed(cls, port: int, hooks: str, first_id: int) -> "ErpnextStandIn":
@@ -96,18 +96,6 @@ class ErpnextStandIn(StandIn):
     @property
     def orders(self) -> dict[str, Doc]:
         return self.documents.kept[ORDER]
-
-    def start(self) -> None:
-        super().start()
-        self._outbox.start()
-
-    def stop(self) -> None:
-        self._outbox.stop()
-        super().stop()
-
-    def settle(self, timeout: float = 10.0) -> None:
-        """Wait until every webhook is delivered or given up; raises TimeoutError."""
-        self._outbox.settle(timeout)
 
     def stamp(self) -> str:
         at = self.clock() if self.clock else self.now()
@@ -150,14 +138,9 @@ class ErpnextStandIn(StandIn):
         hooks = [one for one in self.documents.kept["Webhook"].values() if one["enabled"]]
         if not hooks:
             return
-        if self.drop_next > 0:
-            self.drop_next -= 1
-            return
-        copies = 2 if self.duplicate_next > 0 else 1
-        self.duplicate_next = max(0, self.duplicate_next - 1)
-        for hook in hooks * copies:
+        for hook in hooks * self.copies(doc["name"]):
             if (hook["webhook_doctype"], hook["webhook_docevent"]) == (ORDER, "on_change"):
-                self._outbox.put(_sending(hook, doc))
+                self.outbox.put(_sending(hook, doc))
 
     def webhook_body(self, doc: Doc) -> dict[str, Any]:
         return _rendered(TEMPLATE, doc)
