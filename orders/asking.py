@@ -53,7 +53,7 @@ def ask_reason(
     title: str = "",
     back: str = "",
     form_class: Callable[..., forms.Form] = ReasonForm,
-    template: str = "sync/ask.html",
+    template: str = "sync/form.html",
     **context: Any,
 ) -> HttpResponse:
     """The page that asks, or the action. `perform` gets the valid form's data, with `by` whom it was sent, and tells in
@@ -74,7 +74,7 @@ def ask_reason(
             messages.error(request, masked_text(str(error)))
         return HttpResponseRedirect(back)
     context |= {"words": masked_text(words), "button": button, "back": back, "form": form}
-    context |= {"posted": list(_posted(request, form)), "original": masked_row(row) if row else None}
+    context |= {"hidden": [("confirmed", "yes"), *_posted(request, form)], "original": masked_row(row) if row else None}
     return page(owner, request, template, masked_text(title or f"{button}: {row}"), **context)
 
 

@@ -56,7 +56,7 @@ def form_page(
     title: str,
     form: forms.BaseForm,
     button: str,
-    template: str = "sync/connection/form.html",
+    template: str = "sync/form.html",
     back: str = "",
     **context: Any,
 ) -> HttpResponse:

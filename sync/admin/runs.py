@@ -22,12 +22,13 @@ from orders import audit
 from orders.asking import NotDone, ask_reason
 from sync import registry
 from sync.admin import month_end
+from sync.admin.connection_pages import form_page
 from sync.jobs import engine, run_report
 from sync.models import Run
 from webhooks.backoffice.bridges import ByBridge, chosen_bridge
 from webhooks.backoffice.display import ago, time_column
 from webhooks.backoffice.lists import ReadOnlyAdmin, may
-from webhooks.backoffice.pages import list_of, page, page_of
+from webhooks.backoffice.pages import list_of, page_of
 from webhooks.masking import masked_row
 
 COLOURS = {
@@ -225,8 +226,7 @@ class RunAdmin(ByBridge, ReadOnlyAdmin):
             else:
                 messages.success(request, f"{run} was handed to the workers.")
                 return HttpResponseRedirect(page_of(run))
-        context = {"words": starter.words, "form": form, "back": list_of(self)}
-        return page(self, request, "sync/run/start.html", f"Start: {job.label}", **context)
+        return form_page(self, request, title=f"Start: {job.label}", words=starter.words, form=form, button="Start")
 
 
 def begin(start: Callable[..., Run], *, by: str, reason: str, **options: Any) -> Run:

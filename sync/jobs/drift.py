@@ -24,7 +24,7 @@ from sync.clients import breaker
 from sync.clients.bridged import crm_of, pings_of, shop_of
 from sync.clients.crm.base import Crm
 from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
-from sync.clients.paging import alone
+from sync.clients.paging import alone, in_parts
 from sync.clients.paging.crm_changes import CrmPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import CARRIED, TRASH, CrmSnapshot, ShopSnapshot
@@ -32,7 +32,7 @@ from sync.jobs import cursors, engine, shop_identity
 from sync.jobs.forms import BridgeRunForm
 from sync.jobs.halves import all_statuses
 from sync.jobs.missed import heard_of
-from sync.jobs.processing import LEFT_OUT, THREADS, Steps, a_few, in_parallel, leave_out, thread_pool, with_retries
+from sync.jobs.processing import LEFT_OUT, THREADS, Steps, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import DriftFinding, Run
 from sync.pipeline.read import facts_of
 from sync.pipeline.strangers import another_in_crm
@@ -247,7 +247,7 @@ def _compare(run: Run, both: "Both", links: Iterable[OrderLink], crm: Mapping[st
     ]
     unclear = {pair.link.pk for pair in doubtful}
     _conclude(run, both, [pair for pair in pairs if pair.link.pk not in unclear], began)
-    for some in a_few([pair for pair in doubtful if pair.link.compared_in != run.pk], BATCH):
+    for some in in_parts([pair for pair in doubtful if pair.link.compared_in != run.pk], BATCH):
         again = yield from in_parallel(bridge, both.pool, both.again, some)
         _leave_out(run, [pair for pair in again if isinstance(pair, LeftOut)])
         _conclude(run, both, [pair for pair in again if isinstance(pair, Pair)], began)

@@ -21,13 +21,13 @@ from orders.models import Decision, OrderLink, StaffAction, StatusTransition
 from sync.clients.bridged import crm_of, shop_of
 from sync.clients.crm.base import BatchReads, Crm
 from sync.clients.errors import Hidden, NotFound, Odd, Rejected, Unreadable
-from sync.clients.paging import alone
+from sync.clients.paging import alone, in_parts
 from sync.clients.paging.shop_orders import Position, ShopPaginator
 from sync.clients.shop import Shop
 from sync.clients.snapshots import TRASH, CrmSnapshot, ShopSnapshot
 from sync.jobs import engine, forms
 from sync.jobs.halves import all_statuses
-from sync.jobs.processing import LEFT_OUT, Steps, a_few, in_parallel, leave_out, thread_pool, with_retries
+from sync.jobs.processing import LEFT_OUT, THREADS, Steps, in_parallel, leave_out, thread_pool, with_retries
 from sync.models import MonthEndOrder, Run
 from sync.registry import Job, Starter, register
 from webhooks.connections import Bridge
@@ -176,13 +176,13 @@ def _keep(run: Run, reader: Reader, orders: Sequence[ShopSnapshot]) -> Steps[Non
     kept = kept.exclude(standing=Standing.UNREADABLE)  # which are to be named again
     known = {woo_id: rest for woo_id, *rest in kept.values_list("woo_id", "shop_status", "shop_total")}
     new = [order for order in orders if known.get(order.woo_id) != [order.status, _total(order)]]
-    for some in a_few(new, AT_ONCE):
+    for some in in_parts(new, AT_ONCE):
         ids = [order.woo_id for order in some]
         links = {link.woo_id: link for link in OrderLink.objects.filter(bridge=reader.bridge, woo_id__in=ids)}
         shown = yield from reader.together([link.crm_order_id for link in links.values()])
         rest = [one for one in some if one.woo_id in links and links[one.woo_id].crm_order_id not in shown]
         _store(run, reader.bridge, [one for one in some if one not in rest], links, shown)
-        for few in a_few(rest):
+        for few in in_parts(rest, THREADS):
             read = yield from reader.singly([links[one.woo_id].crm_order_id for one in few])
             _store(run, reader.bridge, few, links, read)
             yield

@@ -17,6 +17,7 @@ from django.db import connections
 from sync.clients import breaker, installation
 from sync.clients.bridged import pings_of
 from sync.clients.errors import AuthFailed, Endless, NotConfigured, SideError
+from sync.clients.paging import in_parts
 from sync.clients.snapshots import ShopSnapshot
 from sync.jobs.engine import Failed, bridge_of
 from sync.models import Attempt, Run, SideState
@@ -199,16 +200,11 @@ def in_parallel(bridge: Bridge, pool: ThreadPoolExecutor, read: Callable[[S], T]
     """The answers of many reads, a few at once; each few is read again if a side must be waited for. The run may be
     stopped between them: whoever has to get on, however slow a side is, reads only a few, and keeps them."""
     answers: list[T] = []
-    for number, some in enumerate(a_few(items)):
+    for number, some in enumerate(in_parts(items, THREADS)):
         if number:
             yield
         answers += yield from with_retries(bridge, lambda some=some: list(pool.map(read, some)))  # type: ignore[misc]
     return answers
-
-
-def a_few(items: Sequence[S], size: int = THREADS) -> Iterator[Sequence[S]]:
-    """As many as are read at once."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _delay(attempt: int, error: SideError) -> float:

@@ -10,6 +10,7 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from sync.clients.paging import in_parts
 from sync.models import Run, RunPart
 from webhooks.masking import masked_query, masked_topic
 from webhooks.models import Outcome, State, WebhookEvent
@@ -86,8 +87,8 @@ def in_words(query: str, ticked: Sequence[int] | None) -> str:
 
 def freeze(run: Run, ids: Sequence[int]) -> None:
     """Beside the run: its own row is written after each page."""
-    parts = (ids[first : first + PART] for first in range(0, len(ids), PART))
-    RunPart.objects.bulk_create([RunPart(run=run, last=part[-1], ids=list(part)) for part in parts], batch_size=PART)
+    parts = [RunPart(run=run, last=part[-1], ids=list(part)) for part in in_parts(ids, PART)]
+    RunPart.objects.bulk_create(parts, batch_size=PART)
 
 
 def frozen(run: Run, after: int, many: int) -> list[int]:

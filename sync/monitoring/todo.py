@@ -5,15 +5,14 @@ that the CRM lost. They close themselves once that is no longer so, and say why.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from django.db.models import Max
 
 from orders.lifecycle import Lifecycle
 from orders.models import OrderLink
 from orders.rules import current_lifecycle
+from sync.clients.paging import in_parts
 from sync.clients.snapshots import TRASH
 from sync.models import Attempt, DriftFinding, OpenChoice, TodoItem
 from sync.pipeline import internal_events
@@ -22,26 +21,13 @@ from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.models import Outcome, Side, State, WebhookEvent
 
-T = TypeVar("T")
 Cause = TodoItem.Cause
+AT_ONCE = 500
 LOOKED_AT = 2_000
 """The newest events, and the newest refusals, from which items are made: nobody works through more of them."""
 STUCK = (State.PARKED, State.DEAD)
 WENT_THROUGH = (Outcome.CREATED, Outcome.UPDATED, Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ECHO)
 AT_WORK = (State.PENDING, State.PROCESSING, State.RETRYING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """What an item shall say."""
-
-    bridge: int | None
-    cause: str
-    order: str
-    words: str
-    woo_id: int | None = None
-    crm_order_id: str = ""
-    event: int | None = None
 
 
 def refresh() -> None:
@@ -50,30 +36,19 @@ def refresh() -> None:
     lifecycles: Lifecycles = {pk: current_lifecycle(pk) for pk in Bridge.objects.values_list("pk", flat=True)}
     _heal()
     needs = {
-        (need.bridge, need.order, need.cause): need
+        (need.bridge_id, need.order, need.cause): need
         for need in (*_lost_by_drift(now), *_disagreements(lifecycles), *_stuck())  # an event leads further
     }
     _close(lifecycles, now)
     here = {(item.bridge_id, item.order, item.cause): item for item in TodoItem.objects.filter(closed_at=None)}
     for key in needs.keys() & here.keys():
         item, need = here[key], needs[key]
-        if (item.event_id, item.words) != (need.event, need.words):
-            TodoItem.objects.filter(pk=item.pk, closed_at=None).update(event_id=need.event, words=need.words)
-    new = [_item(need, now) for key, need in needs.items() if key not in here]
+        if (item.event_id, item.words) != (need.event_id, need.words):
+            TodoItem.objects.filter(pk=item.pk, closed_at=None).update(event_id=need.event_id, words=need.words)
+    new = [need for key, need in needs.items() if key not in here]
+    for need in new:
+        need.opened_at = now
     TodoItem.objects.bulk_create(new, ignore_conflicts=True)
-
-
-def _item(need: Need, now: datetime) -> TodoItem:
-    return TodoItem(
-        bridge_id=need.bridge,
-        cause=need.cause,
-        order=need.order,
-        woo_id=need.woo_id,
-        crm_order_id=need.crm_order_id,
-        event_id=need.event,
-        words=need.words,
-        opened_at=now,
-    )
 
 
 # --- what is so ----------------------------------------------------------------------------------------------------
@@ -116,7 +91,7 @@ def _went_through(events: Iterable[WebhookEvent]) -> dict[OrderOf, datetime]:
     found: dict[OrderOf, datetime] = {}
     for side in Side.values:
         orders = {event.order_ref for event in events if event.side == side}
-        for some in _chunks(sorted(orders)):
+        for some in in_parts(sorted(orders), AT_ONCE):
             done = WebhookEvent.objects.filter(
                 side=side, order_ref__in=some, state=State.DONE, outcome__in=WENT_THROUGH
             )
@@ -126,7 +101,7 @@ def _went_through(events: Iterable[WebhookEvent]) -> dict[OrderOf, datetime]:
     return found
 
 
-def _stuck() -> Iterator[Need]:
+def _stuck() -> Iterator[TodoItem]:
     """The newest event of an order speaks for all of them."""
     events = sorted(_events(), key=lambda event: event.pk)
     links = _links_of(events)
@@ -140,15 +115,8 @@ def _stuck() -> Iterator[Need]:
         woo_id = _number(event) if event.side == Side.SHOP else None
         crm_order_id = event.order_ref if event.side == Side.CRM else ""
         order = f"woo:{woo_id}" if woo_id else f"crm:{crm_order_id}" if crm_order_id else f"event:{event.pk}"
-        yield Need(
-            bridge=event.bridge_id,
-            cause=cause,
-            order=order,
-            words=event.reason,
-            woo_id=woo_id,
-            crm_order_id=crm_order_id,
-            event=event.pk,
-        )
+        ids = {"woo_id": woo_id, "crm_order_id": crm_order_id, "event_id": event.pk}
+        yield TodoItem(bridge_id=event.bridge_id, cause=cause, order=order, words=event.reason, **ids)
 
 
 def _asked() -> set[int]:
@@ -170,10 +138,10 @@ def _links_of(events: Iterable[WebhookEvent]) -> dict[OrderOf, OrderLink]:
     found: dict[OrderOf, OrderLink] = {}
     shop = sorted({number for event in events if event.side == Side.SHOP and (number := _number(event))})
     crm = sorted({event.order_ref for event in events if event.side == Side.CRM and event.order_ref})
-    for numbers in _chunks(shop):
+    for numbers in in_parts(shop, AT_ONCE):
         links = OrderLink.objects.filter(woo_id__in=numbers)
         found |= {(link.bridge_id, Side.SHOP, str(link.woo_id)): link for link in links}
-    for ids in _chunks(crm):
+    for ids in in_parts(crm, AT_ONCE):
         links = OrderLink.objects.filter(crm_order_id__in=ids)
         found |= {(link.bridge_id, Side.CRM, link.crm_order_id): link for link in links}
     return found
@@ -183,7 +151,7 @@ def _not_found(events: Iterable[WebhookEvent]) -> set[int]:
     """Those that ended because the CRM answered 404 for an order that it had."""
     about = {event.pk: event.side for event in events}
     last: dict[int, bool] = {}
-    for some in _chunks(sorted(about)):
+    for some in in_parts(sorted(about), AT_ONCE):
         attempts = Attempt.objects.filter(event_id__in=some).order_by("id").values_list("event_id", "result", "reasons")
         for event, result, reasons in attempts:
             unknown = any(code == "unknown_order" for code, _ in reasons)
@@ -191,11 +159,11 @@ def _not_found(events: Iterable[WebhookEvent]) -> set[int]:
     return {event for event, missed in last.items() if missed}
 
 
-def _lost_by_drift(now: datetime) -> Iterator[Need]:
+def _lost_by_drift(now: datetime) -> Iterator[TodoItem]:
     lost = DriftFinding.objects.open(now).filter(kind=DriftFinding.Kind.MISSING_IN_CRM).exclude(crm_order_id="")
     for finding in lost.order_by("-id")[:LOOKED_AT]:
-        yield Need(
-            bridge=finding.bridge_id,
+        yield TodoItem(
+            bridge_id=finding.bridge_id,
             cause=Cause.LOST,
             order=f"woo:{finding.woo_id}",
             words=f"The CRM does not have order {finding.crm_order_id} any more.",
@@ -204,23 +172,15 @@ def _lost_by_drift(now: datetime) -> Iterator[Need]:
         )
 
 
-def _need(cause: str, link: OrderLink, *, words: str, event: int) -> Need:
-    order = f"woo:{link.woo_id}"
-    return Need(
-        bridge=link.bridge_id,
-        cause=cause,
-        order=order,
-        words=words,
-        woo_id=link.woo_id,
-        crm_order_id=link.crm_order_id,
-        event=event,
-    )
+def _need(cause: str, link: OrderLink, *, words: str, event: int) -> TodoItem:
+    ids = {"woo_id": link.woo_id, "crm_order_id": link.crm_order_id, "event_id": event}
+    return TodoItem(bridge_id=link.bridge_id, cause=cause, order=f"woo:{link.woo_id}", words=words, **ids)
 
 
 Lifecycles = Mapping[int | None, Lifecycle]
 
 
-def _disagreements(lifecycles: Lifecycles) -> Iterator[Need]:
+def _disagreements(lifecycles: Lifecycles) -> Iterator[TodoItem]:
     """Moves of the CRM that were refused, and that the two sides still disagree on. Where the CRM is merely behind the
     shop, nobody is needed."""
     columns = ("id", "bridge", "side", "order_ref", "reason")
@@ -280,8 +240,3 @@ def _over(item: TodoItem, lifecycle: Lifecycle, asked: Container[int]) -> str:
     if event.state in (*STUCK, *AT_WORK):
         return ""
     return f"Event {event.pk}: {event.get_outcome_display() or event.get_state_display()}. {event.reason}"
-
-
-def _chunks(values: list[T], size: int = 500) -> Iterator[list[T]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -8,7 +8,7 @@ it is left out and named, so that it stops nothing behind it (docs/decisions/005
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 from django.conf import settings
@@ -120,3 +120,7 @@ def alone(read: Callable[[], T], ping: Callable[[], None]) -> T:
 
 def _unreadable(error: SideError) -> Unreadable:
     return Unreadable(error.message, advice=error.advice, side=error.side, status=error.status, code=error.code)
+
+
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -7,6 +7,7 @@ from typing import Any
 from sync.clients.crm.base import Access
 from sync.clients.crm.hubspot.words import judge, refused, zone_of
 from sync.clients.errors import Blocked
+from sync.clients.paging import in_parts
 
 VERSION = "2026-03"
 BATCH = 100
@@ -42,7 +43,7 @@ class Api:
     def read(self, kind: str, ids: Sequence[str], properties: Sequence[str], by: str = "") -> list[Row]:
         """Those of these that are there, from the store itself: a search lags behind it. `by`: a unique property."""
         found: list[Row] = []
-        for some in _batches(ids):
+        for some in in_parts(ids, BATCH):
             body = {"inputs": [{"id": one} for one in some], "properties": list(properties)}
             body |= {"propertiesWithHistory": [], **({"idProperty": by} if by else {})}
             answer = self.client.request("POST", objects(f"{kind}/batch/read"), json=body, write=False)
@@ -52,7 +53,7 @@ class Api:
     def upsert(self, kind: str, wanted: Mapping[str, Mapping[str, str]], by: str) -> list[Row]:
         """Each is made or changed, by its value of that unique property."""
         made: list[Row] = []
-        for some in _batches([*wanted]):
+        for some in in_parts([*wanted], BATCH):
             inputs = [{"id": key, "idProperty": by, "properties": {**wanted[key], by: key}} for key in some]
             answer = self.client.request("POST", objects(f"{kind}/batch/upsert"), json={"inputs": inputs})
             made += rows(answer.data)
@@ -63,13 +64,13 @@ class Api:
         return made
 
     def archive(self, kind: str, ids: Sequence[str]) -> None:
-        for some in _batches(ids):
+        for some in in_parts(ids, BATCH):
             body = {"inputs": [{"id": one} for one in some]}
             self.client.request("POST", objects(f"{kind}/batch/archive"), json=body)
 
     def associate(self, kind: str, record_id: str, others: str, ids: Sequence[str]) -> None:
         path = f"/crm/associations/{VERSION}/{kind}/{others}/batch/associate/default"
-        for some in _batches(ids):
+        for some in in_parts(ids, BATCH):
             body = {"inputs": [{"from": {"id": record_id}, "to": {"id": one}} for one in some]}
             self.client.request("POST", path, json=body)
 
@@ -120,7 +121,3 @@ def rows(answer: Any) -> list[Row]:
 def _filter(name: str, operator: str, value: str | list[str]) -> Row:
     said = {"values": value} if isinstance(value, list) else {"value": value} if value else {}
     return {"propertyName": name, "operator": operator, **said}
-
-
-def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[place : place + BATCH] for place in range(0, len(ids), BATCH)]
