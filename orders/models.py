@@ -12,6 +12,7 @@ from simple_history.models import HistoricalRecords
 from orders.keys import is_signed, sign
 from webhooks.connections import DEFAULT_BRIDGE, HANGS_ON_A_BRIDGE, Bridge
 from webhooks.models import WebhookEvent
+from webhooks.texts import is_number
 
 STAFF, SEALS = 0, -1
 """The chains that are not an order's."""
@@ -21,7 +22,7 @@ class OrderLinkQuerySet(models.QuerySet["OrderLink"]):
     def named(self, term: str) -> Self:
         """By the id at either side, or by the number on the invoice, exactly: so that each index serves."""
         wanted = models.Q(crm_order_id=term) | models.Q(number=term, number__gt="")
-        if term.isascii() and term.isdigit() and len(term) <= 18:
+        if is_number(term):
             wanted |= models.Q(woo_id=int(term))
         return self.filter(wanted)
 

@@ -25,6 +25,11 @@ def fit(value: T) -> T:
     return found
 
 
+def is_number(text: str) -> bool:
+    """A whole number that a column of the database can hold."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def is_spoiled(text: str) -> bool:
     """It is not what it was."""
     return MARK in text or UNFIT.search(text) is not None

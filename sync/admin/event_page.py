@@ -16,7 +16,7 @@ from sync.backoffice import links
 from sync.backoffice.edited import changed
 from sync.backoffice.removed import attempts_removed, is_past
 from sync.backoffice.steps import attempt_for, steps
-from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, is_number, link_of
+from sync.backoffice.timeline import OUTCOME_TONES, STATE_TONES, link_of
 from sync.models import Attempt, SideState
 from sync.monitoring.connecting import delivery_url
 from webhooks import clock
@@ -28,6 +28,7 @@ from webhooks.masking import masked, masked_row, masked_text
 from webhooks.models import DELIVERED, EFFECTS, Outcome, Side, WebhookEvent
 from webhooks.moments import until
 from webhooks.reveal import is_revealed, may_reveal
+from webhooks.texts import is_number
 
 NEIGHBOURS = 5
 HISTORY = 50

@@ -10,6 +10,7 @@ from webhooks import intake, schemas, sources
 from webhooks.masking import StillMasked, masked, restored
 from webhooks.models import DELIVERED, Side, WebhookEvent
 from webhooks.sources import Signal
+from webhooks.texts import is_number
 
 FIELDS_NAMED = 20
 WHOLE = "the whole body"
@@ -144,7 +145,7 @@ def _content(event: WebhookEvent) -> Any:
 
 def _least(event: WebhookEvent) -> dict[str, Any]:
     if event.side == Side.SHOP:
-        return {"id": int(event.order_ref) if event.order_ref.isdigit() else 0}
+        return {"id": int(event.order_ref) if is_number(event.order_ref) else 0}
     return {"crm_order_id": event.order_ref}
 
 

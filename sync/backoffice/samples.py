@@ -14,6 +14,7 @@ from sync.clients.mapping.veils import masked_facts, veiled
 from webhooks.connections import Bridge
 from webhooks.masking import MASK
 from webhooks.models import Side, WebhookEvent
+from webhooks.texts import is_number
 
 LOOKED_AT = 20
 """Of the newest deliveries: one of them holds a whole order."""
@@ -128,7 +129,7 @@ def read_sample(bridge: Bridge, number: str = "") -> Sample | None:
     if there := sample(bridge, number):
         return there
     shop = shop_of(bridge)
-    if number.isascii() and number.isdigit():
+    if is_number(number):
         order = shop.get(int(number))
         return Sample(number=str(order.woo_id), known=facts(order.order))
     latest = shop.orders({"per_page": "1", "orderby": "date", "order": "desc", "status": "any"}).orders

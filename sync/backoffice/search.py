@@ -12,9 +12,9 @@ from django.db.models import BinaryField, Func, IntegerField, Q, QuerySet, Value
 from django.db.models.lookups import GreaterThan
 
 from orders.models import OrderLink
-from sync.backoffice.timeline import is_number
 from webhooks.customers import customer_in, hashed, hashes
 from webhooks.models import Side, WebhookEvent
+from webhooks.texts import is_number
 
 LONGEST_TERM = 200
 SHORTEST_TEXT = 3

@@ -15,6 +15,7 @@ from sync.models import Attempt, Call, DriftFinding
 from webhooks.connections import DEFAULT_BRIDGE
 from webhooks.masking import MASK, masked, masked_text, masked_topic
 from webhooks.models import DELIVERED, EFFECTS, Outcome, Side, State, WebhookEvent
+from webhooks.texts import is_number
 
 AT_ONCE = 200
 
@@ -270,7 +271,3 @@ TELL: dict[EntryKind, Callable[..., Told]] = {
     EntryKind.STAFF: _staff,
     EntryKind.FINDING: _finding,
 }
-
-
-def is_number(order: str) -> bool:
-    return order.isascii() and order.isdigit() and len(order) <= 18

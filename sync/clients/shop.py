@@ -33,6 +33,7 @@ from sync.clients.snapshots import AS_IT_IS, CRM_ORDER_META, LARGEST_INTEGER, Co
 from webhooks.configs import SHOP, ShopConfig
 from webhooks.credentials import hide
 from webhooks.moments import utc
+from webhooks.texts import is_number
 
 ORDERS = "/wp-json/wc/v3/orders"
 TOTALS = "/wp-json/wc/v3/reports/orders/totals"
@@ -339,7 +340,7 @@ class _Behind(AuthBase):
 
 def _count(answer: Answer, header: str) -> int | None:
     text = answer.headers.get(header, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return int(text) if is_number(text) else None
 
 
 def _names(crm_order_id: str) -> dict[str, Any]:

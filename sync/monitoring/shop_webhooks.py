@@ -22,6 +22,7 @@ from sync.pipeline.internal_events import SWEEP
 from webhooks.connections import Bridge, default_bridge
 from webhooks.models import RefusedDelivery, Side, WebhookEvent
 from webhooks.signatures import usable
+from webhooks.texts import is_number
 
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
 PATH = "/webhooks/woocommerce"
@@ -299,7 +300,7 @@ def _refused(bridge: Bridge, reason: str, since: datetime) -> dict[int, datetime
     found: dict[int, datetime] = {}
     for headers, at in rows.order_by("-pk").values_list("headers", "received_at")[:DELIVERIES_READ]:
         number = _header(headers, "x-wc-webhook-id")
-        if number.isascii() and number.isdigit():
+        if is_number(number):
             found.setdefault(int(number), at)
     return found
 

@@ -20,6 +20,7 @@ from sync.pipeline.strangers import ANOTHER_SHOP, DOUBTS
 from webhooks import clock
 from webhooks.connections import Bridge
 from webhooks.models import Outcome, Side, State, WebhookEvent
+from webhooks.texts import is_number
 
 Cause = TodoItem.Cause
 AT_ONCE = 500
@@ -131,7 +132,7 @@ def _cause(event: WebhookEvent, asked: Container[int]) -> Cause:
 
 
 def _number(event: WebhookEvent) -> int | None:
-    return int(event.order_ref) if event.order_ref.isascii() and event.order_ref.isdigit() else None
+    return int(event.order_ref) if is_number(event.order_ref) else None
 
 
 def _links_of(events: Iterable[WebhookEvent]) -> dict[OrderOf, OrderLink]:

@@ -7,6 +7,8 @@ from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from webhooks.texts import is_number
+
 
 class EstimatingPaginator(Paginator):
     """Counts the first rows exactly and estimates the rest: a COUNT(*) over 300 000 rows would make each page slow."""
@@ -34,7 +36,7 @@ class EstimatingPaginator(Paginator):
 def exactly(term: str, *numbers: str, text: str = "") -> Q:
     """Exact matches only, so that the indexes serve: Django's own search compares a number as text, row by row."""
     wanted = Q(**{text: term}) if text else Q(pk__in=())
-    if term.isascii() and term.isdigit() and len(term) <= 18:
+    if is_number(term):
         for name in numbers:
             wanted |= Q(**{name: int(term)})
     return wanted

@@ -34,6 +34,7 @@ from sync.clients.limits import Limit
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.moments import utc
+from webhooks.texts import is_number
 
 KINDS = {"number": "number", "date": "date", "datetime": "date", "enumeration": "choice", "bool": "yes_no"}
 LONGEST_TEXT = 65_536
@@ -151,7 +152,7 @@ class HubspotCrm:
         def fetch(some: Sequence[str]) -> list[CrmSnapshot]:
             return readable(self.api.read(self.words.path, some, self.words.shown), self._snapshot, side="crm")
 
-        ids = [one for one in dict.fromkeys(crm_order_ids) if one.isascii() and one.isdigit()]
+        ids = [one for one in dict.fromkeys(crm_order_ids) if is_number(one)]
         found = batches.of(self.access["url"], f"{self.words.path} ids").read(ids, fetch, self.ping)
         return {one.crm_order_id: one for one in found if one.crm_order_id in ids}
 

@@ -16,6 +16,7 @@ from sync.clients.errors import AuthFailed, Blocked, NotConfigured, NotFound, Od
 from sync.clients.snapshots import WORD_LENGTH, CrmSnapshot
 from webhooks.masking import quoted
 from webhooks.moments import utc
+from webhooks.texts import is_number
 
 ORDER_KEY, LINE_KEY, CUSTOMER_KEY = "woo_order_id", "woo_line_id", "woo_customer_id"
 """Properties of ours that HubSpot keeps unique. By them everything is found again, and made only once."""
@@ -111,7 +112,7 @@ def status_of(pipeline: str, stage: str) -> str:
 
 
 def path_of(crm_order_id: str) -> str:
-    if not (crm_order_id.isascii() and crm_order_id.isdigit() and len(crm_order_id) < 19):
+    if not is_number(crm_order_id):
         raise NotFound(f"HubSpot has no record {crm_order_id!r}.", side="crm")
     return crm_order_id
 

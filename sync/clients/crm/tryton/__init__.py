@@ -24,7 +24,6 @@ from sync.clients.crm.tryton.words import (
     decimal,
     having,
     inner,
-    is_id,
     judge,
     kind_of,
     moment,
@@ -38,6 +37,7 @@ from sync.clients.errors import Blocked, NotFound, Odd, Rejected, Unconfirmed
 from sync.clients.http import readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
+from webhooks.texts import is_number
 
 SALE = "sale.sale"
 FIELDS = ("number", "reference", "state", "currency.code", "total_amount", "write_date", "create_date")
@@ -137,7 +137,7 @@ class TrytonCrm:
         return only(external_id, self._left(found) if len(found) > 1 else found)
 
     def get_many(self, crm_order_ids: Sequence[str]) -> dict[str, CrmSnapshot]:
-        ids = [one for one in dict.fromkeys(crm_order_ids) if is_id(one)]
+        ids = [one for one in dict.fromkeys(crm_order_ids) if is_number(one)]
 
         def fetch(some: Sequence[str]) -> list[CrmSnapshot]:
             return self._sales([["id", "in", [int(one) for one in some]]])
@@ -283,7 +283,7 @@ class TrytonCrm:
             picked = chosen(self.access, CUSTOMER, wanted[kind])
             if picked == NEW:
                 break
-            if picked and is_id(picked) and self._search("party.party", [["id", "=", int(picked)]], ("id",)):
+            if picked and is_number(picked) and self._search("party.party", [["id", "=", int(picked)]], ("id",)):
                 return int(picked)
             rows = self._search("party.party", [having(kind, wanted[kind])], PARTY, limit=MOST_CANDIDATES)
             if len(rows) > 1:

@@ -14,6 +14,7 @@ from sync.clients.crm.customers import Candidate
 from sync.clients.errors import AuthFailed, Hidden, NotFound, Odd, Rejected, SideError
 from sync.clients.snapshots import CrmSnapshot
 from webhooks.masking import quoted
+from webhooks.texts import is_number
 
 NO_ACCESS = "You are not allowed to access"
 
@@ -139,11 +140,7 @@ def literally(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
-
-
 def path_of(crm_order_id: str) -> str:
-    if not is_id(crm_order_id):
+    if not is_number(crm_order_id):
         raise NotFound(f"Tryton has no sale {crm_order_id!r}.", side="crm")
     return crm_order_id
