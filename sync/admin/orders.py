@@ -32,6 +32,7 @@ from webhooks.backoffice.display import ago
 from webhooks.backoffice.pages import page, page_of
 from webhooks.masking import masked_row
 from webhooks.models import WebhookEvent
+from webhooks.texts import is_number
 from webhooks.wake import wake
 
 LAST_PAGE = 10_000
@@ -69,8 +70,8 @@ class Shown:
     @classmethod
     def of(cls, timeline: Timeline, query: dict[str, str]) -> Self:
         only = query.get("only", "")
-        page = query.get("page", "")
-        number = min(int(page), LAST_PAGE) if page.isascii() and page.isdigit() and page.strip("0") else 1
+        asked = query.get("page", "")
+        number = min(int(asked), LAST_PAGE) if is_number(asked) and int(asked) else 1
         start = (number - 1) * AT_ONCE
         kinds = [EntryKind(only)] if only in ENTRY_KINDS else ENTRY_KINDS
         found = timeline.newest(start, start + AT_ONCE + 1, kinds)

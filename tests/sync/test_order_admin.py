@@ -58,7 +58,8 @@ def test_a_long_timeline_has_pages(admin_client: Client, link: OrderLink) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", [{"page": "x"}, {"page": "0"}, {"page": "-1"}, {"page": "9" * 400}, {"only": "x"}, {"only": "x" * 10_000}]
+    "query",
+    [{"page": "x"}, {"page": "0"}, {"page": "-1"}, {"page": "9" * 5_000}, {"only": "x"}, {"only": "x" * 10_000}],
 )
 def test_a_broken_query_string_is_no_error(admin_client: Client, link: OrderLink, query: dict[str, str]) -> None:
     assert admin_client.get(url(link), query).status_code == 200

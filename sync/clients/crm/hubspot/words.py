@@ -232,4 +232,4 @@ def zone_of(name: str) -> ZoneInfo | None:
 
 
 def _seconds(header: str, otherwise: float) -> float:
-    return min(float(header), HOUR) if header.isascii() and header.isdigit() and int(header) else otherwise
+    return min(float(header), HOUR) if is_number(header) and int(header) else otherwise
