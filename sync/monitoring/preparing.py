@@ -7,7 +7,7 @@ from sync.clients.crm.base import AdvisesHooks, Crm, Prepares
 from sync.clients.errors import SideError
 from sync.monitoring import subscriptions
 from sync.monitoring.connecting import delivery_url
-from sync.monitoring.findings import Finding
+from sync.monitoring.findings import Finding, good, warning
 from webhooks.connections import Bridge, Connection
 
 
@@ -20,10 +20,10 @@ def of_webhooks(crm: Crm, connection: Connection) -> Iterator[Finding]:
     """How ours there is doing; and, unless it is well, how people make it themselves. Changes come without it, too."""
     state = subscriptions.look_at(crm, connection)
     if state and not state.trouble:
-        yield Finding(check="webhooks", level="ok", words="Our webhook in the CRM is as it should be.")
+        yield good("webhooks", "Our webhook in the CRM is as it should be.")
         return
     if state:
-        yield Finding(check="webhooks", level="warning", words=state.trouble, advice=state.advice)
+        yield warning("webhooks", state.trouble, state.advice)
     if isinstance(crm, AdvisesHooks):
         words = "Its webhooks are made there by hand. Without one it is asked every few minutes what changed."
         advice, paste = crm.hook_advice(delivery_url(connection))
