@@ -6,7 +6,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
@@ -26,6 +25,7 @@ from webhooks.connections import WOOCOMMERCE, Connection
 WORDS = "Orderbridge asks the address whether a shop is there. No key is needed for that."
 KEYS_WORDS = "The keys are tried with the shop before they are stored. They are stored encrypted, and not shown again."
 OFFER = "The form names the second shop of the sandbox, which is there to be tried."
+GONE = "This approval was used already, or took longer than 15 minutes. If the shop is not in this list, add it again."
 NO_HTTPS = (
     "WooCommerce hands keys over to an https address only, and PUBLIC_URL is {url}. Set PUBLIC_URL to the https "
     "address of this service, or type a pair of keys."
@@ -89,7 +89,10 @@ def _may_hand_over(url: str) -> bool:
 def approval_view(owner: ModelAdmin, request: HttpRequest, number: int) -> HttpResponse:
     """Where the shop leads back to. A GET tells how it stands; the POST tries the keys, and nothing else does: while it
     handed them over, a shop with one PHP process could not have answered."""
-    approval = get_object_or_404(ShopApproval, pk=number)
+    approval = ShopApproval.objects.filter(pk=number).first()
+    if approval is None:
+        messages.error(request, GONE)
+        return HttpResponseRedirect(list_of(owner))
     if approval.asked_by_id != request.user.pk:
         raise PermissionDenied("Somebody else asked for this approval.")
     problem = _problem(request, approval)
@@ -132,6 +135,8 @@ def _connect(request: HttpRequest, approval: ShopApproval) -> HttpResponse:
     keys, actor = credentials.decrypt(approval.credentials), request.user.get_username()
     connection = approval.connection
     connecting.try_shop(connecting.shop_at(approval.url, keys))
+    if not ShopApproval.objects.filter(pk=approval.pk).delete()[0]:  # the button was pressed twice
+        return HttpResponseRedirect(reverse("admin:webhooks_connection_changelist"))
     if connection is None:
         connection = _add(request, approval.name, approval.url, keys)
     else:
@@ -139,7 +144,6 @@ def _connect(request: HttpRequest, approval: ShopApproval) -> HttpResponse:
         why, fields = "Approved in the shop", sorted(keys)
         audit.record("connection: keys", actor=actor, reason=why, result=str(connection), fields=fields)
         messages.success(request, "The new keys are in use.")
-    approval.delete()
     return HttpResponseRedirect(page_of(connection))
 
 

@@ -43,8 +43,10 @@ class Unusable(Exception):
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def target_of(place: Path) -> Path:
-    """A folder gets a file named after the time. Raises Unusable."""
+def target_of(place: Path, *, is_folder: bool = False) -> Path:
+    """A folder gets a file named after the time. `is_folder`: it is meant to be one. Raises Unusable."""
+    if is_folder and not place.is_dir():
+        raise Unusable(f"There is no folder {place}. Make it, or name another one.")
     if place.is_dir():
         place = place / f"orderbridge-{clock.now():%Y%m%dT%H%M%SZ}.{SUFFIXES[connection.vendor]}"
     if place.exists():

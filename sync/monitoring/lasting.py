@@ -38,10 +38,13 @@ ADVICE = {
 def on_schedule() -> None:
     now = clock.now()
     sides = {side.pk: side for side in SideState.objects.in_use()}
-    for bridge in Bridge.objects.with_connections():
+    for bridge in Bridge.objects.with_connections().filter(archived_at=None):
         _todo(bridge, now)
         _drift(bridge, now)
         _backlog(bridge, sides, now)
+        _paused(bridge, now)
+    for alarm in alarms.open_alarms().filter(bridge__archived_at__isnull=False):
+        alarms.clear(alarm.key, bridge=alarm.bridge_id)
     for side in SideState.objects.all():
         _side(side, now, is_used=side.pk in sides)
     _runs()
@@ -122,6 +125,17 @@ def _backlog(bridge: Bridge, sides: Mapping[str, SideState], now: datetime) -> N
         f"Events have waited for {waits // timedelta(minutes=1)} minutes, although both sides answer.",
         "Look whether all workers live (/admin/sync/heartbeat/), and at what they log. More of them: docs/scaling.md.",
         Severity.CRITICAL,
+        bridge=bridge.pk,
+    )
+
+
+def _paused(bridge: Bridge, now: datetime) -> None:
+    paused = lasts(f"paused:bridge:{bridge.pk}", bridge.state == Bridge.State.PAUSED, now)
+    raise_or_clear(
+        "paused",
+        paused > timedelta(hours=settings.ALARM_PAUSED_HOURS),
+        f"The bridge {bridge} has been paused by staff for {paused // timedelta(hours=1)} hours. Events wait.",
+        f"Press Switch on at /admin/webhooks/bridge/{bridge.pk}/change/. The audit says who paused it, and why.",
         bridge=bridge.pk,
     )
 

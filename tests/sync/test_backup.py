@@ -140,6 +140,13 @@ def test_a_database_of_something_else_is_called_so(tmp_path: Path) -> None:
     assert "not one of Orderbridge" in refused("check", path)
 
 
+def test_a_folder_that_is_not_there_is_no_name_of_a_file(tmp_path: Path) -> None:
+    """It would be written once, and be in the way every night after."""
+    with pytest.raises(CommandError, match=r"There is no folder .*copies\. Make it"):
+        call_command("backup", "write", f"{tmp_path}/copies/")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_replaced_and_wrong_use_is_told(copy: Path, tmp_path: Path) -> None:
     before = copy.read_bytes()
     assert "exists already" in refused("write", copy)

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from orders.models import StaffAction
+from sync.monitoring import connecting
 from sync.sandbox.crm import SandboxCrm
 from sync.sandbox.shop import SandboxShop
 from tests.sync.connecting import approved, crm, link, local, manager, page, shop
@@ -113,6 +114,32 @@ def test_an_approval_is_for_the_person_who_asked(manager: Client, shop: SandboxS
     other.force_login(person)
     assert (other.get(back).status_code, other.post(back).status_code) == (403, 403)
     assert none_was_made()
+
+
+def test_a_button_that_is_pressed_twice_connects_once(
+    manager: Client, shop: SandboxShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second request comes while the first one tries the keys."""
+    back, try_shop = local(approved(manager, shop)), connecting.try_shop
+
+    def meanwhile(at: Any) -> None:
+        monkeypatch.setattr(connecting, "try_shop", try_shop)
+        manager.post(back)
+        try_shop(at)
+
+    monkeypatch.setattr(connecting, "try_shop", meanwhile)
+    manager.post(back)
+    assert connection().slug == "shop-b"
+    shown = manager.get(back, follow=True)
+    assert b"used already" in shown.content and b"Shop B" in shown.content
+
+
+def test_of_two_tabs_the_second_is_told_that_the_shop_is_there(manager: Client, shop: SandboxShop) -> None:
+    tabs = [local(approved(manager, shop)) for _ in range(2)]
+    manager.post(tabs[0])
+    for answer in (manager.get(tabs[1]), manager.post(tabs[1])):
+        assert b"This shop is there already: Shop B" in answer.content
+    assert connection().slug == "shop-b"
 
 
 def test_keys_that_do_not_work_are_told_on_the_way_back_and_not_stored(manager: Client, shop: SandboxShop) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from sync.alarms import open_alarms
+from sync.alarms import open_alarms, raise_alarm
 from sync.models import Condition, DriftFinding, Run, Severity, SideState, TodoItem
 from sync.monitoring import growth, lasting
 from tests.factories import WebhookEventFactory
+from webhooks.connections import Bridge
 from webhooks.models import RefusedDelivery, State, WebhookEvent
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +101,18 @@ def test_a_side_that_was_paused_and_forgotten(at: Any) -> None:
     SideState.objects.filter(pk="shop").update(paused=False)
     assert at(NOON + 25 * HOUR) == {}
     assert not Condition.objects.filter(key="paused:shop").exists()
+
+
+def test_a_bridge_that_was_paused_and_forgotten_and_one_that_was_archived(at: Any) -> None:
+    Bridge.objects.update(state=Bridge.State.PAUSED)
+    raise_alarm("webhook:order.created", "It is disabled.", "Repair it.", bridge=1)
+    disabled = {"webhook:order.created": Severity.WARNING}
+    assert at(NOON) == at(NOON + 24 * HOUR) == disabled
+    assert at(NOON + 24 * HOUR + MINUTE) == {"paused": Severity.WARNING, **disabled}
+    Bridge.objects.update(archived_at=NOON)
+    assert at(NOON + 25 * HOUR) == {}
+    Bridge.objects.update(state=Bridge.State.ON, archived_at=None)
+    assert at(NOON + 26 * HOUR) == {} and not Condition.objects.filter(key__startswith="paused").exists()
 
 
 def test_a_scheduled_run_that_failed(at: Any) -> None:

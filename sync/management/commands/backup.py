@@ -24,23 +24,23 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = "Example: python manage.py backup write /var/backups/orderbridge/"
         parser.add_argument("action", choices=ACTIONS)
-        parser.add_argument("place", nargs="?", type=Path, metavar="FILE", help="the copy; write takes a folder, too")
+        parser.add_argument("place", nargs="?", metavar="FILE", help="the copy; write takes a folder, too")
         parser.add_argument("--dry-run", action="store_true", help="write: only say which file it would be")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args: Any, action: str, place: Path | None, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, action: str, place: str | None, dry_run: bool, **options: Any) -> None:
         if action == "write" and place is None:
             raise CommandError("backup write: name a file or a folder for the copy.", returncode=WRONG_USE)
         try:
             if action == "write" and place is not None:
                 self._write(place, dry_run, as_json=options["json"])
             else:
-                self._check(place, as_json=options["json"])
+                self._check(Path(place) if place else None, as_json=options["json"])
         except Unusable as error:
             raise CommandError(str(error), returncode=FAILED) from error
 
-    def _write(self, place: Path, dry_run: bool, *, as_json: bool) -> None:
-        target = backups.target_of(place)
+    def _write(self, place: str, dry_run: bool, *, as_json: bool) -> None:
+        target = backups.target_of(Path(place), is_folder=place.endswith("/"))
         if not dry_run:
             backups.write(target)
         size = 0 if dry_run else target.stat().st_size
