@@ -25,6 +25,7 @@ from sync.sandbox.shop import SandboxShop
 from tests import pipeline
 from tests.factories import WebhookEventFactory
 from tests.sync.directory import remember
+from tests.sync.mapped import Mapped, goes_all_the_way
 from tests.tryton.server import WAYS, Database
 from webhooks.connections import DEFAULT_BRIDGE, Bridge
 from webhooks.models import WebhookEvent
@@ -417,3 +418,13 @@ def test_an_order_in_the_trash_is_told_as_a_comment(sides: Sides) -> None:
 
 def test_every_state_of_a_sale_has_its_way_there() -> None:
     assert {*WAYS, "draft"} == {one.name for one in TrytonCrm.default_statuses}
+
+
+def test_a_field_map_goes_all_the_way(sides: Sides) -> None:
+    def shown(crm_order_id: str) -> dict[str, Any]:
+        sale = sides.tryton.crm()._read(crm_order_id, ("invoice_method", "shipping_date", "description"))
+        day = sale["shipping_date"]
+        return {**sale, "shipping_date": f"{day['year']}-{day['month']}-{day['day']}" if day else None}
+
+    targets = ("invoice_method", "shipping_date", "description")
+    goes_all_the_way(Mapped(shop=sides.shop, shown=shown, targets=targets, constant="manual"))
