@@ -6,12 +6,14 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -129,6 +131,26 @@ def file_of(crm_name: str, name: str) -> str:
     """Each CRM has files of its own: the ids of one mean nothing to another."""
     stem, dot, kind = name.partition(".")
     return f"{stem}-{crm_name}{dot}{kind}" if crm_name else name
+
+
+def ensure_whole(crm_name: str) -> None:
+    """The database and what the sandbox remembers belong together: a CRM that begins anew gives old numbers to new
+    orders, and links of before would lead to them."""
+    database, kept = ROOT / file_of(crm_name, "db.sqlite3"), VAR / file_of(crm_name, "sandbox.json")
+    gone = [one for one in (kept, VAR / "tryton") if not one.exists() and (one == kept or crm_name == "tryton")]
+    if crm_name and gone and "DATABASE_URL" not in os.environ and has_links(database):
+        raise SystemExit(
+            f"{database.name} has links to orders of a sandbox that is gone ({gone[0].relative_to(ROOT)} is missing). "
+            f"To begin anew, delete that database as well: rm {database.name}*"
+        )
+
+
+def has_links(database: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+            return bool(opened.execute("SELECT EXISTS (SELECT 1 FROM orders_orderlink)").fetchone()[0])
+    except sqlite3.Error:  # there is none, or it is empty
+        return False
 
 
 class Child:
@@ -255,6 +277,7 @@ def main() -> None:
     env, web, sandbox = environment(crm_name)
     if crm_name and not sandbox:
         raise SystemExit("WOO_URL is set, so there is no sandbox: CRM= is for the sandbox alone.")
+    ensure_whole(crm_name)
     prepare(env)
     children = children_of(env, web)
     try:

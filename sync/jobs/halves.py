@@ -72,7 +72,7 @@ def crm_changes(run: Run, bridge: Bridge, crm: Crm, theirs: Clock) -> Steps[None
     while not paginator.ended:
         began = clock.now()
         batch = yield from _asked(run, bridge, Side.CRM, paginator.next)
-        missed = missed_in_crm(batch, began, bridge)
+        missed = missed_in_crm(batch, began, bridge, theirs.now())
         up_to = Cursor(paginator.since, now=theirs.now(), url=told.url)
         leave_out(run, paginator.left_out)
         _keep(run, bridge, side, missed, len(batch), up_to, feed=paginator.position())

@@ -109,11 +109,15 @@ def is_left_out(order: ShopSnapshot, link: OrderLink | None, rule: SendingRule) 
     return missed_topic(order, link) == "order.created" and not sends(rule, order.order)[0]
 
 
-def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle, bridge: Bridge) -> bool:
-    """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts."""
+def is_missed(
+    crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle, bridge: Bridge, crm_now: datetime | None = None
+) -> bool:
+    """Whether the CRM should have told of this order. Our own updates raise its version, so the status counts.
+    `crm_now`: by its own clock."""
     if link is None:
         return _shop_order(crm, bridge) is not None
-    if another_in_crm(facts_of(link, bridge), crm):
+    known = facts_of(link, bridge)
+    if another_in_crm(known, crm):
         return True  # a worker parks it
     if not link.crm_status:
         # Found there, never compared (docs/decisions/0008): it must not go back to where every order begins.
@@ -123,6 +127,8 @@ def is_missed(crm: CrmSnapshot, link: OrderLink | None, lifecycle: Lifecycle, br
         return False
     if crm.version is not None and link.crm_version is not None:
         return crm.version >= link.crm_version  # a list may be behind what we have seen
+    if known and known.was_put_back(crm, crm_now):
+        return True
     return not (crm.updated_at and link.crm_updated_at and crm.updated_at < link.crm_updated_at)
 
 
@@ -153,11 +159,13 @@ def missed_in_shop(
     ]
 
 
-def missed_in_crm(batch: Sequence[CrmSnapshot], began: datetime, bridge: Bridge) -> list[Missed]:
+def missed_in_crm(
+    batch: Sequence[CrmSnapshot], began: datetime, bridge: Bridge, crm_now: datetime | None = None
+) -> list[Missed]:
     ids = [crm.crm_order_id for crm in batch]
     links = OrderLink.objects.filter(bridge=bridge).by_crm_order_id(ids)
     lifecycle = current_lifecycle(bridge.pk)
-    news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle, bridge)]
+    news = [crm for crm in batch if is_missed(crm, links.get(crm.crm_order_id), lifecycle, bridge, crm_now)]
     heard = heard_of(bridge, Side.CRM, [crm.crm_order_id for crm in news], began)
     # Where the shop's order still waits, its link is about to be made. That the CRM has moved it is news all the same.
     fresh = [crm for crm in news if crm.crm_order_id not in links and lifecycle.status_map.get(crm.status) == FIRST]

@@ -89,7 +89,7 @@ def _keep(
     new = False
     for bridge in bridges:
         with transaction.atomic():
-            posted = [one.post() for one in missed_in_crm(batch, began, bridge)]
+            posted = [one.post() for one in missed_in_crm(batch, began, bridge, up_to.now)]
             up_to.store(side, bridge.pk)
         new = new or any(posted)
     if new:

@@ -66,6 +66,8 @@ class Claim:
 
     totals: str | None = None
     "The CRM's and the shop's, if they differ; None: they were not compared."
+    makes: list[str] = field(default_factory=list)
+    "What may be made in the CRM besides the order; once that is written, it is there (`sync.pipeline.alone`)."
     doubts: list[Reason] = field(default_factory=list)
     "Alarms to raise, and failures to count, that were met with while the CRM was told of a write to the shop."
     side_errors: list[SideError] = field(default_factory=list)
@@ -103,7 +105,10 @@ class Claim:
         traits = self.crm().traits if self.side == Side.CRM else Traits()
         if occurred_at and traits.updated_at == "seconds":
             occurred_at = occurred_at.replace(microsecond=0)
+        ahead_by = [call.clock_is_ahead for call in self.calls if call.side == Side.CRM]
+        crm_is_ahead = next((one for one in reversed(ahead_by) if one is not None), None)
         return EventFacts(
+            crm_now=None if crm_is_ahead is None else clock.now() + crm_is_ahead,
             version=max(versions, default=None),
             occurred_at=occurred_at,
             comes_early=traits.hook_before_commit and any(event.source == DELIVERED for event in self.events),

@@ -3,6 +3,7 @@
 The worker carries the plan out; a dry run only shows it. Both see the same reasons.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
@@ -145,6 +146,22 @@ def crm_to_shop(
             after=delay_before_reading_again(event.waited),
             reasons=(Reason("crm_lags", _lag(event, crm)),),
         )
+    if link is not None and link.was_put_back(crm, event.crm_now):
+        words = f"The CRM's clock was put back: what we knew is of {link.crm_updated_at}. So what it shows now counts."
+        link = replace(link, crm_updated_at=None)
+        decision = _decided(event, link, crm, shop, lifecycle, pending)
+        return replace(decision, reasons=(Reason("clock_put_back", words), *decision.reasons))
+    return _decided(event, link, crm, shop, lifecycle, pending)
+
+
+def _decided(
+    event: EventFacts,
+    link: LinkFacts | None,
+    crm: CrmSnapshot,
+    shop: ShopSnapshot | None,
+    lifecycle: Lifecycle,
+    pending: PendingWrite | None,
+) -> Decision:
     if link is not None and event.resync:
         return _resync(event, link, crm, shop, lifecycle, pending)
     if link is not None and not _is_news(link, crm):
@@ -166,9 +183,17 @@ def _resync(
     lifecycle: Lifecycle,
     pending: PendingWrite | None,
 ) -> Decision:
-    """The shop is compared although the CRM may have no news. A shop that is ahead of it is left alone, as ever."""
+    """The shop is compared although the CRM may have no news. A shop that is ahead of it is left alone, as ever. A CRM
+    without versions that shows an older state for a minute was restored, or its clock was put back: that counts."""
     if _older(crm.version, link.crm_version, crm.updated_at, link.crm_updated_at):
-        return _nothing_new(event, link, crm)
+        has_versions = crm.version is not None or link.crm_version is not None
+        if has_versions or link.crm_status in ("", crm.status):
+            return _nothing_new(event, link, crm)
+        if event.waited < READ_AGAIN_FOR:
+            words = f"The CRM shows {crm.status!r} of {crm.updated_at}, which is older than what we know. It may lag."
+            return ReadAgain(
+                after=delay_before_reading_again(event.waited), reasons=(Reason("older_than_known", words),)
+            )
     target = lifecycle.status_map.get(crm.status)
     if crm.status == link.crm_status and shop and target and lifecycle.is_ahead(shop.status, of=target):
         words = f"The shop is ahead: it shows {shop.status!r}, the CRM still {crm.status!r} ({target!r} in the shop)."

@@ -59,7 +59,7 @@ class NoLease(OrderLease):
         super().__init__()
         self.until = until
 
-    def take(self, key: str) -> None: ...
+    def take(self, *keys: str) -> None: ...
 
     @property
     def is_old(self) -> bool:

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from sync.clients import causes
 from sync.clients.crm.customers import SeveralFit
-from sync.clients.errors import AuthFailed, SideError
+from sync.clients.errors import AuthFailed, NotConfigured, SideError
 from sync.clients.http import current_event
 from sync.pipeline import choices, record
 from sync.pipeline.batch import Batch
@@ -88,7 +88,7 @@ def _fail(batch: Batch, claim: Claim, error: Exception) -> None:
 def _is_no_orders_fault(batch: Batch, error: SideError) -> bool:
     """A key that nothing at all can be read with is no order's fault, also before the breaker opens. Nor is what the
     backend knows to be the side's, as a key that may not write: a cheap read closes the breaker again and again."""
-    if error.outage and error.about_order is False:
+    if isinstance(error, NotConfigured) or (error.outage and error.about_order is False):
         return True
     return isinstance(error, AuthFailed) and error.side in Side.values and not batch.is_well(error.side)
 

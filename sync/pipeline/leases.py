@@ -74,7 +74,7 @@ def _place() -> str:
 
 
 class OrderLease:
-    """The right to work on one order, by its shop id, its CRM id, or both."""
+    """The right to work on one order, by its shop id, its CRM id, or both; and on what is made with it."""
 
     def __init__(self, *keys: str) -> None:
         """Raises Busy if another worker has one of the keys."""
@@ -82,8 +82,7 @@ class OrderLease:
         self.keys: list[str] = []
         self.renewed_at = timezone.now()  # a span of time only, and so by our own clock, which a sleep does not stop
         self.thread = threading.get_ident()
-        for key in keys:
-            self.take(key)
+        self.take(*keys)
 
     @classmethod
     def take_each(cls, keys: Sequence[str]) -> dict[str, Self]:
@@ -95,11 +94,15 @@ class OrderLease:
             lease.keys, lease.token, lease.renewed_at = [key], token, now
         return each
 
-    def take(self, key: str) -> None:
-        """Take one more key. Raises Busy."""
-        if not _taken([key], self.token):
-            raise Busy(key)
-        self.keys.append(key)
+    def take(self, *keys: str) -> None:
+        """Take more keys, all of them or none. Raises Busy."""
+        taken = _taken(keys, self.token)
+        if len(taken) < len(keys):
+            in_part = OrderLease()
+            in_part.keys, in_part.token = taken, self.token
+            release([in_part])
+            raise Busy(", ".join(set(keys) - set(taken)))
+        self.keys += keys
 
     @property
     def is_old(self) -> bool:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from sync.clients.snapshots import CrmSnapshot, ShopSnapshot
 from sync.pipeline.whose import Identity
 
+AGREES = timedelta(minutes=1)
+"""Between the clock of a CRM and the times of its orders, at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EventFacts:
@@ -20,6 +23,8 @@ class EventFacts:
     "The CRM tells of a change before it has stored it, so that a read at once shows the state of before."
     resync: bool = False
     "Somebody asked to compare the two sides, whether or not the CRM has news."
+    crm_now: datetime | None = None
+    "What the CRM's own clock showed when it was read."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,14 @@ class LinkFacts:
     totals_accepted: str = ""
     prefix: str = ""
     "EXTERNAL_ID_PREFIX as it is now."
+
+    def was_put_back(self, crm: CrmSnapshot, crm_now: datetime | None) -> bool:
+        """Whether what we know is of a time that is still to come by the CRM's clock, and what it shows now is not:
+        then its clock was wrong, and no time of before tells what is news."""
+        known, read = self.crm_updated_at, crm.updated_at
+        if not (self.crm_status and known and read and crm_now) or None not in (crm.version, self.crm_version):
+            return False
+        return read <= crm_now + AGREES < known
 
 
 @dataclass(frozen=True, kw_only=True)

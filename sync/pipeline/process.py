@@ -15,7 +15,7 @@ from django.db.models import Count
 
 from sync.clients import breaker
 from sync.clients.bridged import pings_of
-from sync.pipeline import choices, disappearance, doubts, failures, intents, leases, record
+from sync.pipeline import alone, choices, disappearance, doubts, failures, intents, leases, record
 from sync.pipeline.apply import Applied, apply
 from sync.pipeline.batch import Batch, NotBegun
 from sync.pipeline.claim import Claim, claim, due_orders
@@ -160,6 +160,7 @@ def _log_decision(one: Claim, decision: Decision) -> None:
 
 
 def _with_intents(batch: Batch, planned: Sequence[Planned]) -> list[Planned]:
+    planned = alone.without_rivals(batch, planned)
     at = clock.now() + timedelta(seconds=FRESH if len(planned) > 1 else 0)
     try:
         intents.save_intents(planned, at)
@@ -197,6 +198,7 @@ def _apply(batch: Batch, planned: Sequence[Planned]) -> list[Claim]:
                 if isinstance(outcome, Exception):
                     intents.after_failure(one, plans[one], outcome)
                     raise outcome
+                alone.learn(one)
                 done.append((one, plans[one], outcome))
         _record(batch, done)
     old = [] if batch.trouble or shutdown.asked.is_set() else old[:READ_AGAIN]

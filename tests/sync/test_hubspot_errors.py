@@ -246,8 +246,9 @@ def test_a_record_that_was_merged_into_another_is_not_taken_for_it(
     crm = connect(hubspot)
     made, _ = crm.create("14", document(crm, order()))
     hubspot.orders.all["77"] = hubspot.orders.all[made.crm_order_id]
-    with pytest.raises(Odd, match="merged"):
+    with pytest.raises(Rejected, match="merged") as raised:
         crm.get("77")
+    assert raised.value.about_order, "a person is asked at once, and the others go on"
 
 
 def test_another_order_than_was_asked_for_is_not_found(

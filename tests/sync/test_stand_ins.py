@@ -2,14 +2,17 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
+from scripts import run
 from sync.clients.crm import backend, connect_to
 from sync.clients.crm.base import access, unmarked
 from sync.sandbox.crm import SandboxCrm
@@ -109,3 +112,35 @@ def test_an_order_that_is_not_there_is_not_moved(crm: SandboxCrm) -> None:
     answer = requests.post(f"{crm.url}{PAGE}", data={"order": "C-<1>", "status": "paid"}, timeout=5)
     assert answer.status_code == 400
     assert "C-&lt;1&gt;" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("crm", "is_there", "linked", "refused"),
+    [
+        ("odoo", [], 1, "var/sandbox-odoo.json is missing"),
+        ("odoo", ["sandbox-odoo.json"], 1, ""),
+        ("odoo", [], 0, ""),
+        ("odoo", [], None, ""),
+        ("tryton", ["sandbox-tryton.json"], 1, "var/tryton is missing"),
+        ("tryton", ["sandbox-tryton.json", "tryton"], 1, ""),
+        ("", [], 1, ""),
+    ],
+)
+def test_links_never_outlive_the_sandbox_that_they_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crm: str, is_there: list[str], linked: int | None, refused: str
+) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "VAR", tmp_path / "var")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name in is_there:
+        (tmp_path / "var" / name).mkdir(parents=True)
+    if linked is not None:
+        with closing(sqlite3.connect(tmp_path / run.file_of(crm, "db.sqlite3"))) as database:
+            database.execute("CREATE TABLE orders_orderlink (id integer)")
+            database.executemany("INSERT INTO orders_orderlink VALUES (?)", [(one,) for one in range(linked)])
+            database.commit()
+    if not refused:
+        run.ensure_whole(crm)
+        return
+    with pytest.raises(SystemExit, match=f"{refused}.*rm db-{crm}.sqlite3"):
+        run.ensure_whole(crm)

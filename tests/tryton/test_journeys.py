@@ -14,7 +14,7 @@ from sync.clients.crm.customers import NEW
 from sync.clients.crm.defaults import ensure_rules
 from sync.clients.crm.tryton import TrytonCrm
 from sync.clients.crm.tryton.document import COMPOSER
-from sync.clients.errors import AuthFailed, Rejected, Unconfirmed
+from sync.clients.errors import AuthFailed, NotConfigured, Unconfirmed
 from sync.clients.mapping.field_map import as_text
 from sync.jobs import backfill, drift, engine, processing, reconciliation
 from sync.models import DriftFinding, Intent, Lease, RememberedChoice, SideState
@@ -380,7 +380,7 @@ def test_a_key_without_rights_is_told_which_groups_it_needs(database: Database) 
 
 def test_a_company_has_to_be_named_where_it_is_not_the_one(database: Database) -> None:
     crm = TrytonCrm(database.access(company="Nobody & Sons"))
-    with pytest.raises(Rejected, match="Dunder Mifflin"):
+    with pytest.raises(NotConfigured, match="Dunder Mifflin"):
         crm._company()
 
 

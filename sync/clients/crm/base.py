@@ -3,7 +3,7 @@
 `docs/adding-a-crm.md` shows how to write a backend; `tests/sync/crm_contract.py` proves it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -253,6 +253,15 @@ class Prepares(Protocol):
 
     def prepare(self) -> list[str]:
         """Make what we may make there, and say what was made. Done again, it makes nothing."""
+
+
+@runtime_checkable
+class MakesOthers(Protocol):
+    """And what it makes besides an order, if the CRM does not have it. Of two orders of one customer (or with one
+    product) that come at once, the second then waits for the first."""
+
+    def makes(self) -> Collection[Literal["customer", "product"]]:
+        """Of a customer, her contacts and addresses as well. Without a call."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from sync.clients.crm.base import Access
+from sync.clients.errors import Rejected
 
 T = TypeVar("T")
 
@@ -28,6 +29,18 @@ class Cache:
             self._kept[name] = time.monotonic() + KEPT, value
         found: T = value
         return found
+
+    def anew(self, call: Callable[[], T]) -> T:
+        """A write for which remembered ids are used. Some of them may be gone by now: whoever is refused tries once
+        more, without them. What the CRM refuses it has not made."""
+        is_fresh = not self._kept
+        try:
+            return call()
+        except Rejected:
+            if is_fresh:
+                raise
+        self.forget_all()
+        return call()
 
     def forget(self, name: str) -> None:
         self._kept.pop(name, None)

@@ -215,6 +215,15 @@ def test_a_state_and_a_country_are_ids_of_odoo_or_left_out(odoo: OdooStandIn, cr
     assert (second["country_id"], second["state_id"]) == (False, False)
 
 
+def test_of_very_many_that_fit_a_person_sees_some(odoo: OdooStandIn, crm: OdooCrm) -> None:
+    """As where a shop's own address was entered for whoever has none."""
+    for number in range(50):
+        odoo.records.insert(PARTNER, {"type": "contact", "email": "juergen@example.test", "name": f"Contact {number}"})
+    with pytest.raises(SeveralFit) as raised:
+        crm.create("14", compose(order()))
+    assert len(raised.value.candidates) == 20
+
+
 def test_several_that_fit_are_shown_to_a_person_whose_choice_is_kept(odoo: OdooStandIn, crm: OdooCrm) -> None:
     twice = {"type": "contact", "email": "juergen@example.test"}
     first, second = (odoo.records.insert(PARTNER, {"name": name, **twice}) for name in ("J. Müller", "Müller Jürgen"))
@@ -413,11 +422,12 @@ def test_what_odoo_does_not_have_is_named(odoo: OdooStandIn, connect: Callable[.
         (connect(item_product="NONE"), order(), "no product with the internal reference NONE"),
         (connect(), order(tax_lines=[{"rate_id": 1, "rate_percent": 20}]), "no sales tax of 20 %"),
         (connect(), order(currency="USD"), "no price list in USD"),
-        (connect(company="Other Ltd"), order(), "the setting company is 'Other Ltd'"),
     ]
     for crm, told, words in wanted:
         with pytest.raises(Rejected, match=words):
             crm.create("14", compose(told))
+    with pytest.raises(NotConfigured, match="the setting company is 'Other Ltd'"):
+        connect(company="Other Ltd").create("14", compose(order()))
     odoo.records.insert("product.pricelist", {"name": "Dollars", "currency_id": 2})
     made, _ = connect().create("14", compose(order(currency="USD")))
     assert sale(odoo, made.crm_order_id)["currency_id"] == 2

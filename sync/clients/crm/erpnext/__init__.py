@@ -5,9 +5,9 @@ lines. docs/crms/erpnext.md tells its people what to do; docs/decisions/0110 and
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sync.clients.crm.base import Access, Field, Status, Subscription, Traits, marked, only
@@ -77,6 +77,9 @@ class ErpnextCrm:
 
     def url_of(self, crm_order_id: str) -> str:
         return f"{self.access['url']}/app/sales-order/{quote(crm_order_id, safe='')}"
+
+    def makes(self) -> Collection[Literal["customer", "product"]]:
+        return ["customer"]
 
     def ping(self) -> None:
         self.records.search(ORDER, [], SHOWN, 1)
@@ -172,7 +175,7 @@ class ErpnextCrm:
         if there := self.find(external_id):
             return there, False
         try:
-            made = self.records.make(ORDER, self._values(external_id, order))
+            made = self.records.ids.anew(lambda: self.records.make(ORDER, self._values(external_id, order)))
         except Rejected as error:
             if error.code == NOT_UNIQUE and (there := self.find(external_id)):
                 return there, False  # another made it a moment ago
@@ -206,6 +209,9 @@ class ErpnextCrm:
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         """With the time of its last change, so that nobody's change meanwhile is overwritten."""
+        return self.records.ids.anew(lambda: self._update(crm_order_id, order))
+
+    def _update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         for _ in range(TIMES):
             now = self._whole(crm_order_id)
             if now.get("docstatus") == CANCELLED:  # it cannot be edited, and nobody works on it

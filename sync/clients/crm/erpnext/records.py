@@ -2,7 +2,6 @@
 
 import html
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,7 @@ from sync.clients.crm.erpnext.words import NOTE, path_of
 from sync.clients.crm.erpnext.zone import today, zone_of
 from sync.clients.errors import AuthFailed, Blocked, NotConfigured, NotFound, Rejected, Unconfirmed
 from sync.clients.http import JsonClient
+from sync.clients.paging import in_parts
 
 ORDER = "Sales Order"
 TIME_ZONE = "/api/method/frappe.client.get_time_zone"
@@ -38,8 +38,8 @@ ACCOUNTS = {
 }
 """By kind of charge: the setting, the type of an account that would do, and what it is for."""
 MOST_CANDIDATES = 20
-_making = threading.Lock()
-"""Two orders of a new customer that this process creates at once make her once."""
+ASKED = 20
+"""SKUs that are asked for by one call: its web server refuses an address of more than 4 094 characters."""
 NONE = "-"
 """What stands in a field that ERPNext wants and the shop has not."""
 
@@ -143,9 +143,8 @@ class Records:
             if found:
                 return found[0]
         key = f"[{marked(prefix + wanted['key'])}]"
-        with _making:
-            known = self._with_key(key)
-            return known[0] if known else self._new_customer(key, wanted)
+        known = self._with_key(key)
+        return known[0] if known else self._new_customer(key, wanted)
 
     def _having(self, kind: str, value: str) -> list[str]:
         """The names of the customers who have it themselves, or a contact with it."""
@@ -265,8 +264,9 @@ class Records:
     def codes(self, rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
         """The item of each SKU; of that of nothing, too."""
         wanted = {row["code"]: row for row in rows if row["code"]}
-        sold: list[list[Any]] = [["name", "in", sorted(wanted)], ["disabled", "=", 0], ["has_variants", "=", 0]]
-        found = self.search("Item", sold, ("name",)) if wanted else []
+        sold: list[list[Any]] = [["disabled", "=", 0], ["has_variants", "=", 0]]
+        asked = ([["name", "in", list(some)], *sold] for some in in_parts(sorted(wanted), ASKED))
+        found = (row for filters in asked for row in self.search("Item", filters, ("name",)))
         there = {str(row["name"]).casefold(): str(row["name"]) for row in found}
         if self.access["make_products"] == "yes":
             new = [row for sku, row in wanted.items() if sku.casefold() not in there]

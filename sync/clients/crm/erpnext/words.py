@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from sync.clients.answers import Reply
 from sync.clients.crm.base import Field, unmarked
 from sync.clients.crm.erpnext.zone import moment
-from sync.clients.errors import AuthFailed, NotFound, Odd, Rejected, SideError, Unconfirmed, Unprepared
+from sync.clients.errors import AuthFailed, NotFound, Odd, Rejected, ServerTrouble, SideError, Unconfirmed, Unprepared
 from sync.clients.snapshots import CrmSnapshot, is_word
 from webhooks.masking import quoted
 
@@ -30,6 +30,7 @@ MAKE_FIELD = (
 NOT_UNIQUE, CHANGED_MEANWHILE = "UniqueValidationError", "TimestampMismatchError"
 MISTAKES = frozenset({"TypeError", "ValueError", "KeyError", "AttributeError", "IndexError", "JSONDecodeError"})
 """Of ERPNext's own code, with what one order holds: 500."""
+NO_ROLE = "role permission"
 LATER = frozenset({"QueryDeadlockError", "QueryTimeoutError", "LockTimeoutError", "DocumentLockedError"})
 """Something else was at it."""
 KINDS: dict[str, Any] = {
@@ -51,9 +52,11 @@ def judge(reply: Reply) -> SideError | None:
         return _no_right(reply.status, words, about)
     if kind == "DataError" and FIELD in words:
         return Unprepared(NO_FIELD, advice=MAKE_FIELD, about_order=False, **about)
-    if kind == CHANGED_MEANWHILE or kind in LATER:
+    if kind in LATER:  # and taken back: it may last as long as a bulk job there
+        return ServerTrouble(f"ERPNext was busy with the same records: {words}", about_order=True, **about)
+    if kind == CHANGED_MEANWHILE:
         return Unconfirmed(f"Somebody else changed it in ERPNext: {words}", about_order=True, **about)
-    if reply.status == HTTPStatus.NOT_FOUND and reply.method == "GET":
+    if reply.status == HTTPStatus.NOT_FOUND and (reply.method == "GET" or _names_itself(reply, words)):
         return NotFound(f"ERPNext: {words}", **about)
     if reply.status == HTTPStatus.NOT_FOUND:  # of a creation: something that it names
         advice = "Make it in ERPNext, or correct the setting that names it; then replay."
@@ -63,12 +66,20 @@ def judge(reply: Reply) -> SideError | None:
     return None
 
 
+def _names_itself(reply: Reply, words: str) -> bool:
+    """A write to what is not there, and not one that names what is not."""
+    name = unquote(reply.path.rpartition("/")[2])
+    return reply.method != "POST" and name in words
+
+
 def _no_right(status: int, words: str, about: Mapping[str, Any]) -> AuthFailed:
     if status == HTTPStatus.UNAUTHORIZED:
         advice = "The token is KEY:SECRET, as ERPNext shows them under User, API Access. Generate new keys if in doubt."
         return AuthFailed("ERPNext does not know the API key.", advice=advice, about_order=False, **about)
     advice = "Give the user of the API key the roles that docs/crms/erpnext.md names."
-    return AuthFailed(f"ERPNext refuses it: {words}", advice=advice, about_order=False, **about)
+    # Else it may be one document that is out of reach, by a user permission: a cheap read tells.
+    about_order = False if NO_ROLE in words else None
+    return AuthFailed(f"ERPNext refuses it: {words}", advice=advice, about_order=about_order, **about)
 
 
 def _advice(kind: str) -> str:

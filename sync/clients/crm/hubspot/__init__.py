@@ -4,9 +4,9 @@ HubSpot keeps our names of orders and lines unique and reads by them from its st
 search, which lags. docs/crms/hubspot.md tells its people what to do; docs/decisions/0112 says why lines have keys.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked, unmarked
 from sync.clients.crm.cache import Cache
@@ -130,6 +130,9 @@ class HubspotCrm:
         path = f"contacts/{portal}/record/{self.words.type_id}/{crm_order_id}"
         return f"https://app.hubspot.com/{path}" if portal else ""
 
+    def makes(self) -> Collection[Literal["customer", "product"]]:
+        return ["customer"]
+
     def ping(self) -> None:
         self.api.get(objects(self.words.path), limit="1")
 
@@ -192,6 +195,15 @@ class HubspotCrm:
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         """The order comes last, with all that belongs to it: it is never half. Its name is unique, so whoever comes
         second is told so, and takes the one that is there."""
+        try:
+            made = self.ids.anew(lambda: self._create(external_id, order))
+        except Rejected as error:
+            if error.code == CONFLICT and (there := self.find(external_id)):
+                return there, False
+            raise
+        return self._whole(made), True
+
+    def _create(self, external_id: str, order: Mapping[str, Any]) -> Row:
         name = marked(external_id)
         contact = self.contacts.of(order["contact"], external_id.rstrip("0123456789"))
         lines = self.lines.upsert(name, order["lines"])
@@ -199,13 +211,7 @@ class HubspotCrm:
         with_it = [association(contact, self.words.to_contact)] if contact else []
         with_it += [association(line, self.words.to_line) for line in lines]
         told = {one: value for one, value in properties.items() if value}
-        try:
-            made = self.api.create(self.words.path, told, with_it)
-        except Rejected as error:
-            if error.code == CONFLICT and (there := self.find(external_id)):
-                return there, False
-            raise
-        return self._whole(made), True
+        return self.api.create(self.words.path, told, with_it)
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         """The order itself comes last: its answer shows what became of it."""
@@ -224,7 +230,7 @@ class HubspotCrm:
         found = self.api.record(self.words.path, path_of(crm_order_id), self.words.shown, **more)
         if str(found.get("id")) != crm_order_id:
             words = f"HubSpot answered with record {found.get('id')}, not {crm_order_id}. Were the two merged there?"
-            raise Odd(words, advice="Then correct the link of this order by hand.", side="crm")
+            raise Rejected(words, advice="Then correct the link of this order by hand.", side="crm", about_order=True)
         return found
 
     def _named(self, external_ids: Sequence[str]) -> list[Row]:

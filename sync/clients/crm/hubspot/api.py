@@ -7,6 +7,7 @@ from typing import Any
 from sync.clients.crm.base import Access
 from sync.clients.crm.hubspot.words import judge, refused, zone_of
 from sync.clients.errors import Blocked
+from sync.clients.http import Answer
 from sync.clients.paging import in_parts
 
 VERSION = "2026-03"
@@ -57,8 +58,7 @@ class Api:
             inputs = [{"id": key, "idProperty": by, "properties": {**wanted[key], by: key}} for key in some]
             answer = self.client.request("POST", objects(f"{kind}/batch/upsert"), json={"inputs": inputs})
             made += rows(answer.data)
-            if errors := answer.data.get("errors"):
-                raise refused(errors, answer.status)
+            _ensure_whole(answer)
         if len(made) != len(wanted):
             raise Blocked(f"HubSpot answered {len(made)} of {len(wanted)} {kind} that it was sent.", side="crm")
         return made
@@ -66,13 +66,13 @@ class Api:
     def archive(self, kind: str, ids: Sequence[str]) -> None:
         for some in in_parts(ids, BATCH):
             body = {"inputs": [{"id": one} for one in some]}
-            self.client.request("POST", objects(f"{kind}/batch/archive"), json=body)
+            _ensure_whole(self.client.request("POST", objects(f"{kind}/batch/archive"), json=body))
 
     def associate(self, kind: str, record_id: str, others: str, ids: Sequence[str]) -> None:
         path = f"/crm/associations/{VERSION}/{kind}/{others}/batch/associate/default"
         for some in in_parts(ids, BATCH):
             body = {"inputs": [{"from": {"id": record_id}, "to": {"id": one}} for one in some]}
-            self.client.request("POST", path, json=body)
+            _ensure_whole(self.client.request("POST", path, json=body))
 
     def search(self, kind: str, any_of: Sequence[Sequence[Filter]], properties: Sequence[str], sort: str) -> list[Row]:
         """One page, from an index that lags: that something is not in it says nothing."""
@@ -116,6 +116,13 @@ def rows(answer: Any) -> list[Row]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise Blocked("HubSpot's answer is not a list.", side="crm")
     return found
+
+
+def _ensure_whole(answer: Answer) -> None:
+    """A batch that was made in part is a success (207), and names the rest."""
+    errors = answer.data.get("errors") if isinstance(answer.data, dict) else None
+    if errors:
+        raise refused(errors, answer.status)
 
 
 def _filter(name: str, operator: str, value: str | list[str]) -> Row:

@@ -9,6 +9,7 @@ from sync.clients.crm.hubspot.api import BATCH, Api
 from sync.clients.crm.hubspot.document import LINE_PROPERTIES
 from sync.clients.crm.hubspot.words import CONFLICT, ID, LINE_KEY, LINES, PRODUCTS, Words
 from sync.clients.errors import AuthFailed, Rejected
+from sync.clients.paging import in_parts
 
 PRODUCT, SKU = "hs_product_id", "hs_sku"
 
@@ -54,9 +55,9 @@ class LineItems:
     def _products(self, skus: Iterable[str]) -> dict[str, str]:
         """Those of the library that have just this SKU, once each. They are never made: a line of text says it, too."""
         known: dict[str, str] = self.ids.get("products", dict)
-        if unknown := sorted(sku for sku in skus if sku not in known)[:BATCH]:
+        for unknown in in_parts(sorted(sku for sku in skus if sku not in known), BATCH):
             try:
-                asked: list[tuple[str, str, str | list[str]]] = [(SKU, "IN", unknown)]
+                asked: list[tuple[str, str, str | list[str]]] = [(SKU, "IN", list(unknown))]
                 found = self.api.search(PRODUCTS, [asked], (SKU,), sort=ID)
             except AuthFailed:  # without that scope all lines are text
                 found = []

@@ -5,7 +5,8 @@ from typing import Any
 
 from sync.clients.crm.hubspot.api import Api
 from sync.clients.crm.hubspot.document import CONTACT_PROPERTIES, LINE_PROPERTIES
-from sync.clients.crm.hubspot.words import CONTACTS, CUSTOMER_KEY, LINE_KEY, LINES, ORDER_KEY, Words
+from sync.clients.crm.hubspot.words import CONFLICT, CONTACTS, CUSTOMER_KEY, LINE_KEY, LINES, ORDER_KEY, Words
+from sync.clients.errors import Rejected
 
 LABELS = {
     ORDER_KEY: "WooCommerce order",
@@ -46,7 +47,12 @@ def prepare(api: Api, words: Words, composed: Collection[str]) -> Iterator[str]:
     for kind, (key, _, neighbour) in needs(words, composed).items():
         there = {str(row["name"]): row for row in api.properties(kind)}
         if key not in there:
-            api.new_property(kind, _definition(key, str(there.get(neighbour, {}).get("groupName", ""))))
+            try:
+                api.new_property(kind, _definition(key, str(there.get(neighbour, {}).get("groupName", ""))))
+            except Rejected as error:
+                if error.code != CONFLICT:
+                    raise
+                continue  # somebody made it a moment ago
             yield f"The property {key} of HubSpot's {_named(kind, words)} was made."
 
 

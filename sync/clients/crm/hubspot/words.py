@@ -126,6 +126,9 @@ RECORD = re.compile(r"/crm/objects/[^/]+/[^/]+/\d+")
 def judge(reply: Reply, zone: ZoneInfo | None = None) -> SideError | None:
     """`zone`: of the account, in which its day ends."""
     said = reply.data if isinstance(reply.data, dict) else {}
+    if reply.status == HTTPStatus.NOT_FOUND and not said:  # HubSpot itself says so in JSON
+        advice = "See whether CRM_URL leads to HubSpot's API, and what stands in between."
+        return Blocked("A page that is not HubSpot's says 404.", advice=advice, side="crm", status=reply.status)
     if not said or reply.status < HTTPStatus.BAD_REQUEST:
         return None
     words = quoted(str(said.get("message", ""))[:400])

@@ -4,18 +4,18 @@ Odoo keeps no reference unique, tells times in whole seconds, and answers most e
 its people what to do; docs/decisions/0108 says how customers are made once, and 0109 whose lines are ours.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sync.clients.crm.base import Access, Field, Status, Traits, marked, only
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.odoo.calls import BY_VERSION, JSON2, RPC, Calls
 from sync.clients.crm.odoo.document import COMPOSER
-from sync.clients.crm.odoo.lines import Lines
-from sync.clients.crm.odoo.partners import Partners
+from sync.clients.crm.odoo.lines import LINE, Lines
+from sync.clients.crm.odoo.partners import PARTNER, Partners
 from sync.clients.crm.odoo.words import (
     ACCESS,
     MISSING,
@@ -30,7 +30,7 @@ from sync.clients.crm.odoo.words import (
     stamp,
 )
 from sync.clients.crm.schema import MAKE_PRODUCTS, WEBHOOK_SECRETS, SettingField
-from sync.clients.errors import AuthFailed, Hidden, NotFound, Rejected, Unconfirmed
+from sync.clients.errors import AuthFailed, Hidden, NotConfigured, NotFound, Rejected, Unconfirmed
 from sync.clients.http import readable
 from sync.clients.paging import batches, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
@@ -135,6 +135,9 @@ class OdooCrm:
     def url_of(self, crm_order_id: str) -> str:
         return f"{self.access['url']}/web#id={crm_order_id}&model={SALE}&view_type=form"
 
+    def makes(self) -> Collection[Literal["customer", "product"]]:
+        return ["customer", "product"] if self.access["make_products"] == "yes" else ["customer"]
+
     def ping(self) -> None:
         self.calls.search(SALE, [], ("id",), limit=1)
 
@@ -184,21 +187,24 @@ class OdooCrm:
     def create(self, external_id: str, order: Mapping[str, Any]) -> tuple[CrmSnapshot, bool]:
         if there := self.find(external_id):
             return there, False
-        with self._about():
+        with self._about("create"):
             [made] = self._anew(lambda: self.calls.create(SALE, [self._values(external_id, order)]))
         shown = self._without_twin(str(made), external_id)
         # Odoo answers with the id alone. Whoever has moved it before we look has made a move, which is no beginning.
         return shown, shown.status == FIRST
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
+        with self._about("write"):
+            self._anew(lambda: self._update(crm_order_id, order))
+        return self.get(crm_order_id)
+
+    def _update(self, crm_order_id: str, order: Mapping[str, Any]) -> None:
         now = self._read(crm_order_id, *WHOLE)
         values: dict[str, Any] = {"note": markup(order["note"])}
         mapped = {name: value for name, value in order.get("fields", {}).items() if name not in OURS}
         if "lines" in order:
-            values |= self._anew(lambda: self._changed(crm_order_id, now, order))
-        with self._about():
-            self.calls(SALE, "write", [id_of(crm_order_id)], vals=values | mapped)
-        return self.get(crm_order_id)
+            values |= self._changed(crm_order_id, now, order)
+        self.calls(SALE, "write", [id_of(crm_order_id)], vals=values | mapped)
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
@@ -231,10 +237,10 @@ class OdooCrm:
         if oldest == made:
             words = f"Odoo has order {external_id} twice for a moment. It is looked at again."
             raise Unconfirmed(words, side="crm", about_order=True)
-        # A salesperson may not delete it.
+        # A salesperson may not delete it. In one call: whoever died between two would leave an order behind.
         note = markup([f"Made twice at the same moment: the order is the one with the id {oldest}."])
-        self.calls(SALE, "write", [int(made)], vals={"client_order_ref": False, "note": note})
-        self.calls(SALE, "action_cancel", [int(made)], context={"disable_cancel_warning": True})
+        withdrawn = {"client_order_ref": False, "note": note, "state": "cancel"}
+        self.calls(SALE, "write", [int(made)], vals=withdrawn)
         return named[oldest]
 
     # --- what an order is made of ----------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ class OdooCrm:
             self.ids.forget("companies")
             known = ", ".join(sorted(row["name"] for row in rows))
             words = f"The user of the API key may act for the companies {known}, and the setting company is {name!r}."
-            raise Rejected(words, advice="Set it to one of them.", side="crm", about_order=False)
+            raise NotConfigured(words, advice="Set it to one of them.", side="crm", about_order=False)
         values = {"company_id": int(mine[0]["id"])}
         price_list = self.ids.get("price lists", self._price_lists).get(currency)
         if price_list is None and mine[0]["currency_id"][1] != currency:
@@ -292,14 +298,19 @@ class OdooCrm:
     # --- errors ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _about(self) -> Iterator[None]:
-        """An order that the user may not touch, while she may others, is not the fault of Odoo."""
+    def _about(self, right: str = "read") -> Iterator[None]:
+        """An order that the user may not touch, while she may others, is not the fault of Odoo. One who may do that
+        with none is: then all orders wait."""
         try:
             yield
         except AuthFailed as error:
-            if error.code != ACCESS:
+            if error.code != ACCESS or error.about_order is False:
                 raise
             self.ping()
+            if lost := [model for model in (SALE, LINE, PARTNER) if not self.calls.may(model, right)]:
+                words = f"The user of the API key has lost the right to {right} {', '.join(lost)}. {error.message}"
+                about: dict[str, Any] = {"side": "crm", "status": error.status, "code": error.code}
+                raise AuthFailed(words, advice=error.advice, about_order=False, **about) from error
             words = f"Odoo does not let the user of the API key do this: {error.message}"
             advice = "See the rights and record rules of the user."
             raise Hidden(words, advice=advice, side="crm", status=error.status, about_order=True) from error
@@ -308,13 +319,7 @@ class OdooCrm:
         """What we believed to be there is not: a product, a tax, a customer that was merged or made twice. It is looked
         for once more at once, and then later."""
         try:
-            return call()
-        except Rejected as error:
-            if error.code != MISSING:
-                raise
-        self.ids.forget_all()
-        try:
-            return call()
+            return self.ids.anew(call)
         except Rejected as error:
             if error.code != MISSING:
                 raise

@@ -1,6 +1,7 @@
 """How Odoo is called: JSON-RPC up to 18, JSON-2 from 19 on. One method for both, with named arguments."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from sync.clients.crm.base import Access
@@ -9,9 +10,9 @@ from sync.clients.crm.odoo.words import OF_THE_KEY, refused
 from sync.clients.errors import AuthFailed, Blocked, NotFound
 from sync.clients.http import JsonClient
 
-READS = frozenset({"read", "search_read", "fields_get"})
+READS = frozenset({"read", "search_read", "fields_get", "check_access_rights", "has_access"})
 BY_VERSION, RPC, JSON2 = "by version", "JSON-RPC", "JSON-2"
-FIRST_WITH_JSON2 = 19
+FIRST_WITH_JSON2, FIRST_WITH_HAS_ACCESS = 19, 18
 
 
 class Calls:
@@ -45,6 +46,12 @@ class Calls:
             raise Blocked(f"Odoo's answer to a creation is not the ids of {model}.", side="crm")
         return made
 
+    def may(self, model: str, right: str) -> bool:
+        """Whether the user's roles give this right at all, whatever is refused for one record."""
+        if self.version >= FIRST_WITH_HAS_ACCESS:
+            return self(model, "has_access", [], operation=right) is not False
+        return self(model, "check_access_rights", operation=right, raise_exception=False) is not False
+
     def known(self, model: str, field: str, domain: list[Any] | None = None) -> dict[str, int]:
         """The ids of a small model by the value of a field, kept for a while; the lowest, where several have it."""
 
@@ -61,7 +68,17 @@ class Calls:
         headers = {"Authorization": f"bearer {self.access['token']}", "X-Odoo-Database": self.access["database"]}
         body = {**({"ids": list(ids)} if ids is not None else {}), **named}
         path, write = f"/json/2/{model}/{method}", method not in READS
-        return self.client.request("POST", path, json=body, headers=headers, write=write).data
+        return self._post(path, json=body, headers=headers, write=write)
+
+    def _post(self, path: str, **request: Any) -> Any:
+        """A page that is not found is never an order that is not there: of that Odoo speaks in JSON."""
+        try:
+            return self.client.request("POST", path, **request).data
+        except NotFound as error:
+            if error.code:
+                raise
+            advice = "See whether the address is that of Odoo itself."
+            raise Blocked(error.message, advice=advice, side="crm", status=error.status) from error
 
     def _rpc(self, model: str, method: str, ids: Sequence[int] | None, named: dict[str, Any]) -> Any:
         uid = self.ids.get("uid", self._authenticate)
@@ -78,7 +95,7 @@ class Calls:
     def _service(self, service: str, method: str, args: list[Any], *, write: bool) -> Any:
         params = {"service": service, "method": method, "args": args}
         body = {"jsonrpc": "2.0", "method": "call", "id": 1, "params": params}
-        data = self.client.request("POST", "/jsonrpc", json=body, write=write).data
+        data = self._post("/jsonrpc", json=body, write=write)
         if not isinstance(data, dict) or "jsonrpc" not in data:
             raise Blocked("Odoo's answer is not one of JSON-RPC.", side="crm")
         return data.get("result")  # a method that returns nothing has none
@@ -94,7 +111,9 @@ class Calls:
         try:
             said = self._service("common", "version", [], write=False)
             return int(said["server_version_info"][0])
-        except NotFound:
+        except Blocked as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
             return FIRST_WITH_JSON2  # JSON-RPC is to go some day
         except (KeyError, IndexError, TypeError, ValueError) as error:
             advice = "See whether the address is that of Odoo itself, or choose the protocol by hand."

@@ -29,7 +29,7 @@ FIELDS = (
     "country_id",
     *PLACE,
 )
-MOST_SALES = 500
+MOST_CANDIDATES, MOST_SALES = 20, 500
 AT_ONCE = timedelta(minutes=5)
 """Between the beginnings of two creations that do not see each other, at most."""
 INVOICE, DELIVERY = ("invoice_address", "invoice"), ("delivery_address", "delivery")
@@ -95,7 +95,7 @@ class Partners:
             if len(found) > 1 and all(row["ref"] == code for row in found):
                 return self._only(found)
             if len(found) > 1 and name != "ref":
-                raise SeveralFit(CUSTOMER, value, self._candidates(found), may_create=True)
+                raise SeveralFit(CUSTOMER, value, self._candidates(found[:MOST_CANDIDATES]), may_create=True)
             if len(found) > 1:
                 names = ", ".join(f"{row['name']} ({row['id']})" for row in found)
                 words = f"Several contacts of Odoo have the order's {name}: {names}."

@@ -5,14 +5,14 @@ what to do; docs/decisions/0087 says why parties have the codes that they have.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
-from typing import Any
+from typing import Any, Literal
 
-from sync.clients.crm.base import Access, Field, Status, Traits, marked, only, unmarked
+from sync.clients.crm.base import Access, Field, Status, Traits, marked, only
 from sync.clients.crm.cache import Cache
 from sync.clients.crm.customers import CUSTOMER, NEW, SeveralFit, chosen
 from sync.clients.crm.schema import TOKEN, SettingField
@@ -33,9 +33,9 @@ from sync.clients.crm.tryton.words import (
     snapshot,
     tagged,
 )
-from sync.clients.errors import Blocked, NotFound, Odd, Rejected, Unconfirmed
+from sync.clients.errors import Blocked, NotConfigured, NotFound, Odd, Rejected, Unconfirmed
 from sync.clients.http import readable
-from sync.clients.paging import batches, pages
+from sync.clients.paging import batches, in_parts, pages
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.texts import is_number
 
@@ -55,15 +55,14 @@ PARTY = (
     *("name", "code", "contact_mechanisms.type", "contact_mechanisms.value", "addresses.full_address"),
     "identifiers.code",
 )
-MOST_CANDIDATES, MOST_SALES = 20, 500
 OURS = frozenset(
     ("id", "number", "reference", "state", "rec_name", "create_date", "create_uid", "write_date", "write_uid")
 )
 LISTS = ("one2many", "many2many")
 """Nobody maps what tells whose order it is, what Tryton writes itself, and what holds records."""
-NOT_UNIQUE = "must be unique"
-FIRST = "draft"
-PAGE = 100
+NOT_UNIQUE, FIRST = "must be unique", "draft"
+MOST_CANDIDATES, MOST_SALES, PAGE, ASKED = 20, 500, 100, 20
+"""The last: codes of products in one question, as web servers refuse long addresses."""
 
 
 class TrytonCrm:
@@ -126,6 +125,9 @@ class TrytonCrm:
         server, _, database = self.access["url"].rpartition("/")
         return f"{server}/#{database}/model/{SALE}/{crm_order_id}"
 
+    def makes(self) -> Collection[Literal["customer", "product"]]:
+        return ["customer"]
+
     def ping(self) -> None:
         self._search(SALE, [], ("id",), limit=1)
 
@@ -159,16 +161,15 @@ class TrytonCrm:
         if there := self.find(external_id):
             self._take_doubles_away(there.crm_order_id)
             return there, False
-        values = self._values(external_id, order)
-        lines = self._lines(order["lines"])
-        values |= self._mapped(order)
-        values |= {"reference": marked(external_id), "lines": [["create", lines]] if lines else []}
-        made = self._call("POST", SALE, fields=FIELDS, json=values)
+        made = self.ids.anew(lambda: self._call("POST", SALE, fields=FIELDS, json=self._values(external_id, order)))
         if not isinstance(made, dict):  # SQLite takes a party that is not there, and answers 204
             raise Unconfirmed(f"Tryton answered the creation of {external_id} with nothing.", side="crm")
         return self._without_twin(snapshot(made), external_id), True
 
     def update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
+        return self.ids.anew(lambda: self._update(crm_order_id, order))
+
+    def _update(self, crm_order_id: str, order: Mapping[str, Any]) -> CrmSnapshot:
         now = self._read(crm_order_id, WHOLE)
         self._take_doubles_away(crm_order_id)
         if "lines" not in order:
@@ -183,9 +184,8 @@ class TrytonCrm:
                 raise Rejected(words, advice=advice, side="crm", about_order=True)
             values["lines"] = changed
         if now["state"] == "draft":
-            name = unmarked(now["reference"]) or crm_order_id
             party = now["party"]["id"] if isinstance(now["party"], dict) else now["party"]
-            values |= self._addresses(party, order, name)
+            values |= self._addresses(party, order)
         values |= self._mapped(order)
         return self._write(crm_order_id, values) if values else snapshot(now)
 
@@ -196,10 +196,13 @@ class TrytonCrm:
         return snapshot(answer) if isinstance(answer, dict) else self.get(crm_order_id)
 
     def _read(self, crm_order_id: str, fields: Sequence[str]) -> dict[str, Any]:
-        found = self._call("GET", f"{SALE}/{path_of(crm_order_id)}", fields=fields)
-        if not isinstance(found, dict) or str(found.get("id")) != crm_order_id:
+        """By a list: what has no database says 404 as well, and an order that is not there is an empty one."""
+        found = self._search(SALE, [["id", "=", int(path_of(crm_order_id))]], fields)
+        if not found:
+            raise NotFound(f"Tryton has no sale {crm_order_id}.", side="crm")
+        if len(found) > 1 or str(found[0].get("id")) != crm_order_id:
             raise Odd(f"Tryton's answer is not sale {crm_order_id}.", side="crm")
-        return found
+        return found[0]
 
     def _named(self, external_ids: Sequence[str]) -> list[CrmSnapshot]:
         return self._sales([["reference", "in", [marked(one) for one in external_ids]]])
@@ -262,7 +265,8 @@ class TrytonCrm:
     # --- what a sale is made of ------------------------------------------------------------------------------------
 
     def _values(self, external_id: str, order: Mapping[str, Any]) -> dict[str, Any]:
-        party = self._party(external_id, order)
+        lines = self._lines(order["lines"])
+        party = self._party(external_id, order)  # last: nobody is made for an order that cannot be
         date = order["sale_date"] and datetime.fromisoformat(order["sale_date"])
         return {
             "party": party,
@@ -271,7 +275,10 @@ class TrytonCrm:
             "description": order["description"],
             "comment": order["comment"],
             "sale_date": date and {"__class__": "date", "year": date.year, "month": date.month, "day": date.day},
-            **self._addresses(party, order, external_id),
+            **self._addresses(party, order),
+            **self._mapped(order),
+            "reference": marked(external_id),
+            "lines": [["create", lines]] if lines else [],
         }
 
     def _party(self, external_id: str, order: Mapping[str, Any]) -> int:
@@ -314,11 +321,15 @@ class TrytonCrm:
         try:
             return int(self._call("POST", "party.party", fields=("id",), json=values)["id"])
         except Rejected as error:
-            if NOT_UNIQUE in error.message and (there := self._party_of_code(code)):
+            if NOT_UNIQUE not in error.message:
+                raise
+            if there := self._party_of_code(code):
                 return there  # somebody made it a moment ago
-            raise
+            words = f"The order's customer is the party {code} in Tryton, which somebody made inactive there."
+            advice = "Make it active again, or take its code away, then replay."
+            raise Rejected(words, advice=advice, side="crm", about_order=True) from error
 
-    def _addresses(self, party: int, order: Mapping[str, Any], name: str) -> dict[str, int]:
+    def _addresses(self, party: int, order: Mapping[str, Any]) -> dict[str, int]:
         """Those of the party that are the order's; one that it does not have yet is added, and none is overwritten."""
         fields = ("party_name", "street", "postal_code", "city", "country.code")
         rows = self._search("party.address", [["party", "=", party]], fields)
@@ -339,7 +350,8 @@ class TrytonCrm:
 
     def _lines(self, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         codes = sorted({one["code"] for one in lines if one["code"]})
-        rows = self._search("product.product", [["code", "in", codes]], ("code", "sale_uom")) if codes else []
+        asked = ([["code", "in", list(some)]] for some in in_parts(codes, ASKED))
+        rows = (row for domain in asked for row in self._search("product.product", domain, ("code", "sale_uom")))
         units = {row["code"]: (row["id"], row["sale_uom"]) for row in rows if row["sale_uom"]}
         made = []
         for one in lines:
@@ -394,7 +406,8 @@ class TrytonCrm:
         if name not in companies and (name or len(companies) != 1):
             known = ", ".join(sorted(companies))
             words = f"Tryton holds the companies {known}, and the setting company is {name!r}."
-            raise Rejected(words, advice="Set it to one of them (CRM_COMPANY).", side="crm", about_order=False)
+            advice = "Set it to one of them (CRM_COMPANY)."
+            raise NotConfigured(words, advice=advice, side="crm", about_order=False)
         return companies[name] if name else next(iter(companies.values()))
 
     def _one(self, model: str, field: str, value: str, what: str) -> int:

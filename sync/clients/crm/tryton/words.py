@@ -1,6 +1,7 @@
 """What Tryton says, in our words, and how it wants to be asked."""
 
 import json
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,12 +12,14 @@ from typing import Any
 from sync.clients.answers import Reply
 from sync.clients.crm.base import unmarked
 from sync.clients.crm.customers import Candidate
-from sync.clients.errors import AuthFailed, Hidden, NotFound, Odd, Rejected, SideError
+from sync.clients.errors import AuthFailed, Hidden, NotFound, Odd, Rejected, ServerTrouble, SideError
 from sync.clients.snapshots import CrmSnapshot
 from webhooks.masking import quoted
 from webhooks.texts import is_number
 
 NO_ACCESS = "You are not allowed to access"
+UNKNOWN = re.compile(r"<p>(?:&#39;|')([a-z_0-9.]+)(?:&#39;|')</p>")
+"""All that its page says where it does not know a model or a field: the KeyError of its own code."""
 
 
 def judge(reply: Reply) -> SideError | None:
@@ -27,6 +30,13 @@ def judge(reply: Reply) -> SideError | None:
             advice = "Give the user of the application key the groups Sales and Party Administration."
             return AuthFailed(said, advice=advice, side="crm", status=reply.status, about_order=False)
         return Rejected(f"Tryton refuses it: {quoted(said[:400])}", side="crm", status=reply.status, about_order=True)
+    if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and (unknown := UNKNOWN.search(reply.text)):
+        name = quoted(unknown[1])
+        if reply.method == "GET":
+            words, advice = f"Tryton does not know {name}.", "See whether its module sale is activated."
+            return ServerTrouble(words, advice=advice, side="crm", status=reply.status)
+        words, advice = f"Tryton does not know the field {name}.", "Correct the bridge's field map, then replay."
+        return Rejected(words, advice=advice, side="crm", status=reply.status, about_order=True)
     if reply.status == HTTPStatus.FORBIDDEN and "permission" in reply.text:
         words = "Tryton does not let the user of the application key do this."
         return Hidden(words, advice="Give it the right to.", side="crm", status=reply.status, about_order=True)

@@ -43,6 +43,8 @@ TEMPLATE = (
     '"modified": "{{ doc.modified }}"}'
 )
 """Of the body of a webhook, as docs/crms/erpnext.md has it."""
+LONGEST_ADDRESS = 4_094
+"""Of gunicorn, which serves frappe."""
 UPDATE_STATUS = "erpnext.selling.doctype.sales_order.sales_order.update_status"
 
 
@@ -122,6 +124,11 @@ class ErpnextStandIn(StandIn):
         with self.lock:
             return [_as_shown(doc, self.zone) for doc in self.orders.values()]
 
+    def customers(self) -> list[str]:
+        with self.lock:
+            known = [one.get("email_id") for one in self.documents.kept["Customer"].values()]
+            return [one for one in known if one]
+
     def kept(self) -> dict[str, Any]:
         kept = {name: docs for name, docs in self.documents.kept.items() if name != "Webhook"}
         return {"kept": kept, "next_order": self.documents.next_order}
@@ -149,6 +156,8 @@ class ErpnextStandIn(StandIn):
 
     def handle(self, request: Request, fault: Fault | None) -> Answer:
         host = request.headers.get("host", "").partition(":")[0]
+        if len(request.target) > LONGEST_ADDRESS:
+            return Answer(400, b"<h1>Bad Request</h1>Request Line is too large", {"Content-Type": "text/html"})
         if self.site and host != self.site:
             raise answers.other_site(host)
         given = request.headers.get("authorization", "")

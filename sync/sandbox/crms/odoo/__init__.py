@@ -65,6 +65,8 @@ class OdooStandIn(StandIn):
         furnish(self.records)
         self.sales = Sales(self.records)
         self.forbidden: set[tuple[str, str]] = {(SALE, "unlink")}  # odoo16/056
+        self.lost: set[tuple[str, str]] = set()
+        "Rights that the user's roles do not give any more, by model."
         self.failing: dict[tuple[str, str], OdooError] = {}
 
     @classmethod
@@ -208,9 +210,11 @@ class OdooStandIn(StandIn):
     def _execute(self, model: str, method: str, placed: list[Any], named: dict[str, Any]) -> Any:
         with self.lock:
             self.records.fields(model)
+            if method in ("check_access_rights", "has_access"):
+                return (model, named["operation"]) not in self.lost
             if failing := self.failing.pop((model, method), None):
                 raise failing
-            if (model, method) in self.forbidden:
+            if (model, method) in self.forbidden | self.lost:
                 raise OdooError("odoo.exceptions.AccessError", NO_RIGHT.format(model=model))
         if model == SALE and method in ("write", *ACTIONS):
             return self._of_orders(method, placed[0], placed[1] if len(placed) > 1 else named.get("vals", {}), named)
