@@ -83,7 +83,7 @@ rules: ## the alert rules and the scrape configuration, by promtool (Debian: apt
 types: $(VENV)/dev.stamp ## mypy
 	$(BIN)/mypy $(PACKAGES)
 
-bench: $(VENV)/bench.stamp ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1 CRM=odoo
+bench: $(VENV)/bench.stamp $(if $(filter tryton,$(CRM)),tryton) ## measure (docs/performance.md): PART="ingest drain …" DATABASE=sqlite|postgres SCALE=0.1 CRM=odoo
 	$(BIN)/python -m tests.benchmarks $(PART) $(if $(DATABASE),--database $(DATABASE)) $(if $(SCALE),--scale $(SCALE)) $(if $(CRM),--crm $(CRM))
 
 screenshots: $(VENV)/dev.stamp ## the pictures of the README anew, from the sandbox
