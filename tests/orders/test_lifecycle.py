@@ -53,6 +53,12 @@ def test_an_unmapped_status_raises_and_has_no_default() -> None:
         DEFAULT.shop_status("qualified")
 
 
+def test_a_status_that_is_not_applied_is_known_and_means_nothing_in_the_shop() -> None:
+    rules = Lifecycle.of([("paid", "processing", True), ("asked", "", False)], [])
+    assert (rules.left_alone, [*rules.status_map]) == ({"asked"}, ["paid"])
+    assert rules.shop_status("asked") == ""
+
+
 @given(old=st.sampled_from(STATUSES), new=st.sampled_from(STATUSES))
 def test_a_chain_is_made_of_allowed_steps(old: str, new: str) -> None:
     chain = DEFAULT.chain(old, new)

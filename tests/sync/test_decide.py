@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -162,6 +163,11 @@ def test_a_webhook_before_the_link_is_applied() -> None:
     plan = move(link=None)
     assert isinstance(plan, Plan)
     assert (plan.outcome, plan.woo_id) == ("applied", 14)
+
+
+def test_an_order_whose_creation_was_not_recorded_may_have_been_edited_in_the_shop_since() -> None:
+    made = replace(crm_order(), total=Decimal("10.00"))
+    assert outcome(move(link=None, crm=made)) == "applied"
 
 
 def test_a_write_that_was_not_recorded_is_found_and_logged_once() -> None:
