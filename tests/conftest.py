@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import fcntl
+import gc
 import os
 import sqlite3
 import threading
@@ -13,6 +14,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
+from xdist.scheduler import LoadFileScheduling
 
 from orders.append_only import GUARDS
 from sync.clients import installation
@@ -30,30 +32,65 @@ hypothesis.settings.load_profile("ours")
 
 THREADS_END = 30.0
 """Seconds until a thread that a test began has ended, on a machine that is busy."""
-SLOW = (
+FIRST = (
     "chaos/test_chaos.py",
-    "journeys/test_cluster.py",
-    "security/test_permissions.py",
-    "fuzz/test_server.py",
+    "browser/",
     "security/test_secrets.py",
-    "browser/test_bulk.py",
+    "journeys/test_cluster.py",
+    "install/test_upgrade_of_0_2_0.py",
+    "fuzz/test_server.py",
+    "install/test_upgrade.py",
+    "model/",
+    "tryton/",
+    "journeys/test_processes.py",
+    "security/test_permissions.py",
+    "sync/test_process.py",
     "sync/test_bad_orders.py",
-    "orders/test_tampering.py",
-    "journeys/test_journeys.py",
-    "browser/test_roles.py",
-    "browser/test_pages.py",
-    "journeys/test_reconciliation.py",
+    "sync/test_whose.py",
+    "security/test_masks.py",
 )
-"""The files that take longest, in this order: begun last, one of them would go on alone while other workers idle."""
+"""What takes longest, or waits for processes most, in this order: begun last, it would go on alone while the other
+worker idles."""
+TOGETHER = ("tests/browser/", "tests/tryton/")
+"""One Chromium, closed behind its last test, and one Tryton."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what depends on which database the tests have (docs/decisions/0069), and puts the slow files first."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Marks what depends on which database the tests have (docs/decisions/0069), before `-m` asks for it; and puts the
+    slow files first, when all others have had their say: pytest-django sorts by kinds of tests."""
+    seen: set[str] = set()
     for item in items:
-        if _uses_the_database(item):
+        function = item.nodeid.partition("[")[0]
+        if _uses_the_database(item) and not (item.get_closest_marker("cases_alike") and function in seen):
             item.add_marker("database")
-    items.sort(key=lambda item: SLOW.index(where) if (where := _file(item)) in SLOW else len(SLOW))
+        seen.add(function)
+    outcome = yield
+    items.sort(key=_turn)
+    return outcome
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: looking through it for garbage again and again took a sixth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
+class Together(LoadFileScheduling):
+    """Each file goes to one worker whole, and so do folders with a server that is long in starting."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _turn(item: pytest.Item) -> int:
+    return next((turn for turn, begin in enumerate(FIRST) if _file(item).startswith(begin)), len(FIRST))
 
 
 def _file(item: pytest.Item) -> str:

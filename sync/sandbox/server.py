@@ -149,7 +149,7 @@ class LoopbackServer(ABC):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def settle(self, timeout: float = 10.0) -> None:
+    def settle(self, timeout: float = 60.0) -> None:
         """Wait until everything that it sends is delivered or given up; raises TimeoutError."""
         if self.outbox:
             self.outbox.settle(timeout)

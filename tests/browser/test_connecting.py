@@ -131,7 +131,7 @@ def _orders_go_both_ways(shop: SandboxShop, crm: SandboxCrm) -> None:
     def settled(is_so: Callable[[], object]) -> Callable[[], object]:
         def work() -> object:
             for side in (shop, crm):
-                side.settle(5)
+                side.settle()
             tasks.drain()
             return is_so()
 

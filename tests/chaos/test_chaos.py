@@ -67,7 +67,7 @@ def test_wordpress_asks_for_ten_minutes_while_it_updates_and_is_back_after_secon
     chaos.shop = SandboxShop()
     chaos.shop.start()
     said: list[requests.Response] = []
-    with patch.object(chaos, "_wait", lambda *span: said.append(requests.get(chaos.shop.url, timeout=5))):
+    with patch.object(chaos, "_wait", lambda *span: said.append(requests.get(chaos.shop.url, timeout=60))):
         [maintenance] = chaos.all().values()
         maintenance()
     chaos.shop.stop()

@@ -107,6 +107,7 @@ def test_whatever_was_let_in_or_refused_can_be_looked_at(sent: Sent) -> None:
         assert client.get(f"/admin/webhooks/refuseddelivery/{newest.pk}/change/").status_code == 200
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "é"]
 )
@@ -168,6 +169,7 @@ LARGE = {
 }
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("secret", [None, 0], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("url", [WOO, CRM])
 @pytest.mark.parametrize("name", LARGE)

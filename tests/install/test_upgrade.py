@@ -119,7 +119,7 @@ def shell(code: str, env: dict[str, str], told: Any = None) -> str:
 def in_the_crm(crm: SandboxCrm, order: dict[str, Any]) -> str:
     headers = {"Authorization": "Bearer crm-token", "Idempotency-Key": f"woo-{order['id']}"}
     body = {"external_id": str(order["id"]), "order": order}
-    answer = requests.post(f"{crm.url}/orders", json=body, headers=headers, timeout=10)
+    answer = requests.post(f"{crm.url}/orders", json=body, headers=headers, timeout=60)
     return str(answer.json()["id"])
 
 

@@ -26,10 +26,12 @@ from sync.sandbox.shop import SandboxShop
 from tests import servers
 from webhooks.models import WebhookEvent
 
+PATIENCE = 60.0
+"""Seconds until what does not come is a failure: as long as a loaded machine may need."""
 CRM_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Await a condition; fail loudly when it does not come."""
     until = time.monotonic() + seconds
     pause = threading.Event()
@@ -59,7 +61,7 @@ class World:
     endpoint: str
     "Where the shop's deliveries go."
 
-    def settle(self, seconds: float = 15) -> None:
+    def settle(self, seconds: float = PATIENCE) -> None:
         """Until every delivery is in and every event is finished."""
 
         def quiet() -> bool:
@@ -75,8 +77,8 @@ class World:
 
     def work(self) -> None:
         """One round of the worker: the deliveries that are in, once."""
-        self.shop.settle(5)
-        self.crm.settle(5)
+        self.shop.settle(PATIENCE)
+        self.crm.settle(PATIENCE)
         tasks.drain()
 
     def bury_the_dead(self) -> None:
@@ -118,7 +120,7 @@ def world(transactional_db: None, live_server: Any, settings: Any, monkeypatch: 
     settings.WOO_URL, settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET = shop.url, "ck_test", "cs_test"
     settings.CRM_URL, settings.CRM_TOKEN = crm.url, "crm-token"
     settings.WOO_WEBHOOK_SECRETS, settings.CRM_WEBHOOK_SECRETS = ["lab-webhook-secret"], [CRM_SECRET]
-    settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
+    settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 10.0
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(tasks, "LINGER", 0.0)
     yield World(shop=shop, crm=crm, endpoint=f"{live_server.url}/webhooks/woocommerce/")

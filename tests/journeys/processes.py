@@ -25,11 +25,11 @@ def running(*command: str, env: dict[str, str], log: Path) -> Iterator["subproce
         child.terminate()
         try:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(15)
+                child.wait(60)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            child.wait(10)
+            child.wait(60)
 
 
 def migrate(env: dict[str, str]) -> None:
@@ -42,7 +42,7 @@ def gunicorn(url: str) -> tuple[str, ...]:
 
 def answers(address: str) -> bool:
     try:
-        return requests.get(address, timeout=20).ok
+        return requests.get(address, timeout=60).ok
     except requests.RequestException:
         return False
 

@@ -36,7 +36,7 @@ def test_a_dry_run_shows_what_would_change_and_leaves_nothing_but_its_record(wor
     world.crm.set_status(crm_id, "paid", notify=False)
     event = WebhookEvent.objects.filter(side="shop").latest("id")
     world.shop.edit(woo_id, customer_note="ring at Müller's")
-    world.shop.settle(5)
+    world.shop.settle()
     before, calls = rows(), (len(world.shop.requests), len(world.crm.requests))
     page = do("support", event, "dry-run")
     made = [*world.shop.requests[calls[0] :], *world.crm.requests[calls[1] :]]

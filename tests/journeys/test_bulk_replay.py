@@ -31,7 +31,7 @@ def test_a_fresh_delivery_is_settled_before_the_backlog_of_a_bulk_replay(
     while not run.counts.get("seen"):
         next(steps)
     fresh = world.shop.create_order()
-    world.shop.settle(5)
+    world.shop.settle()
     while not settled(fresh["id"]):
         next(steps)
     left = WebhookEvent.objects.filter(state=State.DEAD).count()

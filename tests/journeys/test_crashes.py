@@ -50,8 +50,8 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
 
 
 def crash_and_go_on(world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str) -> None:
-    world.shop.settle(5)
-    world.crm.settle(5)
+    world.shop.settle()
+    world.crm.settle()
     crash_once(monkeypatch, step, when)
     with pytest.raises(Crash):
         world.work()
@@ -107,7 +107,7 @@ def moves(world: World) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 def crash(world: World, monkeypatch: pytest.MonkeyPatch, crm_id: str, status: str, step: str) -> None:
     """The CRM moves the order, and the process dies after that step."""
     world.crm.set_status(crm_id, status)
-    world.crm.settle(5)
+    world.crm.settle()
     crash_once(monkeypatch, step, "after")
     with pytest.raises(Crash):
         world.work()

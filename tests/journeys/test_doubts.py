@@ -85,7 +85,7 @@ def test_an_order_that_was_linked_meanwhile_is_left_to_the_worker_that_has_it(wo
     """A worker that took it while there was no link holds the CRM's id only, and others take the shop's."""
     woo_id, crm_id = linked_order(world, status="pending")
     world.crm.set_status(crm_id, "paid")
-    world.crm.settle(5)
+    world.crm.settle()
     link = world.link(woo_id)
     OrderLink.objects.filter(pk=link.pk).delete()
     work = pipeline.take("crm", crm_id)

@@ -34,7 +34,7 @@ def test_a_dry_run_only_reads_and_writes_no_row(world: World) -> None:
     woo_id = linked(world, status="pending")
     world.crm.set_status(world.link(woo_id).crm_order_id, "paid", notify=False)
     world.shop.edit(woo_id, customer_note="ring twice")
-    world.shop.settle(5)
+    world.shop.settle()
     calls = len(world.shop.requests), len(world.crm.requests)
     before = everything()
     seen = [run_dry(event) for event in WebhookEvent.objects.all()] + [run_resync_dry(world.link(woo_id))]
@@ -58,7 +58,7 @@ def test_a_move_is_shown_field_by_field(world: World) -> None:
 def test_what_the_crm_would_be_told_is_compared_with_what_it_was_told(world: World) -> None:
     woo_id = linked(world, status="pending")
     world.shop.edit(woo_id, customer_note="ring twice")
-    world.shop.settle(5)
+    world.shop.settle()
     seen = run_dry(WebhookEvent.objects.latest("id"))
     assert [(c.side, c.name, c.before, c.after) for c in seen.changes] == [("crm", "customer_note", "", "ring twice")]
 
@@ -100,7 +100,7 @@ def test_a_side_that_is_away_is_told_and_its_breaker_left_alone(world: World) ->
 def test_the_command_says_field_by_field_what_a_replay_would_do(world: World) -> None:
     woo_id = linked(world, status="pending")
     world.crm.set_status(world.link(woo_id).crm_order_id, "paid")
-    world.crm.settle(5)
+    world.crm.settle()
     event, out = WebhookEvent.objects.latest("id"), StringIO()
     call_command("replay", str(event.pk), "--dry-run", stdout=out)
     assert f"event {event.pk}: forward (applied)." in out.getvalue()

@@ -64,7 +64,7 @@ def test_a_persons_replay_goes_through_also_when_news_came_meanwhile(world: Worl
         edit(world, woo_id, f"note {number}")
     parked = edit(world, woo_id, "note 3")
     world.shop.edit(woo_id, customer_note="note 4")
-    world.shop.settle(5)
+    world.shop.settle()
     parked.ask_again(trigger="replay", by="anna")
     world.settle()
     assert world.crm.orders[crm_id]["order"]["customer_note"] == "note 4"

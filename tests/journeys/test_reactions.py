@@ -74,7 +74,7 @@ def test_where_the_crm_can_not_be_told_at_once_the_delivery_tells_it(world: Worl
 def test_the_shops_own_news_that_are_on_their_way_are_told_as_such(world: World) -> None:
     woo_id, crm_id = linked_order(world, status="pending")
     world.crm.set_status(crm_id, "paid")
-    world.crm.settle(5)
+    world.crm.settle()
     world.shop.orders[woo_id]["customer_note"] = "ring twice"
     world.settle()
     assert world.outcomes("shop")[-1] == "updated"
@@ -176,13 +176,13 @@ def test_where_the_shop_went_elsewhere_meanwhile_the_move_is_made_again(world: W
 
 @pytest.fixture
 def slow(world: World, settings: Any) -> World:
-    settings.HTTP_TIMEOUT, settings.SHOP_WRITE_LAG = 0.3, 30.0
+    settings.HTTP_TIMEOUT, settings.SHOP_WRITE_LAG = 1.0, 30.0  # a write may take twice as long
     return world
 
 
 def test_a_write_that_takes_longer_than_a_read_may_is_waited_for(slow: World) -> None:
     _, crm_id = linked_order(slow, status="pending")
-    slow.shop.faults.add("slow", times=1, method="PUT", seconds=0.4)
+    slow.shop.faults.add("slow", times=1, method="PUT", seconds=1.3)
     slow.crm.set_status(crm_id, "paid")
     slow.settle()
     assert (writes(slow), len(logged())) == ([("pending", "processing")], 1)
@@ -191,14 +191,14 @@ def test_a_write_that_takes_longer_than_a_read_may_is_waited_for(slow: World) ->
 
 def test_a_write_that_nobody_answered_is_not_repeated_while_the_shop_may_be_at_it(slow: World) -> None:
     _, crm_id = linked_order(slow, status="pending")
-    slow.shop.faults.add("slow", times=1, method="PUT", seconds=1.2)
+    slow.shop.faults.add("slow", times=1, method="PUT", seconds=3.0)
     slow.crm.set_status(crm_id, "paid")
     slow.work()
     assert (logged(), Intent.objects.get().to_status) == ([], "processing")
     for _ in range(3):  # it is looked at, and not written
         WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         slow.work()
-    slow.shop.settle(5)
+    slow.shop.settle()
     WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     slow.settle()
     assert (writes(slow), logged()) == ([("pending", "processing")], [("pending", "processing", "applied")])

@@ -38,7 +38,7 @@ def test_what_happened_after_the_copy_is_found_again_and_nothing_is_done_twice(w
     reconcile()  # as every few minutes: from here on each side is asked for what is newer
     world.settle()
     under_way = world.shop.create_order(status="pending")["id"]
-    world.shop.settle(5)
+    world.shop.settle()
     copy = tmp_path / "copy"
     backups.write(copy)
     with backups.opened(copy):

@@ -65,7 +65,7 @@ def test_deliveries_that_one_read_answers_are_linked(world: World, spans: InMemo
     _, crm_id = linked_order(world, status="pending")
     for status in ("paid", "processing"):
         world.crm.set_status(crm_id, status)
-    world.crm.settle(5)
+    world.crm.settle()
     world.settle()
     first, last = WebhookEvent.objects.filter(source="crm").order_by("id")
     [attempt] = [span for span in of_event(spans, last) if span.name.startswith("attempt")]

@@ -9,6 +9,6 @@ def test_an_order_that_came_behind_other_tasks_is_settled_after_the_last_of_them
     for _ in range(3):
         enqueue("sync.tasks.seal_audit")
     order = world.shop.create_order()
-    world.shop.settle(5)
+    world.shop.settle()
     run_queue()
     assert world.crm.by_external(order["id"])

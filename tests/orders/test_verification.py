@@ -391,7 +391,7 @@ def test_several_at_once_take_their_places_one_after_the_other() -> None:
 
     def work(name: str) -> None:
         try:
-            together.wait(10)
+            together.wait(60)
             for _ in range(5):
                 audit.record("replay", actor=name)
         except Exception as error:

@@ -174,6 +174,7 @@ def visitor(db: None) -> Client:
     return client
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -80,7 +80,7 @@ def to_directory(client: Client, **data: str) -> str:
 
 def signed_in(client: Client, sub: str, **data: str) -> Any:
     """The whole way: to the directory, which asks who it is, and back."""
-    answer = requests.post(to_directory(client, **data), data={"sub": sub}, allow_redirects=False, timeout=10)
+    answer = requests.post(to_directory(client, **data), data={"sub": sub}, allow_redirects=False, timeout=60)
     back = urlsplit(answer.headers["Location"])
     return client.get(f"{back.path}?{back.query}")
 
@@ -177,7 +177,7 @@ def test_an_answer_that_nobody_asked_for_opens_nothing(company: str, client: Cli
 
 def test_the_answer_to_somebody_else_opens_nothing(company: str, client: Client) -> None:
     """A link that signs the victim in as the attacker."""
-    answer = requests.post(to_directory(Client()), data={"sub": "ann"}, allow_redirects=False, timeout=10)
+    answer = requests.post(to_directory(Client()), data={"sub": "ann"}, allow_redirects=False, timeout=60)
     back = urlsplit(answer.headers["Location"])
     assert client.get(f"{back.path}?{back.query}").status_code == 503
     assert not User.objects.exists()
@@ -224,7 +224,7 @@ def test_a_directory_with_one_key_need_not_name_it(strict: Directory, client: Cl
 def test_a_code_of_another_sign_in_opens_nothing(company: str, client: Client) -> None:
     """It was stolen, and is put into one's own answer: the proof that goes with it is another one."""
     wanted, own = parse_qs(urlsplit(to_directory(client)).query), to_directory(Client())
-    stolen = requests.post(own, data={"sub": "ann"}, allow_redirects=False, timeout=10).headers["Location"]
+    stolen = requests.post(own, data={"sub": "ann"}, allow_redirects=False, timeout=60).headers["Location"]
     code = parse_qs(urlsplit(stolen).query)["code"][0]
     answer = client.get(f"{START}callback/", {"code": code, "state": wanted["state"][0]})
     assert answer.status_code == 503 and "failed" in words(answer)
@@ -233,7 +233,7 @@ def test_a_code_of_another_sign_in_opens_nothing(company: str, client: Client) -
 
 def test_an_answer_opens_the_back_office_once(company: str, client: Client) -> None:
     back = urlsplit(
-        requests.post(to_directory(client), data={"sub": "ann"}, allow_redirects=False, timeout=10).headers["Location"]
+        requests.post(to_directory(client), data={"sub": "ann"}, allow_redirects=False, timeout=60).headers["Location"]
     )
     assert client.get(f"{back.path}?{back.query}").headers["Location"] == "/admin/"
     client.logout()

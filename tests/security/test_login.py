@@ -245,7 +245,7 @@ def test_whoever_knocks_with_many_hands_has_one_place_in_the_queue(whence: Any) 
                 assert first and not another
         other.start()
         wait_for(lambda: len(sign_in_module._queue) == 2)
-    other.join(20)
+    other.join(60)
     assert got == [True] and not sign_in_module._queue
 
 

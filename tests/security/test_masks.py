@@ -85,6 +85,7 @@ def in_trouble(rows: dict[Any, Any]) -> None:
     DriftFinding.objects.update(ignored_until=timezone.now())
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("text", "mark", "but"),
     [(ADDRESS, "zaphod.quill@", IDS), (SAID, "Zaphod", IDS), (PHONE, "2345678", SHORT)],

@@ -219,6 +219,7 @@ BY_CHANCE = re.compile(
 )
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("pair", PAIRS)
 def test_two_bodies_that_differ_in_what_is_masked_are_shown_alike(pair: str, client: Client) -> None:
     """Neither a hash, nor a length, nor whether something is as it was: each would tell a right guess from a wrong."""

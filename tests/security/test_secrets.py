@@ -147,15 +147,15 @@ def manage(env: dict[str, str], log: Path, *commands: str) -> bytes:
 def whole_back_office(url: str, password: str) -> bytes:
     """Every page that links lead to, from the home page on."""
     browser = requests.Session()
-    browser.get(f"{url}/admin/login/", timeout=20)
+    browser.get(f"{url}/admin/login/", timeout=60)
     form = {"username": "root", "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-    browser.post(f"{url}/admin/login/", form, headers={"Referer": url}, timeout=20)
+    browser.post(f"{url}/admin/login/", form, headers={"Referer": url}, timeout=60)
     assert "orderbridge_session" in browser.cookies
     waiting, seen, found = ["/admin/", "/admin/sync/call/"], set(), b""
     while waiting and len(seen) < PAGES:
         path = waiting.pop(0)
         seen.add(path)
-        text = browser.get(f"{url}{path}", timeout=20).text
+        text = browser.get(f"{url}{path}", timeout=60).text
         found += text.encode()
         links = {html.unescape(link).partition("#")[0] for link in re.findall(r'href="(/admin/[^"]*)"', text)}
         waiting += sorted(link for link in links - seen - set(waiting) if "logout" not in link and "?" not in link)
@@ -271,7 +271,7 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
         knock(url, names)
         wrongly = {"Authorization": f"Bearer {rows['token']}", "X-WC-Webhook-Signature": rows["shop_webhook"]}
         for path in ("woocommerce/second-shop/", "crm/second-crm/"):
-            requests.post(f"{url}/webhooks/{path}", data=b"{}", headers=wrongly, timeout=20)
+            requests.post(f"{url}/webhooks/{path}", data=b"{}", headers=wrongly, timeout=60)
         for side in (shop, crm, second_shop, second_crm):
             side.stop()
         with parrot(shop.url), parrot(crm.url), parrot(second_shop.url), parrot(second_crm.url):
@@ -280,7 +280,7 @@ def test_marked_secrets_stay_in_memory(tmp_path: Path) -> None:
         manage(env, log, "doctor --json")
         bearer = {"Authorization": f"Bearer {names['METRICS_TOKEN']}"}
         for path in ("readyz", "healthz", "metrics", "openapi.json", "nowhere", "admin/nowhere"):
-            left += requests.get(f"{url}/{path}", headers=bearer, timeout=20).content
+            left += requests.get(f"{url}/{path}", headers=bearer, timeout=60).content
         assert b"orderbridge_events" in left
         left += whole_back_office(url, password)
         left += process_list()
@@ -302,8 +302,8 @@ def knock(url: str, names: Mapping[str, str]) -> None:
         "webhook-signature": names["CRM_WEBHOOK_SECRETS"],
     }
     for path in ("webhooks/woocommerce/", "webhooks/crm", "admin/", "metrics"):
-        requests.post(f"{url}/{path}", data=b"{}", headers=headers, timeout=20)
-    requests.get(f"{url}/metrics", headers={"Authorization": "Bearer wrong"}, timeout=20)
+        requests.post(f"{url}/{path}", data=b"{}", headers=headers, timeout=60)
+    requests.get(f"{url}/metrics", headers={"Authorization": "Bearer wrong"}, timeout=60)
 
 
 def test_passwords_of_the_database_and_the_broker_stay_in_memory_when_both_are_away(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def two_sides(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyP
     sides.crm.start()
     settings.WOO_URL, settings.WOO_CONSUMER_KEY, settings.WOO_CONSUMER_SECRET = sides.shop.url, "ck_test", "cs_test"
     settings.CRM_URL, settings.CRM_TOKEN = sides.crm.url, "crm-token"
-    settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 2.0
+    settings.RETRY_BASE_SECONDS, settings.RETRY_MAX_SECONDS, settings.HTTP_TIMEOUT = 0.02, 0.1, 10.0
     settings.CRM_LIST_LAG = settings.SHOP_WRITE_LAG = 0.0
     monkeypatch.setattr(processing, "POLL", 0.01)
     monkeypatch.setattr(processing, "PATIENCE", 15.0)

@@ -56,12 +56,12 @@ def link(answer: Any, label: str) -> str:
 def approved(client: Client, shop: SandboxShop, name: str = "Shop B", button: str = "Approve") -> str:
     """The address that the shop leads back to, once its manager pressed the button."""
     asked = client.post(page("connection_add_shop"), {"name": name, "url": shop.url})
-    asks = requests.get(link(asked, "Approve in the shop"), timeout=10)
+    asks = requests.get(link(asked, "Approve in the shop"), timeout=60)
     way = re.search(rf'href="([^"]+)">{button}<', asks.text)
     assert way is not None, asks.text
     url = unescape(way[1])
     if button == "Approve":
-        answer = requests.get(f"{shop.url}{url}", timeout=10, allow_redirects=False)
+        answer = requests.get(f"{shop.url}{url}", timeout=60, allow_redirects=False)
         url = answer.headers.get("Location", answer.text)
     return url
 

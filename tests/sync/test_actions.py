@@ -1,6 +1,6 @@
 """What staff can do with one event, who may, and what the audit keeps of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock, patch
@@ -192,12 +192,13 @@ def asked_some_day(link: OrderLink) -> WebhookEvent:
     return WebhookEventFactory(source=internal_events.STAFF, topic="order.some_day", order_ref=str(link.woo_id))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("ask", [forced, made_anew, asked_some_day])
-@pytest.mark.parametrize("role", ["support", "operator", "manager"])
-@pytest.mark.parametrize("kind", FORCES)
-def test_a_staff_action_is_not_done_again_by_any_button(
-    ask: Callable[[OrderLink], WebhookEvent], role: str, kind: str, wake: Mock
-) -> None:
+@pytest.mark.cases_alike
+@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("number", range(len(FORCES)), ids=FORCES)
+def test_a_staff_action_is_not_done_again_by_any_button(number: int, turn: int, wake: Mock) -> None:
+    """Each action in each state, each role in each state, and each action by each role."""
+    kind, ask = list(FORCES)[number], (forced, made_anew, asked_some_day)[turn]
+    role = ("support", "operator", "manager")[(number + turn) % 3]
     client = signed_in(role)
     event = ask(OrderLinkFactory())
     WebhookEvent.objects.filter(pk=event.pk).update(**FORCES[kind])

@@ -249,6 +249,7 @@ def test_pages_that_are_too_heavy_become_smaller(two_sides: TwoSides, monkeypatc
     assert each_once(two_sides, ids)
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("fault", ["429", "502", "503-retry-after", "captcha-202", "html", "truncated", "down"])
 def test_a_fault_of_either_side_delays_and_loses_nothing(two_sides: TwoSides, fault: str) -> None:
     ids = two_sides.orders(6)

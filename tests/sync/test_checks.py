@@ -18,6 +18,7 @@ def test_the_defaults_make_sense() -> None:
     assert found() == []
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_number_out_of_bounds_is_named_with_the_bounds(settings: Any, name: str) -> None:
     least, most, _ = BOUNDS[name]

@@ -79,9 +79,9 @@ def test_a_token_is_good_for_a_quarter_of_an_hour(manager: Client, shop: Sandbox
     asked = manager.post(page("connection_add_shop"), {"name": "B", "url": shop.url})
     ShopApproval.objects.update(expires_at=clock.now() - timedelta(seconds=1))
     url = link(asked, "Approve in the shop")
-    asks = requests.get(url, timeout=10).text
+    asks = requests.get(url, timeout=60).text
     approve = asks.partition('class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
-    refused = requests.get(f"{shop.url}{approve}", timeout=10, allow_redirects=False)
+    refused = requests.get(f"{shop.url}{approve}", timeout=60, allow_redirects=False)
     assert refused.status_code == 401 and shop.keys.others == {}
     shown = manager.get(page("connection_approval", ShopApproval.objects.get().pk))
     assert b"longer than 15 minutes" in shown.content

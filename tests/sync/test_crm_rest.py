@@ -80,7 +80,7 @@ class TestRestCrm(BatchContract):
 
     @pytest.mark.parametrize("fault", ["ignores-batches", "refuses-batches"])
     def test_a_crm_without_batch_reads_is_asked_once(self, sandbox: SandboxCrm, fault: str) -> None:
-        requests.post(f"{sandbox.url}/_faults", json={"name": fault}, timeout=5).raise_for_status()
+        requests.post(f"{sandbox.url}/_faults", json={"name": fault}, timeout=60).raise_for_status()
         crm_id = sandbox.add_order("14")["id"]
         sandbox.add_order("15")
         for _ in range(3):

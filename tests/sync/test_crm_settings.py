@@ -59,6 +59,7 @@ def test_every_backend_says_what_it_has_to_be_told(kind: str) -> None:
     assert not [one.name for one in settings if one.secret and one.default]
 
 
+@pytest.mark.cases_alike
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", crm_backends.BACKENDS)
 @pytest.mark.parametrize("of_an_earlier_release", [False, True])

@@ -82,9 +82,8 @@ def test_a_cent_off_after_an_update_parks_too(two_sides: TwoSides, says: Callabl
 
 
 def test_a_cent_off_in_what_is_found_after_a_creation_that_nobody_answered_parks_too(
-    two_sides: TwoSides, says: Callable[[str | None], None], settings: Any
+    two_sides: TwoSides, says: Callable[[str | None], None]
 ) -> None:
-    settings.HTTP_TIMEOUT = 0.3
     says("34.40")
     two_sides.crm.faults.add("timeout-after-effect", times=1, method="POST")
     event = deliver(two_sides.shop.create_order(total="34.39"))

@@ -131,6 +131,7 @@ def test_no_cell_of_the_csv_is_a_formula(two_sides: TwoSides) -> None:
     assert command("--csv")[0].splitlines()[1] == f'"{woo_id}","{crm_id}","status","pending","\'=1+1"'
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("shop", "crm", "expected"),
     [
@@ -305,6 +306,7 @@ def test_a_list_that_is_too_heavy_is_read_in_halves(two_sides: TwoSides, monkeyp
     assert found() == set()
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("fault", ["429", "502", "captcha-202", "html", "truncated", "down"])
 def test_a_fault_of_either_side_makes_no_finding(two_sides: TwoSides, fault: str) -> None:
     orders = linked(two_sides, 3)

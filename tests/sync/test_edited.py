@@ -102,6 +102,7 @@ def test_pressed_twice_it_is_one_copy(operator: Client, from_crm: WebhookEvent) 
     assert len(copies()) == 1
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -50,7 +50,7 @@ def replayed(erpnext: ErpnextStandIn, wanted: dict[str, Any]) -> requests.Respon
     headers = {"Host": said["host"], **({"Authorization": f"token {token}"} if token else {})}
     is_text = isinstance(said["body"], str)
     body = {"data": said["body"].encode()} if is_text else {"json": said["body"]} if said["body"] else {}
-    return requests.request(said["method"], erpnext.url + said["path"], headers=headers, timeout=5, **body)
+    return requests.request(said["method"], erpnext.url + said["path"], headers=headers, timeout=60, **body)
 
 
 def outlined(body: Any, *, with_total: bool) -> Any:

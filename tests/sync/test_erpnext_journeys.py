@@ -190,9 +190,9 @@ def test_a_backfill_brings_them_all_once_and_makes_nobody_twice(sides: Sides, se
 
 
 def test_an_outage_in_the_middle_loses_nothing_and_doubles_nothing(sides: Sides) -> None:
-    requests.post(f"{sides.erpnext.url}/_faults", json={"name": "500", "times": 3}, timeout=5).raise_for_status()
+    requests.post(f"{sides.erpnext.url}/_faults", json={"name": "500", "times": 3}, timeout=60).raise_for_status()
     lost = {"name": "timeout-after-effect", "method": "POST", "path": "/api/resource/Sales", "times": 1, "seconds": 0}
-    requests.post(f"{sides.erpnext.url}/_faults", json=lost, timeout=5).raise_for_status()
+    requests.post(f"{sides.erpnext.url}/_faults", json=lost, timeout=60).raise_for_status()
     event = WebhookEventFactory(order_ref=str(sides.shop.create_order()["id"]))
     for _ in range(20):
         WebhookEvent.objects.update(next_attempt_at=datetime.now(UTC) - timedelta(seconds=1))

@@ -168,6 +168,7 @@ def test_a_row_with_everything_comes_back_as_it_was(manager: Client, two_sides: 
     assert {name: str(initial.get(name, "")) for name in said} == {**again, "other": ""}
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("tab", "row", "field", "words"),
     [

@@ -61,6 +61,13 @@ def impatient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient(impatient: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an answer comes, although the machine may be busy."""
+    settings.HTTP_TIMEOUT = 10.0
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 10.0)
+
+
+@pytest.fixture
 def answers() -> Iterator[responses.RequestsMock]:
     with responses.RequestsMock() as mock:
         yield mock
@@ -424,6 +431,7 @@ class Peer:
     def __init__(self, *scripts: "Script") -> None:
         self.scripts = list(scripts)
         self.requests: list[bytes] = []
+        self.heard = threading.Event()
         self.closing = threading.Event()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -438,7 +446,7 @@ class Peer:
         self.closing.set()
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
-        self.thread.join(5)
+        self.thread.join(60)
 
     def _play(self) -> None:
         with suppress(OSError):
@@ -461,6 +469,7 @@ class Peer:
         while missing > 0:
             missing -= len(connection.recv(missing))
         self.requests.append(text)
+        self.heard.set()
 
 
 Script = Callable[[Peer, socket.socket], None]
@@ -530,6 +539,7 @@ def test_a_broken_answer_is_harmless_to_a_read_and_leaves_a_write_in_doubt(
     records: list[CallRecord] = []
     with Peer(script) as peer:
         found = failure(JsonClient("crm", f"http://{peer.address}", on_call=records.append), method, json={"id": 1})
+        assert peer.heard.wait(60)  # its thread may come after our patience has ended
     assert type(found) is error
     assert found.may_have_got_through is (method != READ)
     assert len(records) == 1
@@ -585,6 +595,7 @@ def test_an_answer_without_end_is_ended_by_us(
     records: list[CallRecord] = []
     with Peer(script) as peer:
         found = failure(JsonClient("crm", f"http://{peer.address}", on_call=records.append), method, json={"id": 1})
+        assert peer.heard.wait(60)
     assert type(found) is error
     assert [record.status for record in records] in ([None], [200])
     assert len(peer.requests) == 1
@@ -598,6 +609,7 @@ def test_a_request_that_is_taken_in_byte_by_byte_is_ended_by_us(settings: Any, m
     assert type(found) is (Unreachable if method == READ else Ambiguous)
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
 def test_what_comes_before_the_answer_is_no_answer(interim: bytes) -> None:
     """Taken for one, it would leave the real one for the next call on this connection."""
@@ -620,11 +632,11 @@ def answers_twice(*answers: bytes) -> Script:
 
 def test_a_write_is_waited_for_longer_than_a_read(settings: Any) -> None:
     """One that is slow has taken effect when it is repeated: twice the notes, twice the mails."""
-    settings.HTTP_TIMEOUT = 0.2
+    settings.HTTP_TIMEOUT = 1.0
 
     def is_slow(peer: Peer, connection: socket.socket) -> None:
         peer.hear(connection)
-        peer.closing.wait(0.3)
+        peer.closing.wait(1.3)
         connection.sendall(GOOD)
 
     with Peer(is_slow) as peer:
@@ -734,6 +746,7 @@ def test_however_an_answer_is_packed_it_takes_little_memory(
     assert peak < 5 * http.MAX_ANSWER_BYTES
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("packing", ["br", "zstd", "compress", "deflate", "gzip, br", "br, identity", "x" * 9000])
 def test_a_packing_that_was_not_asked_for_is_named_and_not_unpacked(packing: str) -> None:
     answer = f"HTTP/1.1 200 OK\r\nContent-Encoding: {packing}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
@@ -744,6 +757,7 @@ def test_a_packing_that_was_not_asked_for_is_named_and_not_unpacked(packing: str
     assert b"\r\naccept-encoding: gzip\r\n" in peer.requests[0].lower()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("packing", ["gzip", "GZip", "x-gzip", "identity", "none", "UTF-8"])
 def test_a_packing_that_is_none_or_ours_is_read(packing: str) -> None:
     body = gzip.compress(b'{"id": 1}') if "zip" in packing.lower() else b'{"id": 1}'
@@ -755,6 +769,7 @@ def test_a_packing_that_is_none_or_ours_is_read(packing: str) -> None:
 # --- connections that were kept ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_read_on_a_stale_connection_is_asked_again_at_once() -> None:
     renewed: list[int] = []
     with Peer(answers_once, says(GOOD)) as peer:
@@ -763,6 +778,7 @@ def test_a_read_on_a_stale_connection_is_asked_again_at_once() -> None:
     assert len(peer.requests) == len(renewed) == 3
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_write_on_a_stale_connection_is_not_repeated() -> None:
     with Peer(answers_once, says(GOOD)) as peer:
         client = JsonClient("crm", f"http://{peer.address}")
@@ -780,6 +796,7 @@ def test_a_read_is_asked_again_once_and_only_when_no_byte_came(script: Script, t
     assert len(peer.requests) == times
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_signed_read_that_is_asked_again_is_signed_again() -> None:
     with Peer(answers_once, says(GOOD)) as peer:
         client = JsonClient("shop", f"http://{peer.address}", auth=OAuth1("key", "secret", signature_type="query"))
@@ -789,6 +806,7 @@ def test_a_signed_read_that_is_asked_again_is_signed_again() -> None:
     assert len({nonce[1] for nonce in nonces if nonce}) == 3
 
 
+@pytest.mark.usefixtures("patient")
 def test_cookies_and_the_machines_own_settings_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "")
@@ -827,19 +845,17 @@ def bundle(settings: Any, private_ca: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_private_ca_of_the_settings_is_trusted(settings: Any, private_ca: trustme.CA, bundle: Path) -> None:
-    settings.HTTP_TIMEOUT = 5.0
+@pytest.mark.usefixtures("patient")
+def test_the_private_ca_of_the_settings_is_trusted(private_ca: trustme.CA, bundle: Path) -> None:
     with Peer(over_tls(private_ca.issue_cert("127.0.0.1"), says(GOOD))) as peer:
         assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
 
 
-def test_the_public_cas_are_trusted_besides(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, bundle: Path, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("patient")
+def test_the_public_cas_are_trusted_besides(monkeypatch: pytest.MonkeyPatch, bundle: Path, tmp_path: Path) -> None:
     public = trustme.CA()
     public.cert_pem.write_to_path(str(tmp_path / "public.pem"))
     monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(tmp_path / "public.pem"))
-    settings.HTTP_TIMEOUT = 5.0
     with Peer(over_tls(public.issue_cert("127.0.0.1"), says(GOOD))) as peer:
         assert JsonClient("crm", f"https://{peer.address}").request(READ, "/orders").data == {"id": "C-1"}
 

@@ -205,6 +205,7 @@ def short(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.WOO_WEBHOOK_SECRETS = ["s" * 20]
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "command",
@@ -234,6 +235,7 @@ def test_a_command_ends_and_says_why(two_sides: TwoSides, short: None, command: 
     assert len(two_sides.shop.requests) + len(two_sides.crm.requests) < 400
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("way", WAYS)
 def test_what_runs_on_a_schedule_ends_and_says_why(two_sides: TwoSides, short: None, way: str) -> None:
     endless(two_sides, way)
@@ -255,6 +257,7 @@ def test_a_look_up_that_does_not_end_is_an_error_of_that_event(two_sides: TwoSid
 IGNORED = ["modified_after", "page", "per_page", "orderby", "order", "everything"]
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("ignored", IGNORED)
 @pytest.mark.parametrize("crowded", [False, True], ids=["spread", "of one second"])
 def test_a_shop_that_ignores_what_it_is_asked_for_is_read_whole_or_says_so(
@@ -291,7 +294,7 @@ def test_what_the_doctors_page_gave_up_asks_nobody_any_more(two_sides: TwoSides,
         assert {one.check for one in findings if one.words.startswith("Not finished")} >= {"webhooks", "crm"}
         for thread in threading.enumerate():
             if thread.name.startswith("doctor"):
-                thread.join(20)
+                thread.join(60)
                 assert not thread.is_alive()
 
 

@@ -281,6 +281,15 @@ def fail_for(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, about: str,
     monkeypatch.setattr(owner, name, failing)
 
 
+def at_each_step(*steps: str) -> list[Any]:
+    """Each error at each step; and by turns each error, and each step, at the first, a middle and the last place."""
+    return [
+        pytest.param(step, error, (turn + number) % 3, id=f"{step}-{name}")
+        for turn, step in enumerate(steps)
+        for number, (name, error) in enumerate(ITS_OWN.items())
+    ]
+
+
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists show nothing, so that each is read alone."""
     monkeypatch.setattr(Shop, "get_many", lambda self, ids: {})
@@ -288,20 +297,20 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RestCrm, "find_many", lambda self, ids: {})
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("place", [1, 3, 5])
-@pytest.mark.parametrize("error", ITS_OWN.values(), ids=ITS_OWN)
-@pytest.mark.parametrize("step", ["read", "find", "create"])
+@pytest.mark.parametrize(("step", "error", "turn"), at_each_step("read", "find", "create"))
 def test_an_order_that_cannot_be_created_touches_no_other(
     two_sides: TwoSides,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
     error: Exception,
-    place: int,
+    turn: int,
     threads: int,
 ) -> None:
     settings.QUEUE_THREADS = threads
+    place = (1, 3, 5)[turn]
     one_by_one(monkeypatch)
     owner, name = {"read": (Shop, "get"), "find": (RestCrm, "find"), "create": (RestCrm, "create")}[step]
     fail_for(monkeypatch, owner, name, str(place), error)
@@ -312,13 +321,13 @@ def test_an_order_that_cannot_be_created_touches_no_other(
     assert {one.external_id for one in two_sides.crm.creates} == others
 
 
-@pytest.mark.parametrize("place", [0, 2, 4])
-@pytest.mark.parametrize("error", ITS_OWN.values(), ids=ITS_OWN)
-@pytest.mark.parametrize("step", ["read", "shop", "status"])
+@pytest.mark.cases_alike
+@pytest.mark.parametrize(("step", "error", "turn"), at_each_step("read", "shop", "status"))
 def test_an_order_that_cannot_be_moved_touches_no_other(
-    two_sides: TwoSides, settings: Any, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, place: int
+    two_sides: TwoSides, settings: Any, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, turn: int
 ) -> None:
     settings.QUEUE_THREADS = 4
+    place = (0, 2, 4)[turn]
     orders = linked(two_sides, 5)
     one_by_one(monkeypatch)
     owner, name = {"read": (RestCrm, "get"), "shop": (Shop, "get"), "status": (Shop, "set_status")}[step]
@@ -475,7 +484,7 @@ def test_what_is_finished_is_recorded_while_the_next_calls_are_under_way(
 
     def waits(self: Any, external_id: str, order: Any) -> Any:
         if next(begun) > 2:
-            seen.append(recorded.wait(20))
+            seen.append(recorded.wait(60))
         return create(self, external_id, order)
 
     monkeypatch.setattr(RestCrm, "create", waits)

@@ -204,9 +204,9 @@ def test_deliveries_come_in_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
 
     writer = threading.Thread(target=deliver)
     writer.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     told = prune()
-    writer.join(20)
+    writer.join(60)
     assert errors == []
     assert len(stored) == 30
     assert told["events"] == 60

@@ -152,6 +152,7 @@ def test_a_dry_run_writes_nothing(two_sides: TwoSides) -> None:
 # --- unpleasant sides, crashes, wrong use --------------------------------------------------------------------------
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("fault", ["429", "502", "captcha-202", "truncated", "down"])
 def test_a_fault_of_either_side_delays_and_loses_nothing(two_sides: TwoSides, fault: str) -> None:
     orders = linked(two_sides, 4)

@@ -58,6 +58,7 @@ def pages(call: Call) -> list[str]:
     ]
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("role", ["viewer", "support", "operator", "manager", "auditor"])
 def test_no_page_tells_the_customer_by_itself(call: Call, role: str) -> None:
     client = signed_in(role)

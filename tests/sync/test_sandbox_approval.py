@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def ask(shop: SandboxShop, **fields: str) -> requests.Response:
-    return requests.get(f"{shop.url}/wc-auth/v1/authorize?{urlencode(fields)}", timeout=5)
+    return requests.get(f"{shop.url}/wc-auth/v1/authorize?{urlencode(fields)}", timeout=60)
 
 
 def pressed(shop: SandboxShop, page: requests.Response, button: str) -> str:
@@ -51,7 +51,7 @@ def pressed(shop: SandboxShop, page: requests.Response, button: str) -> str:
 
 def approve(shop: SandboxShop, receiver: Receiver) -> requests.Response:
     link = pressed(shop, ask(shop, **ASKED, callback_url=receiver.url), "Approve")
-    return requests.get(link, timeout=5, allow_redirects=False)
+    return requests.get(link, timeout=60, allow_redirects=False)
 
 
 def test_approving_posts_the_keys_and_leads_back(shop: SandboxShop, receiver: Receiver) -> None:
@@ -66,9 +66,9 @@ def test_approving_posts_the_keys_and_leads_back(shop: SandboxShop, receiver: Re
     assert (told["user_id"], told["key_permissions"]) == ("one-time-token", "read_write")
     orders = f"{shop.url}/wp-json/wc/v3/orders"
     keys = (told["consumer_key"], told["consumer_secret"])
-    assert requests.get(orders, auth=keys, timeout=5).status_code == 200
-    assert requests.get(orders, auth=("ck_test", "cs_test"), timeout=5).status_code == 200
-    assert requests.get(orders, auth=(keys[0], "cs_test"), timeout=5).status_code == 401
+    assert requests.get(orders, auth=keys, timeout=60).status_code == 200
+    assert requests.get(orders, auth=("ck_test", "cs_test"), timeout=60).status_code == 200
+    assert requests.get(orders, auth=(keys[0], "cs_test"), timeout=60).status_code == 401
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 500])
@@ -102,8 +102,8 @@ def test_what_woocommerce_refuses_is_refused(shop: SandboxShop, wrong: dict[str,
 
 def test_a_page_is_good_for_one_approval(shop: SandboxShop, receiver: Receiver) -> None:
     link = pressed(shop, ask(shop, **ASKED, callback_url=receiver.url), "Approve")
-    assert requests.get(link, timeout=5, allow_redirects=False).status_code == 302
-    assert requests.get(link, timeout=5, allow_redirects=False).status_code == 401
+    assert requests.get(link, timeout=60, allow_redirects=False).status_code == 302
+    assert requests.get(link, timeout=60, allow_redirects=False).status_code == 401
     assert len(shop.keys.others) == 1
 
 
@@ -116,13 +116,13 @@ def test_a_key_can_do_what_it_was_given_for(
     told = json.loads(receiver.got[0][1])
     assert told["key_permissions"] == scope
     keys = (told["consumer_key"], told["consumer_secret"])
-    call = requests.request(method, f"{shop.url}/wp-json/wc/v3/orders", auth=keys, json={}, timeout=5)
+    call = requests.request(method, f"{shop.url}/wp-json/wc/v3/orders", auth=keys, json={}, timeout=60)
     assert call.status_code == status
 
 
 def test_a_shop_of_one_process_answers_nobody_while_it_posts(shop: SandboxShop) -> None:
     shop.approvals.posting = True
-    assert requests.get(f"{shop.url}/wp-json/", timeout=5).status_code == 503
+    assert requests.get(f"{shop.url}/wp-json/", timeout=60).status_code == 503
 
 
 def test_keys_and_webhooks_survive_a_restart(shop: SandboxShop, receiver: Receiver, tmp_path: Path) -> None:

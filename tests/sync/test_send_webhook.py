@@ -33,6 +33,7 @@ def send(file: str, url: str, **options: Any) -> list[str]:
     return [f"{status} {json.loads(answer)['status']}" for status, answer in lines]
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("path", ["/webhooks/crm/", "/webhooks/crm", "/webhooks/crm/?a=1&b=%2F"])
 @pytest.mark.parametrize("header", ["X-CRM-Signature", "X-Signature-Of-Ours", ""])
 @pytest.mark.parametrize(

@@ -99,17 +99,17 @@ def test_its_orders_live_in_the_sandbox_and_survive_a_restart(name: str) -> None
 
 def test_a_person_sees_the_orders_and_moves_one(crm: SandboxCrm) -> None:
     order = crm.add_order("14", billing={"first_name": "Zoë <b>", "last_name": "Ø"}, total="12.00", currency="EUR")
-    page = requests.get(f"{crm.url}{PAGE}", timeout=5)
+    page = requests.get(f"{crm.url}{PAGE}", timeout=60)
     assert page.status_code == 200
     assert "Zoë &lt;b&gt; Ø</td><td>12.00 EUR" in page.text
-    moved = requests.post(f"{crm.url}{PAGE}", data={"order": order["id"], "status": "shipped"}, timeout=5)
+    moved = requests.post(f"{crm.url}{PAGE}", data={"order": order["id"], "status": "shipped"}, timeout=60)
     assert moved.status_code == 200
     assert "<option selected>shipped</option>" in moved.text
     assert crm.orders[order["id"]]["status"] == "shipped"
 
 
 def test_an_order_that_is_not_there_is_not_moved(crm: SandboxCrm) -> None:
-    answer = requests.post(f"{crm.url}{PAGE}", data={"order": "C-<1>", "status": "paid"}, timeout=5)
+    answer = requests.post(f"{crm.url}{PAGE}", data={"order": "C-<1>", "status": "paid"}, timeout=60)
     assert answer.status_code == 400
     assert "C-&lt;1&gt;" in answer.text
 

@@ -173,7 +173,7 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
 
         with connection.execute_wrapper(between), transaction.atomic():
             deed(work)
-        delivery.join(20)
+        delivery.join(60)
         return answers[0]
 
     def waits_for_a_lock() -> bool:
@@ -196,7 +196,7 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
         def meanwhile(*args: Any) -> Any:
             other = threading.Thread(target=set_aside)
             other.start()
-            other.join(10)
+            other.join(60)
             return real(*args)
 
         monkeypatch.setattr(internal_events, "answered_together", meanwhile)

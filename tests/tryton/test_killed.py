@@ -87,7 +87,7 @@ def in_between(to: str, at: Callable[[str, str, Callable[[], requests.Response]]
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-    thread.join(10)
+    thread.join(60)
 
 
 def test_a_worker_killed_between_party_and_sale_leaves_one_of_each(

@@ -121,7 +121,7 @@ def worker() -> Iterator[Worker]:
     yield worker
     may_answer.set()
     worker.handle_exit(None, None)
-    thread.join(10)
+    thread.join(60)
     worker.tmp.close()
     assert not thread.is_alive()
 

@@ -221,6 +221,7 @@ def test_no_topic_keeps_the_orders_own_delivery_out(number: str, topic: str) -> 
     assert (event.state, event.order_ref) == (State.PENDING, str(json.loads(body)["id"]))
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     "body",
     [
@@ -535,6 +536,7 @@ def test_odd_texts_are_stored(odd: dict[str, Any]) -> None:
 # --- the edges -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options", "trace"])
 @pytest.mark.parametrize("url", [WOO, CRM, WOO.rstrip("/"), CRM.rstrip("/")])
 def test_other_methods_are_405(method: str, url: str) -> None:
@@ -726,7 +728,7 @@ def test_the_same_delivery_many_times_at_once_is_one_row() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_same_events_in_opposite_orders_at_once_are_each_stored_once() -> None:
     statuses: list[int] = []
-    barrier = threading.Barrier(2, timeout=20)
+    barrier = threading.Barrier(2, timeout=60)
 
     def deliver(turn: int, events: list[dict[str, Any]], name: str) -> None:
         barrier.wait()
@@ -803,6 +805,7 @@ if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):  # SQLite has
         assert answer.json()["event"] != first
 
 
+@pytest.mark.cases_alike
 @pytest.mark.parametrize(
     ("body", "words"),
     [

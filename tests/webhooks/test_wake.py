@@ -50,7 +50,7 @@ def silent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
         settings.QUEUE_BROKER = f"redis://127.0.0.1:{broker.port}/0"
         yield broker
     if wake_module._sender:
-        wake_module._sender.join(20)
+        wake_module._sender.join(60)
     wake_module._broker.cache_clear()
 
 
@@ -71,7 +71,7 @@ def test_a_broker_that_was_silent_is_left_alone_for_a_while(silent: Silent, monk
     monkeypatch.setattr(wake_module, "TIMEOUT", 0.05)
     wake()
     if sender := wake_module._sender:
-        sender.join(20)
+        sender.join(60)
     tried = len(silent.lines)
     for _ in range(5):
         wake()

@@ -127,7 +127,7 @@ def test_the_stand_in_answers_as_recorded(number: str, odoo: OdooStandIn) -> Non
     if number == "16-056":
         made = odoo.sales.create({"partner_id": 2}, 6)
         asked["params"]["args"][5] = [[made]]
-    answer = requests.post(f"{odoo.url}/jsonrpc", json=asked, timeout=5)
+    answer = requests.post(f"{odoo.url}/jsonrpc", json=asked, timeout=60)
     assert answer.status_code == answered["status"] == 200
     said, expected = answer.json(), answered["body"]
     assert said.get("result") == expected.get("result")
