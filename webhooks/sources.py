@@ -351,7 +351,8 @@ def _understood(event: Any, *, has_id: bool) -> dict[str, Any]:
     if not has_id and version is not None:
         said |= {"dedupe_key": _key("version", f"{order}:{version}"), "by_hash": False}
     elif not has_id and occurred_at is not None:
-        said |= {"dedupe_key": _key("time", f"{order}:{occurred_at.isoformat()}"), "by_hash": False}
+        # Many CRMs tell whole seconds: another status at the same time is news.
+        said |= {"dedupe_key": _key("time", f"{order}:{occurred_at.isoformat()}:{said['status']}"), "by_hash": False}
     return said
 
 

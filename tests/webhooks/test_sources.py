@@ -222,7 +222,7 @@ def test_an_event_of_the_crm() -> None:
         ({"event_id": ""}, "version:C-1:7", False),
         ({"event_id": None}, "version:C-1:7", False),
         ({"event_id": ..., "version": 0}, "version:C-1:0", False),
-        ({"event_id": ..., "version": None}, "time:C-1:2026-11-24T03:20:00+00:00", False),
+        ({"event_id": ..., "version": None}, "time:C-1:2026-11-24T03:20:00+00:00:shipped", False),
         ({"event_id": "e" * 157}, f"id:{'e' * 157}", False),
         ({"event_id": "e" * 158}, f"id:sha256:{hexdigest(b'e' * 158)}", False),
         ({"event_id": "e\0"}, f"id:sha256:{hexdigest(b'e' + bytes(1))}", False),
@@ -233,6 +233,11 @@ def test_by_what_an_event_is_known_again(changes: dict[str, Any], key: str, by_h
     signal = event(**changes)
     assert (signal.dedupe_key, signal.by_hash, signal.parked_reason) == (key, by_hash, "")
     assert (signal.order_ref, signal.status, signal.delivery_id) == ("C-1", "shipped", "msg_1")
+
+
+def test_two_moves_within_one_second_are_two_events() -> None:
+    keys = [event(event_id=..., version=..., status=status).dedupe_key for status in ("paid", "shipped", "paid")]
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_an_event_that_says_neither_id_nor_version_nor_time_is_known_by_its_content() -> None:

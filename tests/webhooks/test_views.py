@@ -340,7 +340,7 @@ def test_the_same_event_in_another_delivery_is_a_duplicate() -> None:
     ("missing", "key"),
     [
         (["event_id"], "version:C-1001:7"),
-        (["event_id", "version"], "time:C-1001:2026-11-24T03:20:00+00:00"),
+        (["event_id", "version"], "time:C-1001:2026-11-24T03:20:00+00:00:shipped"),
         (["event_id", "version", "updated_at"], "delivery:msg_1:0"),
     ],
 )
