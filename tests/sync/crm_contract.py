@@ -53,7 +53,7 @@ class Stage:
 
 
 class CrmContract:
-    """The tests of `docs/adding-a-crm.md`. `tests/sync/test_crm_rest.py` is the example."""
+    """The tests of `docs/adding-a-crm.md`. `tests/sync/crms/test_odoo_contract.py` is an example."""
 
     @pytest.fixture
     def stage(self) -> Stage:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sync.clients.crm.schema import SettingField
-from sync.clients.errors import NotConfigured, Rejected
+from sync.clients.errors import NotConfigured, Odd, Rejected
 from sync.clients.http import CallRecord, JsonClient, ignore, nothing
 from sync.clients.snapshots import Composer, CrmSnapshot
 from webhooks.hooks import Hooks
@@ -82,6 +82,13 @@ def only(external_id: str, listed: Iterable[CrmSnapshot], advice: str = "Merge t
         words = f"The CRM has order {external_id} {len(found)} times: {', '.join(found)}."
         raise Rejected(words, advice=advice, side="crm", about_order=True)
     return next(iter(found.values()), None)
+
+
+def same(found: CrmSnapshot, crm_order_id: str) -> CrmSnapshot:
+    """The order that was asked for. Raises Odd where it is another."""
+    if found.crm_order_id != crm_order_id:
+        raise Odd(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, get_args
 from urllib.parse import quote
 
-from sync.clients.crm.base import Access, Field, Kind, Status, Traits, only
+from sync.clients.crm.base import Access, Field, Kind, Status, Traits, only, same
 from sync.clients.crm.schema import URL, WEBHOOKS, SettingField
 from sync.clients.errors import (
     AnsweredForAnother,
@@ -115,7 +115,7 @@ class RestCrm:
     def get(self, crm_order_id: str) -> CrmSnapshot:
         with self._of_this_order(crm_order_id, ""):
             answer = self.client.request("GET", _path(crm_order_id))
-        return _same(snapshot(answer.data), crm_order_id)
+        return same(snapshot(answer.data), crm_order_id)
 
     @contextmanager
     def _of_this_order(self, crm_order_id: str, action: str) -> Iterator[None]:
@@ -150,7 +150,7 @@ class RestCrm:
         if answer.status == HTTPStatus.NO_CONTENT:  # nothing says that a PATCH is answered with the order
             return self.get(crm_order_id)
         try:
-            return _same(snapshot(answer.data), crm_order_id)
+            return same(snapshot(answer.data), crm_order_id)
         except Odd:  # the order itself tells whether it can be read; a PATCH that is tried again is made again
             return self.get(crm_order_id)
 
@@ -325,12 +325,6 @@ def _askable(ids: Sequence[str]) -> list[str]:
 
 def _named(data: Any) -> str:
     return _id(data.get(WORDS["external_id"])) if isinstance(data, dict) else ""
-
-
-def _same(found: CrmSnapshot, crm_order_id: str) -> CrmSnapshot:
-    if found.crm_order_id != crm_order_id:
-        raise Odd(f"The CRM answered with order {found.crm_order_id}, not {crm_order_id}.", side="crm")
-    return found
 
 
 def _id(value: Any) -> str:
