@@ -36,6 +36,7 @@ from webhooks.texts import is_number
 from webhooks.wake import wake
 
 LAST_PAGE = 10_000
+REPAIRABLE = ("forward", "waits")
 
 ICONS = {
     EntryKind.SHOP: "shopping_cart",
@@ -168,7 +169,8 @@ class OrderAdmin(OrderLinkAdmin):
         result = f"{tried.kind}: {tried.words}"
         audit.record("dry run of a repair", actor=actor, result=result, link=link)
         title, calls = f"Repair order {link.woo_id}", map(summary, tried.calls)
-        return self._page(request, link, "repair", title, form=form, tried=tried, calls=calls)
+        asks = {"form": form, "button": "Repair"} if tried.kind in REPAIRABLE else {}
+        return self._page(request, link, "repair", title, tried=tried, calls=calls, **asks)
 
     @for_row("orders.force_orderlink")
     def force_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
@@ -186,7 +188,11 @@ class OrderAdmin(OrderLinkAdmin):
                 result = f"The worker was asked for {link.woo_status or 'unknown'} → {chosen.to} ({chosen.words})"
                 audit.record("force", actor=actor, reason=reason, result=result, event=event, link=link)
                 return self._asked(request, link, event)
-        return self._page(request, link, "force", f"Force a move of order {link.woo_id}", form=form, chosen=chosen)
+            for field in form.fields.values():
+                field.widget = field.hidden_widget()
+        context = {"button": "Force the move", "tone": "danger"} if chosen else {"button": "Next", "hidden": []}
+        title = f"Force a move of order {link.woo_id}"
+        return self._page(request, link, "force", title, form=form, chosen=chosen, **context)
 
     @for_row("orders.force_orderlink")
     def same_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
@@ -204,7 +210,8 @@ class OrderAdmin(OrderLinkAdmin):
             return HttpResponseRedirect(page_of(link))
         audit.record("check", actor=actor, result=found.verdict, link=link)
         title, calls = f"Is it still order {link.woo_id}?", map(summary, found.calls)
-        return self._page(request, link, "same", title, form=form, found=found, calls=calls)
+        asks = {} if found.errors else {"form": form, "button": "It is the same order", "tone": "danger"}
+        return self._page(request, link, "same", title, found=found, calls=calls, **asks)
 
     @for_row("orders.force_orderlink")
     def anew_view(self, request: HttpRequest, link: OrderLink) -> HttpResponse:
@@ -236,5 +243,6 @@ class OrderAdmin(OrderLinkAdmin):
         return HttpResponseRedirect(page_of(link))
 
     def _page(self, request: HttpRequest, link: OrderLink, name: str, title: str, **context: Any) -> HttpResponse:
-        context |= {"link": masked_row(link), "original": link, "back": page_of(link)}
-        return page(self, request, f"sync/order/{name}.html", title, **context)
+        frame = {"link": masked_row(link), "original": link, "back": page_of(link), "wide": True}
+        frame |= {"hidden": [("confirmed", "yes")]}
+        return page(self, request, f"sync/order/{name}.html", title, **{**frame, **context})

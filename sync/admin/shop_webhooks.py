@@ -111,9 +111,10 @@ def act_view(owner: ModelAdmin, request: HttpRequest, action: str, **kwargs: Any
         back=back,
         rows=rows,
         steps=steps,
-        form=form,
-        label=label,
         words=words,
+        wide=True,
+        hidden=[("confirmed", "yes")],
+        **({"form": form, "button": label} if steps else {}),
     )
 
 
