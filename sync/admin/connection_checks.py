@@ -57,7 +57,7 @@ def _make_webhooks(request: HttpRequest, row: Connection) -> None:
 
 def _prepare(request: HttpRequest, row: Connection) -> None:
     try:
-        made = preparing.prepare(connecting.crm_of(row), row)
+        made = [*preparing.prepare(connecting.crm_of(row), row)]
     except SideError as error:
         messages.error(request, told(error))
         return

@@ -30,17 +30,21 @@ def of_webhooks(crm: Crm, connection: Connection) -> Iterator[Finding]:
         yield Finding(check="crm", level="ok", words=words, advice=advice, paste=paste)
 
 
-def prepare(crm: Crm, connection: Connection) -> list[str]:
+def prepare(crm: Crm, connection: Connection) -> Iterator[str]:
     """What was made. Raises SideError half-way; done again, it goes on."""
-    made = crm.prepare() if isinstance(crm, Prepares) else []
-    return [*made, *subscriptions.ensure(crm, connection)]
+    if isinstance(crm, Prepares):
+        yield from crm.prepare()
+    yield from subscriptions.ensure(crm, connection)
 
 
 def prepare_all(only: Bridge | None = None) -> Iterator[str]:
     """Of every bridge that is used, or being set up, or of that one."""
     for bridge in Bridge.objects.with_connections().filter(archived_at=None):
         if bridge.crm is not None and (only is None or bridge.pk == only.pk):
+            more = ""
             try:
-                yield from prepare(crm_of(bridge), bridge.crm)
+                for words in prepare(crm_of(bridge), bridge.crm):
+                    more = "more "
+                    yield words
             except SideError as error:
-                yield f"{bridge}: nothing could be made there. {error}"
+                yield f"{bridge}: nothing {more}could be made there. {error}"

@@ -86,7 +86,7 @@ def test_the_doctor_makes_it_and_what_it_sends_is_let_in(
     assert json.loads(doctor("--fix", "--json"))["made"] == []
     order = Backend(erpnext).create("14")
     erpnext.set_status(order["name"], "On Hold")
-    erpnext.settle()
+    erpnext.settle(60)
     event = WebhookEvent.objects.get(source="crm")
     assert (event.order_ref, event.schema, bool(event.signed_by)) == (order["name"], "erpnext/1", True)
 
@@ -163,6 +163,16 @@ def test_where_our_key_may_not_see_it_people_make_it(erpnext: ErpnextStandIn) ->
         assert "Its webhooks are made there by hand." in said
         assert "{{ doc.name }}" in said
         assert "fixed    The webhook" not in said
+
+
+def test_what_was_made_before_it_failed_is_told(erpnext: ErpnextStandIn) -> None:
+    """Somebody has our name for another purpose."""
+    doctor("--fix")
+    hook(erpnext)["webhook_docevent"] = "on_submit"
+    erpnext.documents.kept["Custom Field"].pop("Sales Order-woo_note")
+    said = doctor("--fix")
+    assert "fixed    The field woo_note of ERPNext's Sales Order was made." in said
+    assert "nothing more could be made there. ERPNext refuses it" in said
 
 
 def test_without_a_secret_none_is_wanted(erpnext: ErpnextStandIn, settings: Any) -> None:

@@ -164,8 +164,8 @@ def test_a_thread_that_only_calls_keeps_no_connection_to_the_database(login: Log
 
 def test_it_is_renewed_before_its_end_and_meanwhile_the_others_use_the_old_one(login: Login) -> None:
     crm().ping()
-    ends_in(tokens.EARLY - 10)
-    turn_ends_in(20)
+    ends_in(tokens.EARLY - 1)
+    turn_ends_in(40)
     crm().ping()
     assert len(login.given) == 1, "another worker is at it"
     turn_ends_in(-1)
@@ -187,7 +187,7 @@ def test_a_process_renews_what_it_holds(login: Login) -> None:
 
 def test_whoever_waits_too_long_sends_nothing(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "PATIENCE", 0.0)
-    turn_ends_in(20)
+    turn_ends_in(40)
     with pytest.raises(Unreachable, match="Another worker asks"):
         crm().create("14", {})
     assert not login.crm.requests
