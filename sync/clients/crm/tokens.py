@@ -115,7 +115,8 @@ class TokenClient(JsonClient):
                 if stored and stored.value != refused and stored.left >= EARLY:
                     return stored
                 now = clock.now()
-                waits = Q(token_turn_ends_at__gt=now, token_turn_ends_at__lte=now + TURN)
+                # Another worker may have begun a moment later. What is farther off was set by a wrong clock.
+                waits = Q(token_turn_ends_at__gt=now, token_turn_ends_at__lte=now + 2 * TURN)
                 # Of the token that was read: where another one came meanwhile, nobody has to ask.
                 mine = row and rows.exclude(waits).filter(token=row.token).update(token_turn_ends_at=now + TURN)
             if row is None:  # a connection that is tried before it is stored
