@@ -149,6 +149,7 @@ def test_the_changelog_begins_with_this_version() -> None:
 NAMED_ELSEWHERE = {
     "sync/jobs/reconciliation.py": {"sweep", "left_out"},
     "sync/monitoring/shop_webhooks.py": {"webhook"},
+    "sync/monitoring/subscriptions.py": {"subscription"},
     "sync/notifications/rounds.py": {"notify"},
     "sync/pipeline/doubts.py": {"whose"},
     "sync/monitoring/lasting.py": set(),
