@@ -39,7 +39,7 @@ class AnotherWorker:
                 come_to_light = hidden()
                 worker = threading.Thread(target=self._work)
                 worker.start()
-                worker.join(20)
+                worker.join(60)
                 come_to_light()
             return made
 
