@@ -58,6 +58,7 @@ def fields_view(owner: ModelAdmin, request: HttpRequest, row: Bridge) -> HttpRes
         "bridge": row,
         "rows": [_shown(one, sample, listed) for one in rows],
         "is_draft": field_maps.is_draft(row),
+        "add_variant": "default" if field_maps.is_draft(row) else "primary",
         "is_on": bool(row.field_map),
         "newest": newest,
         "listed": listed,
