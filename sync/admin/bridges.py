@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action
 
 from orders import audit
@@ -95,6 +96,12 @@ class BridgeAdmin(ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, row: Bridge) -> dict[str, Any]:
         return {"steps": steps(row), "may_set_up": request.user.has_perm(BRIDGES), "bridge": row}
 
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[UnfoldAction]:
+        """It is on, or it can be switched on: one button of the two."""
+        row = self.get_object(request, str(object_id))
+        left_out = "_switch_on" if row and row.is_on else "_pause"
+        return [one for one in super().get_actions_detail(request, object_id) if not one.action_name.endswith(left_out)]
+
     # --- buttons ---------------------------------------------------------------------------------------------------
 
     @action(description="Bridge a shop and a CRM", permissions=["set_up"], url_path="new", icon="add_link")
@@ -143,7 +150,7 @@ class BridgeAdmin(ReadOnlyAdmin):
         title, back = f"Edit: {before[0]}", page_of(row)
         return form_page(self, request, title=title, words=words, form=form, button="Save", back=back)
 
-    @action(description="Map the statuses", permissions=["set_up"], url_path="statuses", icon="rule")
+    @action(description="Statuses", permissions=["set_up"], url_path="statuses", icon="rule")
     @guarded(BRIDGES)
     def statuses(self, request: HttpRequest, row: Bridge) -> HttpResponse:
         """A GET shows what both sides said within the last ten minutes; a POST asks them."""
@@ -172,7 +179,7 @@ class BridgeAdmin(ReadOnlyAdmin):
             extra_button=("ask", "Ask both sides"),
         )
 
-    @action(description="Map the fields", permissions=["set_up"], url_path="fields", icon="schema")
+    @action(description="Fields", permissions=["set_up"], url_path="fields", icon="schema")
     def fields_map(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return field_maps.fields_view(self, request, pk=object_id)
 
@@ -190,7 +197,7 @@ class BridgeAdmin(ReadOnlyAdmin):
             (f"<int:pk>/{path}", f"webhooks_bridge_{name}", partial(views[name], self)) for name, path in pages
         )
 
-    @action(description="Which orders are sent", permissions=["set_up"], url_path="sending", icon="filter_alt")
+    @action(description="Orders sent", permissions=["set_up"], url_path="sending", icon="filter_alt")
     def sending(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return sending_view(self, request, pk=object_id)
 
