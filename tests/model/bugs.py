@@ -87,7 +87,7 @@ BUGS = (
         new="return None",
         history="""
             begin(honours_key=False, list_lag=55.0)
-            worker_dies(cause='order is edited', order=0, status='new', steps=14)
+            worker_dies(cause='order is edited', order=0, status='new', steps=17)
         """,
     ),
     Bug(
@@ -200,7 +200,7 @@ BUGS = (
         new='if cursor.rowcount != len(keys) and "UPDATE" in statement:',
         history="""
             begin(linked=True)
-            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='on_hold', steps=10)
+            worker_sleeps_while_others_work(cause='CRM moves', order=0, status='on_hold', steps=12)
         """,
     ),
     Bug(
@@ -212,7 +212,7 @@ BUGS = (
         "        record._change(record._changes(one, plan, Applied()))\n",
         history="""
             begin()
-            worker_dies(cause='order is edited', order=0, status='new', steps=12)
+            worker_dies(cause='order is edited', order=0, status='new', steps=16)
         """,
     ),
     Bug(
