@@ -105,13 +105,14 @@ class Claim:
         traits = self.crm().traits if self.side == Side.CRM else Traits()
         if occurred_at and traits.updated_at == "seconds":
             occurred_at = occurred_at.replace(microsecond=0)
+        told = [event.received_at for event in self.events if event.source == DELIVERED]
         ahead_by = [call.clock_is_ahead for call in self.calls if call.side == Side.CRM]
         crm_is_ahead = next((one for one in reversed(ahead_by) if one is not None), None)
         return EventFacts(
             crm_now=None if crm_is_ahead is None else clock.now() + crm_is_ahead,
             version=max(versions, default=None),
             occurred_at=occurred_at,
-            comes_early=traits.hook_before_commit and any(event.source == DELIVERED for event in self.events),
+            told_ago=clock.now() - max(told) if told and traits.hook_before_commit else None,
             waited=clock.now() - since,
             resync=any(event.source == internal_events.RESYNC for event in self.events),
         )

@@ -141,11 +141,9 @@ def crm_to_shop(
         return another
     if link is None and shop is not None and (another := another_found(crm, shop)):
         return another
-    if _lags(event, crm) and event.waited < READ_AGAIN_FOR:
-        return ReadAgain(
-            after=delay_before_reading_again(event.waited),
-            reasons=(Reason("crm_lags", _lag(event, crm)),),
-        )
+    lags = _lags_for(event, crm)
+    if lags is not None and lags < READ_AGAIN_FOR:
+        return ReadAgain(after=delay_before_reading_again(lags), reasons=(Reason("crm_lags", _lag(event, crm)),))
     if link is not None and link.was_put_back(crm, event.crm_now):
         words = f"The CRM's clock was put back: what we knew is of {link.crm_updated_at}. So what it shows now counts."
         link = replace(link, crm_updated_at=None)
@@ -303,14 +301,16 @@ def _not_ours(crm: CrmSnapshot, linked_elsewhere: str) -> Decision:
     )
 
 
-def _lags(event: EventFacts, crm: CrmSnapshot) -> bool:
+def _lags_for(event: EventFacts, crm: CrmSnapshot) -> timedelta | None:
+    """How long the CRM has shown less than it told us of; None: it does not. Of a CRM that tells early the last word
+    counts: what came before it, and whatever staff ask for meanwhile, makes its change be stored no sooner."""
     if event.version is not None and crm.version is not None:
-        return event.version > crm.version
-    if not event.comes_early or event.resync:
-        return False
+        return event.waited if event.version > crm.version else None
+    if event.told_ago is None:
+        return None
     if event.occurred_at is None or crm.updated_at is None:
-        return event.waited < STORED_AFTER
-    return event.occurred_at > crm.updated_at
+        return event.told_ago if event.told_ago < STORED_AFTER else None
+    return event.told_ago if event.occurred_at > crm.updated_at else None
 
 
 def _lag(event: EventFacts, crm: CrmSnapshot) -> str:

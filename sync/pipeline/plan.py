@@ -19,8 +19,9 @@ class EventFacts:
     version: int | None = None
     occurred_at: datetime | None = None
     waited: timedelta = timedelta(0)
-    comes_early: bool = False
-    "The CRM tells of a change before it has stored it, so that a read at once shows the state of before."
+    told_ago: timedelta | None = None
+    """Since the CRM's last word, if it tells of a change before it has stored it, so that a read at once shows the
+    state of before."""
     resync: bool = False
     "Somebody asked to compare the two sides, whether or not the CRM has news."
     crm_now: datetime | None = None

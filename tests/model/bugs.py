@@ -152,7 +152,7 @@ BUGS = (
     Bug(
         name="a CRM that lags behind its own event is believed",
         file="sync/pipeline/decide.py",
-        old="if _lags(event, crm) and event.waited < READ_AGAIN_FOR:",
+        old="if lags is not None and lags < READ_AGAIN_FOR:",
         new="if False:",
         history="""
             begin(linked=True, read_lag=5.0)

@@ -9,6 +9,7 @@ import pytest
 from orders.models import OrderLink
 from sync.clients.crm.base import Traits
 from sync.clients.crm.rest import RestCrm
+from sync.pipeline import internal_events
 from sync.pipeline.plan import EventFacts, Plan, ReadAgain
 from tests import pipeline
 from tests.factories import OrderLinkFactory, WebhookEventFactory
@@ -17,8 +18,8 @@ from tests.sync.test_decision_table import NOW, crm, link, moved, seconds
 from webhooks.models import Side, WebhookEvent
 
 
-def facts(**said: Any) -> EventFacts:
-    return EventFacts(comes_early=True, **said)
+def facts(seconds_ago: float = 0, **said: Any) -> EventFacts:
+    return EventFacts(told_ago=seconds(seconds_ago), **said)
 
 
 # --- a hook that is sent before the change is stored ---------------------------------------------------------------
@@ -28,13 +29,14 @@ def facts(**said: Any) -> EventFacts:
 @pytest.mark.parametrize(
     ("event", "waits"),
     [
-        (facts(waited=seconds(0)), True),
-        (facts(waited=seconds(2.9)), True),
-        (facts(waited=seconds(3)), False),
-        (facts(occurred_at=NOW + seconds(1), waited=seconds(10)), True),
-        (facts(occurred_at=NOW + seconds(1), waited=seconds(60)), False),
-        (facts(occurred_at=NOW, waited=seconds(0)), False),
-        (facts(waited=seconds(0), resync=True), False),
+        (facts(0), True),
+        (facts(2.9), True),
+        (facts(3), False),
+        (facts(0, waited=seconds(3600)), True),
+        (facts(10, occurred_at=NOW + seconds(1)), True),
+        (facts(60, occurred_at=NOW + seconds(1)), False),
+        (facts(0, occurred_at=NOW), False),
+        (facts(0, resync=True), True),
         (EventFacts(), False),
     ],
 )
@@ -44,7 +46,7 @@ def test_the_state_of_before_is_not_believed_for_a_moment(event: EventFacts, wai
 
 
 def test_a_version_says_more_than_any_time() -> None:
-    event = facts(version=2, waited=seconds(0))
+    event = facts(version=2)
     assert isinstance(moved(event=event, link=link(), crm=crm("new", 2, 0)), Plan)
 
 
@@ -77,6 +79,25 @@ def test_what_is_stored_a_moment_later_is_applied(two_sides: TwoSides, traits: C
     pipeline.work_once()
     event.refresh_from_db()
     assert event.outcome == "applied", event.reason
+    assert two_sides.shop.orders[row.woo_id]["status"] == "processing"
+
+
+@pytest.mark.parametrize("meanwhile", ["an older word", "staff compare"])
+def test_the_last_word_is_what_is_waited_for(
+    two_sides: TwoSides, traits: Callable[[Traits], None], meanwhile: str
+) -> None:
+    """The CRM tells of a move that it has not stored yet, and something else of that order has waited for an hour."""
+    traits(Traits(hooks="hints", hook_before_commit=True))
+    event, row = told(two_sides, version=None, occurred_at=None)
+    other = {"source": internal_events.RESYNC} if meanwhile == "staff compare" else {"source": "crm"}
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    WebhookEventFactory(side=Side.CRM, order_ref=event.order_ref, version=None, received_at=long_ago, **other)
+    for one in two_sides.crm.orders.values():
+        one["version"] = None
+    pipeline.work_once()
+    two_sides.crm.orders[row.crm_order_id].update(status="paid", updated_at="2099-01-01T00:00:00Z")
+    WebhookEvent.objects.unfinished().update(received_at=long_ago, next_attempt_at=long_ago)
+    pipeline.work_once()
     assert two_sides.shop.orders[row.woo_id]["status"] == "processing"
 
 

@@ -71,8 +71,8 @@ def event(**facts: Any) -> EventFacts:
     return EventFacts(**{"version": 2, **facts})
 
 
-def early(**facts: Any) -> EventFacts:
-    return event(**{"version": None, "comes_early": True, **facts})
+def early(seconds_ago: float = 0, **facts: Any) -> EventFacts:
+    return event(**{"version": None, "told_ago": seconds(seconds_ago), **facts})
 
 
 def codes(decision: Decision) -> list[str]:
@@ -399,9 +399,10 @@ def test_where_a_person_is_needed(given: dict[str, Any], code: str, named: list[
         ({"event": event(version=3, waited=seconds(8))}, 4, "crm_lags"),
         ({"event": event(version=3, resync=True, waited=seconds(59))}, 15, "crm_lags"),
         # a CRM that tells of a change beforehand: by time, or else for three seconds
-        ({"event": early(waited=seconds(2.9))}, 1.45, "crm_lags"),
+        ({"event": early(2.9, waited=seconds(300))}, 1.45, "crm_lags"),
         ({"event": early(occurred_at=NOW), "crm": crm(version=None, at=None)}, 0.5, "crm_lags"),
-        ({"event": early(occurred_at=NOW + seconds(3), waited=seconds(8))}, 4, "crm_lags"),
+        ({"event": early(8, occurred_at=NOW + seconds(3), waited=seconds(90))}, 4, "crm_lags"),
+        ({"event": early(resync=True)}, 0.5, "crm_lags"),  # staff ask for a comparison at that moment
         ({"pending": replace(PENDING, may_come=seconds(30))}, 5, "write_in_doubt"),
         ({"pending": replace(PENDING, may_come=seconds(3))}, 3, "write_in_doubt"),
     ],
@@ -418,9 +419,10 @@ def test_where_a_side_gets_time(given: dict[str, Any], after: float, code: str) 
         event(version=3, waited=seconds(60)),
         event(version=None),
         event(version=2),
-        early(waited=seconds(3)),
+        early(3),
         early(occurred_at=NOW + seconds(2)),
-        early(resync=True),
+        early(60, occurred_at=NOW + seconds(3)),
+        early(3, resync=True),
     ],
 )
 def test_where_the_crm_is_believed(ahead: EventFacts) -> None:
