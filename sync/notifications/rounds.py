@@ -19,7 +19,6 @@ from webhooks import clock
 
 log = logging.getLogger("orderbridge.notifications")
 
-State = Notification.State
 LEASE = "notify"
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 20, 60))
 """Between the tries of a message."""
@@ -104,11 +103,11 @@ def _tries(envelope: Envelope) -> int:
 def _record(envelope: Envelope, error: str) -> None:
     is_test = envelope.items[0].kind == Notification.Kind.TEST  # whoever asked for it waits for the answer
     mine = Notification.objects.filter(pk__in=[one.pk for one in envelope.items])
-    mine.update(state=State.WAITING if error else State.SENT, error=error)
+    mine.update(state=Notification.State.WAITING if error else Notification.State.SENT, error=error)
     if error:
-        (mine if is_test else mine.filter(tries__gt=len(PAUSES))).update(state=State.FAILED)
+        (mine if is_test else mine.filter(tries__gt=len(PAUSES))).update(state=Notification.State.FAILED)
     else:  # there is a way again, for what could not be sent before as well
-        envelope.recipient.notifications.filter(state=State.WAITING).update(next_try_at=clock.now())
+        envelope.recipient.notifications.filter(state=Notification.State.WAITING).update(next_try_at=clock.now())
     said = {"to": envelope.recipient.name, "items": len(envelope.items), "error": error}
     log.log(logging.WARNING if error else logging.INFO, "notification failed" if error else "notified", extra=said)
     _tell_others(envelope.recipient, error, _tries(envelope))
@@ -129,7 +128,7 @@ def _tell_others(recipient: Recipient, error: str, tries: int) -> None:
 
 
 def _prune() -> None:
-    done = Notification.objects.exclude(state=State.WAITING)
+    done = Notification.objects.exclude(state=Notification.State.WAITING)
     if last := done.order_by("-pk").values_list("pk", flat=True)[KEPT : KEPT + 1].first():
         done.filter(pk__lte=last).delete()
 
