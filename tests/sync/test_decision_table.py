@@ -521,6 +521,44 @@ def test_the_reasons_name_what_was_seen(given: dict[str, Any], named: list[str])
     assert all(name in said for name in named), said
 
 
+LATER = NOW + seconds(3600)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [(False, {}), (True, {"shop": shop("on-hold")}), (False, {"pending": PENDING, "shop": shop("processing")})],
+)
+def test_a_clock_that_was_put_back_is_told_and_its_time_forgotten(asked: bool, given: dict[str, Any]) -> None:
+    situation = {"crm": crm(version=None), "event": event(version=None, resync=asked, crm_now=NOW), **given}
+    decision = moved(**situation, link=link(crm_version=None, crm_updated_at=LATER))
+    assert codes(decision)[0] == "clock_put_back" and str(LATER) in decision.reasons[0].words
+    as_new = moved(**situation, link=link(crm_version=None, crm_updated_at=None))
+    assert replace(decision, reasons=decision.reasons[1:]) == as_new
+
+
+def test_what_a_restored_crm_shows_counts_after_a_minute_if_somebody_asks() -> None:
+    def asked(waited: float) -> Decision:
+        known = link(crm_version=None, crm_updated_at=LATER)
+        return moved(event=event(version=None, resync=True, waited=seconds(waited)), crm=crm(version=None), link=known)
+
+    again = asked(8)
+    assert isinstance(again, ReadAgain) and (again.after, codes(again)) == (seconds(4), ["older_than_known"])
+    assert "'paid'" in words(again) and str(NOW + seconds(2)) in words(again)
+    assert isinstance(asked(59.9), ReadAgain)
+    assert planned(asked(60))["write"] == to_status("processing")
+
+
+@pytest.mark.parametrize(
+    ("known", "read"), [({"crm_version": None}, 2), ({"crm_version": 1}, None), ({"crm_status": "paid"}, None)]
+)
+def test_what_is_older_never_counts_where_there_are_versions_or_the_status_is_known(
+    known: dict[str, Any], read: int | None
+) -> None:
+    given = {"crm_version": None, "crm_updated_at": LATER, **known}
+    compared = event(version=None, resync=True, waited=seconds(60))
+    assert planned(moved(event=compared, crm=crm(version=read), link=link(**given)))["outcome"] == "stale"
+
+
 @pytest.mark.parametrize(
     ("changed", "ahead"),
     [
