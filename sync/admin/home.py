@@ -175,8 +175,8 @@ def _count(label: str, number: int, level: str, link: str, icon: str) -> Summary
 def _heard(side: SideState, of: Side, seen: StatusSummary, link: str) -> SummaryItem:
     """When it last told us something; of a CRM that has no webhooks to us, how often we ask."""
     heard = seen.last_received.get(SENDERS[of])
-    is_silent_crm = heard is None and of == Side.CRM
-    if is_silent_crm and (connection := sender(side.name)) and not connection.crm_config.webhook_secrets:
+    connection = sender(side.name) if heard is None and of == Side.CRM else None
+    if connection and (connection.poll_seconds or not connection.crm_config.webhook_secrets):
         seconds = connection.poll_seconds or settings.RECONCILE_MINUTES * 60
         every = f"every {seconds} seconds" if seconds < 120 else f"every {seconds // 60} minutes"
         return SummaryItem(label=f"{side.label} is asked", value=every, level=GOOD, link=link, icon="call_made")

@@ -74,6 +74,7 @@ def test_a_side_that_asked_for_patience_is_shown_with_its_reason_and_may_be_prob
         (["a secret"], 0, ("Last delivery from the CRM", "none recently", "watch")),
         ([], 0, ("CRM is asked", "every 5 minutes", "good")),
         ([], 30, ("CRM is asked", "every 30 seconds", "good")),
+        (["a secret"], 30, ("CRM is asked", "every 30 seconds", "good")),
     ],
 )
 def test_a_crm_that_has_no_webhooks_is_not_said_to_be_silent(
