@@ -1,9 +1,13 @@
 """The pipeline, an order at a time."""
 
+from django.utils import timezone
+
+from sync.models import SideState
 from sync.pipeline import failures
 from sync.pipeline.batch import Batch
 from sync.pipeline.claim import Claim, claim
 from sync.pipeline.process import Turns, process, process_due
+from webhooks.models import WebhookEvent
 
 
 def work_once() -> bool:
@@ -21,3 +25,11 @@ def take(side: str, order_ref: str) -> Claim | None:
 
 def settle(one: Claim) -> None:
     process([one])
+
+
+def work_since_it_is_mended(side: str) -> None:
+    """The side may be probed, all that waits is due, and everything is processed."""
+    SideState.objects.filter(name=side).update(probe_at=timezone.now())
+    WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now())
+    while work_once():
+        pass

@@ -50,10 +50,7 @@ def test_a_revoked_key_uses_no_attempts_up_and_is_one_alarm(two_sides: TwoSides,
     [alarm] = open_alarms()
     assert alarm.key == "away:crm" and "401" in alarm.words
     settings.CRM_TOKEN = "crm-token"
-    SideState.objects.filter(name="crm").update(probe_at=timezone.now())
-    WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now())
-    while pipeline.work_once():
-        pass
+    pipeline.work_since_it_is_mended("crm")
     assert set(WebhookEvent.objects.values_list("state", flat=True)) == {State.DONE}
     assert len(two_sides.crm.creates) == ORDERS
     lasting.on_schedule()

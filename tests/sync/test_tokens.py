@@ -293,10 +293,7 @@ def test_a_revoked_right_closes_the_side_and_uses_no_attempts_up(
     assert alarm.key == "away:crm"
     assert "invalid_grant" in alarm.words
     login.is_revoked = False
-    SideState.objects.filter(name="crm").update(probe_at=timezone.now())
-    WebhookEvent.objects.unfinished().update(next_attempt_at=timezone.now())
-    while pipeline.work_once():
-        pass
+    pipeline.work_since_it_is_mended("crm")
     assert set(WebhookEvent.objects.values_list("state", flat=True)) == {State.DONE}
     assert len(two_sides.crm.creates) == ORDERS
     assert len(login.given) == 1
